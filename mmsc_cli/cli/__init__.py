@@ -1,0 +1,1 @@
+"""The command line: thin Typer modules over the library. Nothing outside this folder knows Typer or Rich."""

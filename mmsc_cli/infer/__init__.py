@@ -1,0 +1,1 @@
+"""Stage 5: answers from the index alone; imports neither torch nor pandas."""

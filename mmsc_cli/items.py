@@ -1,0 +1,64 @@
+"""The item table, `items.parquet`: its columns, how it is written and read.
+
+The row order (by `item_id`) is the item index that pairs, embeddings and the index refer to.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmsc_cli.atomic import atomic_write
+from mmsc_cli.errors import WorkspaceError
+
+ItemSplit = Literal["warm", "cold_valid", "cold_test"]
+
+ITEM_SCHEMA = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("description", pa.string(), nullable=False),
+        pa.field("brand", pa.string(), nullable=False),
+        pa.field("category", pa.list_(pa.string()), nullable=False),
+        pa.field("price", pa.float64(), nullable=False),
+        pa.field("image_url", pa.string()),
+        pa.field("image_path", pa.string()),
+        pa.field("split", pa.string(), nullable=False),
+    ]
+)
+
+
+def write_items(path: Path, table: pa.Table) -> None:
+    """Write the item table, atomically. `table` must have the columns of ITEM_SCHEMA."""
+    with atomic_write(path) as file:
+        pq.write_table(table.select(ITEM_SCHEMA.names).cast(ITEM_SCHEMA), file, compression="zstd")
+
+
+def read_items(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read the item table (or some of its columns).
+
+    Raises:
+        WorkspaceError: the file is missing or is no item table.
+    """
+    try:
+        return pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise WorkspaceError(f"{path} cannot be read as an item table: {error}", hint="run `mmsc prepare`") from error
+
+
+def item_splits(items: pa.Table) -> np.ndarray[Any, np.dtype[np.str_]]:
+    """Return the `split` column as a numpy array of strings, shape (items,)."""
+    return np.asarray(items["split"].to_pylist(), dtype=np.str_)
+
+
+def full_text(items: pa.Table) -> list[str]:
+    """Return one text per item for encoders: title, brand, category path, description, in that order."""
+    columns = (items[name].to_pylist() for name in ("title", "brand", "category", "description"))
+    return [
+        ". ".join(part for part in (title, brand, " > ".join(category), description) if part)
+        for title, brand, category, description in zip(*columns, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Stage 2b: a second opinion on candidate pairs."""

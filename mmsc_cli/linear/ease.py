@@ -1,0 +1,50 @@
+"""EASE: the item-to-item weights that best rebuild each item's neighbourhood without using the item itself.
+
+Source: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, closed form of eq. 8. There the rows
+of X are users; here they are the items' own neighbourhoods (adjacency plus identity).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, sparse
+
+
+class Ease:
+    """Scores X B, with X = adjacency + I and B the closed-form weights (zero diagonal)."""
+
+    def __init__(self, adjacency: sparse.csr_array[Any], regularisation: float = 30.0) -> None:
+        """Fit on a symmetric (items, items) matrix of training pairs.
+
+        Takes O(items³) time and two dense (items, items) float32 matrices while it fits, one afterwards.
+        """
+        items = adjacency.shape[0]
+        self._inputs = sparse.csr_array(adjacency + sparse.eye_array(items, dtype=np.float32, format="csr"))
+        gram = np.asfortranarray((self._inputs.T @ self._inputs).toarray(), dtype=np.float32)
+        gram.flat[:: items + 1] += np.float32(regularisation)
+        factor, _ = linalg.lapack.spotrf(gram, lower=1, overwrite_a=1)
+        inverse, status = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
+        if status:
+            raise FloatingPointError(f"EASE: the regularised Gram matrix is singular (LAPACK status {status})")
+        _mirror_lower(inverse)
+        diagonal = inverse.diagonal().copy()
+        inverse /= -diagonal[None, :]
+        np.fill_diagonal(inverse, 0)
+        self._weights = inverse
+
+    def rows(self, queries: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Scores of shape (queries, items)."""
+        return np.asarray(self._inputs[queries] @ self._weights, dtype=np.float32)
+
+
+def _mirror_lower(matrix: NDArray[np.float32], block: int = 1024) -> None:
+    """Copy the lower triangle to the upper one in place, block by block, so that no second matrix is needed."""
+    size = len(matrix)
+    for start in range(0, size, block):
+        stop = min(start + block, size)
+        corner = np.tril(matrix[start:stop, start:stop])
+        matrix[start:stop, start:stop] = corner + np.tril(corner, -1).T
+        matrix[start:stop, stop:] = matrix[stop:, start:stop].T

@@ -1,0 +1,1 @@
+"""Stage 1: any source becomes items.parquet and pairs.parquet."""

@@ -1,0 +1,1 @@
+"""A synthetic shop with noisy shoppers, whose true relations are known."""

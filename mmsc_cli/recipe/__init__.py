@@ -1,0 +1,1 @@
+"""Recipes: data sets and settings as TOML files, never code."""

@@ -1,0 +1,127 @@
+"""From a recipe's name or path to a checked `Recipe`, with every error of the file at once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from mmsc_cli.errors import InputError
+from mmsc_cli.recipe.settings import AmazonSource, DemoSource, Recipe, TableSource
+from mmsc_cli.recipe.shipped import recipe_path
+
+SOURCES: dict[str, type[BaseModel]] = {"amazon": AmazonSource, "table": TableSource, "demo": DemoSource}
+
+
+def load_recipe(source: str, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> Recipe:
+    """Load a shipped recipe by name or any recipe by path.
+
+    Args:
+        source: a name such as `amazon-beauty`, or a path ending in `.toml`.
+        overrides: `KEY=VALUE` strings, keys dotted, values in TOML (a bare word is a string).
+        values: settings by dotted key that win over `overrides` (they come from flags).
+
+    Raises:
+        InputError: unknown name, unreadable file, or a list of all that is wrong in it.
+    """
+    path = recipe_path(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}", hint="save the recipe as UTF-8") from error
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: {error}", hint="see `mmsc recipes show demo` for a working recipe") from error
+    return _validate(_override(content, overrides, values), where=str(path), text=text)
+
+
+def change_recipe(config: Mapping[str, Any], overrides: Sequence[str], values: Mapping[str, Any]) -> Recipe:
+    """Apply `--set` strings and flags to a recipe that `prepare` recorded in the manifest."""
+    return _validate(_override(dict(config), overrides, values), where="recipe in the manifest", text="")
+
+
+def _override(
+    content: dict[str, Any], overrides: Sequence[str], values: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    changes = [_parse_override(text) for text in overrides] + list((values or {}).items())
+    for key, value in changes:
+        *tables, last = key.split(".")
+        table = content
+        for name in tables:
+            child = table.get(name)
+            table[name] = dict(child) if isinstance(child, dict) else {}
+            table = table[name]
+        table[last] = value
+    return content
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key or not all(key.split(".")):
+        raise InputError(f"--set {text}: not KEY=VALUE", hint="for example --set train.epochs=5")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def _validate(content: dict[str, Any], where: str, text: str) -> Recipe:
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        lines = [_describe(dict(item), where, text) for item in error.errors()]
+    raise InputError("\n".join(lines), hint="see `mmsc recipes show demo` for every kind of field")
+
+
+def _describe(error: dict[str, Any], where: str, text: str) -> str:
+    location = [str(part) for part in error["loc"]]
+    if location[:1] == ["source"] and len(location) > 1 and location[1] in SOURCES:
+        kind = location.pop(1)
+        table: type[BaseModel] = SOURCES[kind]
+    else:
+        table = _table_of(location)
+    field = ".".join(location) or "recipe"
+    line = _line_of(text, location)
+    place = f"{where}:{line}: {field}" if line else f"{where}: {field}"
+    if error["type"] == "extra_forbidden":
+        close = get_close_matches(location[-1], table.model_fields, n=1)
+        mend = f"did you mean {close[0]}?" if close else f"known: {', '.join(table.model_fields)}"
+        return f"{place}: no such setting; {mend}"
+    if error["type"] == "missing":
+        return f"{place}: missing"
+    given = "" if isinstance(error["input"], dict) else f" (given: {error['input']!r})"
+    return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}{given}"
+
+
+def _table_of(location: list[str]) -> type[BaseModel]:
+    table: type[BaseModel] = Recipe
+    for name in location[:-1]:
+        known = table.model_fields.get(name)
+        if known is None or not isinstance(known.annotation, type) or not issubclass(known.annotation, BaseModel):
+            break
+        table = known.annotation
+    return table
+
+
+def _line_of(text: str, location: list[str]) -> int | None:
+    """Line (from 1) where a field or, failing that, its table stands in the TOML text."""
+    *tables, last = location or [""]
+    current: list[str] = []
+    fallback = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if stripped.startswith("[") and "]" in stripped:
+            current = [part.strip() for part in stripped.strip("[]").split("]")[0].split(".")]
+            if current == location:
+                return number
+            if current == tables:
+                fallback = number
+        elif current == tables and stripped.split("=")[0].strip() == last:
+            return number
+    return fallback

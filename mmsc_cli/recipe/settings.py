@@ -1,0 +1,126 @@
+"""What a recipe may say. Every field has a default but the source; unknown fields are errors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Part = Literal["llm", "denoise", "aggregation", "image", "text", "id"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """A table of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AmazonSource(Settings):
+    """Amazon product metadata, 2014 or 2018 schema (told apart by content)."""
+
+    kind: Literal["amazon"]
+    url: str | None = Field(default=None, description="https address of the gzip file")
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+
+class TableSource(Settings):
+    """Your own catalogue: a file of items and a file of pairs; paths are relative to the recipe."""
+
+    kind: Literal["table"]
+    items: str
+    pairs: str
+    columns: dict[str, str] = Field(default_factory=dict, description="our column name = yours")
+
+
+class DemoSource(Settings):
+    """A synthetic catalogue with simulated shoppers, whose true relations are known."""
+
+    kind: Literal["demo"]
+    items: Annotated[int, Field(ge=200)] = 2_000
+    sessions_per_item: Annotated[float, Field(gt=0)] = 40
+    noise: Share = 0.25
+    images: bool = True
+
+
+Source = Annotated[AmazonSource | TableSource | DemoSource, Field(discriminator="kind")]
+
+
+class SplitSettings(Settings):
+    """Shares held out: of the pairs between warm items, and of the items."""
+
+    valid: Share = 0.1
+    test: Share = 0.1
+    cold_valid: Share = 0.05
+    cold_test: Share = 0.05
+
+    @model_validator(mode="after")
+    def _leaves_training_data(self) -> SplitSettings:
+        if self.valid + self.test >= 1 or self.cold_valid + self.cold_test >= 1:
+            raise ValueError("the held-out shares must leave something to train on")
+        return self
+
+
+class EncodeSettings(Settings):
+    """How items become vectors."""
+
+    encoder: str = "auto"
+    text_dim: Positive = 256
+    image_dim: Positive = 64
+    batch_size: Positive = 64
+    adapt: bool = False
+
+
+class LabelSettings(Settings):
+    """How candidate pairs are annotated."""
+
+    model: str = "llama"
+    budget: Positive = 20_000
+    concurrency: Positive = 32
+    max_failures: Positive = 20
+
+
+class TrainSettings(Settings):
+    """The model and how it is trained."""
+
+    dim: Positive = 128
+    epochs: Positive = 20
+    patience: Positive = 4
+    learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    batch_queries: Positive = 2_048
+    item_dropout: Share = 0.3
+    play_cold: Share = 0.15
+    neighbours: Positive = 20
+    agreement: Annotated[float, Field(ge=0)] = 0.1
+    reliability: Annotated[float, Field(ge=0)] = 0.1
+    llm: Annotated[float, Field(ge=0)] = 0.3
+    linear_items: Positive = Field(default=20_000, description="up to so many items the linear branch is EASE")
+    linear_top: Positive = 256
+
+
+class EvaluateSettings(Settings):
+    """What the verdict covers."""
+
+    baselines: list[str] | Literal["all", "none"] = ["popularity", "resource-allocation"]
+    negatives: Positive = 1_000
+    bootstrap: Positive = 1_000
+
+
+class Recipe(Settings):
+    """A whole recipe."""
+
+    name: str
+    description: str = ""
+    licence: str = ""
+    seed: Annotated[int, Field(ge=0)] = 1
+    source: Source
+    split: SplitSettings = SplitSettings()
+    encode: EncodeSettings = EncodeSettings()
+    label: LabelSettings = LabelSettings()
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+    def as_config(self) -> dict[str, Any]:
+        """The recipe as plain JSON values."""
+        return self.model_dump(mode="json")
