@@ -1,0 +1,106 @@
+"""The stage: read the source a recipe names, split it, write the two tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from mmsc_cli.atomic import atomic_write
+from mmsc_cli.errors import InputError
+from mmsc_cli.items import write_items
+from mmsc_cli.pairs import write_pairs
+from mmsc_cli.prepare.assemble import assemble
+from mmsc_cli.prepare.catalogue import Catalogue
+from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.recipe.settings import AmazonSource, DemoSource, Recipe, TableSource
+from mmsc_cli.workspace import StageRun, Workspace
+
+
+def prepare(
+    workspace: Workspace,
+    recipe: Recipe,
+    *,
+    inputs: Sequence[Path] = (),
+    recipe_directory: Path = Path(),
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Run the stage and return its counts.
+
+    Args:
+        workspace: where the tables go; made if it is not there.
+        recipe: what to read and how to split it.
+        inputs: local files in place of what the recipe names (amazon: metadata files; table: items, then pairs).
+        recipe_directory: what the paths of a `table` source are relative to.
+        progress: told how far the reading is.
+
+    Raises:
+        InputError: the source is not what it must be.
+        UnreachableError: the download failed.
+    """
+    with workspace.stage("prepare", prepare_config(recipe, inputs)) as stage:
+        catalogue = _read(workspace, recipe, inputs, recipe_directory, stage, progress)
+        items, pairs, truth = assemble(catalogue, recipe.split, recipe.seed)
+        write_items(stage.path("items.parquet"), items)
+        write_pairs(stage.path("pairs.parquet"), pairs)
+        if truth is not None:
+            with atomic_write(stage.path("truth.parquet")) as file:
+                pq.write_table(truth, file, compression="zstd")
+        stage.counts |= catalogue.counts
+        stage.counts |= {
+            "items": len(items),
+            "pairs": len(pairs),
+            "co_view_pairs": int(pairs.holds("substitute").sum()),
+            "co_purchase_pairs": int(pairs.holds("complement").sum()),
+            "pairs_in_both": int(pairs.ambiguous().sum()),
+            "item_splits": dict(Counter(items["split"].to_pylist())),
+            "pair_splits": dict(Counter(pairs.split.tolist())),
+        }
+        return stage.counts
+
+
+def prepare_config(recipe: Recipe, inputs: Sequence[Path]) -> dict[str, Any]:
+    """What the manifest records of this stage: the whole recipe, for later stages to read, and the local inputs."""
+    return {"recipe": recipe.as_config(), "inputs": [str(path.resolve()) for path in inputs]}
+
+
+def _read(
+    workspace: Workspace,
+    recipe: Recipe,
+    inputs: Sequence[Path],
+    recipe_directory: Path,
+    stage: StageRun,
+    progress: Progress,
+) -> Catalogue:
+    match recipe.source:
+        case AmazonSource() as source:
+            from mmsc_cli.prepare.amazon import read_amazon
+
+            return read_amazon(inputs or [_download(workspace, source, progress)], progress)
+        case TableSource() as source:
+            from mmsc_cli.prepare.table import read_tables
+
+            paths = list(inputs) or [recipe_directory / source.items, recipe_directory / source.pairs]
+            if len(paths) != 2:
+                raise InputError("a table source takes two inputs", hint="--input ITEMS --input PAIRS")
+            return read_tables(paths[0], paths[1], source)
+        case DemoSource() as source:
+            from mmsc_cli.prepare.demo.generate import generate_demo
+
+            if inputs:
+                raise InputError("the demo source is generated: it takes no --input")
+            images = stage.directory("images") if source.images else None
+            return generate_demo(source, recipe.seed, images, progress)
+
+
+def _download(workspace: Workspace, source: AmazonSource, progress: Progress) -> Path:
+    from mmsc_cli.prepare.download import download
+
+    if source.url is None:
+        raise InputError("the recipe names no source.url", hint="give the metadata file with --input FILE")
+    target = workspace.path("downloads") / source.url.rsplit("/", 1)[-1]
+    download(source.url, target, source.sha256, progress)
+    return target

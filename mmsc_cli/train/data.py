@@ -1,0 +1,137 @@
+"""What training reads: items as tensors, training pairs, and labels, all on one device."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from mmsc_cli.pairs import Pairs
+from mmsc_cli.recipe.settings import Part
+
+
+@dataclass(frozen=True)
+class ItemFeatures:
+    """Metadata of `n` items as the semantic level takes it.
+
+    `text` (n, text_dim) and `image` (n, image_dim) float32, zero rows where absent; `present` (n, 2) bool for the two;
+    `category` and `category_start` an embedding bag of category nodes; `brand` (n,) with 0 for unknown;
+    `price` (n, 2): standardised log-price and whether it is known.
+    """
+
+    text: torch.Tensor
+    image: torch.Tensor
+    present: torch.Tensor
+    category: torch.Tensor
+    category_start: torch.Tensor
+    brand: torch.Tensor
+    price: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def to(self, device: torch.device) -> ItemFeatures:
+        """The same on another device."""
+        return ItemFeatures(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """How attribute values become numbers; kept with the model so that new items are read the same way."""
+
+    categories: list[str]
+    brands: list[str]
+    price_mean: float
+    price_scale: float
+
+    @classmethod
+    def fit(cls, items: pa.Table) -> Attributes:
+        """Number the category nodes and brands that at least two items share, and scale log-prices."""
+        nodes = Counter(node for path in items["category"].to_pylist() for node in category_nodes(path))
+        brands = Counter(brand for brand in items["brand"].to_pylist() if brand)
+        price = items["price"].to_numpy()
+        log_price = np.log1p(price[np.isfinite(price)])
+        return cls(
+            categories=sorted(node for node, count in nodes.items() if count > 1),
+            brands=sorted(brand for brand, count in brands.items() if count > 1),
+            price_mean=float(log_price.mean()) if len(log_price) else 0.0,
+            price_scale=float(log_price.std()) + 1e-6 if len(log_price) else 1.0,
+        )
+
+    def features(
+        self,
+        items: pa.Table,
+        text: NDArray[np.floating],
+        image: NDArray[np.floating],
+        present: NDArray[np.bool_],
+        without: Sequence[Part] = (),
+    ) -> ItemFeatures:
+        """Tensors of items whose embeddings are given; a modality in `without` is treated as absent."""
+        present = present.copy()
+        for column, part in enumerate(("text", "image")):
+            if part in without:
+                present[:, column] = False
+        number = {node: row + 1 for row, node in enumerate(self.categories)}
+        brand = {name: row + 1 for row, name in enumerate(self.brands)}
+        bags = [
+            [number[node] for node in category_nodes(path) if node in number] or [0]
+            for path in items["category"].to_pylist()
+        ]
+        starts = np.cumsum([0, *(len(bag) for bag in bags[:-1])])
+        price = items["price"].to_numpy()
+        known = np.isfinite(price)
+        scaled = (np.log1p(np.where(known, price, 0)) - self.price_mean) / self.price_scale
+        return ItemFeatures(
+            text=torch.from_numpy(np.asarray(text, np.float32) * present[:, :1]),
+            image=torch.from_numpy(np.asarray(image, np.float32) * present[:, 1:]),
+            present=torch.from_numpy(present),
+            category=torch.tensor([node for bag in bags for node in bag]),
+            category_start=torch.from_numpy(starts),
+            brand=torch.tensor([brand.get(name, 0) for name in items["brand"].to_pylist()]),
+            price=torch.from_numpy(np.stack([np.where(known, scaled, 0), known], axis=1).astype(np.float32)),
+        )
+
+
+def category_nodes(path: Sequence[str]) -> list[str]:
+    """Every node of a category path by its path from the root, so that equal names elsewhere stay apart."""
+    return [" > ".join(path[: depth + 1]) for depth in range(len(path))]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """`embeddings/` as written by the encode stage, memory-mapped: text, image (n, dims) float16, mask (n, 2)."""
+
+    text: NDArray[np.float16]
+    image: NDArray[np.float16]
+    mask: NDArray[np.bool_]
+
+    @classmethod
+    def open(cls, folder: Path) -> Embeddings:
+        """Map the three arrays."""
+        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("text", "image", "mask")))
+
+
+@dataclass(frozen=True)
+class TrainingPairs:
+    """Unordered training pairs as tensors: `a`, `b` (pairs,) int64; `strength` (pairs, 2) float32, by relation."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+    strength: torch.Tensor
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> TrainingPairs:
+        """The pairs of the training split."""
+        train = pairs.of("train")
+        strength = np.stack([train.strength("substitute"), train.strength("complement")], axis=1)
+        return cls(torch.from_numpy(train.a.astype(np.int64)), torch.from_numpy(train.b.astype(np.int64)),
+                   torch.from_numpy(strength))
+
+    def __len__(self) -> int:
+        return len(self.a)

@@ -1,0 +1,99 @@
+"""Denoising: how far each behaviour pair can be believed, learned without labels.
+
+Ours: a small network sees what the *rest* of the data says of a pair (shared neighbours, which never include the pair
+itself; likeness of the ends; strengths) and learns to tell observed pairs from pairs drawn at random by popularity.
+A pair that looks like chance (a bestseller in every basket, an accidental view) gets a low reliability. LLM labels,
+where there are any, are further targets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import nn
+
+PAIR_FEATURES = 9
+BLOCK = 200_000
+
+
+class PairEvidence:
+    """Evidence for a pair from everything but the pair itself."""
+
+    def __init__(
+        self,
+        adjacency: tuple[sparse.csr_array[Any], sparse.csr_array[Any]],
+        semantic: NDArray[np.float32],
+        category: sparse.csr_array[Any],
+        brand: NDArray[np.int64],
+    ) -> None:
+        """Take the training data.
+
+        Args:
+            adjacency: symmetric (items, items) strengths of co-view and of co-purchase.
+            semantic: (items, dim) unit vectors of content.
+            category: (items, nodes) membership, rows normalised.
+            brand: (items,) brand numbers, 0 unknown.
+        """
+        self._binary = [(matrix > 0).astype(np.float32) for matrix in adjacency]
+        self._degree = [np.asarray(matrix.sum(axis=1)).ravel() for matrix in self._binary]
+        damped = [1 / np.log(2 + degree) for degree in self._degree]
+        self._damped = [
+            sparse.csr_array(matrix @ sparse.diags_array(np.sqrt(damp)))
+            for matrix, damp in zip(self._binary, damped, strict=True)
+        ]
+        self._semantic = semantic
+        self._category = category
+        self._brand = brand
+
+    def features(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(pairs, PAIR_FEATURES): Adamic-Adar within and across relations, likeness, degrees."""
+        blocks = [self._block(a[i : i + BLOCK], b[i : i + BLOCK]) for i in range(0, len(a), BLOCK)]
+        return np.concatenate(blocks) if blocks else np.empty((0, PAIR_FEATURES), np.float32)
+
+    def _block(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
+        view, buy = self._damped
+        shared = [_row_dots(left[a], right[b]) for left, right in ((view, view), (buy, buy), (view, buy), (buy, view))]
+        columns = [
+            np.log1p(shared[0]),
+            np.log1p(shared[1]),
+            np.log1p(shared[2] + shared[3]),
+            np.einsum("ij,ij->i", self._semantic[a], self._semantic[b]),
+            _row_dots(self._category[a], self._category[b]),
+            (self._brand[a] == self._brand[b]) & (self._brand[a] > 0),
+            *(np.log1p(degree[a]) + np.log1p(degree[b]) for degree in self._degree),
+            np.abs(np.log1p(self._degree[0][a]) - np.log1p(self._degree[0][b])),
+        ]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def chance_pairs(self, count: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pairs of items drawn by popularity, independently: what noise would look like."""
+        degree = self._degree[0] + self._degree[1] + 1
+        drawn = rng.choice(len(degree), size=(2, count), p=degree / degree.sum())
+        return drawn[0], drawn[1]
+
+
+def _row_dots(left: sparse.csr_array[Any], right: sparse.csr_array[Any]) -> NDArray[np.float32]:
+    return np.asarray(left.multiply(right).sum(axis=1), dtype=np.float32).ravel()
+
+
+class EdgeReliability(nn.Module):
+    """Log-odds that a pair truly holds, for each of the two relations."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(PAIR_FEATURES))
+        self.register_buffer("scale", torch.ones(PAIR_FEATURES))
+        self.network = nn.Sequential(nn.Linear(PAIR_FEATURES + 2, width), nn.GELU(), nn.Linear(width, 2))
+
+    def standardise(self, features: torch.Tensor) -> None:
+        """Take mean and scale of the features from the training pairs, (pairs, PAIR_FEATURES)."""
+        self.mean = features.mean(dim=0)
+        self.scale = features.std(dim=0) + 1e-6
+
+    def forward(self, features: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
+        """Log-odds (pairs, 2) from evidence (pairs, PAIR_FEATURES) and strengths (pairs, 2)."""
+        return self.network(torch.cat([(features - self.mean) / self.scale, strength], dim=1))

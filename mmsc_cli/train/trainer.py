@@ -1,0 +1,200 @@
+"""The training loop: epochs of masked views, validation, early stopping."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmsc_cli.errors import MmscError
+from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.recipe.settings import TrainSettings
+from mmsc_cli.relations import RELATIONS
+from mmsc_cli.seeds import torch_generator
+from mmsc_cli.train.data import ItemFeatures, TrainingPairs
+from mmsc_cli.train.graph import Graph
+from mmsc_cli.train.loss import agreement, catalogue_softmax
+from mmsc_cli.train.model import Mmsc, Surroundings, Vectors
+from mmsc_cli.train.views import View, masked_views, surroundings
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that the loop needs, on one device; weights are (pairs, 2), by relation."""
+
+    items: ItemFeatures
+    pairs: TrainingPairs
+    weight: torch.Tensor
+    target_weight: torch.Tensor
+    similar: Graph
+
+    def has_behaviour(self) -> torch.Tensor:
+        """(items,) bool: items with any training pair."""
+        found = torch.zeros(len(self.items), dtype=torch.bool, device=self.weight.device)
+        found[self.pairs.a] = True
+        found[self.pairs.b] = True
+        return found
+
+    def everything_seen(self) -> Surroundings:
+        """The surroundings for answering: all training pairs visible."""
+        visible = torch.ones(len(self.pairs), dtype=torch.bool, device=self.weight.device)
+        shown = self.has_behaviour().float().unsqueeze(1)
+        return surroundings(self.pairs, self.weight, visible, shown, self.similar)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The best epoch's vectors and the figures of every epoch."""
+
+    vectors: Vectors
+    history: list[dict[str, float]]
+
+
+def fit(
+    model: Mmsc,
+    problem: Problem,
+    settings: TrainSettings,
+    validate: Callable[[Vectors], dict[str, float]],
+    seed: int,
+    use_agreement: bool = True,
+    progress: Progress = SILENT,
+) -> Fitted:
+    """Train until validation stops improving; the model is left at its best epoch.
+
+    Args:
+        model: on the problem's device; changed in place.
+        problem: the data.
+        settings: epochs, patience, learning rate and the rest.
+        validate: figures of a set of vectors; `ndcg@10` among them decides.
+        seed: of all random choices.
+        use_agreement: whether the two views must agree.
+        progress: told of steps and figures.
+
+    Raises:
+        MmscError: the loss is not a number.
+    """
+    generator = torch_generator(seed, "train")
+    optimiser = torch.optim.Adam(_parameter_groups(model, settings.learning_rate))
+    seen = problem.everything_seen()
+    rows = torch.nonzero(problem.has_behaviour()).squeeze(1)
+    steps = math.ceil(len(rows) / settings.batch_queries)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser,
+        [group["lr"] for group in optimiser.param_groups],
+        total_steps=steps * settings.epochs,
+        pct_start=0.1,
+    )
+    best, best_state, best_vectors, since_best = -1.0, {}, None, 0
+    history: list[dict[str, float]] = []
+    with progress.task("Training", settings.epochs * steps) as task:
+        for epoch in range(settings.epochs):
+            started = time.monotonic()
+            model.train()
+            views = masked_views(
+                problem.pairs,
+                problem.weight,
+                problem.target_weight,
+                problem.has_behaviour(),
+                problem.similar,
+                settings.play_cold,
+                generator,
+            )
+            order = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
+            total = 0.0
+            for batch in order.split(settings.batch_queries):
+                optimiser.zero_grad()
+                total += _step(model, problem, views, batch, settings, use_agreement, generator)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+                optimiser.step()
+                schedule.step()
+                task.advance()
+            if not math.isfinite(total):
+                raise MmscError(
+                    f"the training loss is not a number in epoch {epoch + 1}", hint="lower it: --set train.learning_rate=0.003"
+                )
+            vectors = answer(model, problem, seen)
+            figures = {"epoch": epoch + 1, "loss": total / steps, **validate(vectors)}
+            figures["seconds"] = time.monotonic() - started
+            history.append(figures)
+            task.show(loss=figures["loss"], valid=figures["ndcg@10"])
+            if figures["ndcg@10"] > best:
+                best, best_vectors, since_best = figures["ndcg@10"], vectors, 0
+                best_state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+            else:
+                since_best += 1
+                if since_best >= settings.patience:
+                    break
+    assert best_vectors is not None
+    model.load_state_dict(best_state)
+    return Fitted(best_vectors, history)
+
+
+@torch.no_grad()
+def answer(model: Mmsc, problem: Problem, around: Surroundings) -> Vectors:
+    """Query and key vectors with the given surroundings, nothing dropped."""
+    model.eval()
+    vectors: Vectors = model(problem.items, around)
+    return vectors
+
+
+def _step(
+    model: Mmsc,
+    problem: Problem,
+    views: tuple[View, View],
+    batch: torch.Tensor,
+    settings: TrainSettings,
+    use_agreement: bool,
+    generator: torch.Generator,
+) -> float:
+    candidate = problem.has_behaviour()
+    total = 0.0
+    outputs: list[torch.Tensor] = []
+    gradients: list[torch.Tensor | None] = []
+    seen_alike = []
+    for view in views:
+        around = view.around
+        kept = (torch.rand(len(problem.items), 1, generator=generator) >= settings.item_dropout).to(batch.device)
+        shown = around.has_item_vector * kept
+        vectors = model(
+            problem.items, Surroundings(around.view, around.purchase, around.similar, around.degree, shown)
+        )
+        for relation in RELATIONS:
+            leaves = [tensor.detach().requires_grad_() for tensor in vectors[relation]]
+            total += catalogue_softmax(
+                leaves[0],
+                leaves[1],
+                batch,
+                view.targets[relation],
+                view.hidden[relation],
+                candidate,
+                backward_scale=0.5,
+            )
+            outputs += vectors[relation]
+            gradients += [leaf.grad for leaf in leaves]
+        seen_alike.append(torch.cat([vectors[relation][0][batch] for relation in RELATIONS], dim=1))
+    if use_agreement and settings.agreement:
+        alike = agreement(*seen_alike) * settings.agreement
+        outputs.append(alike)
+        gradients.append(torch.ones_like(alike))
+    have = [(output, gradient) for output, gradient in zip(outputs, gradients, strict=True) if gradient is not None]
+    torch.autograd.backward([output for output, _ in have], [gradient for _, gradient in have])
+    return total / 2
+
+
+def _parameter_groups(model: Mmsc, learning_rate: float) -> list[dict[str, Any]]:
+    """Embedding tables see a row's gradient now and then and learn fast; dense layers see every item and learn slowly."""
+    tables = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        for parameter in module.parameters()
+    }
+    split: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
+    for parameter in model.parameters():
+        split[id(parameter) in tables].append(parameter)
+    return [{"params": split[0], "lr": learning_rate / 5}, {"params": split[1], "lr": learning_rate}]
