@@ -66,10 +66,28 @@ class EncodeSettings(Settings):
     """How items become vectors."""
 
     encoder: str = "auto"
-    text_dim: Positive = 256
-    image_dim: Positive = 64
+    text_dim: Positive = Field(default=512, description="width of the classic encoder's text vectors")
+    image_dim: Positive = Field(default=64, description="width of the classic encoder's image vectors")
     batch_size: Positive = 64
     adapt: bool = False
+
+
+class CandidateMix(Settings):
+    """Relative shares of the label budget, by why a pair is worth asking about."""
+
+    ambiguous: Annotated[float, Field(ge=0)] = Field(default=0.3, description="seen in both relations")
+    weak: Annotated[float, Field(ge=0)] = Field(default=0.2, description="seen in one relation only, weakly")
+    similar: Annotated[float, Field(ge=0)] = Field(default=0.25, description="similar text, no behaviour")
+    transfer: Annotated[float, Field(ge=0)] = Field(
+        default=0.15, description="bought with a similar item, not with this one"
+    )
+    random: Annotated[float, Field(ge=0)] = Field(default=0.1, description="any two items, for calibration")
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> CandidateMix:
+        if not sum(self.model_dump().values()) > 0:
+            raise ValueError("at least one share must be above 0")
+        return self
 
 
 class LabelSettings(Settings):
@@ -77,8 +95,13 @@ class LabelSettings(Settings):
 
     model: str = "llama"
     budget: Positive = 20_000
+    mix: CandidateMix = CandidateMix()
     concurrency: Positive = 32
     max_failures: Positive = 20
+    retries: Annotated[int, Field(ge=0)] = Field(default=4, description="further tries of a failed question")
+    backoff: Annotated[float, Field(ge=0)] = Field(default=0.5, description="seconds before a retry, doubling")
+    timeout: Annotated[float, Field(gt=0)] = Field(default=120.0, description="seconds one answer may take")
+    shard_pairs: Positive = Field(default=1_000, description="pairs whose answers are saved at a time")
 
 
 class TrainSettings(Settings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,10 +16,12 @@ from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import TrainSettings
 from mmsc_cli.relations import RELATIONS
 from mmsc_cli.seeds import torch_generator
-from mmsc_cli.train.data import ItemFeatures, TrainingPairs
-from mmsc_cli.train.graph import Graph
+from mmsc_cli.model.features import ItemFeatures
+from mmsc_cli.train.pairs import TrainingPairs
+from mmsc_cli.model.graph import Graph
 from mmsc_cli.train.loss import agreement, catalogue_softmax
-from mmsc_cli.train.model import Mmsc, Surroundings, Vectors
+from mmsc_cli.model.behaviour import Lendable, Surroundings
+from mmsc_cli.model.mmsc import Mmsc, Vectors
 from mmsc_cli.train.views import View, masked_views, surroundings
 
 
@@ -32,6 +34,16 @@ class Problem:
     weight: torch.Tensor
     target_weight: torch.Tensor
     similar: Graph
+
+    def to(self, device: torch.device) -> Problem:
+        """The same on another device."""
+        return Problem(
+            self.items.to(device),
+            self.pairs.to(device),
+            self.weight.to(device),
+            self.target_weight.to(device),
+            self.similar.to(device),
+        )
 
     def has_behaviour(self) -> torch.Tensor:
         """(items,) bool: items with any training pair."""
@@ -49,9 +61,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The best epoch's vectors and the figures of every epoch."""
+    """The best epoch's vectors, what its items lend to new ones, and the figures of every epoch."""
 
     vectors: Vectors
+    lendable: Lendable
     history: list[dict[str, float]]
 
 
@@ -89,7 +102,7 @@ def fit(
         total_steps=steps * settings.epochs,
         pct_start=0.1,
     )
-    best, best_state, best_vectors, since_best = -1.0, {}, None, 0
+    best, best_state, since_best = -1.0, model.state_dict(), 0
     history: list[dict[str, float]] = []
     with progress.task("Training", settings.epochs * steps) as task:
         for epoch in range(settings.epochs):
@@ -117,29 +130,28 @@ def fit(
                 raise MmscError(
                     f"the training loss is not a number in epoch {epoch + 1}", hint="lower it: --set train.learning_rate=0.003"
                 )
-            vectors = answer(model, problem, seen)
+            vectors, _ = answer(model, problem, seen)
             figures = {"epoch": epoch + 1, "loss": total / steps, **validate(vectors)}
             figures["seconds"] = time.monotonic() - started
             history.append(figures)
             task.show(loss=figures["loss"], valid=figures["ndcg@10"])
             if figures["ndcg@10"] > best:
-                best, best_vectors, since_best = figures["ndcg@10"], vectors, 0
+                best, since_best = figures["ndcg@10"], 0
                 best_state = {name: value.detach().clone() for name, value in model.state_dict().items()}
             else:
                 since_best += 1
                 if since_best >= settings.patience:
                     break
-    assert best_vectors is not None
     model.load_state_dict(best_state)
-    return Fitted(best_vectors, history)
+    return Fitted(*answer(model, problem, seen), history)
 
 
 @torch.no_grad()
-def answer(model: Mmsc, problem: Problem, around: Surroundings) -> Vectors:
-    """Query and key vectors with the given surroundings, nothing dropped."""
+def answer(model: Mmsc, problem: Problem, around: Surroundings) -> tuple[Vectors, Lendable]:
+    """Query and key vectors with the given surroundings, nothing dropped; and what the items lend to new ones."""
     model.eval()
-    vectors: Vectors = model(problem.items, around)
-    return vectors
+    found: tuple[Vectors, Lendable] = model(problem.items, around)
+    return found
 
 
 def _step(
@@ -160,9 +172,7 @@ def _step(
         around = view.around
         kept = (torch.rand(len(problem.items), 1, generator=generator) >= settings.item_dropout).to(batch.device)
         shown = around.has_item_vector * kept
-        vectors = model(
-            problem.items, Surroundings(around.view, around.purchase, around.similar, around.degree, shown)
-        )
+        vectors, _ = model(problem.items, replace(around, has_item_vector=shown))
         for relation in RELATIONS:
             leaves = [tensor.detach().requires_grad_() for tensor in vectors[relation]]
             total += catalogue_softmax(

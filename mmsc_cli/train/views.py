@@ -14,9 +14,9 @@ import torch
 from scipy import sparse
 
 from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.train.data import TrainingPairs
-from mmsc_cli.train.graph import Graph, symmetric_graph
-from mmsc_cli.train.model import Surroundings
+from mmsc_cli.train.pairs import TrainingPairs
+from mmsc_cli.model.graph import Graph, symmetric_graph
+from mmsc_cli.model.behaviour import Surroundings
 
 
 @dataclass(frozen=True)

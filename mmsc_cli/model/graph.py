@@ -23,6 +23,10 @@ class Graph:
         product: torch.Tensor = self.edges.matmul(vectors, input_value=self.weight)
         return product
 
+    def to(self, device: torch.device) -> Graph:
+        """The same on another device."""
+        return Graph(self.edges.to(device), self.weight.to(device))
+
 
 def symmetric_graph(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor, items: int) -> Graph:
     """Graph of unordered pairs, normalised by the square roots of both ends' weighted degrees.

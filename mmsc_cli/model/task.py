@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mmsc_cli.train.behaviour import CHANNELS
+from mmsc_cli.model.behaviour import CHANNELS
 
 GATE_FEATURES = 6
 

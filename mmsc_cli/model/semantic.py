@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mmsc_cli.train.data import ItemFeatures
+from mmsc_cli.model.features import ItemFeatures
 
 
 class Adapter(nn.Module):

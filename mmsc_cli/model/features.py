@@ -1,4 +1,4 @@
-"""What training reads: items as tensors, training pairs, and labels, all on one device."""
+"""What the model sees of items: embeddings and attributes as tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from mmsc_cli.pairs import Pairs
 from mmsc_cli.recipe.settings import Part
 
 
@@ -115,23 +114,3 @@ class Embeddings:
     def open(cls, folder: Path) -> Embeddings:
         """Map the three arrays."""
         return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("text", "image", "mask")))
-
-
-@dataclass(frozen=True)
-class TrainingPairs:
-    """Unordered training pairs as tensors: `a`, `b` (pairs,) int64; `strength` (pairs, 2) float32, by relation."""
-
-    a: torch.Tensor
-    b: torch.Tensor
-    strength: torch.Tensor
-
-    @classmethod
-    def of(cls, pairs: Pairs) -> TrainingPairs:
-        """The pairs of the training split."""
-        train = pairs.of("train")
-        strength = np.stack([train.strength("substitute"), train.strength("complement")], axis=1)
-        return cls(torch.from_numpy(train.a.astype(np.int64)), torch.from_numpy(train.b.astype(np.int64)),
-                   torch.from_numpy(strength))
-
-    def __len__(self) -> int:
-        return len(self.a)

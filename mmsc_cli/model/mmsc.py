@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from mmsc_cli.recipe.settings import Part
 from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.train.behaviour import BehaviourLevel
-from mmsc_cli.train.data import ItemFeatures
-from mmsc_cli.train.graph import Graph
-from mmsc_cli.train.semantic import SemanticLevel
-from mmsc_cli.train.task import TaskHead, gate_features
+from mmsc_cli.model.behaviour import BehaviourLevel, Lendable, Surroundings
+from mmsc_cli.model.features import ItemFeatures
+from mmsc_cli.model.graph import Graph
+from mmsc_cli.model.semantic import SemanticLevel
+from mmsc_cli.model.task import TaskHead, gate_features
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,6 @@ class Shape:
     categories: int
     brands: int
     dim: int
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """The behaviour an item may be read from: graphs, degrees (items, 2), and whose item vector is shown (items, 1)."""
-
-    view: Graph
-    purchase: Graph
-    similar: Graph
-    degree: torch.Tensor
-    has_item_vector: torch.Tensor
 
 
 Vectors = dict[Relation, tuple[torch.Tensor, torch.Tensor]]
@@ -59,11 +48,20 @@ class Mmsc(nn.Module):
         self.key = nn.ModuleDict({name: TaskHead(shape.dim, gated=aggregation) for name in RELATIONS})
         self.log_scale = nn.Parameter(torch.full((len(RELATIONS),), -0.5 * math.log(shape.dim)))
 
-    def forward(self, items: ItemFeatures, around: Surroundings) -> Vectors:
-        """Per relation: queries and keys, each (items, dim); their dot product is the score."""
-        shown = around.has_item_vector * float(self.use_item_vector)
-        channels = self.behaviour(self.semantic(items), around.view, around.purchase, around.similar, shown)
-        features = gate_features(around.degree, items.present)
+    def forward(self, items: ItemFeatures, around: Surroundings) -> tuple[Vectors, Lendable]:
+        """Per relation queries and keys, each (items, dim), whose dot product is the score; and what items lend."""
+        if not self.use_item_vector:
+            around = replace(around, has_item_vector=torch.zeros_like(around.has_item_vector))
+        channels, lendable = self.behaviour(self.semantic(items), around)
+        return self._heads(channels, gate_features(around.degree, items.present)), lendable
+
+    def new_items(self, items: ItemFeatures, similar: Graph, lendable: Lendable) -> Vectors:
+        """The same for items the model has never seen, from `similar` (new, items) and what the catalogue lends."""
+        channels = self.behaviour.borrow(self.semantic(items), similar, lendable)
+        degree = torch.zeros(len(items), len(RELATIONS), device=items.text.device)
+        return self._heads(channels, gate_features(degree, items.present))
+
+    def _heads(self, channels: torch.Tensor, features: torch.Tensor) -> Vectors:
         return {
             relation: (self.query[relation](channels, features) * scale, self.key[relation](channels, features))
             for relation, scale in zip(RELATIONS, self.log_scale.exp(), strict=True)

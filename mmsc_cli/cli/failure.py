@@ -1,0 +1,68 @@
+"""From an exception to what the person at the terminal reads, and the exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import typer
+
+from mmsc_cli import errors
+
+OK, GATE, USAGE, UNKNOWN_ITEM, UNREACHABLE, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
+
+_CODES: tuple[tuple[type[errors.MmscError], int], ...] = (
+    (errors.GateError, GATE),
+    (errors.UnknownItemError, UNKNOWN_ITEM),
+    (errors.UnreachableError, UNREACHABLE),
+    (errors.MmscError, USAGE),
+)
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of the contract for an exception."""
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, OSError | MemoryError | typer.TyperException):
+        return USAGE
+    return BUG
+
+
+def describe(error: BaseException, command: str) -> list[str]:
+    """One or two lines: what and where, and the way out. `command` is what the user typed."""
+    if isinstance(error, errors.MmscError):
+        lines = [f"mmsc: {line}" for line in error.message.splitlines()]
+        return lines + ([f"  {error.hint}"] if error.hint else [])
+    if isinstance(error, KeyboardInterrupt):
+        return ["mmsc: interrupted; finished stages are kept", f"  the same command continues: {command}"]
+    if isinstance(error, typer.TyperException):
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "mmsc"
+        return [f"{where}: {error.format_message()}", f"  see `{where} --help`"]
+    if isinstance(error, MemoryError):
+        return ["mmsc: out of memory", "  lower --set train.batch_queries=512, or use a machine with more memory"]
+    if isinstance(error, OSError):
+        return _describe_os_error(error)
+    return [
+        f"mmsc: a bug of ours: {type(error).__name__}: {error}",
+        "  MMSC_DEBUG=1 shows the traceback; please report it",
+    ]
+
+
+def _describe_os_error(error: OSError) -> list[str]:
+    where = error.filename or "a file"
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return [f"mmsc: the disk is full (writing {where})", "  free some space, or use another folder with -w DIR"]
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return [f"mmsc: no permission for {where}", "  use a folder you may write to, with -w DIR"]
+        case _:
+            return [f"mmsc: {where}: {error.strerror or error}", "  check the path and the disk"]
+
+
+def debugging() -> bool:
+    """Whether the user asked for tracebacks."""
+    return os.environ.get("MMSC_DEBUG", "") not in ("", "0")

@@ -1,0 +1,47 @@
+"""`mmsc prepare`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmsc_cli.cli.session import Session, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(
+        app,
+        "prepare",
+        "mmsc prepare demo; mmsc prepare amazon-beauty --input meta_Beauty.json.gz; mmsc prepare my-shop.toml",
+    )
+    def prepare_command(
+        session: Session,
+        source: Annotated[str, typer.Argument(help="A recipe's name (`mmsc recipes list`) or the path of one.")],
+        inputs: Annotated[
+            list[Path] | None,
+            typer.Option("--input", metavar="PATH", help="A local file in place of the download. Repeatable."),
+        ] = None,
+    ) -> None:
+        """Turn a source into items.parquet and pairs.parquet, and hold out what later judges the model."""
+        from mmsc_cli.prepare.run import prepare
+        from mmsc_cli.recipe.loading import load_recipe
+        from mmsc_cli.recipe.shipped import recipe_path
+
+        started = time.monotonic()
+        counts = prepare(
+            session.workspace,
+            load_recipe(source, session.overrides, session.values()),
+            inputs=inputs or [],
+            recipe_directory=recipe_path(source).parent,
+            progress=session.progress,
+        )
+        pairs = f"{counts['co_view_pairs']:,} co-view and {counts['co_purchase_pairs']:,} co-purchase pairs"
+        session.finish("prepare", counts, started, f"{counts['items']:,} items, {pairs} in {session.directory}")
+        for name in ("repeated", "relations_outside", "relations_to_itself", "without_title"):
+            if counts.get(name):
+                session.out.note(f"  {name.replace('_', ' ')}: {counts[name]:,}")

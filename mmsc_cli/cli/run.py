@@ -1,0 +1,46 @@
+"""`mmsc run`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmsc_cli.cli.session import Session, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "run", "mmsc run demo; mmsc run amazon-beauty --input meta_Beauty.json.gz; mmsc run shop.toml --no-label")
+    def run_command(
+        session: Session,
+        source: Annotated[str, typer.Argument(help="A recipe's name or path.")],
+        inputs: Annotated[
+            list[Path] | None,
+            typer.Option("--input", metavar="PATH", help="A local file in place of the download. Repeatable."),
+        ] = None,
+        label: Annotated[bool, typer.Option("--label/--no-label", help="Whether to annotate pairs.")] = True,
+    ) -> None:
+        """Run all stages of a recipe, skipping what is up to date."""
+        from mmsc_cli.recipe.loading import load_recipe
+        from mmsc_cli.recipe.shipped import recipe_path
+        from mmsc_cli.pipeline import run_all
+
+        recipe = load_recipe(source, session.overrides, session.values())
+        done = run_all(
+            session.workspace,
+            recipe,
+            inputs=inputs or [],
+            recipe_directory=recipe_path(source).parent,
+            label=label,
+            device=session.device,
+            progress=session.progress,
+        )
+        report = session.workspace.path("report.html")
+        if session.out.as_json:
+            value = {"workspace": str(session.directory), "stages": done, "report": str(report)}
+            session.out.write(json.dumps(value, ensure_ascii=False) + "\n")
+        session.out.note(f"report: {report}")

@@ -1,0 +1,158 @@
+"""What every command has in common: workspace, settings, output, device, seed."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmsc_cli.cli.output import Output
+from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from mmsc_cli.recipe.settings import Recipe
+    from mmsc_cli.workspace import Workspace
+
+
+class DeviceName(StrEnum):
+    """Values of --device."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+@dataclass(frozen=True)
+class Session:
+    """One command's call, less its own options."""
+
+    directory: Path
+    overrides: list[str]
+    out: Output
+    device_name: DeviceName
+    seed: int | None
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace (the import is late: it brings pydantic)."""
+        from mmsc_cli.workspace import Workspace
+
+        return Workspace(self.directory)
+
+    @property
+    def progress(self) -> Progress:
+        """Rich on a terminal, silence otherwise."""
+        if not self.out.shows_progress():
+            return SILENT
+        from mmsc_cli.cli.progress import RichProgress
+
+        return RichProgress(self.out.console())
+
+    def recipe(self, flags: Mapping[str, Any] | None = None) -> Recipe:
+        """The recipe that `prepare` recorded, with --set, --seed and the command's own flags on top.
+
+        Raises:
+            WorkspaceError: nothing was prepared here.
+        """
+        from mmsc_cli.recipe.loading import change_recipe
+
+        record = self.workspace.manifest().stages.get("prepare")
+        if record is None:
+            raise WorkspaceError(
+                f"nothing is prepared in {self.directory}", hint="run `mmsc prepare demo`, or see `mmsc recipes list`"
+            )
+        return change_recipe(record.config["recipe"], self.overrides, self.values(flags))
+
+    def values(self, flags: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Settings given as flags, by dotted key; flags that were not given are left out."""
+        given = {"seed": self.seed, **(flags or {})}
+        return {key: value for key, value in given.items() if value is not None}
+
+    def device(self) -> torch.device:
+        """The device, chosen now; the reason goes to stderr."""
+        from mmsc_cli.device import choose_device
+
+        choice = choose_device(self.device_name.value)
+        self.out.note(f"device: {choice.device.type} ({choice.reason})")
+        return choice.device
+
+    def finish(self, stage: str, counts: Mapping[str, Any], started: float, summary: str) -> None:
+        """Report a stage that is done."""
+        seconds = round(time.monotonic() - started, 3)
+        value = {"stage": stage, "workspace": str(self.directory), "seconds": seconds, "counts": dict(counts)}
+        self.out.result(value, f"{stage}: {summary} ({seconds:.1f} s)")
+
+
+_COMMON: dict[str, tuple[Any, Any]] = {
+    "workspace": (
+        Annotated[Path, typer.Option("--workspace", "-w", metavar="DIR", envvar="MMSC_WORKSPACE", help="Workspace.")],
+        Path("workspace"),
+    ),
+    "overrides": (
+        Annotated[
+            list[str] | None,
+            typer.Option("--set", metavar="KEY=VALUE", help="A recipe value, dotted: train.epochs=5. Repeatable."),
+        ],
+        None,
+    ),
+    "as_json": (Annotated[bool, typer.Option("--json", help="One JSON result object on stdout.")], False),
+    "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="Errors only on stderr.")], False),
+    "verbose": (Annotated[bool, typer.Option("--verbose", "-v", help="More on stderr.")], False),
+    "device": (
+        Annotated[DeviceName, typer.Option("--device", envvar="MMSC_DEVICE", help="Where to compute.")],
+        DeviceName.auto,
+    ),
+    "seed": (
+        Annotated[int | None, typer.Option("--seed", min=0, envvar="MMSC_SEED", help="Seed of all random choices.")],
+        None,
+    ),
+}
+
+
+def command(app: typer.Typer, name: str, examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command; its function takes a Session first, and every common option is added for it."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        common = [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for key, (annotation, default) in _COMMON.items()
+        ]
+        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + common
+
+        @functools.wraps(function)
+        def call(**values: Any) -> None:
+            session = Session(
+                directory=values.pop("workspace"),
+                overrides=values.pop("overrides") or [],
+                out=Output(values.pop("as_json"), values.pop("quiet"), values.pop("verbose")),
+                device_name=values.pop("device"),
+                seed=values.pop("seed"),
+            )
+            function(session, **values)
+
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del call.__wrapped__
+        app.command(name, epilog=f"Examples: {examples}", no_args_is_help=False)(call)
+        return call
+
+    return register
+
+
+def typed_command() -> str:
+    """What the user typed, for messages."""
+    return shlex.join(["mmsc", *sys.argv[1:]])

@@ -1,0 +1,118 @@
+"""The classic encoder: needs no download and no torch, and is fitted on the catalogue itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from mmsc_cli.atomic import atomic_write, write_json
+from mmsc_cli.encode.classic_image import ImageStatistics, fit_images
+from mmsc_cli.encode.classic_text import LatentSemanticText, fit_text
+from mmsc_cli.encode.encoder import EncoderCard, write_card
+from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.seeds import derive_seed
+from mmsc_cli.workspace import digest
+
+NAME = "classic"
+REVISION = "1"
+_WEIGHTS, _TERMS = "classic.safetensors", "classic.json"
+
+
+class ClassicEncoder:
+    """TF-IDF and a truncated SVD for texts, colour and gradient statistics for images."""
+
+    name = NAME
+    shared_space = False
+
+    def __init__(self, text: LatentSemanticText, image: ImageStatistics) -> None:
+        """Take the two fitted halves."""
+        self._text = text
+        self._image = image
+
+    @property
+    def text_dim(self) -> int:
+        """Width of a text vector."""
+        return self._text.dim
+
+    @property
+    def image_dim(self) -> int:
+        """Width of an image vector."""
+        return self._image.dim
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return vectors of shape (texts, text_dim); zero where no word of a text is known."""
+        return self._text.encode(texts)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Return vectors of shape (images, image_dim)."""
+        return self._image.encode(images)
+
+    def save(self, folder: Path) -> EncoderCard:
+        """Write `encoder.json`, the arrays as safetensors and the vocabulary as json."""
+        arrays = {
+            "text.idf": self._text.idf,
+            "text.projection": self._text.projection,
+            "image.centre": self._image.centre,
+            "image.scale": self._image.scale,
+            "image.projection": self._image.projection,
+        }
+        with atomic_write(folder / _WEIGHTS) as file:
+            file.write(save(arrays))
+        write_json(folder / _TERMS, self._text.terms)
+        return write_card(
+            folder,
+            EncoderCard(
+                name=NAME,
+                kind="classic",
+                revision=REVISION,
+                text_dim=self.text_dim,
+                image_dim=self.image_dim,
+                weights_sha256=digest(folder / _WEIGHTS),
+            ),
+        )
+
+
+def fit_classic(
+    texts: Sequence[str], image_statistics: NDArray[np.float32], *, text_dim: int, image_dim: int, seed: int
+) -> ClassicEncoder:
+    """Fit both halves on (a sample of) the catalogue.
+
+    Args:
+        texts: non-empty texts.
+        image_statistics: (images, STATISTICS), see `classic_image.image_statistics`.
+        text_dim: width of a text vector, less where the texts hold less.
+        image_dim: width of an image vector, less where the images hold less.
+        seed: the run's seed.
+    """
+    narrow = derive_seed(seed, "encode/classic") % 2**32  # what scikit-learn takes
+    return ClassicEncoder(fit_text(texts, text_dim, narrow), fit_images(image_statistics, image_dim, narrow))
+
+
+def open_classic(folder: Path, card: EncoderCard) -> ClassicEncoder:
+    """Open a saved encoder; it gives the vectors it gave.
+
+    Raises:
+        WorkspaceError: its files are missing, damaged, or of other features than this version computes.
+    """
+    if card.revision != REVISION:
+        raise WorkspaceError(
+            f"{folder} was made with revision {card.revision} of the classic encoder, this is {REVISION}",
+            hint="run `mmsc encode` again",
+        )
+    try:
+        terms = json.loads((folder / _TERMS).read_bytes())
+        arrays = load_file(folder / _WEIGHTS)
+        text = LatentSemanticText(terms, arrays["text.idf"], arrays["text.projection"])
+        image = ImageStatistics(arrays["image.centre"], arrays["image.scale"], arrays["image.projection"])
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise WorkspaceError(
+            f"the classic encoder in {folder} is damaged: {error}", hint="run `mmsc encode` again"
+        ) from error
+    return ClassicEncoder(text, image)

@@ -1,0 +1,106 @@
+"""Images of the classic encoder: colour and gradient statistics, standardised and reduced by PCA.
+
+Gradient orientations in cells follow Dalal & Triggs, "Histograms of oriented gradients for human detection",
+CVPR 2005.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.decomposition import PCA
+
+from mmsc_cli.encode.vectors import unit_rows
+
+_SIDE = 64
+_THUMBNAIL = 8
+_CELL = 16
+_ORIENTATIONS = 9
+_HSV_BINS = (12, 3, 3)
+_BLOCKS = (
+    int(np.prod(_HSV_BINS)),
+    _THUMBNAIL * _THUMBNAIL * 3,
+    (_SIDE // _CELL) ** 2 * _ORIENTATIONS,
+)
+STATISTICS = sum(_BLOCKS)
+
+
+class ImageStatistics:
+    """Images on the main axes of their statistics, of the catalogue they were fitted on."""
+
+    def __init__(
+        self, centre: NDArray[np.float32], scale: NDArray[np.float32], projection: NDArray[np.float32]
+    ) -> None:
+        """Take the fitted state: `centre`, `scale` of shape (STATISTICS,), `projection` (STATISTICS, dim)."""
+        self.centre = centre
+        self.scale = scale
+        self.projection = projection
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+        return int(self.projection.shape[1])
+
+    def encode(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Vectors of shape (images, dim), of unit length."""
+        if not images:
+            return np.zeros((0, self.dim), np.float32)
+        statistics = np.stack([image_statistics(image) for image in images])
+        return unit_rows(((statistics - self.centre) * self.scale) @ self.projection)
+
+
+def fit_images(statistics: NDArray[np.float32], dim: int, seed: int) -> ImageStatistics:
+    """Fit on the statistics, shape (images, STATISTICS), of a sample of the catalogue's images.
+
+    The width is `dim`, or less where so few images differ in fewer directions; without two different images
+    there is nothing to tell apart: the width is `dim` and every vector zero.
+    """
+    blank = np.zeros((STATISTICS, dim), np.float32)
+    if len(statistics) < 2:
+        return ImageStatistics(np.zeros(STATISTICS, np.float32), np.ones(STATISTICS, np.float32), blank)
+    centre = statistics.mean(axis=0, dtype=np.float64)
+    spread = statistics.std(axis=0, dtype=np.float64)
+    # A bin that is all but constant is noise: the floor keeps it from being blown up to the size of the
+    # others. Each block counts the same, however many numbers it has.
+    scale = 1 / np.maximum(spread, 0.01) / np.sqrt(np.repeat(_BLOCKS, _BLOCKS))
+    pca = PCA(min(dim, STATISTICS, len(statistics) - 1), svd_solver="full", random_state=seed)
+    pca.fit((statistics - centre) * scale)
+    kept = pca.explained_variance_ > max(pca.explained_variance_.max() * 1e-6, 1e-12)
+    return ImageStatistics(
+        centre.astype(np.float32),
+        scale.astype(np.float32),
+        np.ascontiguousarray(pca.components_[kept].T, dtype=np.float32) if kept.any() else blank,
+    )
+
+
+def image_statistics(image: Image.Image) -> NDArray[np.float32]:
+    """Colour histogram, coarse thumbnail and gradient orientations of an RGB image, shape (STATISTICS,)."""
+    small = image.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    thumbnail = (
+        np.asarray(small.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX), dtype=np.float32) / 255
+    )
+    return np.concatenate([_colours(small), thumbnail.ravel(), _gradients(small)])
+
+
+def _colours(image: Image.Image) -> NDArray[np.float32]:
+    hsv = np.asarray(image.convert("HSV"), dtype=np.int64).reshape(-1, 3)
+    bins = hsv * np.asarray(_HSV_BINS) // 256
+    cell = np.ravel_multi_index((bins[:, 0], bins[:, 1], bins[:, 2]), _HSV_BINS)
+    counts = np.bincount(cell, minlength=_BLOCKS[0])
+    return np.sqrt(counts / len(hsv)).astype(np.float32)
+
+
+def _gradients(image: Image.Image) -> NDArray[np.float32]:
+    grey = np.asarray(image.convert("L"), dtype=np.float32)
+    down, right = np.gradient(grey)
+    strength = np.hypot(down, right)
+    orientation = np.mod(np.arctan2(down, right), np.pi) * (_ORIENTATIONS / np.pi)
+    bins = np.minimum(orientation.astype(np.int64), _ORIENTATIONS - 1)
+    y, x = np.indices(grey.shape) // _CELL
+    cell = (y * (_SIDE // _CELL) + x) * _ORIENTATIONS + bins
+    counts = np.bincount(cell.ravel(), weights=strength.ravel(), minlength=_BLOCKS[2])
+    unit: NDArray[np.float32] = unit_rows(counts[None])[0]
+    return unit

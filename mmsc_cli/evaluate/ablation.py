@@ -1,0 +1,142 @@
+"""What each part of the model is worth: retrain without it, and compare query by query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsc_cli.errors import InputError
+from mmsc_cli.evaluate.metrics import FIGURES, NDCG, bootstrap_interval
+from mmsc_cli.evaluate.protocol import RelationProtocol, SliceName
+from mmsc_cli.evaluate.ranking import rank_catalogue
+from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.recipe.settings import Part
+from mmsc_cli.relations import Relation
+from mmsc_cli.scoring import Scorer
+from mmsc_cli.seeds import numpy_generator
+
+Verdict = Literal["helps", "hurts", "no difference"]
+FitModel = Callable[[tuple[Part, ...], int], Scorer]
+ABLATED_SLICES: tuple[SliceName, ...] = ("all",)
+_Figures = dict[tuple[Relation, SliceName], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class AblationPlan:
+    """What to retrain.
+
+    Attributes:
+        fit: trains the model without the given parts, from a seed; `()` is the full model.
+        parts: each is left out by itself.
+        seeds: every variant is trained from each of them.
+    """
+
+    fit: FitModel
+    parts: tuple[Part, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.seeds:
+            raise InputError("an ablation needs at least one seed", hint="use --seeds 3")
+
+
+def ablate(
+    plan: AblationPlan,
+    protocols: Mapping[Relation, RelationProtocol],
+    *,
+    seed: int,
+    resamples: int = 1_000,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Train and rank every variant.
+
+    Returns:
+        `seeds`; `full`: mean and standard deviation over the seeds of each figure, per relation and slice;
+        `parts`: per part, relation and slice the NDCG@10 of the full model minus that without the part (mean
+        over seeds per query), its paired bootstrap interval over queries, and a verdict on the part.
+    """
+    full = _figures_per_seed(plan, (), protocols, progress)
+    parts: dict[str, Any] = {}
+    for part in plan.parts:
+        without = _figures_per_seed(plan, (part,), protocols, progress)
+        parts[part] = _per_relation(
+            {
+                key: compare(
+                    _ndcg(full[key]), _ndcg(without[key]), f"{part}/{key[0]}/{key[1]}", seed, resamples
+                )
+                for key in full
+            }
+        )
+    return {
+        "seeds": list(plan.seeds),
+        "full": _per_relation({key: _spread(values) for key, values in full.items()}),
+        "parts": parts,
+    }
+
+
+def compare(
+    full: NDArray[np.float64], without: NDArray[np.float64], name: str, seed: int, resamples: int
+) -> dict[str, Any]:
+    """Compare NDCG@10 per query, both of shape (queries,); all figures are None where there is no query."""
+    difference = full - without
+    generator = numpy_generator(seed, f"evaluate/ablation/{name}")
+    interval = bootstrap_interval(difference, generator, resamples)
+    if interval is None:
+        return {"difference": None, "difference_ci": None, "without": None, "queries": 0, "verdict": None}
+    return {
+        "difference": float(difference.mean()),
+        "difference_ci": list(interval),
+        "without": float(without.mean()),
+        "queries": len(difference),
+        "verdict": _verdict(*interval),
+    }
+
+
+def _verdict(low: float, high: float) -> Verdict:
+    if low > 0:
+        return "helps"
+    return "hurts" if high < 0 else "no difference"
+
+
+def _figures_per_seed(
+    plan: AblationPlan,
+    without: tuple[Part, ...],
+    protocols: Mapping[Relation, RelationProtocol],
+    progress: Progress,
+) -> _Figures:
+    """Figures of one variant per relation and slice, shape (seeds, queries, 4)."""
+    name = f"mmsc without {without[0]}" if without else "mmsc"
+    found: dict[tuple[Relation, SliceName], list[NDArray[np.float64]]] = {}
+    for seed in plan.seeds:
+        scorer = plan.fit(without, seed)
+        for relation, protocol in protocols.items():
+            ranking = rank_catalogue(scorer, protocol, name=f"{name}, seed {seed}", progress=progress)
+            for part in ABLATED_SLICES:
+                found.setdefault((relation, part), []).append(ranking.of_slice(part))
+    return {key: np.stack(values) for key, values in found.items()}
+
+
+def _ndcg(figures: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(figures[:, :, NDCG].mean(axis=0))
+
+
+def _spread(figures: NDArray[np.float64]) -> dict[str, Any]:
+    seeds, queries, _ = figures.shape
+    if not queries:
+        return {**{name: {"mean": None, "std": None} for name in FIGURES}, "queries": 0}
+    per_seed = figures.mean(axis=1)
+    means = per_seed.mean(axis=0).tolist()
+    deviations = per_seed.std(axis=0, ddof=1).tolist() if seeds > 1 else [None] * len(FIGURES)
+    spread = {name: {"mean": m, "std": s} for name, m, s in zip(FIGURES, means, deviations, strict=True)}
+    return {**spread, "queries": queries}
+
+
+def _per_relation(values: Mapping[tuple[Relation, SliceName], dict[str, Any]]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for (relation, part), value in values.items():
+        nested.setdefault(relation, {})[part] = value
+    return nested

@@ -1,0 +1,142 @@
+"""Some queries with what is true of them and what the model answers, to be looked at."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsc_cli.evaluate.context import EvaluationContext
+from mmsc_cli.evaluate.protocol import RelationProtocol, relation_protocol
+from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.scoring import Scorer
+from mmsc_cli.seeds import numpy_generator
+
+QUERIES = 12
+ANSWERS = 5
+_THUMBNAIL_PIXELS = 96
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How items are shown; each sequence has one entry per item row."""
+
+    ids: Sequence[str]
+    titles: Sequence[str]
+    images: Sequence[Path | None]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One item as the report shows it; `image` is a data URI, `right` is None where nothing is judged."""
+
+    id: str
+    title: str
+    image: str | None
+    right: bool | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is true of a query in one relation (a few of `true_count`), and the model's best answers."""
+
+    relation: Relation
+    true: list[Card]
+    true_count: int
+    answers: list[Card]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One query of the gallery."""
+
+    query: Card
+    cold: bool
+    relations: list[Answers]
+
+
+def build_gallery(
+    context: EvaluationContext, scorer: Scorer, labels: Labels, count: int = QUERIES
+) -> list[Exhibit]:
+    """Draw queries by seed, and answer them as the protocol does: what was trained or validated on is masked.
+
+    Queries with something to find in both relations come first; a quarter of the places goes to cold items,
+    if there are any.
+    """
+    protocols = [relation_protocol(relation, context.pairs, context.item_split) for relation in RELATIONS]
+    queries = _draw(protocols, context, count)
+    card = _CardMaker(labels)
+    columns = [_answer(scorer, protocol, queries, card) for protocol in protocols]
+    return [
+        Exhibit(card(int(query), None), bool(context.item_split[query] != "warm"), list(relations))
+        for query, *relations in zip(queries, *columns, strict=True)
+    ]
+
+
+def _draw(protocols: list[RelationProtocol], context: EvaluationContext, count: int) -> NDArray[np.int64]:
+    asked = np.zeros(context.items, np.int64)
+    for protocol in protocols:
+        asked[protocol.queries] += 1
+    generator = numpy_generator(context.seed, "evaluate/gallery")
+    shuffled = generator.permutation(np.flatnonzero(asked))
+    best_first = shuffled[np.argsort(-asked[shuffled], kind="stable")]
+    cold = context.item_split[best_first] != "warm"
+    chosen_cold = best_first[cold][: count // 4]
+    return np.concatenate([best_first[~cold][: count - len(chosen_cold)], chosen_cold])
+
+
+class _CardMaker:
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
+        self._thumbnail = cache(_thumbnail)
+
+    def __call__(self, item: int, right: bool | None) -> Card:
+        path = self._labels.images[item]
+        return Card(
+            self._labels.ids[item], self._labels.titles[item], self._thumbnail(path) if path else None, right
+        )
+
+
+def _answer(
+    scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], card: _CardMaker
+) -> list[Answers]:
+    judgement = protocol.judgements["plain"]
+    scores = np.array(scorer.scores(protocol.relation, queries), dtype=np.float32)
+    answered: list[Answers] = []
+    for query, own in zip(queries, scores, strict=True):
+        right = judgement.positives[[query]].indices
+        own[judgement.masked[[query]].indices] = -np.inf
+        positive = np.zeros(len(own), np.bool_)
+        positive[right] = True
+        # Among equal scores the wrong ones first, as in the metrics.
+        best = np.lexsort((positive, -own))[:ANSWERS]
+        answered.append(
+            Answers(
+                protocol.relation,
+                [card(int(item), None) for item in right[:ANSWERS]],
+                len(right),
+                [card(int(item), bool(positive[item])) for item in best if own[item] > -np.inf],
+            )
+        )
+    return answered
+
+
+def _thumbnail(path: Path) -> str | None:
+    """A small JPEG as a data URI; None where there is no readable image."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+    except (OSError, Image.DecompressionBombError):
+        return None
+    small.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

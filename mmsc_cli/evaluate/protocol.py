@@ -1,0 +1,145 @@
+"""The evaluation protocol: each slice's queries, what is right for them, and what is neither right nor wrong.
+
+A query is judged in two ways. The *plain* judgement takes every test pair of the relation as right. The
+*clean* one takes only those seen in this relation alone; test pairs of both relations are masked, being
+neither right nor wrong. In both, the query itself and its training and validation pairs of either relation
+are masked; all other items of the catalogue are wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.pairs import Pairs
+from mmsc_cli.relations import Relation
+
+SliceName = Literal["all", "clean", "tail", "cold", "cold_clean"]
+SLICES: tuple[SliceName, ...] = get_args(SliceName)
+JudgementName = Literal["plain", "clean"]
+
+TAIL_BELOW = 3
+SLICE_MEANINGS: dict[SliceName, str] = {
+    "all": "test pairs between warm items, both ends as query",
+    "clean": "test pairs between warm items in this relation only; those in both relations are masked",
+    "tail": f"the queries of all with fewer than {TAIL_BELOW} training pairs in the relation",
+    "cold": "cold_test items as queries, their warm partners as positives",
+    "cold_clean": "as cold, pairs in this relation only; test pairs in both relations are masked",
+}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Right and masked items per query, as boolean (items, items) matrices: row = query, column = item."""
+
+    positives: sparse.csr_array[Any]
+    masked: sparse.csr_array[Any]
+
+    def has_positives(self, queries: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether there is anything to find for each query, shape (queries,)."""
+        pointers = self.positives.indptr
+        return np.asarray(pointers[queries + 1] > pointers[queries])
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Queries (item rows, ascending) that have a positive in a judgement."""
+
+    judgement: JudgementName
+    queries: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RelationProtocol:
+    """All that is asked in one relation."""
+
+    relation: Relation
+    judgements: dict[JudgementName, Judgement]
+    slices: dict[SliceName, Slice]
+
+    @property
+    def queries(self) -> NDArray[np.int64]:
+        """Every query of any slice, ascending; each needs to be scored only once."""
+        return np.unique(np.concatenate([part.queries for part in self.slices.values()]))
+
+
+def relation_protocol(relation: Relation, pairs: Pairs, item_split: NDArray[np.str_]) -> RelationProtocol:
+    """Apply the protocol to a pair table of all splits and the split of each item, shape (items,)."""
+    items = len(item_split)
+    warm, cold = item_split == "warm", item_split == "cold_test"
+    test = pairs.of("test")
+    seen = pairs.of("train", "valid")
+    known = symmetric(seen.a, seen.b, items) + sparse.eye_array(items, dtype=np.bool_, format="csr")
+    both = test.select(test.ambiguous())
+    of_relation = test.select(test.holds(relation))
+    of_relation_only = of_relation.select(~of_relation.ambiguous())
+    judgements: dict[JudgementName, Judgement] = {
+        "plain": Judgement(_positives(of_relation, warm, cold), known),
+        "clean": Judgement(
+            _positives(of_relation_only, warm, cold),
+            sparse.csr_array(known + symmetric(both.a, both.b, items)),
+        ),
+    }
+    every = np.arange(items, dtype=np.int64)
+    plain, clean = (judgements[name].has_positives(every) for name in ("plain", "clean"))
+    tail = training_degree(relation, pairs, items) < TAIL_BELOW
+    slices = {
+        "all": Slice("plain", np.flatnonzero(plain & warm)),
+        "clean": Slice("clean", np.flatnonzero(clean & warm)),
+        "tail": Slice("plain", np.flatnonzero(plain & warm & tail)),
+        "cold": Slice("plain", np.flatnonzero(plain & cold)),
+        "cold_clean": Slice("clean", np.flatnonzero(clean & cold)),
+    }
+    return RelationProtocol(relation, judgements, {name: slices[name] for name in SLICES})
+
+
+def check_split(pairs: Pairs, item_split: NDArray[np.str_]) -> None:
+    """Check that no held-out pair can have been trained on.
+
+    Raises:
+        WorkspaceError: a pair stands twice in the table (perhaps in two splits or turned round), a cold item
+            has a training pair, or a pair has another split than its cold end demands.
+    """
+    low, high = np.minimum(pairs.a, pairs.b).astype(np.int64), np.maximum(pairs.a, pairs.b)
+    if len(np.unique(low * len(item_split) + high)) < len(pairs):
+        raise _leak("a pair stands in the pair table twice, so it may be both trained and tested on")
+    ends = item_split[pairs.a], item_split[pairs.b]
+    cold_test = (ends[0] == "cold_test") | (ends[1] == "cold_test")
+    cold_valid = ((ends[0] == "cold_valid") | (ends[1] == "cold_valid")) & ~cold_test
+    if np.any((pairs.split == "train") & (cold_test | cold_valid)):
+        raise _leak("a cold item has training pairs")
+    if np.any(cold_test & (pairs.split != "test")) or np.any(cold_valid & (pairs.split != "valid")):
+        raise _leak("a pair of a cold item is in the wrong split")
+
+
+def training_degree(relation: Relation, pairs: Pairs, items: int) -> NDArray[np.int64]:
+    """Number of training pairs of each item in a relation, shape (items,)."""
+    train = pairs.of("train")
+    kept = train.select(train.holds(relation))
+    return np.bincount(np.concatenate([kept.a, kept.b]), minlength=items)
+
+
+def symmetric(a: NDArray[np.int32], b: NDArray[np.int32], items: int) -> sparse.csr_array[Any]:
+    """Boolean (items, items) matrix that is true at (a, b) and (b, a)."""
+    return _matrix(np.concatenate([a, b]), np.concatenate([b, a]), items)
+
+
+def _positives(test: Pairs, warm: NDArray[np.bool_], cold: NDArray[np.bool_]) -> sparse.csr_array[Any]:
+    """Both directions between warm items; from cold_test to warm, never from warm to cold."""
+    queries, answers = np.concatenate([test.a, test.b]), np.concatenate([test.b, test.a])
+    asked = (warm | cold)[queries] & warm[answers]
+    return _matrix(queries[asked], answers[asked], len(warm))
+
+
+def _matrix(rows: NDArray[np.int32], columns: NDArray[np.int32], items: int) -> sparse.csr_array[Any]:
+    values = np.ones(len(rows), np.bool_)
+    return sparse.coo_array((values, (rows, columns)), shape=(items, items)).tocsr()
+
+
+def _leak(message: str) -> WorkspaceError:
+    return WorkspaceError(f"the hold-out leaks: {message}", hint="run `mmsc prepare` again")

@@ -1,0 +1,116 @@
+"""One pass over the queries of a relation: each is scored once, and every slice is read off those scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsc_cli.errors import InputError
+from mmsc_cli.evaluate.metrics import FIGURES, NDCG, bootstrap_interval, judge
+from mmsc_cli.evaluate.protocol import JudgementName, RelationProtocol, SliceName
+from mmsc_cli.evaluate.sampled import SampledPairs
+from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.scoring import Scorer
+from mmsc_cli.seeds import numpy_generator
+
+SCORE_CELLS = 16_000_000
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Figures of every query of one relation under one scorer.
+
+    Attributes:
+        figures: per judgement shape (items, 4), columns as in `metrics.FIGURES`; NaN for items that are no
+        query. sampled: shape (sampled pairs, 4); no rows if not asked for.
+    """
+
+    protocol: RelationProtocol
+    figures: dict[JudgementName, NDArray[np.float64]]
+    sampled: NDArray[np.float64]
+
+    def of_slice(self, name: SliceName) -> NDArray[np.float64]:
+        """Figures of the queries of a slice, shape (queries, 4)."""
+        part = self.protocol.slices[name]
+        return self.figures[part.judgement][part.queries]
+
+
+def rank_catalogue(
+    scorer: Scorer,
+    protocol: RelationProtocol,
+    *,
+    name: str,
+    sampled: SampledPairs | None = None,
+    progress: Progress = SILENT,
+) -> Ranking:
+    """Rank the whole catalogue for every query of a relation.
+
+    Memory follows a chunk of queries (SCORE_CELLS scores), not the square of the catalogue.
+
+    Args:
+        name: what the scorer is called in messages.
+
+    Raises:
+        InputError: the scorer returned NaN.
+        ValueError: the scorer returned scores of another shape than (queries, items).
+    """
+    queries, items = protocol.queries, protocol.judgements["plain"].positives.shape[0]
+    figures = {kind: np.full((items, len(FIGURES)), np.nan) for kind in protocol.judgements}
+    sampled_figures = [np.empty((0, len(FIGURES)))]
+    with progress.task(f"{name}: {protocol.relation}", total=len(queries)) as task:
+        for chunk in _chunks(queries, items):
+            scores = _checked(scorer, protocol, chunk, items, name)
+            for kind, judgement in protocol.judgements.items():
+                asked = judgement.has_positives(chunk)
+                rows = chunk[asked]
+                figures[kind][rows] = judge(scores[asked], judgement.positives[rows], judgement.masked[rows])
+            if sampled is not None:
+                sampled_figures.append(sampled.judge(chunk, scores))
+            task.advance(len(chunk))
+    return Ranking(protocol, figures, np.concatenate(sampled_figures))
+
+
+def summarise_slice(ranking: Ranking, name: SliceName, seed: int, resamples: int) -> dict[str, Any]:
+    """Means of a slice under the keys of the contract; None instead of a figure where there is no query.
+
+    The resamples depend on the seed, the relation and the slice alone, so all models share them.
+    """
+    values = ranking.of_slice(name)
+    purpose = f"evaluate/bootstrap/{ranking.protocol.relation}/{name}"
+    interval = bootstrap_interval(values[:, NDCG], numpy_generator(seed, purpose), resamples)
+    return {
+        **mean_figures(values),
+        "queries": len(values),
+        "ndcg@10_ci": None if interval is None else list(interval),
+    }
+
+
+def mean_figures(values: NDArray[np.float64]) -> dict[str, float | None]:
+    """Column means of (queries, 4) figures by name; None where there is no query."""
+    if not len(values):
+        return dict.fromkeys(FIGURES)
+    return dict(zip(FIGURES, values.mean(axis=0).tolist(), strict=True))
+
+
+def _chunks(queries: NDArray[np.int64], items: int) -> Iterator[NDArray[np.int64]]:
+    size = max(1, SCORE_CELLS // max(1, items))
+    for start in range(0, len(queries), size):
+        yield queries[start : start + size]
+
+
+def _checked(
+    scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], items: int, name: str
+) -> NDArray[np.float32]:
+    scores = np.asarray(scorer.scores(protocol.relation, queries), dtype=np.float32)
+    if scores.shape != (len(queries), items):
+        raise ValueError(f"{name}: scores of shape {scores.shape}, not {(len(queries), items)}")
+    if np.isnan(scores.max(initial=-np.inf)):
+        raise InputError(
+            f"{name}: the {protocol.relation} scores contain NaN, so nothing can be ranked",
+            hint="train again, with a lower train.learning_rate if the loss was NaN too",
+        )
+    return scores

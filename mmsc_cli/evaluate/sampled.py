@@ -1,0 +1,84 @@
+"""The field's sampled protocol: one positive among uniformly drawn negatives.
+
+Figures over sampled negatives are not comparable with a ranking of the whole catalogue, and can order systems
+differently (Krichene & Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020). They are here only to
+be set beside published tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsc_cli.evaluate.metrics import judge_sampled
+from mmsc_cli.evaluate.protocol import RelationProtocol, symmetric
+from mmsc_cli.pairs import Pairs
+from mmsc_cli.seeds import numpy_generator
+
+PAIR_CAP = 20_000
+NOTE = (
+    "one positive ranked among uniformly sampled negatives: not comparable with the ranking of the whole "
+    "catalogue, given only to be set beside published tables"
+)
+
+
+@dataclass(frozen=True)
+class SampledPairs:
+    """Test pairs of one relation, each with its own negatives.
+
+    Attributes:
+        query: item rows, ascending, shape (pairs,).
+        positive: item rows, shape (pairs,).
+        negatives: item rows, shape (pairs, negatives); -1 where the catalogue has no more to draw.
+        available: number of test pairs (both directions) there are, before the cap.
+    """
+
+    query: NDArray[np.int64]
+    positive: NDArray[np.int64]
+    negatives: NDArray[np.int32]
+    available: int
+
+    def judge(self, queries: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Figures of the pairs whose query is among `queries` (ascending); `scores` are (queries, items).
+
+        Returns:
+            Shape (pairs of these queries, 4), in pair order; columns as in `metrics.FIGURES`.
+        """
+        mine = np.flatnonzero(np.isin(self.query, queries))
+        row = np.searchsorted(queries, self.query[mine])
+        negatives = self.negatives[mine]
+        drawn = np.where(negatives >= 0, scores[row[:, None], negatives], np.float32(np.nan))
+        return judge_sampled(scores[row, self.positive[mine]], drawn)
+
+
+def draw_sampled_pairs(
+    protocol: RelationProtocol, pairs: Pairs, seed: int, negatives: int = 1_000, cap: int = PAIR_CAP
+) -> SampledPairs:
+    """Draw at most `cap` test pairs of the slice `all`, and for each `negatives` items without replacement.
+
+    A negative is neither the query nor any known pair of it: of any split, in any relation.
+    """
+    positives = protocol.judgements["plain"].positives
+    queries = protocol.slices["all"].queries
+    asked = positives[queries]
+    query = np.repeat(queries, np.diff(asked.indptr))
+    positive = asked.indices.astype(np.int64)
+    available = len(query)
+    generator = numpy_generator(seed, f"evaluate/sampled/{protocol.relation}")
+    if available > cap:
+        kept = np.sort(generator.choice(available, cap, replace=False))
+        query, positive = query[kept], positive[kept]
+    items = positives.shape[0]
+    partners = symmetric(pairs.a, pairs.b, items)
+    drawn = np.full((len(query), negatives), -1, np.int32)
+    for place, item in enumerate(query):
+        own = partners.indices[partners.indptr[item] : partners.indptr[item + 1]]
+        excluded = np.unique(np.append(own, item))
+        free = items - len(excluded)
+        chosen = generator.choice(free, min(negatives, free), replace=False)
+        # The n-th free item: n, moved on by the excluded items that come before it.
+        shift = np.searchsorted(excluded - np.arange(len(excluded)), chosen, side="right")
+        drawn[place, : len(chosen)] = chosen + shift
+    return SampledPairs(query, positive, drawn, available)

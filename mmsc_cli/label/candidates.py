@@ -1,0 +1,162 @@
+"""Which pairs are worth an annotator's time, under a budget.
+
+Only training pairs are looked at. Pairs held out for validation or test are neither sought nor avoided: a
+candidate list must not tell what they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.stats import rankdata
+
+from mmsc_cli.label.neighbours import similar_items
+from mmsc_cli.linear.transfer import transfer_rows
+from mmsc_cli.pairs import Pairs
+from mmsc_cli.recipe.settings import CandidateMix
+from mmsc_cli.seeds import numpy_generator
+
+NEIGHBOURS = 10
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Pairs to annotate, `a < b`, sorted and unique; all arrays have shape (candidates,)."""
+
+    a: NDArray[np.int32]
+    b: NDArray[np.int32]
+    strategy: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def mix(self) -> dict[str, int]:
+        """How many pairs each strategy gave."""
+        counted = Counter(self.strategy.tolist())
+        return {name: counted[name] for name in CandidateMix.model_fields}
+
+
+def choose_candidates(
+    items: pa.Table, pairs: Pairs, budget: int, mix: CandidateMix, *, seed: int
+) -> Candidates:
+    """Choose at most `budget` pairs, each strategy its share; what one leaves goes to all but `random`.
+
+    Memory follows the budget, time min(budget, items) * items at worst. Same arguments, same candidates.
+    """
+    train = pairs.of("train")
+    count = items.num_rows
+    generator = numpy_generator(seed, "label/candidates")
+    ranked = _uncertain(train, count, generator) | _unseen(items, train, budget, mix, generator)
+    quotas = _quotas(budget, mix)
+    chosen: dict[str, NDArray[np.int64]] = {}
+    for name, keys in ranked.items():
+        chosen[name] = _outside(keys, *chosen.values())[: quotas[name]]
+    for name, keys in ranked.items():
+        spare = budget - quotas["random"] - sum(map(len, chosen.values()))
+        if quotas[name] and spare > 0:
+            more = _outside(keys, *chosen.values())[:spare]
+            chosen[name] = np.concatenate([chosen[name], more])
+    chosen["random"] = _random(count, quotas["random"], generator, chosen)
+    keys = np.concatenate(list(chosen.values()))
+    strategy = np.repeat(np.array(list(chosen), dtype=np.str_), [len(part) for part in chosen.values()])
+    order = np.argsort(keys)
+    a, b = np.divmod(keys[order], count)
+    return Candidates(a.astype(np.int32), b.astype(np.int32), strategy[order])
+
+
+def _quotas(budget: int, mix: CandidateMix) -> dict[str, int]:
+    shares = mix.model_dump()
+    ends = np.rint(np.cumsum(list(shares.values())) / sum(shares.values()) * budget).astype(int)
+    return dict(zip(shares, np.diff(ends, prepend=0).tolist(), strict=True))
+
+
+def _uncertain(train: Pairs, count: int, generator: np.random.Generator) -> dict[str, NDArray[np.int64]]:
+    """Training pairs by uncertainty: in both relations (the more evenly, the earlier), or in one, weakly.
+
+    Strength counts by its rank, as its unit differs between sources; ties fall by chance.
+    """
+    keys = _keys(train.a, train.b, count)
+    view, buy = train.strength("substitute"), train.strength("complement")
+    weakness = 1 - rankdata(view + buy) / max(len(train), 1)
+    evenness = np.minimum(view, buy) / np.maximum(np.maximum(view, buy), np.finfo(np.float32).tiny)
+    order = np.lexsort((generator.permutation(len(train)), -(weakness + evenness)))
+    both = train.ambiguous()[order]
+    return {"ambiguous": keys[order][both], "weak": keys[order][~both]}
+
+
+def _unseen(
+    items: pa.Table, train: Pairs, budget: int, mix: CandidateMix, generator: np.random.Generator
+) -> dict[str, NDArray[np.int64]]:
+    """Pairs without training behaviour: similar items, and what is bought with those; tail and cold first."""
+    if not mix.similar and not mix.transfer:
+        return {}
+    count = items.num_rows
+    degree = np.bincount(train.a, minlength=count) + np.bincount(train.b, minlength=count)
+    queries = np.lexsort((generator.permutation(count), degree))[:budget]
+    similar = similar_items(items, queries, NEIGHBOURS)
+    weights = sparse.csr_array(sparse.diags_array(1 / np.maximum(similar.sum(axis=1), 1e-6)) @ similar)
+    transferred = transfer_rows(weights, train.adjacency("complement", count), self_weight=0)
+    known = _keys(train.a, train.b, count)
+    return {
+        "similar": _neediest_first(similar, queries, degree, known),
+        "transfer": _neediest_first(transferred, queries, degree, known),
+    }
+
+
+def _neediest_first(
+    scores: sparse.csr_array[Any],
+    queries: NDArray[np.int64],
+    degree: NDArray[np.int64],
+    known: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Order each item's best NEIGHBOURS new pairs by (1 + its training pairs) * (1 + rank of the partner).
+
+    So an item without behaviour gets ten partners before one with nine pairs gets its first.
+    """
+    count = scores.shape[1]
+    found = scores.tocoo()
+    item, partner, score = queries[found.row], found.col.astype(np.int64), found.data
+    new = (item != partner) & (score > 0) & ~np.isin(_keys(item, partner, count), known)
+    item, partner, score = item[new], partner[new], score[new]
+    order = np.lexsort((partner, -score, item))
+    item, partner, score = item[order], partner[order], score[order]
+    rank = np.arange(len(item)) - np.searchsorted(item, item)
+    best = rank < NEIGHBOURS
+    item, partner, score, rank = item[best], partner[best], score[best], rank[best]
+    order = np.lexsort((partner, item, -score, (1 + degree[item]) * (1 + rank)))
+    keys = _keys(item, partner, count)[order]
+    _, first = np.unique(keys, return_index=True)
+    return keys[np.sort(first)]
+
+
+def _random(
+    count: int, quota: int, generator: np.random.Generator, chosen: dict[str, NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """Draw pairs uniformly from all that are not chosen yet."""
+    total = count * (count - 1) // 2
+    drawn = (
+        generator.choice(total, size=min(total, 2 * quota + 1_000), replace=False) if quota else np.empty(0)
+    )
+    # The pair number t counts the cells below the diagonal row by row: t = b (b - 1) / 2 + a.
+    b = ((1 + np.sqrt(1 + 8 * drawn.astype(np.float64))) / 2).astype(np.int64)
+    b -= b * (b - 1) // 2 > drawn
+    a = drawn.astype(np.int64) - b * (b - 1) // 2
+    return _outside(_keys(a, b, count), *chosen.values())[:quota]
+
+
+def _keys(one: NDArray[Any], other: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """Number unordered pairs: smaller row * items + larger row."""
+    smaller: NDArray[np.int64] = np.minimum(one, other).astype(np.int64)
+    keys: NDArray[np.int64] = smaller * count + np.maximum(one, other)
+    return keys
+
+
+def _outside(keys: NDArray[np.int64], *taken: NDArray[np.int64]) -> NDArray[np.int64]:
+    fresh: NDArray[np.bool_] = ~np.isin(keys, np.concatenate([*taken, np.empty(0, np.int64)]))
+    return keys[fresh]

@@ -1,0 +1,95 @@
+"""The label table, `labels.parquet`: what an annotator thinks of candidate pairs, and how far to trust it.
+
+A row is an unordered pair, `a < b`. `direction` says which way a complement goes: `a_to_b` means that `b`
+goes with `a` (a shopper of `a` also needs `b`, the accessory), the same reading as `buy_ab` in the pair
+table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mmsc_cli.atomic import atomic_write
+from mmsc_cli.errors import WorkspaceError
+
+Direction = Literal["a_to_b", "b_to_a", "both", ""]
+CLASSES = ("substitute", "complement", "neither")
+
+LABEL_SCHEMA = pa.schema(
+    [
+        pa.field("a", pa.int32(), nullable=False),
+        pa.field("b", pa.int32(), nullable=False),
+        *(pa.field(f"p_{name}", pa.float32(), nullable=False) for name in CLASSES),
+        pa.field("direction", pa.string()),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("prompt_version", pa.string(), nullable=False),
+        pa.field("label_mass", pa.float32(), nullable=False),
+        pa.field("agreement", pa.float32(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The label table in memory; all arrays have shape (labels,).
+
+    `direction` is "" (null in the file) where complement is not the likeliest class. `label_mass` is the
+    share of the answer's probability that fell on the options at all (1 where an annotator cannot know it);
+    `agreement` is 1 - total variation distance between the answers to (A, B) and to (B, A).
+    """
+
+    a: NDArray[np.int32]
+    b: NDArray[np.int32]
+    p_substitute: NDArray[np.float32]
+    p_complement: NDArray[np.float32]
+    p_neither: NDArray[np.float32]
+    direction: NDArray[np.str_]
+    model: NDArray[np.str_]
+    prompt_version: NDArray[np.str_]
+    label_mass: NDArray[np.float32]
+    agreement: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def probabilities(self) -> NDArray[np.float32]:
+        """The distributions as an array of shape (labels, 3), columns in the order of CLASSES."""
+        return np.stack([self.p_substitute, self.p_complement, self.p_neither], axis=1)
+
+
+def write_labels(path: Path, labels: Labels) -> None:
+    """Write the label table, atomically."""
+    columns = {name: pa.array(getattr(labels, name)) for name in LABEL_SCHEMA.names if name != "direction"}
+    columns["direction"] = pa.array(labels.direction.tolist(), pa.string(), mask=labels.direction == "")
+    with atomic_write(path) as file:
+        pq.write_table(
+            pa.table(columns).select(LABEL_SCHEMA.names).cast(LABEL_SCHEMA), file, compression="zstd"
+        )
+
+
+def read_labels(path: Path) -> Labels:
+    """Read the label table.
+
+    Raises:
+        WorkspaceError: the file is missing or is no label table.
+    """
+    try:
+        table = pq.read_table(path, schema=LABEL_SCHEMA)
+    except (OSError, pa.ArrowException) as error:
+        raise WorkspaceError(
+            f"{path} cannot be read as a label table: {error}", hint="run `mmsc label`"
+        ) from error
+    columns: dict[str, Any] = {}
+    for field in LABEL_SCHEMA:
+        if field.type == pa.string():
+            columns[field.name] = np.asarray(table[field.name].fill_null("").to_pylist(), dtype=np.str_)
+        else:
+            columns[field.name] = table[field.name].to_numpy()
+    return Labels(**columns)

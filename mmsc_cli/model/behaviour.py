@@ -1,0 +1,94 @@
+"""Behaviour level: item vectors propagated over co-view, co-purchase and the semantic neighbour graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mmsc_cli.model.graph import Graph
+
+CHANNELS = (
+    "semantic",
+    "item",
+    "view",
+    "view of view",
+    "purchase",
+    "purchase of purchase",
+    "view of purchase",
+    "purchase of view",
+    "similar",
+    "view of similar",
+    "purchase of similar",
+)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The behaviour an item may be read from: graphs, degrees (items, 2), and whose item vector is shown (items, 1)."""
+
+    view: Graph
+    purchase: Graph
+    similar: Graph
+    degree: torch.Tensor
+    has_item_vector: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Lendable:
+    """What similar items lend to an item without behaviour.
+
+    `vectors` (items, 3 dim): own, co-view and co-purchase vectors; `channel_size` (channels,): the root mean square
+    of each channel over the catalogue, by which it was divided.
+    """
+
+    vectors: torch.Tensor
+    channel_size: torch.Tensor
+
+
+class BehaviourLevel(nn.Module):
+    """What shoppers do around an item: one vector per channel."""
+
+    def __init__(self, items: int, dim: int) -> None:
+        super().__init__()
+        self.item = nn.Embedding(items, dim)
+        nn.init.normal_(self.item.weight, std=0.1)
+
+    def forward(self, semantic: torch.Tensor, around: Surroundings) -> tuple[torch.Tensor, Lendable]:
+        """Channels of every item, (items, channels, dim), from semantic vectors (items, dim); and what they lend."""
+        item = self.item.weight * around.has_item_vector
+        start = semantic + item
+        viewed, bought = around.view.propagate(start), around.purchase.propagate(start)
+        once = torch.cat([viewed, bought], dim=1)
+        view_of_view, view_of_purchase = around.view.propagate(once).chunk(2, dim=1)
+        purchase_of_view, purchase_of_purchase = around.purchase.propagate(once).chunk(2, dim=1)
+        lent = torch.cat([start, once], dim=1)
+        channels = (
+            semantic,
+            item,
+            viewed,
+            view_of_view,
+            bought,
+            purchase_of_purchase,
+            view_of_purchase,
+            purchase_of_view,
+            *around.similar.propagate(lent).chunk(3, dim=1),
+        )
+        stacked = torch.stack(channels, dim=1)
+        # One scale per channel, over all items: channels start equal, items keep their differences in length.
+        size = stacked.detach().square().mean(dim=(0, 2)).sqrt().clamp_min(1e-6)
+        return stacked / size[:, None], Lendable(lent, size)
+
+    @staticmethod
+    def borrow(semantic: torch.Tensor, similar: Graph, lendable: Lendable) -> torch.Tensor:
+        """Channels of new items, (new, channels, dim): their content, and what similar items lend them.
+
+        Args:
+            semantic: (new, dim) from the semantic level.
+            similar: graph from the new items to the catalogue.
+            lendable: from the catalogue's forward pass.
+        """
+        borrowed = similar.propagate(lendable.vectors).chunk(3, dim=1)
+        nothing = [torch.zeros_like(semantic)] * (len(CHANNELS) - 4)
+        return torch.stack([semantic, *nothing, *borrowed], dim=1) / lendable.channel_size[:, None]

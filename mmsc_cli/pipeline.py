@@ -1,0 +1,266 @@
+"""The stages as they run in a workspace: each reads the artefacts of earlier ones and adds its own.
+
+This is the one place that knows which stage reads what; the stages themselves know artefacts, not each other.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from mmsc_cli.errors import InputError
+from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.recipe.settings import Part, Recipe
+from mmsc_cli.workspace import Stage, Workspace
+
+if TYPE_CHECKING:
+    import torch
+
+    from mmsc_cli.evaluate.context import EvaluationContext
+    from mmsc_cli.index import Index
+
+    DeviceChooser = Callable[[], torch.device]
+
+_LOG = logging.getLogger("mmsc_cli")
+
+
+def run_encode(
+    workspace: Workspace, recipe: Recipe, device: DeviceChooser, progress: Progress = SILENT
+) -> dict[str, Any]:
+    """Run `encode`; see `mmsc_cli.encode.run.encode`."""
+    with workspace.stage("encode", stage_config("encode", recipe)) as stage:
+        from mmsc_cli.encode.run import encode
+        from mmsc_cli.items import read_items
+        from mmsc_cli.pairs import read_pairs
+
+        stage.counts |= encode(
+            read_items(workspace.path("items.parquet")),
+            read_pairs(workspace.path("pairs.parquet")),
+            recipe.encode,
+            workspace_root=workspace.root,
+            out=stage.directory("embeddings"),
+            failures=stage.path("failures.jsonl"),
+            seed=recipe.seed,
+            device=device,
+            progress=progress,
+        )
+    return stage.counts
+
+
+def run_label(
+    workspace: Workspace, recipe: Recipe, endpoints: Sequence[str], progress: Progress = SILENT
+) -> dict[str, Any]:
+    """Run `label`; see `mmsc_cli.label.run.label`. Finished answers outlive an interrupted run."""
+    with workspace.stage("label", stage_config("label", recipe)) as stage:
+        from mmsc_cli.items import read_items
+        from mmsc_cli.label.run import label
+        from mmsc_cli.pairs import read_pairs
+
+        stage.counts |= label(
+            read_items(workspace.path("items.parquet")),
+            read_pairs(workspace.path("pairs.parquet")),
+            recipe.label,
+            seed=recipe.seed,
+            endpoints=endpoints,
+            out=stage.path("labels.parquet"),
+            cache=workspace.path("answers"),
+            progress=progress,
+        )
+    return stage.counts
+
+
+def plan_label(workspace: Workspace, recipe: Recipe) -> dict[str, Any]:
+    """What `label` would ask; see `mmsc_cli.label.run.dry_run`."""
+    from mmsc_cli.items import read_items
+    from mmsc_cli.label.run import dry_run
+    from mmsc_cli.pairs import read_pairs
+
+    workspace.inputs_of("label")
+    items, pairs = read_items(workspace.path("items.parquet")), read_pairs(workspace.path("pairs.parquet"))
+    return dry_run(items, pairs, recipe.label, seed=recipe.seed)
+
+
+def run_train(
+    workspace: Workspace,
+    recipe: Recipe,
+    without: Sequence[str],
+    device: DeviceChooser,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Run `train`; see `mmsc_cli.train.run.train`."""
+    parts = _parts(without)
+    with workspace.stage("train", stage_config("train", recipe) | {"without": list(parts)}) as stage:
+        from mmsc_cli.train.run import train
+
+        stage.counts |= train(
+            workspace,
+            recipe.train,
+            seed=recipe.seed,
+            without=parts,
+            model=stage.directory("model"),
+            index=stage.directory("index"),
+            device=device(),
+            progress=progress,
+        )
+    return stage.counts
+
+
+def run_evaluate(
+    workspace: Workspace,
+    recipe: Recipe,
+    *,
+    parts: Sequence[str],
+    seeds: int,
+    report: Path | None,
+    device: DeviceChooser,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Run `evaluate`; see `mmsc_cli.evaluate.run.evaluate`.
+
+    With `parts` or more than one seed, models are retrained into a folder that is removed afterwards.
+    """
+    ablated = _parts(parts)
+    config = stage_config("evaluate", recipe) | {"ablate": list(ablated), "seeds": seeds}
+    with workspace.stage("evaluate", config) as stage:
+        from mmsc_cli.atomic import write_json
+        from mmsc_cli.evaluate.ablation import AblationPlan
+        from mmsc_cli.evaluate.gallery import build_gallery
+        from mmsc_cli.evaluate.report import write_report
+        from mmsc_cli.evaluate.run import evaluate
+        from mmsc_cli.index import Index
+        from mmsc_cli.train.run import train
+
+        context = _evaluation_context(workspace, recipe.seed)
+        index = Index.open(workspace.path("index"))
+        training = workspace.manifest().stages["train"]
+
+        def retrain(without: tuple[Part, ...], seed: int) -> Index:
+            folder = Path(tempfile.mkdtemp(dir=stage.staging))
+            model, answers = folder / "model", folder / "index"
+            model.mkdir()
+            answers.mkdir()
+            settings = recipe.train
+            train(
+                workspace, settings, seed=seed, without=without, model=model, index=answers, device=device(),
+                progress=progress,
+            )
+            shutil.rmtree(model)
+            return Index.open(answers)
+
+        plan = None
+        if ablated or seeds > 1:
+            plan = AblationPlan(retrain, ablated, tuple(range(recipe.seed, recipe.seed + seeds)))
+        result = evaluate(
+            context,
+            index,
+            baselines=recipe.evaluate.baselines,
+            negatives=recipe.evaluate.negatives,
+            bootstrap=recipe.evaluate.bootstrap,
+            fit_seconds=training.seconds,
+            ablation=plan,
+            progress=progress,
+        )
+        write_json(stage.path("metrics.json"), result)
+        gallery = build_gallery(context, index, _item_labels(workspace))
+        title = f"{recipe.name}: verdict"
+        write_report(stage.path("report.html"), result, gallery, title)
+        if report is not None:
+            write_report(report, result, gallery, title)
+        stage.counts |= {"models": list(result["models"])}
+    return result
+
+
+def run_all(
+    workspace: Workspace,
+    recipe: Recipe,
+    *,
+    inputs: Sequence[Path],
+    recipe_directory: Path,
+    label: bool,
+    device: DeviceChooser,
+    progress: Progress = SILENT,
+) -> dict[str, str]:
+    """Run every stage that is not up to date.
+
+    Returns:
+        Per stage `done` or `up to date`.
+    """
+    from mmsc_cli.prepare.run import prepare, prepare_config
+
+    settings = {"inputs": inputs, "recipe_directory": recipe_directory, "progress": progress}
+    stages: dict[Stage, tuple[dict[str, Any], Callable[[], Any]]] = {
+        "prepare": (prepare_config(recipe, inputs), lambda: prepare(workspace, recipe, **settings)),
+        "encode": (stage_config("encode", recipe), lambda: run_encode(workspace, recipe, device, progress)),
+        "label": (stage_config("label", recipe), lambda: run_label(workspace, recipe, [], progress)),
+        "train": (
+            stage_config("train", recipe) | {"without": []},
+            lambda: run_train(workspace, recipe, [], device, progress),
+        ),
+        "evaluate": (
+            stage_config("evaluate", recipe) | {"ablate": [], "seeds": 1},
+            lambda: run_evaluate(
+                workspace, recipe, parts=[], seeds=1, report=None, device=device, progress=progress
+            ),
+        ),
+    }
+    if not label:
+        del stages["label"]
+    done: dict[str, str] = {}
+    for name, (config, run) in stages.items():
+        current = workspace.is_current(name, config)
+        if not current:
+            _LOG.info("%s: running", name)
+            run()
+        done[name] = "up to date" if current else "done"
+        _LOG.info("%s: %s", name, done[name])
+    return done
+
+
+def stage_config(stage: Stage, recipe: Recipe) -> dict[str, Any]:
+    """What the manifest records of a stage, and what decides whether it is up to date."""
+    return {"seed": recipe.seed, stage: recipe.as_config()[stage]}
+
+
+def _parts(names: Sequence[str]) -> tuple[Part, ...]:
+    known: tuple[Part, ...] = get_args(Part)
+    for name in names:
+        if name not in known:
+            raise InputError(f"there is no part {name!r}", hint=f"parts: {', '.join(known)}")
+    return tuple(part for part in known if part in names)
+
+
+def _evaluation_context(workspace: Workspace, seed: int) -> EvaluationContext:
+    import numpy as np
+
+    from mmsc_cli.evaluate.context import EvaluationContext, Modality
+    from mmsc_cli.items import item_splits, read_items
+    from mmsc_cli.pairs import read_pairs
+
+    items = read_items(workspace.path("items.parquet"), columns=["category", "split"])
+    folder = workspace.path("embeddings")
+    mask = np.load(folder / "mask.npy")
+    text, image = (
+        Modality(np.load(folder / f"{name}.npy", mmap_mode="r"), mask[:, column])
+        for column, name in enumerate(("text", "image"))
+    )
+    return EvaluationContext(
+        pairs=read_pairs(workspace.path("pairs.parquet")),
+        item_split=item_splits(items),
+        category=items["category"].to_pylist(),
+        text=text,
+        image=image,
+        seed=seed,
+    )
+
+
+def _item_labels(workspace: Workspace) -> Any:
+    from mmsc_cli.evaluate.gallery import Labels
+    from mmsc_cli.items import read_items
+
+    items = read_items(workspace.path("items.parquet"), columns=["item_id", "title", "image_path"])
+    images = [workspace.path(path) if path else None for path in items["image_path"].to_pylist()]
+    return Labels(items["item_id"].to_pylist(), items["title"].to_pylist(), images)

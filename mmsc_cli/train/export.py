@@ -1,0 +1,63 @@
+"""Writing what training leaves: the index that answers, and the model that can take in new items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from scipy import sparse
+
+from mmsc_cli.atomic import write_json
+from mmsc_cli.index import Strings
+from mmsc_cli.pairs import Pairs
+from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.model.features import Attributes
+from mmsc_cli.model.behaviour import Lendable
+from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
+
+
+def index_tensors(
+    items: pa.Table, pairs: Pairs, vectors: Vectors, linear: Mapping[Relation, sparse.csr_array[Any]]
+) -> dict[str, NDArray[Any]]:
+    """The tensors of `index.safetensors`; `linear` is already weighted."""
+    known = pairs.of("train")
+    rows, columns = np.concatenate([known.a, known.b]), np.concatenate([known.b, known.a])
+    matrix = sparse.coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(items), len(items))).tocsr()
+    tensors: dict[str, NDArray[Any]] = {
+        "known.indptr": matrix.indptr.astype(np.int64),
+        "known.indices": matrix.indices.astype(np.int32),
+    }
+    for name, column in (("ids", "item_id"), ("titles", "title")):
+        tensors[f"{name}.bytes"], tensors[f"{name}.offsets"] = Strings.pack(items[column].to_pylist())
+    for relation in RELATIONS:
+        query, key = (tensor.cpu().numpy().astype(np.float32) for tensor in vectors[relation])
+        branch = linear[relation]
+        tensors |= {
+            f"{relation}.query": query,
+            f"{relation}.key": key,
+            f"{relation}.linear.indptr": branch.indptr.astype(np.int64),
+            f"{relation}.linear.indices": branch.indices.astype(np.int32),
+            f"{relation}.linear.values": branch.data.astype(np.float32),
+        }
+    return tensors
+
+
+def write_model(
+    folder: Path,
+    model: Mmsc,
+    lendable: Lendable,
+    shape: Shape,
+    attributes: Attributes,
+    about: Mapping[str, Any],
+) -> None:
+    """Write weights and what items lend as safetensors, and what it takes to build the model again as JSON."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, folder / "model.safetensors")
+    save_file({name: tensor.cpu().contiguous() for name, tensor in vars(lendable).items()}, folder / "lendable.safetensors")
+    write_json(folder / "model.json", {"shape": asdict(shape), "attributes": asdict(attributes), **about})

@@ -1,0 +1,227 @@
+"""The stage: denoise the pairs, train the network, add the linear branch, calibrate, write model and index."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mmsc_cli.atomic import atomic_write
+from mmsc_cli.index import Index, write_index
+from mmsc_cli.items import item_splits, read_items
+from mmsc_cli.labels import read_labels
+from mmsc_cli.pairs import read_pairs
+from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.recipe.settings import Part, TrainSettings
+from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.seeds import derive_seed, numpy_generator
+from mmsc_cli.train.calibrate import calibrate
+from mmsc_cli.model.features import Attributes, Embeddings
+from mmsc_cli.train.pairs import TrainingPairs
+from mmsc_cli.train.denoise import collect_evidence, fit_reliability
+from mmsc_cli.train.export import index_tensors, write_model
+from mmsc_cli.model.graph import neighbour_graph
+from mmsc_cli.train.linear_branch import choose_weight, linear_rows
+from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
+from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
+from mmsc_cli.train.reliability import EdgeReliability
+from mmsc_cli.train.supervision import Supervision, read_supervision
+from mmsc_cli.train.trainer import Problem, fit
+from mmsc_cli.train.validation import Kind, Validation
+from mmsc_cli.workspace import Workspace
+
+_LOG = logging.getLogger("mmsc_cli")
+KINDS: tuple[Kind, ...] = ("warm", "cold")
+
+
+def train(
+    workspace: Workspace,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    without: Sequence[Part],
+    model: Path,
+    index: Path,
+    device: torch.device,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Train on a workspace's items, pairs, embeddings and labels (if any).
+
+    Args:
+        workspace: what to read.
+        settings: the recipe's `[train]`.
+        seed: of every random choice.
+        without: parts of the model to leave out.
+        model: an empty folder for the model.
+        index: an empty folder for the index.
+        device: where to compute.
+        progress: who watches.
+
+    Returns:
+        Counts and validation figures for the manifest.
+    """
+    torch.manual_seed(derive_seed(seed, "weights"))
+    items = read_items(workspace.path("items.parquet"))
+    pairs = read_pairs(workspace.path("pairs.parquet"))
+    splits = item_splits(items)
+    embeddings = Embeddings.open(workspace.path("embeddings"))
+    attributes = Attributes.fit(items)
+    features = attributes.features(items, embeddings.text, embeddings.image, np.asarray(embeddings.mask), without)
+    observed = TrainingPairs.of(pairs)
+    has_behaviour = torch.zeros(len(items), dtype=torch.bool)
+    has_behaviour[observed.a] = True
+    has_behaviour[observed.b] = True
+
+    supervision = _supervision(workspace, observed, has_behaviour, settings, without)
+    semantic = semantic_vectors(features.text, features.image, features.present)
+    neighbours, similarity = nearest_items(
+        semantic, semantic, has_behaviour, settings.neighbours, torch.arange(len(items))
+    )
+    similar = neighbour_graph(neighbours, similarity, len(items))
+    reliability = _reliability(features, semantic, observed, supervision, seed, without, progress)
+
+    weight = observed.strength * reliability
+    target_weight = weight * supervision.target_factor(len(observed)) if supervision else weight
+    training = observed
+    if supervision and len(supervision.added):
+        # Pairs that only the labels know are predicted, never propagated over: they are opinions, not behaviour.
+        training = observed.joined(supervision.added)
+        weight = torch.cat([weight, torch.zeros(len(supervision.added), 2)])
+        target_weight = torch.cat([target_weight, supervision.added.strength])
+    problem = Problem(features, training, weight, target_weight, similar).to(device)
+
+    shape = Shape(
+        len(items),
+        features.text.shape[1],
+        features.image.shape[1],
+        len(attributes.categories),
+        len(attributes.brands),
+        settings.dim,
+    )
+    network = Mmsc(shape, without).to(device)
+    validations = {
+        (relation, kind): Validation(pairs, splits, relation, kind, numpy_generator(seed, f"valid/{relation}/{kind}"))
+        for relation in RELATIONS
+        for kind in KINDS
+    }
+    fitted = fit(
+        network,
+        problem,
+        settings,
+        lambda vectors: _figures(vectors, validations),
+        seed,
+        use_agreement="denoise" not in without,
+        progress=progress,
+    )
+
+    scores = {relation: _network_scores(fitted.vectors, relation) for relation in RELATIONS}
+    linear: dict[Relation, sparse.csr_array[Any]] = {}
+    mixing: dict[str, dict[str, float]] = {}
+    nearest = _as_matrix(neighbours.numpy(), similarity.numpy(), len(items))
+    for relation in RELATIONS:
+        with progress.task(f"Linear branch: {relation}"):
+            adjacency = pairs.of("train").adjacency(relation, len(items))
+            rows = linear_rows(adjacency, nearest, settings.linear_items, settings.linear_top)
+        chosen = {kind: choose_weight(validations[relation, kind], scores[relation], rows) for kind in KINDS}
+        is_warm = np.diff(adjacency.indptr) > 0
+        factor = np.where(is_warm, chosen["warm"], chosen["cold"]).astype(np.float32)
+        linear[relation] = sparse.csr_array(sparse.diags_array(factor) @ rows)
+        mixing[relation] = dict(chosen)
+
+    tensors = index_tensors(items, pairs, fitted.vectors, linear)
+    about: dict[str, Any] = {"items": len(items), "dim": settings.dim, "seed": seed, "without": list(without)}
+    unwritten = Index(tensors, about)
+    figures = {f"{relation} {kind}": found.ndcg(unwritten) for (relation, kind), found in validations.items()}
+    about["linear_weight"] = mixing
+    about["calibration"] = calibrate(unwritten, pairs, splits == "warm", numpy_generator(seed, "calibrate"))
+    write_index(index, tensors, about)
+    about_model = {"seed": seed, "without": list(without), "settings": settings.model_dump()}
+    write_model(model, network, fitted.lendable, shape, attributes, about_model)
+    with atomic_write(model / "metrics.jsonl") as file:
+        file.write("".join(json.dumps(epoch) + "\n" for epoch in fitted.history).encode())
+    return {
+        "epochs": len(fitted.history),
+        "training_pairs": len(observed),
+        "labelled_pairs": len(supervision.on_pairs) if supervision else 0,
+        "added_pairs": len(supervision.added) if supervision else 0,
+        "without": list(without),
+        "linear_weight": mixing,
+        "calibration_error": about["calibration"].get("expected_calibration_error"),
+        "validation": figures,
+        "device": device.type,
+    }
+
+
+def _supervision(
+    workspace: Workspace,
+    observed: TrainingPairs,
+    has_behaviour: torch.Tensor,
+    settings: TrainSettings,
+    without: Sequence[Part],
+) -> Supervision | None:
+    path = workspace.path("labels.parquet")
+    if "llm" in without or not path.exists() or settings.llm == 0:
+        _LOG.info("labels: none used")
+        return None
+    labels = read_labels(path)
+    _LOG.info("labels: %d by %s", len(labels), ", ".join(sorted(set(labels.model.tolist()))))
+    return read_supervision(labels, observed, has_behaviour, settings.llm)
+
+
+def _reliability(
+    features: Any,
+    semantic: torch.Tensor,
+    observed: TrainingPairs,
+    supervision: Supervision | None,
+    seed: int,
+    without: Sequence[Part],
+    progress: Progress,
+) -> torch.Tensor:
+    if "denoise" in without:
+        return torch.ones_like(observed.strength)
+    evidence = collect_evidence(features, semantic, observed)
+    return fit_reliability(EdgeReliability(), evidence, observed, supervision, seed, progress)
+
+
+def _figures(vectors: Vectors, validations: dict[tuple[Relation, Kind], Validation]) -> dict[str, float]:
+    found = {}
+    for (relation, kind), validation in validations.items():
+        value = validation.ndcg(_NetworkScorer(vectors))
+        if value is not None:
+            found[f"{relation}_{kind}"] = value
+    found["ndcg@10"] = float(np.mean(list(found.values()))) if found else 0.0
+    return found
+
+
+class _NetworkScorer:
+    """The network alone, as a scorer."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        self._vectors = {
+            relation: tuple(tensor.cpu().numpy() for tensor in sides) for relation, sides in vectors.items()
+        }
+
+    def scores(self, relation: Relation, queries: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(queries, items)."""
+        query, key = self._vectors[relation]
+        return np.asarray(query[queries] @ key.T)
+
+
+def _network_scores(vectors: Vectors, relation: Relation) -> Any:
+    scorer = _NetworkScorer(vectors)
+    return lambda queries: scorer.scores(relation, queries)
+
+
+def _as_matrix(neighbours: NDArray[np.int64], similarity: NDArray[np.float32], items: int) -> sparse.csr_array[Any]:
+    valid = neighbours.ravel() >= 0
+    rows = np.repeat(np.arange(len(neighbours)), neighbours.shape[1])[valid]
+    total = similarity.sum(axis=1, keepdims=True)
+    shares = np.divide(similarity, total, out=np.zeros_like(similarity), where=total > 0).ravel()[valid]
+    return sparse.coo_array((shares, (rows, neighbours.ravel()[valid])), shape=(items, items)).tocsr()

@@ -1,0 +1,65 @@
+"""NDCG@10 on the validation split: what early stopping and the mixing weights are chosen by. Test pairs are not read."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mmsc_cli.metrics import NDCG, judge
+from mmsc_cli.pairs import Pairs
+from mmsc_cli.relations import Relation
+from mmsc_cli.scoring import Scorer
+
+Kind = Literal["warm", "cold"]
+CHUNK_CELLS = 16_000_000
+QUERIES = 2_000
+
+
+class Validation:
+    """Queries of one relation and one kind: warm items, or items without behaviour (`cold_valid`)."""
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        item_splits: NDArray[np.str_],
+        relation: Relation,
+        kind: Kind,
+        rng: np.random.Generator,
+    ) -> None:
+        """Draw at most QUERIES queries; training pairs are masked, of either relation."""
+        self.relation = relation
+        items = len(item_splits)
+        train, valid = pairs.of("train"), pairs.of("valid")
+        self._masked = _symmetric(train, items) + sparse.eye_array(items, dtype=np.bool_, format="csr")
+        warm = item_splits == "warm"
+        asked = warm if kind == "warm" else item_splits == "cold_valid"
+        wanted = _symmetric(valid.select(valid.holds(relation)), items).tocoo()
+        keep = asked[wanted.row] & warm[wanted.col]
+        entries = np.ones(int(keep.sum()), np.bool_)
+        coordinates = (wanted.row[keep], wanted.col[keep])
+        self._positives = sparse.coo_array((entries, coordinates), shape=(items, items)).tocsr()
+        queries = np.flatnonzero(np.diff(self._positives.indptr))
+        self.queries = np.sort(rng.choice(queries, min(QUERIES, len(queries)), replace=False)).astype(np.int64)
+
+    def chunks(self) -> list[NDArray[np.int64]]:
+        """The queries in chunks whose scores fit in memory."""
+        size = max(1, CHUNK_CELLS // self._masked.shape[0])
+        return [self.queries[start : start + size] for start in range(0, len(self.queries), size)]
+
+    def figures(self, queries: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """NDCG@10 of each query; `scores` (queries, items) is overwritten."""
+        return judge(scores, self._positives[queries], self._masked[queries])[:, NDCG]
+
+    def ndcg(self, scorer: Scorer) -> float | None:
+        """Mean NDCG@10; None where there is no query."""
+        if not len(self.queries):
+            return None
+        return float(np.concatenate([self.figures(q, scorer.scores(self.relation, q)) for q in self.chunks()]).mean())
+
+
+def _symmetric(pairs: Pairs, items: int) -> sparse.csr_array[Any]:
+    rows, columns = np.concatenate([pairs.a, pairs.b]), np.concatenate([pairs.b, pairs.a])
+    return sparse.coo_array((np.ones(len(rows), np.bool_), (rows, columns)), shape=(items, items)).tocsr()

@@ -1,0 +1,163 @@
+"""Small catalogues with texts and drawn images, and a tiny open_clip model with random weights."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image, ImageDraw
+
+from mmsc_cli.encode.run import encode
+from mmsc_cli.items import ITEM_SCHEMA
+from mmsc_cli.pairs import Pairs
+from mmsc_cli.recipe.settings import EncodeSettings
+
+TYPES = ("camera", "printer", "kettle")
+WORDS = {
+    "camera": "camera lens sensor shutter zoom photo",
+    "printer": "printer ink toner paper scanner cartridge",
+    "kettle": "kettle water boil steel tea kitchen",
+}
+COLOURS = {"camera": "black", "printer": "royalblue", "kettle": "firebrick"}
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What one run of the stage left behind."""
+
+    folder: Path
+    failures: Path
+    counts: dict[str, Any]
+
+    def array(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+        """One of the arrays, as a reader would open it."""
+        array: np.ndarray[Any, np.dtype[Any]] = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+        return array
+
+
+def _item_table(texts: list[str], image_paths: list[str | None], split: list[str] | None = None) -> pa.Table:
+    """An item table with these titles and images and nothing else."""
+    count = len(texts)
+    return pa.table(
+        {
+            "item_id": [f"i{row:04d}" for row in range(count)],
+            "title": texts,
+            "description": [""] * count,
+            "brand": [""] * count,
+            "category": [[] for _ in range(count)],
+            "price": [float("nan")] * count,
+            "image_url": [None] * count,
+            "image_path": image_paths,
+            "split": split or ["warm"] * count,
+        },
+        schema=ITEM_SCHEMA,
+    )
+
+
+def _pair_table(ends: list[tuple[int, int]], split: list[str]) -> Pairs:
+    """A pair table in which every pair is a co-view."""
+    a, b = np.asarray(ends, np.int32).reshape(-1, 2).T
+    ones, zeros = np.ones(len(a), np.float32), np.zeros(len(a), np.float32)
+    return Pairs(a, b, ones, ones, zeros, zeros, np.asarray(split, np.str_))
+
+
+def _draw(kind: str, rng: np.random.Generator) -> Image.Image:
+    """A product of a type: its own shape and colour, at a place and size of its own."""
+    image = Image.new("RGB", (120, 100), "white")
+    pen = ImageDraw.Draw(image)
+    x, y, size = (int(value) for value in rng.integers((10, 10, 30), (40, 30, 50)))
+    box = (x, y, x + size, y + size)
+    if kind == "camera":
+        pen.rectangle(box, fill=COLOURS[kind])
+    elif kind == "printer":
+        pen.polygon([(x, y + size), (x + size, y + size), (x + size // 2, y)], fill=COLOURS[kind])
+    else:
+        pen.ellipse(box, fill=COLOURS[kind])
+    return image
+
+
+def _cpu() -> Any:
+    import torch
+
+    return torch.device("cpu")
+
+
+@pytest.fixture
+def item_table() -> Callable[..., pa.Table]:
+    """Make an item table: (texts, image_paths, split=all warm)."""
+    return _item_table
+
+
+@pytest.fixture
+def pair_table() -> Callable[..., Pairs]:
+    """Make a pair table: (ends, split)."""
+    return _pair_table
+
+
+@pytest.fixture
+def typed_items(tmp_path: Path) -> pa.Table:
+    """Sixty items of three types with a drawn image each, in `tmp_path/images`; row % 3 is the type."""
+    (tmp_path / "images").mkdir()
+    texts, paths = [], []
+    for row in range(60):
+        kind = TYPES[row % 3]
+        rng = np.random.default_rng(zlib.crc32(f"{row}".encode()))
+        texts.append(" ".join([kind, *rng.choice(WORDS[kind].split(), 3), f"model{row}"]))
+        path = f"images/{row}.png"
+        _draw(kind, rng).save(tmp_path / path)
+        paths.append(path)
+    return _item_table(texts, list(paths))
+
+
+@pytest.fixture
+def run_encode(tmp_path: Path) -> Callable[..., Encoded]:
+    """Run the stage on a table in the workspace `tmp_path`."""
+    runs = 0
+
+    def run(items: pa.Table, pairs: Pairs | None = None, *, device: Any = _cpu, **settings: Any) -> Encoded:
+        nonlocal runs
+        runs += 1
+        out = tmp_path / f"run{runs}"
+        out.mkdir()
+        failures = tmp_path / f"failures{runs}.jsonl"
+        counts = encode(
+            items,
+            _pair_table([], []) if pairs is None else pairs,
+            EncodeSettings(**settings),
+            workspace_root=tmp_path,
+            out=out,
+            failures=failures,
+            seed=1,
+            device=device,
+        )
+        return Encoded(out, failures, counts)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_open_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The random weights of an architecture `mmsc-tiny`, registered with open_clip; 32 wide, 32-pixel images."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("open_clip")
+    config = folder / "mmsc-tiny.json"
+    vision = {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16}
+    text = {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    config.write_text(json.dumps({"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}))
+    open_clip.add_model_config(config)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = open_clip.create_model("mmsc-tiny")
+    checkpoint = folder / "weights.safetensors"
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, checkpoint)
+    return checkpoint

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from mmsc_cli.encode.adapt import Adaptation, FrozenEmbeddings, train_adapter
+from mmsc_cli.encode.adapter import open_adapter
+from mmsc_cli.encode.encoder import open_encoder
+from mmsc_cli.encode.vectors import unit_rows
+from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.items import full_text
+from mmsc_cli.pairs import Pairs
+
+Run = Callable[..., Any]
+PairTable = Callable[..., Pairs]
+GROUPS, PER_GROUP, DIM = 30, 10, 24
+
+
+def cpu() -> torch.device:
+    return torch.device("cpu")
+
+
+def grouped(seed: int) -> FrozenEmbeddings:
+    """Items in groups: a few dimensions say which group, the others are louder and say nothing."""
+    rng = np.random.default_rng(seed)
+    group = np.repeat(rng.normal(size=(GROUPS, 8)), PER_GROUP, axis=0)
+    noise = rng.normal(size=(2, GROUPS * PER_GROUP, DIM - 8)) * 1.5
+    text, image = (unit_rows(np.hstack([group, part])).astype(np.float16) for part in noise)
+    return FrozenEmbeddings(text, image[:, ::-1], np.ones((len(text), 2), np.bool_), shared_space=False)
+
+
+def group_pairs(pair_table: PairTable, seed: int) -> Pairs:
+    """All pairs within groups; four fifths for training, the rest valid and test."""
+    first = [
+        (start + i, start + j)
+        for start in range(0, GROUPS * PER_GROUP, PER_GROUP)
+        for i in range(10)
+        for j in range(i)
+    ]
+    draw = np.random.default_rng(seed + 100).random(len(first))
+    split = np.where(draw < 0.8, "train", np.where(draw < 0.9, "valid", "test"))
+    return pair_table([(min(pair), max(pair)) for pair in first], split.tolist())
+
+
+def train(
+    frozen: FrozenEmbeddings, pairs: Pairs, warm: NDArray[np.bool_] | None = None, seed: int = 1
+) -> Adaptation:
+    everyone = np.ones(len(frozen.mask), np.bool_)
+    return train_adapter(frozen, pairs, everyone if warm is None else warm, seed=seed, device=cpu())
+
+
+def cosine(rows: NDArray[Any], pairs: Pairs) -> float:
+    unit = unit_rows(rows)
+    return float((unit[pairs.a] * unit[pairs.b]).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_held_out_pairs_come_closer_than_chance_pairs(pair_table: PairTable, seed: int) -> None:
+    frozen, pairs = grouped(seed), group_pairs(pair_table, seed)
+    result = train(frozen, pairs, seed=seed)
+    assert result.valid_losses[result.best_epoch] < 0.9 * result.valid_losses[0]
+    held_out = pairs.of("valid", "test")
+    chance = pair_table(
+        np.random.default_rng(0).integers(0, GROUPS * PER_GROUP, (500, 2)).tolist(), ["test"] * 500
+    )
+    adapted = result.adapter.adapt_texts(frozen.text.astype(np.float32))
+    assert cosine(adapted, held_out) > cosine(frozen.text, held_out) + 0.1
+    assert cosine(adapted, chance) < cosine(frozen.text, chance) + 0.1
+    pictures = result.adapter.adapt_images(frozen.image.astype(np.float32))
+    assert cosine(pictures, held_out) > cosine(frozen.image, held_out) + 0.1
+
+
+def test_same_seed_same_adapter(pair_table: PairTable) -> None:
+    frozen, pairs = grouped(1), group_pairs(pair_table, 1)
+    first, second = train(frozen, pairs), train(frozen, pairs)
+    assert np.array_equal(first.adapter.text, second.adapter.text)
+    assert not np.array_equal(first.adapter.text, train(frozen, pairs, seed=2).adapter.text)
+
+
+def test_held_out_pairs_are_never_looked_at(pair_table: PairTable) -> None:
+    frozen, pairs = grouped(1), group_pairs(pair_table, 1)
+    kept = pairs.of("train")
+    rng = np.random.default_rng(5)
+    for held_out in (pairs.of("valid", "test"), None):
+        ends = [] if held_out is None else np.sort(rng.integers(0, 300, (len(held_out), 2)), axis=1).tolist()
+        other = pair_table(
+            [*np.stack([kept.a, kept.b], axis=1).tolist(), *ends],
+            ["train"] * len(kept) + ["test"] * len(ends),
+        )
+        first, second = train(frozen, pairs), train(frozen, other)
+        assert np.array_equal(first.adapter.text, second.adapter.text)
+        assert np.array_equal(first.adapter.image, second.adapter.image)
+
+
+def test_held_out_items_are_never_looked_at(pair_table: PairTable) -> None:
+    frozen, pairs = grouped(1), group_pairs(pair_table, 1)
+    warm = np.arange(GROUPS * PER_GROUP) % 7 > 0
+    scrambled = FrozenEmbeddings(frozen.text.copy(), frozen.image.copy(), frozen.mask, shared_space=False)
+    scrambled.text[~warm] = scrambled.text[~warm][::-1]
+    scrambled.image[~warm] = 0
+    first, second = train(frozen, pairs, warm), train(scrambled, pairs, warm)
+    assert np.array_equal(first.adapter.text, second.adapter.text)
+    assert np.array_equal(first.adapter.image, second.adapter.image)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_without_pairs_text_and_image_still_meet(pair_table: PairTable, shared: bool) -> None:
+    frozen = grouped(1)
+    frozen = FrozenEmbeddings(frozen.text, frozen.image, frozen.mask, shared_space=shared)
+    result = train(frozen, pair_table([], []))
+    assert result.pairs == 0
+    assert result.valid_losses[result.best_epoch] < result.valid_losses[0]
+
+
+def test_too_little_to_learn_from(pair_table: PairTable) -> None:
+    frozen = grouped(1)
+    blind = FrozenEmbeddings(frozen.text, frozen.image, frozen.mask & [True, False], shared_space=False)
+    with pytest.raises(InputError, match="too few") as caught:
+        train(blind, pair_table([(0, 1)], ["train"]))
+    assert "leave out --adapt" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("encoder", ["classic", "open_clip"])
+def test_stage_writes_adapted_rows_and_reopens_them(
+    typed_items: pa.Table,
+    run_encode: Run,
+    pair_table: PairTable,
+    tiny_open_clip: Path,
+    encoder: str,
+) -> None:
+    ends = [(row, row + 3) for row in range(57)] + [(row, row + 6) for row in range(54)]
+    pairs = pair_table(ends, ["train"] * len(ends))
+    name = "classic" if encoder == "classic" else f"open_clip:mmsc-tiny/{tiny_open_clip}"
+    frozen = run_encode(typed_items, encoder=name)
+    adapted = run_encode(typed_items, pairs, encoder=name, adapt=True)
+    assert adapted.counts["adapt"]["pairs"] == len(ends)
+    assert adapted.counts["adapt"]["best_epoch"] > 0
+    text = adapted.array("text.npy")
+    assert text.shape == frozen.array("text.npy").shape
+    assert not np.allclose(text, frozen.array("text.npy"), atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(text.astype(np.float32), axis=1), 1, atol=2e-3)
+    again = open_encoder(adapted.folder, device=cpu)
+    np.testing.assert_allclose(again.encode_texts(full_text(typed_items)), text, atol=3e-3)
+
+
+def test_exchanged_adapter_is_refused(tmp_path: Path, pair_table: PairTable) -> None:
+    result = train(grouped(1), group_pairs(pair_table, 1))
+    sha256 = result.adapter.save(tmp_path)
+    assert np.array_equal(open_adapter(tmp_path, sha256).text, result.adapter.text)
+    (tmp_path / "adapter.safetensors").write_bytes(b"x")
+    with pytest.raises(WorkspaceError, match="not the one"):
+        open_adapter(tmp_path, sha256)

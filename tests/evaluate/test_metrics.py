@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.metrics import ndcg_score
+
+from mmsc_cli.evaluate.metrics import bootstrap_interval, judge, judge_sampled, top_values
+
+
+def _judge(
+    scores: NDArray[np.float32], positives: NDArray[np.bool_], masked: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    return judge(scores.copy(), sparse.csr_array(positives), sparse.csr_array(masked))
+
+
+def _slow_reference(
+    scores: NDArray[np.float32], positives: NDArray[np.bool_], masked: NDArray[np.bool_]
+) -> list[float]:
+    """The definitions, item by item: sort, wrong ones first among equals, walk down ten places."""
+    ranked = sorted(
+        (item for item in range(len(scores)) if not masked[item]),
+        key=lambda item: (-scores[item], positives[item]),
+    )
+    gains = [bool(positives[item]) for item in ranked[:10]]
+    dcg = sum(1 / math.log2(place + 2) for place, gain in enumerate(gains) if gain)
+    ideal = sum(1 / math.log2(place + 2) for place in range(min(10, int(positives.sum()))))
+    first = gains.index(True) + 1 if True in gains else math.inf
+    return [float(any(gains)), dcg / ideal, sum(gains) / int(positives.sum()), 1 / first]
+
+
+def _random_case(
+    generator: np.random.Generator, items: int, levels: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    scores = generator.integers(0, levels, (40, items)).astype(np.float32)
+    scores[generator.random(scores.shape) < 0.02] = -np.inf
+    positives = generator.random(scores.shape) < generator.choice([0.02, 0.3], (40, 1))
+    positives[np.arange(40), generator.integers(0, items, 40)] = True
+    return scores, positives, (generator.random(scores.shape) < 0.2) & ~positives
+
+
+@pytest.mark.parametrize("items", [4, 15, 100, 1_500])
+@pytest.mark.parametrize("levels", [1, 5, 50, 10**6])
+def test_figures_agree_with_a_slow_reference(items: int, levels: int) -> None:
+    scores, positives, masked = _random_case(np.random.default_rng(items + levels), items, levels)
+    expected = [_slow_reference(*row) for row in zip(scores, positives, masked, strict=True)]
+    np.testing.assert_allclose(_judge(scores, positives, masked), expected, rtol=1e-12)
+
+
+def test_ndcg_agrees_with_scikit_learn_where_nothing_is_tied() -> None:
+    generator = np.random.default_rng(3)
+    scores = generator.permuted(np.tile(np.arange(300, dtype=np.float32), (40, 1)), axis=1)
+    positives = generator.random(scores.shape) < 0.05
+    positives[:, 0] = True
+    masked = (generator.random(scores.shape) < 0.2) & ~positives
+    # Scikit-learn knows no mask: what is masked goes to the end of the list.
+    expected = [
+        ndcg_score([right], [np.where(out, -1, row)], k=10)
+        for right, row, out in zip(positives, scores, masked, strict=True)
+    ]
+    np.testing.assert_allclose(_judge(scores, positives, masked)[:, 1], expected, rtol=1e-12)
+
+
+def test_hand_computed_figures() -> None:
+    scores = np.asarray([[9, 8, 7, 6, 5]], np.float32)
+    positives = np.asarray([[0, 1, 0, 1, 0]], np.bool_)
+    masked = np.asarray([[1, 0, 0, 0, 0]], np.bool_)
+    ndcg = (1 + 1 / math.log2(4)) / (1 + 1 / math.log2(3))
+    np.testing.assert_allclose(_judge(scores, positives, masked), [[1, ndcg, 1, 1]])
+
+
+@pytest.mark.parametrize("constant", [0.0, -np.inf, np.inf])
+def test_a_scorer_that_says_nothing_gets_nothing(constant: float) -> None:
+    scores = np.full((3, 50), constant, np.float32)
+    positives = np.zeros((3, 50), np.bool_)
+    positives[:, :4] = True
+    assert not _judge(scores, positives, np.zeros_like(positives)).any()
+
+
+def test_a_tied_positive_ranks_behind_all_wrong_items_of_its_score() -> None:
+    scores = np.asarray([[2, 1, 1, 1, 0]], np.float32)
+    positives = np.asarray([[0, 1, 0, 0, 0]], np.bool_)
+    figures = _judge(scores, positives, np.zeros_like(positives))
+    np.testing.assert_allclose(figures, [[1, 1 / math.log2(5), 1, 1 / 4]])
+
+
+def test_masked_items_never_rank() -> None:
+    generator = np.random.default_rng(5)
+    scores, positives, masked = _random_case(generator, 200, 30)
+    raised, lowered = scores.copy(), scores.copy()
+    raised[masked], lowered[masked] = np.inf, -np.inf
+    np.testing.assert_array_equal(_judge(raised, positives, masked), _judge(lowered, positives, masked))
+    assert not np.array_equal(
+        _judge(raised, positives, np.zeros_like(masked)), _judge(raised, positives, masked)
+    )
+
+
+def test_more_than_ten_positives_can_reach_an_ndcg_of_one_but_not_full_recall() -> None:
+    positives = np.zeros((1, 40), np.bool_)
+    positives[:, :20] = True
+    figures = _judge(positives.astype(np.float32), positives, np.zeros_like(positives))
+    np.testing.assert_allclose(figures, [[1, 1, 0.5, 1]])
+
+
+@pytest.mark.parametrize("columns", [3, 640, 641, 1_000])
+def test_top_values_are_those_of_a_full_sort(columns: int) -> None:
+    scores = np.random.default_rng(columns).integers(0, 99, (30, columns)).astype(np.float32)
+    np.testing.assert_array_equal(np.sort(top_values(scores, 10)), np.sort(scores)[:, -10:])
+
+
+def test_sampled_figures_count_ties_and_unfilled_places_against_nobody_but_the_model() -> None:
+    positive = np.asarray([3, 1], np.float32)
+    negatives = np.asarray([[5, 3, 1], [0, np.nan, np.nan]], np.float32)
+    figures = judge_sampled(positive, negatives)
+    np.testing.assert_allclose(figures, [[1.0, 1 / math.log2(4), 1.0, 1 / 3], [1.0, 1.0, 1.0, 1.0]])
+
+
+def test_bootstrap_interval_is_that_of_the_normal_approximation_for_many_queries() -> None:
+    values = np.random.default_rng(1).random(5_000)
+    interval = bootstrap_interval(values, np.random.default_rng(2), 4_000)
+    assert interval is not None
+    margin = 1.96 * values.std() / math.sqrt(len(values))
+    np.testing.assert_allclose(interval, [values.mean() - margin, values.mean() + margin], atol=margin * 0.1)
+    assert interval == bootstrap_interval(values, np.random.default_rng(2), 4_000)
+
+
+def test_bootstrap_of_nothing_is_nothing() -> None:
+    assert bootstrap_interval(np.empty(0), np.random.default_rng(0)) is None

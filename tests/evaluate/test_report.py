@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmsc_cli.evaluate.ablation import AblationPlan
+from mmsc_cli.evaluate.context import EvaluationContext
+from mmsc_cli.evaluate.gallery import Labels, build_gallery
+from mmsc_cli.evaluate.report import render_report, write_report
+from mmsc_cli.evaluate.run import evaluate
+
+
+class _Page(HTMLParser):
+    """Checks that tags are balanced; keeps the tags, their attributes, and the text."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture
+def rendered(random_context: Callable[..., EvaluationContext], fixed_scorer: Callable[..., Any]) -> str:
+    context = random_context()
+    scorer = fixed_scorer(np.random.default_rng(3).random((120, 120)).astype(np.float32))
+    result = evaluate(
+        context,
+        scorer,
+        baselines="all",
+        negatives=20,
+        bootstrap=50,
+        ablation=AblationPlan(lambda without, seed: scorer, ("llm",), (1, 2)),
+    )
+    titles = [f'<script>alert({item})</script> & "quotes" {{{{ 7 * 7 }}}}' for item in range(120)]
+    labels = Labels(ids=[f"<b>{item}" for item in range(120)], titles=titles, images=[None] * 120)
+    return render_report(result, build_gallery(context, scorer, labels), title="Beauty & <co>")
+
+
+def test_the_page_is_whole_and_says_what_was_measured(rendered: str) -> None:
+    page = _Page(rendered)
+    for word in ("resource-allocation", "cold_clean", "ndcg@10", "no difference", "not comparable", "95 %"):
+        assert word in page.text.lower()
+    assert "Left out: image-knn" in page.text
+    assert page.tags.count("article") == 12
+
+
+def test_the_page_fetches_nothing_and_runs_nothing(rendered: str) -> None:
+    page = _Page(rendered)
+    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(page.tags)
+    loading = [value or "" for name, value in page.attributes if name in ("src", "href", "srcset", "action")]
+    assert all(value.startswith("data:") for value in loading)
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    assert not re.search(r"https?://|url\(|@import|javascript:", rendered)
+
+
+def test_what_a_catalogue_says_is_escaped(rendered: str) -> None:
+    assert "<script>" not in rendered
+    assert "&lt;script&gt;alert(" in rendered
+    assert "{{ 7 * 7 }}" in _Page(rendered).text
+    assert "Beauty &amp; &lt;co&gt;" in rendered
+
+
+def test_an_empty_evaluation_renders(
+    random_context: Callable[..., EvaluationContext], fixed_scorer: Callable[..., Any], tmp_path: Path
+) -> None:
+    scorer = fixed_scorer(np.zeros((120, 120), np.float32))
+    write_report(tmp_path / "report.html", evaluate(random_context(pairs=0), scorer, bootstrap=10))
+    text = _Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert text.count("empty: there is no query of this kind") == 10
+    assert "A look at" not in text

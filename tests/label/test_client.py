@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from mmsc_cli.errors import GateError, InputError, UnreachableError
+from mmsc_cli.label.answer import Answer
+from mmsc_cli.label.client import LabelClient, chat_url
+from mmsc_cli.label.prompt import OPTIONS, Question
+from mmsc_cli.recipe.settings import LabelSettings
+
+GONE = "http://127.0.0.1:9"  # the discard port: nobody listens
+FAST: dict[str, Any] = {"backoff": 0.001, "retries": 3, "timeout": 5, "max_failures": 100, "concurrency": 4}
+
+
+def ask(
+    endpoints: Sequence[str], count: int = 1, settings: dict[str, Any] | None = None
+) -> tuple[LabelClient, dict[int, Answer]]:
+    client = LabelClient(endpoints, "some-model", LabelSettings(**FAST | (settings or {})))
+    questions = {n: Question(({"role": "user", "content": str(n)},), OPTIONS) for n in range(count)}
+    answers: dict[int, Answer] = {}
+
+    async def run() -> None:
+        async with client:
+            await client.ask_all(questions, answers, lambda: None)
+
+    asyncio.run(run())
+    return client, answers
+
+
+def test_one_scored_token_per_question(fake_llm: Callable[..., Any], completion: Callable[..., Any]) -> None:
+    url, seen = fake_llm(lambda request: completion({"A": 0.6, "B": 0.2, "x": 0.2}, "A"))
+    client, answers = ask([url], 10)
+    assert len(answers) == len(seen) == 10
+    assert answers[3].by_letter == pytest.approx((0.75, 0.25, 0, 0))
+    assert answers[3].label_mass == pytest.approx(0.8)
+    assert seen[0]["path"] == "/v1/chat/completions"
+    sent = {
+        name: seen[0][name] for name in ("model", "max_tokens", "temperature", "logprobs", "top_logprobs")
+    }
+    expected = {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": 20}
+    assert sent == {"model": "some-model"} | expected
+    assert (client.retried, client.failed, client.stopped) == (0, 0, None)
+
+
+def test_servers_take_turns(fake_llm: Callable[..., Any], completion: Callable[..., Any]) -> None:
+    servers = [fake_llm(lambda request: completion({"A": 1.0}, "A")) for _ in range(2)]
+    ask([url for url, _ in servers], 10)
+    assert [len(seen) for _, seen in servers] == [5, 5]
+
+
+def test_another_server_takes_over(fake_llm: Callable[..., Any], completion: Callable[..., Any]) -> None:
+    url, _ = fake_llm(lambda request: completion({"A": 1.0}, "A"))
+    client, answers = ask([GONE, url], 6, {"concurrency": 1})
+    assert len(answers) == 6
+    assert client.retried > 0
+    assert client.failed == 0
+
+
+def test_without_logprobs_one_structured_vote(
+    fake_llm: Callable[..., Any], completion: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    url, seen = fake_llm(lambda request: completion(None, "C"))
+    client, answers = ask([url], 5, {"concurrency": 1})
+    assert {answer.by_letter for answer in answers.values()} == {(0, 0, 1, 0)}
+    assert [("logprobs" in request) for request in seen] == [True, *[False] * 5]
+    assert seen[-1]["structured_outputs"] == {"choice": ["A", "B", "C", "D"]}
+    assert "no log-probabilities" in caplog.text
+    assert client.retried == 0
+
+
+def test_a_server_that_refuses_logprobs_gets_the_structured_question(
+    fake_llm: Callable[..., Any], completion: Callable[..., Any]
+) -> None:
+    def reply(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        return (400, {}, b"top_logprobs is not supported") if "logprobs" in request else completion(None, "B")
+
+    url, _ = fake_llm(reply)
+    assert ask([url])[1][0].by_letter == (0, 1, 0, 0)
+
+
+def flaky(kind: str, completion: Callable[..., Any]) -> tuple[int, dict[str, str], bytes]:
+    status, headers, body = completion({"A": 1.0}, "A")
+    match kind:
+        case "429":
+            return 429, {"Retry-After": "0"}, b"slow down"
+        case "500":
+            return 500, {}, b"Internal Server Error"
+        case "half a body":
+            return status, {"Content-Length": str(len(body))}, body[:40]
+        case "half of the JSON":
+            return status, headers, body[:40]
+        case "not JSON":
+            return status, headers, b"<html>busy</html>"
+        case "wrong label":
+            wrong: tuple[int, dict[str, str], bytes] = completion({"E": 0.9, "yes": 0.1}, "E")
+            return wrong
+        case "no choices":
+            return status, headers, json.dumps({"choices": []}).encode()
+        case _:
+            raise ConnectionAbortedError
+
+
+FLAKY = ["429", "500", "half a body", "half of the JSON", "not JSON", "wrong label", "no choices", "dropped"]
+
+
+@pytest.mark.parametrize("kind", FLAKY)
+def test_a_passing_failure_is_retried_and_counted(
+    kind: str, fake_llm: Callable[..., Any], completion: Callable[..., Any]
+) -> None:
+    replies = iter([flaky] * 2)
+
+    def reply(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        bad = next(replies, None)
+        good: tuple[int, dict[str, str], bytes] = completion({"A": 1.0}, "A")
+        return bad(kind, completion) if bad else good
+
+    url, seen = fake_llm(reply)
+    client, answers = ask([url])
+    assert answers[0].by_letter == (1, 0, 0, 0)
+    assert (client.retried, client.failed, len(seen)) == (2, 0, 3)
+
+
+@pytest.mark.parametrize("kind", FLAKY)
+def test_a_lasting_failure_is_given_up_and_never_guessed(
+    kind: str, fake_llm: Callable[..., Any], completion: Callable[..., Any]
+) -> None:
+    url, seen = fake_llm(lambda request: flaky(kind, completion))
+    client, answers = ask([url], 2, {"retries": 1})
+    assert answers == {}
+    assert (client.retried, client.failed, len(seen)) == (2, 2, 4)
+    assert client.stopped is None
+
+
+def test_a_slow_server_times_out_and_is_retried(
+    fake_llm: Callable[..., Any], completion: Callable[..., Any]
+) -> None:
+    def reply(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        status, headers, body = completion({"A": 1.0}, "A")
+        if len(seen) == 1:
+            time.sleep(0.3)
+        return status, headers, body
+
+    url, seen = fake_llm(reply)
+    client, answers = ask([url], 1, {"timeout": 0.1})
+    assert len(answers) == 1
+    assert client.retried >= 1
+
+
+def test_max_failures_stops_with_what_there_is(
+    fake_llm: Callable[..., Any], completion: Callable[..., Any]
+) -> None:
+    def reply(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        good = int(request["messages"][0]["content"]) < 5
+        answer: tuple[int, dict[str, str], bytes] = completion({"A": 1.0}, "A") if good else (500, {}, b"")
+        return answer
+
+    url, seen = fake_llm(reply)
+    client, answers = ask([url], 1_000, {"max_failures": 3, "retries": 0, "concurrency": 2})
+    assert sorted(answers) == [0, 1, 2, 3, 4]
+    assert isinstance(client.stopped, GateError)
+    assert client.stopped.message.startswith(
+        "3 questions were given up, the last one because: http://127.0.0.1"
+    )
+    assert len(seen) < 15
+
+
+def test_nobody_there_is_unreachable() -> None:
+    client, answers = ask([GONE], 50, {"max_failures": 2, "retries": 0})
+    assert answers == {}
+    assert isinstance(client.stopped, UnreachableError)
+    assert f"{GONE}/v1/chat/completions" in client.stopped.message
+
+
+@pytest.mark.parametrize(("status", "hint"), [(401, "MMSC_API_KEY"), (404, "/v1/models"), (400, "--model")])
+def test_a_refusal_stops_at_once(fake_llm: Callable[..., Any], status: int, hint: str) -> None:
+    url, seen = fake_llm(lambda request: (status, {}, b"no\x1b[2J such model"))
+    client, _ = ask([url], 50, {"concurrency": 1})
+    assert len(seen) == 1
+    assert isinstance(client.stopped, UnreachableError)
+    assert f"answers {status}: no [2J such model" in client.stopped.message
+    assert hint in (client.stopped.hint or "")
+
+
+def test_the_key_comes_from_the_environment_and_is_never_logged(
+    fake_llm: Callable[..., Any],
+    completion: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("OPENAI_API_KEY", "other-secret")
+    monkeypatch.setenv("MMSC_API_KEY", "secret-key")
+    url, seen = fake_llm(lambda request: completion({"A": 1.0}, "A"))
+    ask([url])
+    ask([url.replace("//", "//user:password@")])
+    assert seen[0]["authorization"] == "Bearer secret-key"
+    assert "secret" not in caplog.text
+    assert "secret" not in json.dumps(seen[0]["messages"])
+    gone, _ = ask([GONE.replace("//", "//user:password@")], 1, {"max_failures": 1, "retries": 0})
+    assert "password" not in str(gone.stopped)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "chat"),
+    [
+        ("http://host:8000", "http://host:8000/v1/chat/completions"),
+        ("http://host:8000/", "http://host:8000/v1/chat/completions"),
+        ("https://host/api/v1/", "https://host/api/v1/chat/completions"),
+        ("https://host/v1/chat/completions", "https://host/v1/chat/completions"),
+    ],
+)
+def test_endpoints(endpoint: str, chat: str) -> None:
+    assert chat_url(endpoint) == httpx.URL(chat)
+
+
+@pytest.mark.parametrize("endpoint", ["", "host:8000", "ftp://host", "http://", "http://host:port"])
+def test_endpoints_that_are_none(endpoint: str) -> None:
+    with pytest.raises(InputError, match="--endpoint"):
+        chat_url(endpoint)

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from mmsc_cli.errors import GateError, InputError, UnreachableError, WorkspaceError
+from mmsc_cli.label import server
+from mmsc_cli.label.run import dry_run, label
+from mmsc_cli.labels import read_labels
+from mmsc_cli.pairs import Pairs
+from mmsc_cli.recipe.settings import LabelSettings
+
+FAST: dict[str, Any] = {"backoff": 0.001, "retries": 1, "timeout": 5, "shard_pairs": 10, "concurrency": 4}
+RULES = LabelSettings(model="rules", budget=100)
+LLM = LabelSettings(model="some-model", budget=35, **FAST)
+COMPLEMENT = "complement, ITEM {} goes with ITEM {}"
+Judge = Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]]
+
+
+@pytest.fixture
+def judge(letter_of: Callable[..., str], completion: Callable[..., Any]) -> Judge:
+    """A model that finds that a case goes with everything, shampoo with nothing, and all else alike."""
+
+    def reply(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        first, second = request["messages"][-1]["content"].splitlines()[:2]
+        meaning = "substitute"
+        if '"case ' in second:
+            meaning = COMPLEMENT.format(2, 1)
+        elif '"case ' in first:
+            meaning = COMPLEMENT.format(1, 2)
+        elif "shampoo" in first + second:
+            meaning = "neither"
+        letter = letter_of(request, meaning)
+        answer: tuple[int, dict[str, str], bytes] = completion({letter: 0.9, "x": 0.1}, letter)
+        return answer
+
+    return reply
+
+
+def run(
+    shop: pa.Table, behaviour: Pairs, settings: LabelSettings, folder: Path, *urls: str
+) -> dict[str, Any]:
+    """Label with a cache beside the result."""
+    return label(
+        shop,
+        behaviour,
+        settings,
+        seed=1,
+        endpoints=urls,
+        out=folder / "labels.parquet",
+        cache=folder / "answers",
+    )
+
+
+def test_rules_label_every_candidate_and_say_they_are_no_llm(
+    shop: pa.Table, behaviour: Pairs, tmp_path: Path
+) -> None:
+    counts = run(shop, behaviour, RULES, tmp_path)
+    labels = read_labels(tmp_path / "labels.parquet")
+    assert counts["annotator"] == "rules (no LLM)"
+    assert counts["labelled"] == counts["asked"] == counts["candidates"] == len(labels) == 100
+    assert counts["failed"] == counts["retried"] == 0
+    assert sum(counts["shares"].values()) == pytest.approx(1, abs=1e-3)
+    assert sum(counts["mix"].values()) == 100
+    assert not (tmp_path / "answers").exists()
+
+
+def test_answers_become_labels_whatever_letter_and_order_they_came_in(
+    shop: pa.Table, behaviour: Pairs, tmp_path: Path, fake_llm: Callable[..., Any], judge: Judge
+) -> None:
+    url, seen = fake_llm(judge)
+    counts = run(shop, behaviour, LLM, tmp_path, url)
+    labels = read_labels(tmp_path / "labels.parquet")
+    assert len(seen) == 2 * len(labels) == 70
+    kinds = np.array([title.split()[0] for title in shop["title"].to_pylist()])
+    a_case, b_case = kinds[labels.a] == "case", kinds[labels.b] == "case"
+    expected = np.where(a_case & ~b_case, "b_to_a", np.where(b_case & ~a_case, "a_to_b", ""))
+    assert_array_equal(labels.direction[a_case != b_case], expected[a_case != b_case])
+    assert_allclose(labels.p_complement, a_case | b_case, atol=1e-6)
+    assert_allclose(labels.probabilities().sum(axis=1), 1, atol=1e-6)
+    assert_allclose(labels.label_mass, 0.9, atol=1e-6)
+    assert_allclose(labels.agreement, 1, atol=1e-6)
+    assert counts["mean_label_mass"] == pytest.approx(0.9)
+    assert counts["annotator"] == "some-model"
+    assert set(labels.model) == {"some-model"}
+
+
+def test_a_model_that_always_takes_the_first_letter_agrees_with_itself_in_little(
+    shop: pa.Table,
+    behaviour: Pairs,
+    tmp_path: Path,
+    fake_llm: Callable[..., Any],
+    completion: Callable[..., Any],
+) -> None:
+    url, _ = fake_llm(lambda request: completion({"A": 1.0}, "A"))
+    assert run(shop, behaviour, LLM, tmp_path, url)["mean_agreement"] < 0.4
+
+
+def test_questions_come_sorted_by_first_item(
+    shop: pa.Table, behaviour: Pairs, tmp_path: Path, fake_llm: Callable[..., Any], judge: Judge
+) -> None:
+    url, seen = fake_llm(judge)
+    run(shop, behaviour, LabelSettings(model="m", budget=30, concurrency=1, shard_pairs=30), tmp_path, url)
+    firsts = [request["messages"][-1]["content"].splitlines()[0] for request in seen]
+    changes = sum(one != other for one, other in pairwise(firsts))
+    assert changes == len(set(firsts)) - 1
+
+
+def test_a_rerun_asks_nothing_twice_and_a_larger_one_only_what_is_new(
+    shop: pa.Table, behaviour: Pairs, tmp_path: Path, fake_llm: Callable[..., Any], judge: Judge
+) -> None:
+    url, seen = fake_llm(judge)
+    run(shop, behaviour, LLM, tmp_path, url)
+    first = (tmp_path / "labels.parquet").read_bytes()
+    again = run(shop, behaviour, LLM, tmp_path, url)
+    assert (len(seen), again["asked"], again["reused"]) == (70, 0, 35)
+    assert (tmp_path / "labels.parquet").read_bytes() == first
+    more = run(shop, behaviour, LLM.model_copy(update={"budget": 60}), tmp_path, url)
+    assert more["reused"] > 0
+    assert len(seen) == 70 + 2 * more["asked"]
+    asked = {request["messages"][-1]["content"] for request in seen}
+    assert len(asked) == len(seen)
+
+
+def test_another_model_or_a_changed_title_is_asked_anew(
+    shop: pa.Table, behaviour: Pairs, tmp_path: Path, fake_llm: Callable[..., Any], judge: Judge
+) -> None:
+    url, seen = fake_llm(judge)
+    run(shop, behaviour, LLM, tmp_path, url)
+    assert run(shop, behaviour, LLM.model_copy(update={"model": "other"}), tmp_path, url)["asked"] == 35
+    brands = ["Renamed", *shop["brand"].to_pylist()[1:]]
+    changed = shop.set_column(shop.schema.get_field_index("description"), "description", pa.array(brands))
+    assert run(changed, behaviour, LLM, tmp_path, url)["reused"] == 0
+    assert len(seen) == 3 * 70
+
+
+def test_too_many_failures_stop_and_the_next_run_continues(
+    shop: pa.Table, behaviour: Pairs, tmp_path: Path, fake_llm: Callable[..., Any], judge: Judge
+) -> None:
+    def dying(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        return judge(request) if len(broken) <= 30 else (503, {}, b"")
+
+    url, broken = fake_llm(dying)
+    few = LLM.model_copy(update={"max_failures": 2, "retries": 0})
+    with pytest.raises(GateError, match=r"\d+ of 35 pairs are labelled and kept"):
+        run(shop, behaviour, few, tmp_path, url)
+    kept = len(read_labels(tmp_path / "labels.parquet"))
+    assert 10 <= kept <= 15
+    url, seen = fake_llm(judge)
+    counts = run(shop, behaviour, few, tmp_path, url)
+    assert (counts["reused"], counts["labelled"], len(seen)) == (kept, 35, 2 * (35 - kept))
+
+
+def test_pairs_given_up_are_counted_and_have_no_label(
+    shop: pa.Table, behaviour: Pairs, tmp_path: Path, fake_llm: Callable[..., Any], judge: Judge
+) -> None:
+    def moody(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        content = request["messages"][-1]["content"]
+        return (500, {}, b"") if '"case ' in content.splitlines()[0] else judge(request)
+
+    url, _ = fake_llm(moody)
+    counts = run(shop, behaviour, LLM.model_copy(update={"max_failures": 1_000}), tmp_path, url)
+    labels = read_labels(tmp_path / "labels.parquet")
+    kinds = np.array([title.split()[0] for title in shop["title"].to_pylist()])
+    assert "case" not in {*kinds[labels.a], *kinds[labels.b]}
+    assert counts["failed"] > 0
+    assert counts["retried"] >= counts["failed"]
+    assert counts["labelled"] + counts["failed"] == counts["candidates"]
+
+
+def test_an_interrupted_run_keeps_its_answers(
+    shop: pa.Table, behaviour: Pairs, tmp_path: Path, fake_llm: Callable[..., Any], judge: Judge
+) -> None:
+    class InterruptedProgress:
+        def task(self, label: str, total: int | None = None) -> InterruptedProgress:
+            return self
+
+        def __enter__(self) -> InterruptedProgress:
+            self.done = 0
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+        def advance(self, steps: int = 1) -> None:
+            self.done += steps
+            if self.done == 35:
+                raise KeyboardInterrupt
+
+        def show(self, **figures: float) -> None:
+            """Show nothing."""
+
+    url, seen = fake_llm(judge)
+    out, cache = tmp_path / "labels.parquet", tmp_path / "answers"
+    with pytest.raises(KeyboardInterrupt):
+        label(
+            shop,
+            behaviour,
+            LLM,
+            seed=1,
+            endpoints=[url],
+            out=out,
+            cache=cache,
+            progress=InterruptedProgress(),
+        )
+    assert not out.exists()
+    before = len(seen)
+    assert run(shop, behaviour, LLM, tmp_path, url)["reused"] >= 12
+    assert len(seen) - before <= 70 - 24
+
+
+def test_a_damaged_shard_is_named(
+    shop: pa.Table, behaviour: Pairs, tmp_path: Path, fake_llm: Callable[..., Any], judge: Judge
+) -> None:
+    url, _ = fake_llm(judge)
+    run(shop, behaviour, LLM, tmp_path, url)
+    shard = tmp_path / "answers" / "answers-000001.parquet"
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(WorkspaceError, match=r"answers-000001\.parquet is damaged"):
+        run(shop, behaviour, LLM, tmp_path, url)
+
+
+def test_a_server_is_started_where_none_is_given_but_not_to_ask_nothing(
+    shop: pa.Table,
+    behaviour: Pairs,
+    tmp_path: Path,
+    fake_llm: Callable[..., Any],
+    judge: Judge,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url, _ = fake_llm(judge)
+    started = []
+
+    @contextmanager
+    def serve(model: str, log: Path, **_: object) -> Iterator[str]:
+        started.append((model, log.parent))
+        yield url
+
+    monkeypatch.setattr("mmsc_cli.label.interview.serve", serve)
+    mistral = LLM.model_copy(update={"model": "mistral"})
+    counts = run(shop, behaviour, mistral, tmp_path)
+    assert counts["annotator"] == "mistralai/Mistral-7B-Instruct-v0.3 (Apache-2.0)"
+    assert run(shop, behaviour, mistral, tmp_path)["reused"] == 35
+    assert started == [("mistralai/Mistral-7B-Instruct-v0.3", tmp_path / "answers")]
+
+
+def test_nobody_to_ask(
+    shop: pa.Table, behaviour: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "vllm_command", lambda: (_ for _ in ()).throw(UnreachableError("no vLLM")))
+    with pytest.raises(UnreachableError, match="no vLLM"):
+        run(shop, behaviour, LLM, tmp_path)
+    with pytest.raises(InputError, match="--endpoint"):
+        run(shop, behaviour, LLM, tmp_path, "not a url")
+    with pytest.raises(InputError, match="rules"):
+        run(shop, behaviour, RULES, tmp_path, "http://127.0.0.1:9")
+
+
+def test_a_dry_run_shows_two_whole_prompts_and_asks_nobody(shop: pa.Table, behaviour: Pairs) -> None:
+    plan = dry_run(shop, behaviour, LabelSettings(model="qwen", budget=40), seed=1)
+    assert plan["annotator"] == "Qwen/Qwen2.5-7B-Instruct (Apache-2.0)"
+    assert (plan["pairs"], plan["questions"], sum(plan["mix"].values())) == (40, 80, 40)
+    first, second = (prompt.splitlines()[-7:-5] for prompt in plan["prompts"])
+    assert [line[8:] for line in first] == [line[8:] for line in second[::-1]]
+    lengths = np.array([len(prompt) for prompt in plan["prompts"]])
+    assert plan["prompt_tokens_estimate"] == pytest.approx(80 * lengths.mean() / 4, rel=0.05)
+    assert 0.5 < plan["shared_prefix_share"] < 1
+
+
+def test_a_dry_run_of_rules_has_nothing_to_ask(shop: pa.Table, behaviour: Pairs) -> None:
+    plan = dry_run(shop, behaviour, RULES, seed=1)
+    assert (plan["annotator"], plan["pairs"], plan["prompts"]) == ("rules (no LLM)", 100, [])

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mmsc_cli.errors import UnreachableError
+from mmsc_cli.label import server
+from mmsc_cli.label.server import serve
+
+FAKE_VLLM = """#!{python}
+import http.server, os, pathlib, signal, subprocess, sys, time
+assert sys.argv[1] == "serve" and sys.argv[3:6] == ["--host", "127.0.0.1", "--port"], sys.argv
+model, port = sys.argv[2], int(sys.argv[6])
+print("loading", model, flush=True)
+if model == "crash":
+    for n in range(40):
+        print("line", n)
+    sys.exit("CUDA out of memory\\x1b[31m")
+if model == "slow":
+    time.sleep(60)
+if model == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+worker = subprocess.Popen([sys.executable, "-c", STUBBORN])
+pathlib.Path(__file__).with_name("pids").write_text(f"{{os.getpid()}} {{worker.pid}}")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def fake_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a `vllm` on PATH that acts as the model's name says; the folder it writes its process ids to."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    executable = folder / "vllm"
+    executable.write_text(FAKE_VLLM.format(python=sys.executable))
+    executable.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+@pytest.fixture
+def gone() -> Callable[[Path], bool]:
+    """Whether the fake server and its worker have ended, waiting a little for the system to bury them."""
+
+    def alive(pid: int) -> bool:
+        command = ["ps", "-o", "stat=", "-p", str(pid)]
+        status = subprocess.run(command, capture_output=True, text=True, check=False)
+        return bool(status.stdout.strip()) and not status.stdout.startswith("Z")
+
+    def check(folder: Path) -> bool:
+        pids = [int(pid) for pid in (folder / "pids").read_text().split()]
+        for _ in range(100):
+            if not any(map(alive, pids)):
+                return True
+            time.sleep(0.05)
+        return False
+
+    return check
+
+
+def test_it_is_up_inside_and_gone_afterwards(
+    fake_vllm: Path, tmp_path: Path, gone: Callable[[Path], bool]
+) -> None:
+    with serve("tiny", tmp_path / "log") as url:
+        assert url.endswith("/v1")
+        assert httpx.get(url.replace("/v1", "/health"), trust_env=False).is_success
+    assert gone(fake_vllm)
+    assert "loading tiny" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_it_is_gone_after_an_exception(
+    fake_vllm: Path, tmp_path: Path, gone: Callable[[Path], bool], error: type[BaseException]
+) -> None:
+    with pytest.raises(error), serve("tiny", tmp_path / "log"):
+        raise error
+    assert gone(fake_vllm)
+
+
+def test_one_that_ignores_the_request_to_end_is_killed(
+    fake_vllm: Path, tmp_path: Path, gone: Callable[[Path], bool]
+) -> None:
+    with serve("stubborn", tmp_path / "log", grace=0.2):
+        pass
+    assert gone(fake_vllm)
+
+
+def test_it_is_gone_when_we_are_killed(fake_vllm: Path, tmp_path: Path, gone: Callable[[Path], bool]) -> None:
+    script = (
+        "import pathlib, sys, time\n"
+        "from mmsc_cli.label.server import serve\n"
+        "with serve('tiny', pathlib.Path(sys.argv[1])):\n"
+        "    print('up', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(signal.SIGKILL)
+    assert gone(fake_vllm)
+
+
+def test_a_failed_start_shows_the_end_of_the_log(fake_vllm: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError, match="ended with status 1 while starting") as caught:
+        serve("crash", tmp_path / "log").__enter__()
+    lines = caught.value.message.splitlines()
+    assert lines[-1] == "  CUDA out of memory[31m"
+    assert "  line 39" in lines
+    assert "  line 5" not in lines
+    assert str(tmp_path / "log") in (caught.value.hint or "")
+
+
+def test_a_start_that_takes_too_long_is_given_up(fake_vllm: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(UnreachableError, match=r"not up after 0 s\n  loading slow"),
+        serve("slow", tmp_path / "log", start_timeout=0.4),
+    ):
+        pass
+
+
+def test_without_vllm_the_three_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr(server, "find_spec", lambda _: None)
+    with (
+        pytest.raises(UnreachableError, match="vLLM is not installed") as caught,
+        serve("m", tmp_path / "log"),
+    ):
+        pass
+    for way in ("pip install 'mmsc-cli[vllm]'", "--endpoint URL", "--model rules"):
+        assert way in (caught.value.hint or "")

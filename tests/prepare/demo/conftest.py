@@ -1,0 +1,40 @@
+"""A small demo catalogue, made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmsc_cli.prepare.catalogue import Catalogue
+from mmsc_cli.prepare.demo.generate import generate_demo
+from mmsc_cli.prepare.demo.items import Stock, stock_up
+from mmsc_cli.prepare.demo.truth import Truth, true_relations
+from mmsc_cli.recipe.settings import DemoSource
+
+ITEMS = 1_000
+SEED = 3
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the pictures of `catalogue` lie."""
+    return tmp_path_factory.mktemp("demo") / "images"
+
+
+@pytest.fixture(scope="session")
+def catalogue(image_folder: Path) -> Catalogue:
+    """1,000 items with pictures."""
+    return generate_demo(DemoSource(kind="demo", items=ITEMS), SEED, image_folder)
+
+
+@pytest.fixture(scope="session")
+def stock() -> Stock:
+    """The facts behind `catalogue`."""
+    return stock_up(ITEMS, SEED)
+
+
+@pytest.fixture(scope="session")
+def truth(stock: Stock) -> Truth:
+    """The true relations of `stock`."""
+    return true_relations(stock)
