@@ -69,9 +69,7 @@ def write_labels(path: Path, labels: Labels) -> None:
     columns = {name: pa.array(getattr(labels, name)) for name in LABEL_SCHEMA.names if name != "direction"}
     columns["direction"] = pa.array(labels.direction.tolist(), pa.string(), mask=labels.direction == "")
     with atomic_write(path) as file:
-        pq.write_table(
-            pa.table(columns).select(LABEL_SCHEMA.names).cast(LABEL_SCHEMA), file, compression="zstd"
-        )
+        pq.write_table(pa.table(columns).select(LABEL_SCHEMA.names).cast(LABEL_SCHEMA), file, compression="zstd")
 
 
 def read_labels(path: Path) -> Labels:
@@ -83,9 +81,7 @@ def read_labels(path: Path) -> Labels:
     try:
         table = pq.read_table(path, schema=LABEL_SCHEMA)
     except (OSError, pa.ArrowException) as error:
-        raise WorkspaceError(
-            f"{path} cannot be read as a label table: {error}", hint="run `mmsc label`"
-        ) from error
+        raise WorkspaceError(f"{path} cannot be read as a label table: {error}", hint="run `mmsc label`") from error
     columns: dict[str, Any] = {}
     for field in LABEL_SCHEMA:
         if field.type == pa.string():

@@ -108,9 +108,7 @@ def _rows(matrix: sparse.csr_array[Any]) -> NDArray[np.int64]:
     return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
 
 
-def _figures(
-    query: NDArray[np.int64], ranks: NDArray[np.int64], positives: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _figures(query: NDArray[np.int64], ranks: NDArray[np.int64], positives: NDArray[np.int64]) -> NDArray[np.float64]:
     """From the rank (1 = best) of every positive; `query` is its row, `positives` their number per row."""
     rows = len(positives)
     hit = ranks <= CUTOFF
@@ -119,6 +117,4 @@ def _figures(
     gain = np.bincount(query, weights=_DISCOUNT[ranks - 1], minlength=rows)
     reciprocal = np.zeros(rows)
     np.maximum.at(reciprocal, query, 1 / ranks)
-    return np.column_stack(
-        [found > 0, gain / _IDEAL[np.minimum(positives, CUTOFF) - 1], found / positives, reciprocal]
-    )
+    return np.column_stack([found > 0, gain / _IDEAL[np.minimum(positives, CUTOFF) - 1], found / positives, reciprocal])

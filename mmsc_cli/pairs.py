@@ -53,7 +53,8 @@ class Pairs:
     def strength(self, relation: Relation) -> NDArray[np.float32]:
         """Strength of each pair in a relation, the stronger of the two directions; 0 where it does not hold."""
         kind = BEHAVIOUR[relation]
-        return np.maximum(getattr(self, f"{kind}_ab"), getattr(self, f"{kind}_ba"))
+        stronger: NDArray[np.float32] = np.maximum(getattr(self, f"{kind}_ab"), getattr(self, f"{kind}_ba"))
+        return stronger
 
     def holds(self, relation: Relation) -> NDArray[np.bool_]:
         """Whether each pair was seen in the behaviour of a relation."""

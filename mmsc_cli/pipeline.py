@@ -132,20 +132,27 @@ def run_evaluate(
         from mmsc_cli.evaluate.report import write_report
         from mmsc_cli.evaluate.run import evaluate
         from mmsc_cli.index import Index
-        from mmsc_cli.train.run import train
 
         context = _evaluation_context(workspace, recipe.seed)
         index = Index.open(workspace.path("index"))
         training = workspace.manifest().stages["train"]
 
         def retrain(without: tuple[Part, ...], seed: int) -> Index:
+            from mmsc_cli.train.run import train
+
             folder = Path(tempfile.mkdtemp(dir=stage.staging))
             model, answers = folder / "model", folder / "index"
             model.mkdir()
             answers.mkdir()
             settings = recipe.train
             train(
-                workspace, settings, seed=seed, without=without, model=model, index=answers, device=device(),
+                workspace,
+                settings,
+                seed=seed,
+                without=without,
+                model=model,
+                index=answers,
+                device=device(),
                 progress=progress,
             )
             shutil.rmtree(model)
@@ -191,9 +198,11 @@ def run_all(
     """
     from mmsc_cli.prepare.run import prepare, prepare_config
 
-    settings = {"inputs": inputs, "recipe_directory": recipe_directory, "progress": progress}
+    def run_prepare() -> dict[str, Any]:
+        return prepare(workspace, recipe, inputs=inputs, recipe_directory=recipe_directory, progress=progress)
+
     stages: dict[Stage, tuple[dict[str, Any], Callable[[], Any]]] = {
-        "prepare": (prepare_config(recipe, inputs), lambda: prepare(workspace, recipe, **settings)),
+        "prepare": (prepare_config(recipe, inputs), run_prepare),
         "encode": (stage_config("encode", recipe), lambda: run_encode(workspace, recipe, device, progress)),
         "label": (stage_config("label", recipe), lambda: run_label(workspace, recipe, [], progress)),
         "train": (
@@ -202,9 +211,7 @@ def run_all(
         ),
         "evaluate": (
             stage_config("evaluate", recipe) | {"ablate": [], "seeds": 1},
-            lambda: run_evaluate(
-                workspace, recipe, parts=[], seeds=1, report=None, device=device, progress=progress
-            ),
+            lambda: run_evaluate(workspace, recipe, parts=[], seeds=1, report=None, device=device, progress=progress),
         ),
     }
     if not label:

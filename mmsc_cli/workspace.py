@@ -125,7 +125,9 @@ class Workspace:
         except FileNotFoundError:
             return Manifest()
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise WorkspaceError(f"{path} is damaged: {error}", hint="delete it and run `mmsc prepare` again") from error
+            raise WorkspaceError(
+                f"{path} is damaged: {error}", hint="delete it and run `mmsc prepare` again"
+            ) from error
         version = content.get("format_version") if isinstance(content, dict) else None
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise WorkspaceError(
@@ -237,7 +239,8 @@ class Workspace:
             raise WorkspaceError(f"{path} is gone", hint=f"run {self._command(maker)} again")
         if digest(path) != recorded:
             raise WorkspaceError(
-                f"{path} is damaged: it is not what `mmsc {maker}` wrote", hint=f"run {self._command(maker)} again"
+                f"{path} is damaged: it is not what `mmsc {maker}` wrote",
+                hint=f"run {self._command(maker)} again",
             )
 
     def _check_fresh(self, manifest: Manifest, artefact: str, record: StageRecord, maker: Stage) -> None:
@@ -264,7 +267,8 @@ class Workspace:
                 file.seek(0)
                 owner = file.read().strip() or "unknown"
                 raise WorkspaceError(
-                    f"{self.root} is in use by another mmsc ({owner})", hint="wait for it, or use another folder (-w DIR)"
+                    f"{self.root} is in use by another mmsc ({owner})",
+                    hint="wait for it, or use another folder (-w DIR)",
                 ) from None
             file.seek(0)
             file.truncate()

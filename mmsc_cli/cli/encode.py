@@ -13,7 +13,11 @@ from mmsc_cli.cli.session import Session, command
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @command(app, "encode", "mmsc encode; mmsc encode --encoder classic; mmsc encode --encoder open_clip:ViT-B-32/FILE")
+    @command(
+        app,
+        "encode",
+        "mmsc encode; mmsc encode --encoder classic; mmsc encode --encoder open_clip:ViT-B-32/FILE",
+    )
     def encode_command(
         session: Session,
         encoder: Annotated[
@@ -21,7 +25,8 @@ def register(app: typer.Typer) -> None:
             typer.Option(help="auto (open_clip's default model), classic (no download), or open_clip:ARCH/PRETRAINED."),
         ] = None,
         adapt: Annotated[
-            bool | None, typer.Option("--adapt/--no-adapt", help="Adapt the embeddings to this catalogue's behaviour.")
+            bool | None,
+            typer.Option("--adapt/--no-adapt", help="Adapt the embeddings to this catalogue's behaviour."),
         ] = None,
     ) -> None:
         """Turn titles, descriptions and images into vectors."""

@@ -17,18 +17,20 @@ def register(app: typer.Typer) -> None:
     @command(
         app,
         "evaluate",
-        "mmsc evaluate; mmsc evaluate --json | jq .models.mmsc; mmsc evaluate --fail-under 'substitute.all.ndcg@10>=0.5'",
+        "mmsc evaluate --json | jq .models.mmsc; mmsc evaluate --fail-under 'substitute.all.ndcg@10>=0.5'",
     )
     def evaluate_command(
         session: Session,
         baselines: Annotated[str | None, typer.Option(metavar="all|none|A,B", help="Baselines beside it.")] = None,
         ablate: Annotated[
-            str | None, typer.Option(metavar="PART,...", help="Retrain without each of these parts and compare.")
+            str | None,
+            typer.Option(metavar="PART,...", help="Retrain without each of these parts and compare."),
         ] = None,
         seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Retrain from so many seeds (1: do not).")] = 1,
         report: Annotated[Path | None, typer.Option(metavar="FILE", help="Where else to put the HTML report.")] = None,
         fail_under: Annotated[
-            str | None, typer.Option(metavar="EXPR", help="Exit 1 unless it holds: substitute.all.ndcg@10>=0.5")
+            str | None,
+            typer.Option(metavar="EXPR", help="Exit 1 unless it holds: substitute.all.ndcg@10>=0.5"),
         ] = None,
     ) -> None:
         """Judge the model by the whole-catalogue protocol, beside baselines that saw the same data."""
@@ -49,7 +51,9 @@ def register(app: typer.Typer) -> None:
         if session.out.as_json:
             session.out.write(json.dumps(result, ensure_ascii=False) + "\n")
         else:
-            session.out.table(("model", "relation", "slice", "queries", "hit@10", "ndcg@10", "ndcg@10_ci"), _rows(result))
+            session.out.table(
+                ("model", "relation", "slice", "queries", "hit@10", "ndcg@10", "ndcg@10_ci"), _rows(result)
+            )
             for row in _ablation_rows(result):
                 session.out.note(row)
         session.out.note(f"report: {report or session.workspace.path('report.html')}")
@@ -70,10 +74,11 @@ def _rows(result: dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]])
     return rows
 
 
-def _ablation_rows(result: dict[str, dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]]]) -> list[str]:
+def _ablation_rows(
+    result: dict[str, dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]]],
+) -> list[str]:
     lines = []
     for part, relations in result.get("ablation", {}).get("parts", {}).items():
         for relation, slices in relations.items():
-            for figures in slices.values():
-                lines.append(f"{part} {figures['verdict']} ({relation}: {figures['difference_ci']})")
+            lines += [f"{part} {found['verdict']} ({relation}: {found['difference_ci']})" for found in slices.values()]
     return lines

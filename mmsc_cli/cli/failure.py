@@ -43,7 +43,10 @@ def describe(error: BaseException, command: str) -> list[str]:
         where = context.command_path if context else "mmsc"
         return [f"{where}: {error.format_message()}", f"  see `{where} --help`"]
     if isinstance(error, MemoryError):
-        return ["mmsc: out of memory", "  lower --set train.batch_queries=512, or use a machine with more memory"]
+        return [
+            "mmsc: out of memory",
+            "  lower --set train.batch_queries=512, or use a machine with more memory",
+        ]
     if isinstance(error, OSError):
         return _describe_os_error(error)
     return [
@@ -56,7 +59,10 @@ def _describe_os_error(error: OSError) -> list[str]:
     where = error.filename or "a file"
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return [f"mmsc: the disk is full (writing {where})", "  free some space, or use another folder with -w DIR"]
+            return [
+                f"mmsc: the disk is full (writing {where})",
+                "  free some space, or use another folder with -w DIR",
+            ]
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return [f"mmsc: no permission for {where}", "  use a folder you may write to, with -w DIR"]
         case _:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,7 +45,7 @@ def register(app: typer.Typer) -> None:
     @command(
         app,
         "infer",
-        "mmsc infer --item B00XYZ --relation complement; cut -f1 ids.tsv | mmsc infer --items-from - --relation substitute",
+        "mmsc infer --item B00XYZ --relation complement; cut -f4 answers.tsv | mmsc infer --items-from -",
     )
     def infer_command(
         session: Session,
@@ -54,7 +55,8 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(metavar="FILE|-", help="Items not in the catalogue, as JSON lines.")
         ] = None,
         pairs: Annotated[
-            str | None, typer.Option(metavar="FILE|-", help="Pairs of ids, one a line: probabilities instead of ranks.")
+            str | None,
+            typer.Option(metavar="FILE|-", help="Pairs of ids, one a line: probabilities instead of ranks."),
         ] = None,
         relation: Annotated[RelationName, typer.Option(help="What to look for.")] = RelationName.both,
         k: Annotated[int, typer.Option("-k", min=1, help="Answers per item and relation.")] = 10,
@@ -89,7 +91,12 @@ def _index(session: Session) -> Index:
 
 
 def _item_questions(
-    session: Session, item: list[str] | None, items_from: str | None, relation: RelationName, k: int, novel: bool
+    session: Session,
+    item: list[str] | None,
+    items_from: str | None,
+    relation: RelationName,
+    k: int,
+    novel: bool,
 ) -> tuple[tuple[str, ...], Iterator[Question]]:
     from mmsc_cli.infer.answers import COLUMNS, answer_item
     from mmsc_cli.infer.lines import read_lines
@@ -99,7 +106,7 @@ def _item_questions(
 
     def questions() -> Iterator[Question]:
         for item_id in ids:
-            yield lambda item_id=item_id: list(answer_item(index, item_id, relation.value, k, novel))
+            yield partial(answer_item, index, item_id, relation.value, k, novel)
 
     return COLUMNS, questions()
 
@@ -110,9 +117,12 @@ def _pair_questions(session: Session, source: str) -> tuple[tuple[str, ...], Ite
 
     index = _index(session)
 
+    def answer(number: int, line: str) -> Rows:
+        return [judge_pair(index, *parse_pair(source, number, line))]
+
     def questions() -> Iterator[Question]:
         for number, line in read_lines(source):
-            yield lambda number=number, line=line: [judge_pair(index, *parse_pair(source, number, line))]
+            yield partial(answer, number, line)
 
     return COLUMNS, questions()
 
@@ -126,11 +136,12 @@ def _new_questions(
 
     answerer = NewItemAnswers.open(session.workspace, session.device)
 
+    def answer(number: int, line: str) -> Rows:
+        return answerer.answer(parse_new_item(source, number, line), f"line {number}", relation.value, k)
+
     def questions() -> Iterator[Question]:
         for number, line in read_lines(source):
-            yield lambda number=number, line=line: list(
-                answerer.answer(parse_new_item(source, number, line), f"line {number}", relation.value, k)
-            )
+            yield partial(answer, number, line)
 
     return COLUMNS, questions()
 
@@ -154,7 +165,7 @@ class _Answers:
             self._out.write("\t".join(self._columns) + "\n")
         for question in questions:
             try:
-                rows = [vars(row) for row in question()]
+                rows = [dict(vars(row)) for row in question()]
             except (InputError, UnknownItemError) as error:
                 sys.stderr.write("\n".join(describe(error, typed_command())) + "\n")
                 code = max(code, exit_code(error))

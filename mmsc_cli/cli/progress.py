@@ -36,7 +36,14 @@ class RichProgress:
     @contextmanager
     def task(self, label: str, total: int | None = None) -> Iterator[Task]:
         """Show one task while it is open."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         columns = (
             TextColumn("{task.description}"),

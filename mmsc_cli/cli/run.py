@@ -14,7 +14,11 @@ from mmsc_cli.cli.session import Session, command
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @command(app, "run", "mmsc run demo; mmsc run amazon-beauty --input meta_Beauty.json.gz; mmsc run shop.toml --no-label")
+    @command(
+        app,
+        "run",
+        "mmsc run demo; mmsc run amazon-beauty --input meta_Beauty.json.gz; mmsc run shop.toml --no-label",
+    )
     def run_command(
         session: Session,
         source: Annotated[str, typer.Argument(help="A recipe's name or path.")],
@@ -25,9 +29,9 @@ def register(app: typer.Typer) -> None:
         label: Annotated[bool, typer.Option("--label/--no-label", help="Whether to annotate pairs.")] = True,
     ) -> None:
         """Run all stages of a recipe, skipping what is up to date."""
+        from mmsc_cli.pipeline import run_all
         from mmsc_cli.recipe.loading import load_recipe
         from mmsc_cli.recipe.shipped import recipe_path
-        from mmsc_cli.pipeline import run_all
 
         recipe = load_recipe(source, session.overrides, session.values())
         done = run_all(

@@ -72,7 +72,8 @@ class Session:
         record = self.workspace.manifest().stages.get("prepare")
         if record is None:
             raise WorkspaceError(
-                f"nothing is prepared in {self.directory}", hint="run `mmsc prepare demo`, or see `mmsc recipes list`"
+                f"nothing is prepared in {self.directory}",
+                hint="run `mmsc prepare demo`, or see `mmsc recipes list`",
             )
         return change_recipe(record.config["recipe"], self.overrides, self.values(flags))
 

@@ -25,10 +25,9 @@ from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.seeds import numpy_generator, torch_generator
 
 BATCH = 512
-# An epoch is a look at the held-out share: up to 50 batches of the training pairs, so that early stopping has
-# something to choose from within about a minute of CPU time on a catalogue of 12,000 items.
-MAX_STEPS = 50
-MAX_EPOCHS = 20
+# An epoch is so many batches, whatever the catalogue's size; early stopping looks in after each.
+STEPS = 25
+MAX_EPOCHS = 40
 PATIENCE = 3
 _HELD_OUT = 0.1
 _VALID_BATCHES = 4
@@ -96,12 +95,11 @@ def train_adapter(
     model = _Projections(frozen, torch_generator(seed, "adapt/init")).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     pair_batches, item_batches = _endless(fit.pairs, rng), _endless(fit.both, rng)
-    steps = min(MAX_STEPS, -(-max(len(fit.pairs), len(fit.both)) // BATCH))
     losses = [_valid_loss(model, valid)]
     best, kept = 0, model.adapter()
-    with progress.task("adapting", total=MAX_EPOCHS * steps) as task:
+    with progress.task("adapting", total=MAX_EPOCHS * STEPS) as task:
         for epoch in range(1, MAX_EPOCHS + 1):
-            for _ in range(steps):
+            for _ in range(STEPS):
                 optimiser.zero_grad()
                 loss = model.loss(_Rows(next(pair_batches), next(item_batches)))
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -136,7 +134,7 @@ class _Projections(nn.Module):
 
     def loss(self, rows: _Rows) -> Tensor:
         """Sum of the losses the rows allow."""
-        total = 0 * self.residual["text"].sum()  # so that a batch that allows none still has a gradient
+        total: Tensor = 0 * self.residual["text"].sum()  # so that a batch that allows none still has a gradient
         for column, modality in enumerate(_MODALITIES):
             present = self._frozen.mask[rows.pairs, column].all(axis=1)
             ends = rows.pairs[present]
@@ -168,7 +166,7 @@ class _Projections(nn.Module):
         same |= ends[:, None, 0] == ends[None, :, 1]
         np.fill_diagonal(same, val=False)
         scale = self.log_scale[loss].clamp(max=4.6).exp()
-        logits: Tensor = (scale * a @ b.T).masked_fill(torch.from_numpy(same).to(a.device), -torch.inf)
+        logits = (scale * a @ b.T).masked_fill(torch.from_numpy(same).to(a.device), -torch.inf)
         target = torch.arange(len(a), device=a.device)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 

@@ -52,9 +52,7 @@ def open_adapter(folder: Path, sha256: str) -> Adapter:
     path = folder / _WEIGHTS
     try:
         if digest(path) != sha256:
-            raise WorkspaceError(
-                f"{path} is not the one encoder.json names", hint="run `mmsc encode --adapt` again"
-            )
+            raise WorkspaceError(f"{path} is not the one encoder.json names", hint="run `mmsc encode --adapt` again")
         weights = load_file(path)
         return Adapter(weights["text"], weights["image"])
     except (OSError, KeyError, SafetensorError) as error:

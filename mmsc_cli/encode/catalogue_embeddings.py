@@ -65,9 +65,7 @@ class CatalogueEmbeddings:
                 images = [image for image in batch if isinstance(image, Image.Image)]
                 self._set(IMAGE, rows[usable], encoder.encode_images(images))
                 reasons = [
-                    (at, image)
-                    for at, image in zip(here, batch, strict=True)
-                    if isinstance(image, UnusableImageError)
+                    (at, image) for at, image in zip(here, batch, strict=True) if isinstance(image, UnusableImageError)
                 ]
                 if reasons:
                     with failures.open("a", encoding="utf-8") as file:
@@ -106,6 +104,4 @@ def _float16_file(path: Path, items: int, dim: int) -> np.memmap[Any, np.dtype[n
 
 
 def _note(file: TextIO, item_id: str, path: str, reason: UnusableImageError) -> None:
-    file.write(
-        json.dumps({"item_id": item_id, "path": path, "reason": str(reason)}, ensure_ascii=False) + "\n"
-    )
+    file.write(json.dumps({"item_id": item_id, "path": path, "reason": str(reason)}, ensure_ascii=False) + "\n")

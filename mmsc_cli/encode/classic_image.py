@@ -59,7 +59,7 @@ def fit_images(statistics: NDArray[np.float32], dim: int, seed: int) -> ImageSta
     there is nothing to tell apart: the width is `dim` and every vector zero.
     """
     blank = np.zeros((STATISTICS, dim), np.float32)
-    if len(statistics) < 2:
+    if not len(statistics) or np.ptp(statistics, axis=0).max() < 1e-6:
         return ImageStatistics(np.zeros(STATISTICS, np.float32), np.ones(STATISTICS, np.float32), blank)
     centre = statistics.mean(axis=0, dtype=np.float64)
     spread = statistics.std(axis=0, dtype=np.float64)
@@ -68,20 +68,18 @@ def fit_images(statistics: NDArray[np.float32], dim: int, seed: int) -> ImageSta
     scale = 1 / np.maximum(spread, 0.01) / np.sqrt(np.repeat(_BLOCKS, _BLOCKS))
     pca = PCA(min(dim, STATISTICS, len(statistics) - 1), svd_solver="full", random_state=seed)
     pca.fit((statistics - centre) * scale)
-    kept = pca.explained_variance_ > max(pca.explained_variance_.max() * 1e-6, 1e-12)
+    kept = pca.explained_variance_ > pca.explained_variance_.max() * 1e-6
     return ImageStatistics(
         centre.astype(np.float32),
         scale.astype(np.float32),
-        np.ascontiguousarray(pca.components_[kept].T, dtype=np.float32) if kept.any() else blank,
+        np.ascontiguousarray(pca.components_[kept].T, dtype=np.float32),
     )
 
 
 def image_statistics(image: Image.Image) -> NDArray[np.float32]:
     """Colour histogram, coarse thumbnail and gradient orientations of an RGB image, shape (STATISTICS,)."""
     small = image.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    thumbnail = (
-        np.asarray(small.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX), dtype=np.float32) / 255
-    )
+    thumbnail = np.asarray(small.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX), dtype=np.float32) / 255
     return np.concatenate([_colours(small), thumbnail.ravel(), _gradients(small)])
 
 

@@ -86,9 +86,7 @@ def read_card(folder: Path) -> EncoderCard:
     try:
         return EncoderCard.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise WorkspaceError(
-            f"{path} cannot be read as an encoder", hint="run `mmsc encode` again"
-        ) from error
+        raise WorkspaceError(f"{path} cannot be read as an encoder", hint="run `mmsc encode` again") from error
 
 
 def open_encoder(folder: Path, *, device: Callable[[], torch.device], batch_size: int = 64) -> Encoder:

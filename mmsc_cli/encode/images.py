@@ -55,9 +55,7 @@ def load_image(workspace_root: Path, image_path: str) -> Image.Image:
         raise UnusableImageError(f"more pixels than the limit of {MAX_PIXELS:,}") from None
     except UnidentifiedImageError:
         raise UnusableImageError(f"not an image of a format we read ({', '.join(FORMATS)})") from None
-    except (
-        Exception
-    ) as error:  # decoders raise nearly anything on damaged files, and one file must not end the run
+    except Exception as error:  # decoders raise nearly anything on damaged files, and one file must not end the run
         raise UnusableImageError(f"damaged: {type(error).__name__}: {error}") from error
 
 

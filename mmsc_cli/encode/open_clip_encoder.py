@@ -42,9 +42,7 @@ class OpenClipEncoder:
         self._device = device
         self._batch_size = batch_size
         self._model, self._tokenize = _load(weights, device)
-        self._preprocess = image_transform_v2(
-            PreprocessCfg(**self._model.visual.preprocess_cfg), is_train=False
-        )
+        self._preprocess = image_transform_v2(PreprocessCfg(**self._model.visual.preprocess_cfg), is_train=False)
         self._dim = int(open_clip.get_model_config(weights.architecture)["embed_dim"])
 
     @property

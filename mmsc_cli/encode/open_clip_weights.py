@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,7 +12,7 @@ from typing import Any
 import httpx
 import huggingface_hub
 import open_clip
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME
 
 from mmsc_cli.errors import InputError, UnreachableError
@@ -22,6 +23,7 @@ PREFIX = "open_clip:"
 # and docs/openclip_results.csv).
 DEFAULT = f"{PREFIX}ViT-B-32/laion2b_s34b_b79k"
 _PROBE_SECONDS = 5.0
+_OWN_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 _OFFLINE_HINT = (
     "give a local checkpoint (--encoder open_clip:ARCH/PATH.safetensors), "
     "or use --encoder classic, which needs no download"
@@ -60,11 +62,7 @@ def find_weights(name: str) -> OpenClipWeights:
             hint=_near(architecture, known, "architectures"),
         )
     tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if (
-        pretrained.endswith(".safetensors")
-        or os.sep in pretrained
-        or Path(pretrained).suffix in (".pt", ".bin")
-    ):
+    if pretrained.endswith(".safetensors") or os.sep in pretrained or Path(pretrained).suffix in (".pt", ".bin"):
         return OpenClipWeights(name, architecture, _local_checkpoint(name, pretrained), None, {})
     if pretrained not in tags:
         raise InputError(
@@ -76,9 +74,7 @@ def find_weights(name: str) -> OpenClipWeights:
     overrides = {
         "force_quick_gelu": config.get("quick_gelu", False),
         "force_preprocess_cfg": {
-            field: config[field]
-            for field in ("mean", "std", "interpolation", "resize_mode")
-            if field in config
+            field: config[field] for field in ("mean", "std", "interpolation", "resize_mode") if field in config
         },
     }
     return OpenClipWeights(name, architecture, checkpoint, checkpoint.resolve().parent.name, overrides)
@@ -122,7 +118,9 @@ def _from_hub(name: str, address: str) -> Path:
         raise _unreachable(name, str(error)) from error
     except EntryNotFoundError:
         raise pickle_only from None
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except Exception as error:  # its HTTP library is another from one version to the next
+        if isinstance(error, OSError) and error.errno in _OWN_DISK:
+            raise
         raise _unreachable(name, str(error)) from error
 
 

@@ -102,8 +102,7 @@ def _encoder(
     if settings.encoder != "auto" and not settings.encoder.startswith("open_clip:"):
         near = get_close_matches(settings.encoder, ("auto", "classic"), n=1)
         raise InputError(
-            f"--encoder {settings.encoder}: there is no such encoder"
-            + (f"; did you mean {near[0]}?" if near else ""),
+            f"--encoder {settings.encoder}: there is no such encoder" + (f"; did you mean {near[0]}?" if near else ""),
             hint="use auto, classic, or open_clip:ARCH/PRETRAINED",
         )
     from mmsc_cli.encode.open_clip_encoder import OpenClipEncoder
@@ -132,9 +131,7 @@ def _fit_classic(
                     statistics[fitted] = image_statistics(image)
                     fitted += 1
             task.advance(len(batch))
-    return fit_classic(
-        texts, statistics[:fitted], text_dim=settings.text_dim, image_dim=settings.image_dim, seed=seed
-    )
+    return fit_classic(texts, statistics[:fitted], text_dim=settings.text_dim, image_dim=settings.image_dim, seed=seed)
 
 
 def _sample(rows: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:

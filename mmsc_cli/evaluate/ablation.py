@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.evaluate.metrics import FIGURES, NDCG, bootstrap_interval
 from mmsc_cli.evaluate.protocol import RelationProtocol, SliceName
 from mmsc_cli.evaluate.ranking import rank_catalogue
+from mmsc_cli.metrics import FIGURES, NDCG, bootstrap_interval
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import Part
 from mmsc_cli.relations import Relation
@@ -65,9 +65,7 @@ def ablate(
         without = _figures_per_seed(plan, (part,), protocols, progress)
         parts[part] = _per_relation(
             {
-                key: compare(
-                    _ndcg(full[key]), _ndcg(without[key]), f"{part}/{key[0]}/{key[1]}", seed, resamples
-                )
+                key: compare(_ndcg(full[key]), _ndcg(without[key]), f"{part}/{key[0]}/{key[1]}", seed, resamples)
                 for key in full
             }
         )

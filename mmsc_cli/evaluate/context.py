@@ -82,9 +82,7 @@ class EvaluationContext:
             )
         last = max((int(ends.max(initial=-1)) for ends in (self.pairs.a, self.pairs.b)), default=-1)
         if last >= self.items:
-            raise WorkspaceError(
-                f"a pair names item row {last} of {self.items} items", hint="run `mmsc prepare`"
-            )
+            raise WorkspaceError(f"a pair names item row {last} of {self.items} items", hint="run `mmsc prepare`")
         for name, modality in (("text", self.text), ("image", self.image)):
             if modality and not len(modality.vectors) == len(modality.present) == self.items:
                 raise WorkspaceError(

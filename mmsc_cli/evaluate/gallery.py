@@ -61,9 +61,7 @@ class Exhibit:
     relations: list[Answers]
 
 
-def build_gallery(
-    context: EvaluationContext, scorer: Scorer, labels: Labels, count: int = QUERIES
-) -> list[Exhibit]:
+def build_gallery(context: EvaluationContext, scorer: Scorer, labels: Labels, count: int = QUERIES) -> list[Exhibit]:
     """Draw queries by seed, and answer them as the protocol does: what was trained or validated on is masked.
 
     Queries with something to find in both relations come first; a quarter of the places goes to cold items,
@@ -98,14 +96,10 @@ class _CardMaker:
 
     def __call__(self, item: int, right: bool | None) -> Card:
         path = self._labels.images[item]
-        return Card(
-            self._labels.ids[item], self._labels.titles[item], self._thumbnail(path) if path else None, right
-        )
+        return Card(self._labels.ids[item], self._labels.titles[item], self._thumbnail(path) if path else None, right)
 
 
-def _answer(
-    scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], card: _CardMaker
-) -> list[Answers]:
+def _answer(scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], card: _CardMaker) -> list[Answers]:
     judgement = protocol.judgements["plain"]
     scores = np.array(scorer.scores(protocol.relation, queries), dtype=np.float32)
     answered: list[Answers] = []

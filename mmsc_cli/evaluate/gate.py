@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmsc_cli.errors import GateError, InputError
-from mmsc_cli.evaluate.metrics import FIGURES
 from mmsc_cli.evaluate.protocol import SLICES
+from mmsc_cli.metrics import FIGURES
 from mmsc_cli.relations import RELATIONS
 
 MODEL = "mmsc"

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.evaluate.metrics import FIGURES, NDCG, bootstrap_interval, judge
 from mmsc_cli.evaluate.protocol import JudgementName, RelationProtocol, SliceName
 from mmsc_cli.evaluate.sampled import SampledPairs
+from mmsc_cli.metrics import FIGURES, NDCG, bootstrap_interval, judge
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.scoring import Scorer
 from mmsc_cli.seeds import numpy_generator

@@ -9,14 +9,12 @@ from typing import Any
 from mmsc_cli.atomic import atomic_write
 from mmsc_cli.evaluate.gallery import Exhibit
 from mmsc_cli.evaluate.gate import MODEL
-from mmsc_cli.evaluate.metrics import FIGURES
 from mmsc_cli.evaluate.protocol import SLICES
+from mmsc_cli.metrics import FIGURES
 from mmsc_cli.relations import RELATIONS
 
 
-def render_report(
-    result: Mapping[str, Any], gallery: Sequence[Exhibit] = (), title: str = "mmsc evaluate"
-) -> str:
+def render_report(result: Mapping[str, Any], gallery: Sequence[Exhibit] = (), title: str = "mmsc evaluate") -> str:
     """Render the result of `evaluate` as one HTML page that fetches nothing and runs no script."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

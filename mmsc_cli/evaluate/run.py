@@ -12,7 +12,6 @@ from mmsc_cli.evaluate.ablation import AblationPlan, ablate
 from mmsc_cli.evaluate.baselines.registry import applicable, fit_baseline, parse_baselines
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.gate import MODEL
-from mmsc_cli.evaluate.metrics import CUTOFF
 from mmsc_cli.evaluate.protocol import (
     SLICE_MEANINGS,
     SLICES,
@@ -23,6 +22,7 @@ from mmsc_cli.evaluate.protocol import (
 )
 from mmsc_cli.evaluate.ranking import mean_figures, rank_catalogue, summarise_slice
 from mmsc_cli.evaluate.sampled import NOTE, PAIR_CAP, SampledPairs, draw_sampled_pairs
+from mmsc_cli.metrics import CUTOFF
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.scoring import Scorer
@@ -63,16 +63,12 @@ def evaluate(
     for name, reason in skipped.items():
         _LOG.warning("baseline %s is left out: %s", name, reason)
     check_split(context.pairs, context.item_split)
-    protocols = {
-        relation: relation_protocol(relation, context.pairs, context.item_split) for relation in RELATIONS
-    }
+    protocols = {relation: relation_protocol(relation, context.pairs, context.item_split) for relation in RELATIONS}
     drawn = {
         relation: draw_sampled_pairs(protocol, context.pairs, context.seed, negatives)
         for relation, protocol in protocols.items()
     }
-    judge = partial(
-        _judge, context=context, protocols=protocols, drawn=drawn, bootstrap=bootstrap, progress=progress
-    )
+    judge = partial(_judge, context=context, protocols=protocols, drawn=drawn, bootstrap=bootstrap, progress=progress)
     models: dict[str, Any] = {}
     sampled: dict[str, Any] = {}
     models[MODEL], sampled[MODEL], seconds = judge(MODEL, model)
@@ -88,9 +84,7 @@ def evaluate(
         "sampled": {"note": NOTE, "negatives": negatives, "pair_cap": PAIR_CAP, "models": sampled},
     }
     if ablation is not None:
-        result["ablation"] = ablate(
-            ablation, protocols, seed=context.seed, resamples=bootstrap, progress=progress
-        )
+        result["ablation"] = ablate(ablation, protocols, seed=context.seed, resamples=bootstrap, progress=progress)
     return result
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.evaluate.metrics import judge_sampled
 from mmsc_cli.evaluate.protocol import RelationProtocol, symmetric
+from mmsc_cli.metrics import judge_sampled
 from mmsc_cli.pairs import Pairs
 from mmsc_cli.seeds import numpy_generator
 

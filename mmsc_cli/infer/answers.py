@@ -56,9 +56,7 @@ def answer_item(index: Index, item_id: str, asked: Asked, k: int, novel: bool = 
         yield from rank_scores(index, item_id, relation, scores, k)
 
 
-def rank_scores(
-    index: Index, query: str, relation: Relation, scores: NDArray[np.float32], k: int
-) -> Iterator[Answer]:
+def rank_scores(index: Index, query: str, relation: Relation, scores: NDArray[np.float32], k: int) -> Iterator[Answer]:
     """The `k` best of `scores` (items,), best first; equal scores in the order of ids; -inf is left out."""
     k = min(k, len(scores))
     best = np.argpartition(scores, len(scores) - k)[-k:]

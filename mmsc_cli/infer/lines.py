@@ -21,7 +21,7 @@ def read_lines(source: str) -> Iterator[tuple[int, str]]:
     with _opened(source) as file:
         number = 0
         try:
-            for number, line in enumerate(file, start=1):  # noqa: B007 (the error names it)
+            for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield number, line.strip()
         except UnicodeDecodeError as error:
@@ -36,7 +36,9 @@ def parse_pair(source: str, number: int, line: str) -> tuple[str, str]:
     """
     ends = [part for part in re.split(r"[\s,]+", line) if part]
     if len(ends) != 2:
-        raise InputError(f"{source}:{number}: {len(ends)} ids in a line", hint="write two item ids a line, a tab between")
+        raise InputError(
+            f"{source}:{number}: {len(ends)} ids in a line", hint="write two item ids a line, a tab between"
+        )
     return ends[0], ends[1]
 
 

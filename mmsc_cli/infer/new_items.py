@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import load_file
 
 from mmsc_cli.encode.encoder import Encoder, open_encoder
-from mmsc_cli.encode.images import UnusableImageError, load_image
+from mmsc_cli.encode.images import UnusableImageError, open_image
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.index import Index
 from mmsc_cli.infer.answers import Answer, Asked, asked_relations, rank_scores
@@ -56,9 +56,7 @@ def parse_new_item(source: str, number: int, line: str) -> NewItem:
         raise InputError(f"{source}:{number}: not JSON: {error.msg} at column {error.colno}") from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'line'}: {item['msg']}" for item in error.errors())
-        raise InputError(
-            f"{source}:{number}: {wrong}", hint=f"fields: {', '.join(NewItem.model_fields)}"
-        ) from error
+        raise InputError(f"{source}:{number}: {wrong}", hint=f"fields: {', '.join(NewItem.model_fields)}") from error
     if not (item.title or item.description or item.brand or item.category or item.image_path):
         raise InputError(f"{source}:{number}: the item says nothing", hint="give at least a title")
     return item
@@ -68,8 +66,15 @@ class NewItemAnswers:
     """The encoder, the model and the index of a workspace, ready for new items."""
 
     def __init__(
-        self, index: Index, encoder: Encoder, model: Mmsc, attributes: Attributes, lendable: Lendable,
-        catalogue: torch.Tensor, neighbours: int, without: tuple[Part, ...],
+        self,
+        index: Index,
+        encoder: Encoder,
+        model: Mmsc,
+        attributes: Attributes,
+        lendable: Lendable,
+        catalogue: torch.Tensor,
+        neighbours: int,
+        without: tuple[Part, ...],
     ) -> None:
         self._index = index
         self._encoder = encoder
@@ -104,8 +109,8 @@ class NewItemAnswers:
         embeddings = Embeddings.open(workspace.path("embeddings"))
         encoder = open_encoder(workspace.path("embeddings"), device=device)
         present = torch.from_numpy(np.array(embeddings.mask))
-        sides = (torch.from_numpy(np.asarray(side, np.float32)) for side in (embeddings.text, embeddings.image))
-        catalogue = semantic_vectors(*sides, present)
+        text, image = (torch.from_numpy(np.asarray(side, np.float32)) for side in (embeddings.text, embeddings.image))
+        catalogue = semantic_vectors(text, image, present)
         return cls(index, encoder, model.eval(), attributes, lendable, catalogue, neighbours, without)
 
     @torch.no_grad()
@@ -139,8 +144,10 @@ class NewItemAnswers:
         image = np.zeros((1, self._encoder.image_dim), np.float32)
         if item.image_path is not None:
             try:
-                image = self._encoder.encode_images([load_image(Path(item.image_path))])
+                image = self._encoder.encode_images([open_image(Path(item.image_path))])
             except UnusableImageError as error:
-                raise InputError(f"{item.image_path}: {error}", hint="leave image_path out, or give another image") from error
+                raise InputError(
+                    f"{item.image_path}: {error}", hint="leave image_path out, or give another image"
+                ) from error
         present = np.array([[text.any(), image.any()]])
         return self._attributes.features(table, text, image, present, self._without)

@@ -82,9 +82,7 @@ def _read(shard: Path) -> dict[str, Opinion]:
     try:
         table = pq.read_table(shard, schema=_SCHEMA)
     except (OSError, pa.ArrowException) as error:
-        raise WorkspaceError(
-            f"{shard} is damaged: {error}", hint="delete it; its pairs are asked again"
-        ) from error
+        raise WorkspaceError(f"{shard} is damaged: {error}", hint="delete it; its pairs are asked again") from error
     keys = table["key"].to_pylist()
     values = table.select(list(Opinion.__dataclass_fields__)).to_pylist()
     return {key: Opinion(**value) for key, value in zip(keys, values, strict=True)}

@@ -42,9 +42,7 @@ class Candidates:
         return {name: counted[name] for name in CandidateMix.model_fields}
 
 
-def choose_candidates(
-    items: pa.Table, pairs: Pairs, budget: int, mix: CandidateMix, *, seed: int
-) -> Candidates:
+def choose_candidates(items: pa.Table, pairs: Pairs, budget: int, mix: CandidateMix, *, seed: int) -> Candidates:
     """Choose at most `budget` pairs, each strategy its share; what one leaves goes to all but `random`.
 
     Memory follows the budget, time min(budget, items) * items at worst. Same arguments, same candidates.
@@ -140,9 +138,7 @@ def _random(
 ) -> NDArray[np.int64]:
     """Draw pairs uniformly from all that are not chosen yet."""
     total = count * (count - 1) // 2
-    drawn = (
-        generator.choice(total, size=min(total, 2 * quota + 1_000), replace=False) if quota else np.empty(0)
-    )
+    drawn = generator.choice(total, size=min(total, 2 * quota + 1_000), replace=False) if quota else np.empty(0)
     # The pair number t counts the cells below the diagonal row by row: t = b (b - 1) / 2 + a.
     b = ((1 + np.sqrt(1 + 8 * drawn.astype(np.float64))) / 2).astype(np.int64)
     b -= b * (b - 1) // 2 > drawn

@@ -135,9 +135,7 @@ class LabelClient:
             return UnreachableError(
                 f"no usable answer from {self._named()}: {said}", hint="check --endpoint and --model"
             )
-        return GateError(
-            said, hint="see to the server, then run the same command again: what is done stays done"
-        )
+        return GateError(said, hint="see to the server, then run the same command again: what is done stays done")
 
     async def _try(self, client: httpx.AsyncClient, url: httpx.URL, question: Question) -> Answer:
         try:
@@ -145,17 +143,13 @@ class LabelClient:
                 try:
                     return read_logprobs(await self._post(client, url, question, scored=True))
                 except NoLogprobsError:
-                    _log.warning(
-                        "%s gives no log-probabilities: each order counts as one vote", shown_url(url)
-                    )
+                    _log.warning("%s gives no log-probabilities: each order counts as one vote", shown_url(url))
                     self._without_logprobs.add(url)
             return read_choice(await self._post(client, url, question, scored=False))
         except BadReplyError as error:
             raise RetryError(str(error)) from error
 
-    async def _post(
-        self, client: httpx.AsyncClient, url: httpx.URL, question: Question, *, scored: bool
-    ) -> object:
+    async def _post(self, client: httpx.AsyncClient, url: httpx.URL, question: Question, *, scored: bool) -> object:
         body: dict[str, Any] = {"model": self.model, "messages": question.messages, "temperature": 0}
         if scored:
             body |= {"max_tokens": 1, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
@@ -212,9 +206,7 @@ def _refusal(url: httpx.URL, response: httpx.Response) -> MmscError:
         404: "check the path of --endpoint, and that --model is a name the server lists under /v1/models",
     }
     status = response.status_code
-    return UnreachableError(
-        f"{shown_url(url)} answers {status}: {said}", hint=hints.get(status, "check --model")
-    )
+    return UnreachableError(f"{shown_url(url)} answers {status}: {said}", hint=hints.get(status, "check --model"))
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -86,9 +86,7 @@ def interview(
 
 
 class _Asking:
-    def __init__(
-        self, items: pa.Table, candidates: Candidates, settings: LabelSettings, cache: AnswerCache
-    ) -> None:
+    def __init__(self, items: pa.Table, candidates: Candidates, settings: LabelSettings, cache: AnswerCache) -> None:
         self._items = items
         self._ids: list[str] = items["item_id"].to_pylist()
         self._pairs = list(zip(candidates.a.tolist(), candidates.b.tolist(), strict=True))
@@ -133,9 +131,7 @@ class _Asking:
                 a, b = self._pairs[index]
                 if (a, b) in answers and (b, a) in answers:
                     orders = (a, b), (b, a)
-                    opinion = combine(
-                        [questions[order] for order in orders], [answers[order] for order in orders]
-                    )
+                    opinion = combine([questions[order] for order in orders], [answers[order] for order in orders])
                     self._opinions[index] = opinion
                     finished.append((self._key(index, quoted), self._ids[a], self._ids[b], opinion))
             self._cache.add(finished)

@@ -18,9 +18,7 @@ class LanguageModel:
 
 
 ALIASES = {
-    "llama": LanguageModel(
-        "meta-llama/Llama-3.1-8B-Instruct", "Llama 3.1 Community License, gated: accept it first"
-    ),
+    "llama": LanguageModel("meta-llama/Llama-3.1-8B-Instruct", "Llama 3.1 Community License, gated: accept it first"),
     "qwen": LanguageModel("Qwen/Qwen2.5-7B-Instruct", "Apache-2.0"),
     "mistral": LanguageModel("mistralai/Mistral-7B-Instruct-v0.3", "Apache-2.0"),
 }

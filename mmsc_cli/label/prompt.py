@@ -62,17 +62,13 @@ def quote_item(item: Mapping[str, Any]) -> str:
         "price": round(price, 2) if price is not None and isfinite(price) else None,
         "description": _clean(item["description"], LENGTHS["description"]),
     }
-    return json.dumps(
-        {name: value for name, value in facts.items() if value not in ("", [], None)}, ensure_ascii=False
-    )
+    return json.dumps({name: value for name, value in facts.items() if value not in ("", [], None)}, ensure_ascii=False)
 
 
 def quote_items(items: pa.Table, rows: Iterable[int]) -> dict[int, str]:
     """Quote the given rows of the item table, by row."""
     wanted = sorted(set(rows))
-    return dict(
-        zip(wanted, map(quote_item, items.take(pa.array(wanted, pa.int64())).to_pylist()), strict=True)
-    )
+    return dict(zip(wanted, map(quote_item, items.take(pa.array(wanted, pa.int64())).to_pylist()), strict=True))
 
 
 def ask_pair(quoted_a: str, quoted_b: str, pair: tuple[str, str]) -> tuple[Question, Question]:
@@ -86,9 +82,7 @@ def ask_pair(quoted_a: str, quoted_b: str, pair: tuple[str, str]) -> tuple[Quest
     return _question(quoted_a, quoted_b, order), _question(quoted_b, quoted_a, order[::-1])
 
 
-def to_canonical(
-    options: tuple[Option, ...], by_letter: Iterable[float], *, swapped: bool
-) -> np.ndarray[Any, Any]:
+def to_canonical(options: tuple[Option, ...], by_letter: Iterable[float], *, swapped: bool) -> np.ndarray[Any, Any]:
     """Reorder probabilities by letter to (substitute, b goes with a, a goes with b, neither), shape (4,)."""
     by_option = dict(zip(options, by_letter, strict=True))
     ordered = np.array([by_option[option] for option in OPTIONS])

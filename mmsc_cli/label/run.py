@@ -61,9 +61,7 @@ def label(
         WorkspaceError: the cache is damaged.
     """
     if settings.model == RULES_MODEL and endpoints:
-        raise InputError(
-            "--endpoint has no use with --model rules", hint="name the model that the server serves"
-        )
+        raise InputError("--endpoint has no use with --model rules", hint="name the model that the server serves")
     candidates = choose_candidates(items, pairs, settings.budget, settings.mix, seed=seed)
     stopped = None
     if settings.model == RULES_MODEL:
@@ -76,9 +74,7 @@ def label(
         model = resolve_model(settings.model)
         annotator = model.described()
         _log.info("annotator: %s", annotator)
-        found = interview(
-            items, candidates, model.name, settings, endpoints=endpoints, cache=cache, progress=progress
-        )
+        found = interview(items, candidates, model.name, settings, endpoints=endpoints, cache=cache, progress=progress)
         labels, counts, stopped = found.labels, found.counts, found.stopped
     write_labels(out, labels)
     if stopped:

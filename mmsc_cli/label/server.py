@@ -40,9 +40,7 @@ def vllm_command() -> list[str]:
         return [executable, "serve"]
     if find_spec("vllm"):
         return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model"]
-    raise UnreachableError(
-        "no language model to ask: vLLM is not installed, and no endpoint is given", hint=WAYS_OUT
-    )
+    raise UnreachableError("no language model to ask: vLLM is not installed, and no endpoint is given", hint=WAYS_OUT)
 
 
 @contextmanager
@@ -74,9 +72,7 @@ def serve(
         try:
             tell.write(str(process.pid).encode())
             tell.flush()
-            _wait_until_healthy(
-                process, f"http://127.0.0.1:{port}/health", model, log, start_timeout, progress
-            )
+            _wait_until_healthy(process, f"http://127.0.0.1:{port}/health", model, log, start_timeout, progress)
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             _stop(process, grace)
@@ -119,9 +115,7 @@ def _wait_until_healthy(
                     return
             status = process.poll()
             if status is not None:
-                raise UnreachableError(
-                    f"vLLM ended with status {status} while starting{_tail(log)}", hint=hint
-                )
+                raise UnreachableError(f"vLLM ended with status {status} while starting{_tail(log)}", hint=hint)
             if seconds > start_timeout:
                 raise UnreachableError(f"vLLM was not up after {start_timeout:.0f} s{_tail(log)}", hint=hint)
             time.sleep(0.2)

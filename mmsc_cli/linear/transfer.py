@@ -10,7 +10,10 @@ from scipy import sparse
 
 
 def transfer_rows(
-    similar: sparse.csr_array[Any], adjacency: sparse.csr_array[Any], self_weight: float = 0.5, damping: float = 0.5
+    similar: sparse.csr_array[Any],
+    adjacency: sparse.csr_array[Any],
+    self_weight: float = 0.5,
+    damping: float = 0.5,
 ) -> sparse.csr_array[Any]:
     """Score the catalogue for items from their similar warm items.
 

@@ -40,7 +40,7 @@ class Lendable:
     """What similar items lend to an item without behaviour.
 
     `vectors` (items, 3 dim): own, co-view and co-purchase vectors; `channel_size` (channels,): the root mean square
-    of each channel over the catalogue, by which it was divided.
+    of each channel over the catalogue, by which the task level divides.
     """
 
     vectors: torch.Tensor
@@ -76,9 +76,9 @@ class BehaviourLevel(nn.Module):
             *around.similar.propagate(lent).chunk(3, dim=1),
         )
         stacked = torch.stack(channels, dim=1)
-        # One scale per channel, over all items: channels start equal, items keep their differences in length.
-        size = stacked.detach().square().mean(dim=(0, 2)).sqrt().clamp_min(1e-6)
-        return stacked / size[:, None], Lendable(lent, size)
+        # One size per channel, over all items: channels become equal, items keep their differences in length.
+        size = torch.stack([channel.detach().square().mean() for channel in channels]).sqrt().clamp_min(1e-6)
+        return stacked, Lendable(lent, size)
 
     @staticmethod
     def borrow(semantic: torch.Tensor, similar: Graph, lendable: Lendable) -> torch.Tensor:
@@ -91,4 +91,4 @@ class BehaviourLevel(nn.Module):
         """
         borrowed = similar.propagate(lendable.vectors).chunk(3, dim=1)
         nothing = [torch.zeros_like(semantic)] * (len(CHANNELS) - 4)
-        return torch.stack([semantic, *nothing, *borrowed], dim=1) / lendable.channel_size[:, None]
+        return torch.stack([semantic, *nothing, *borrowed], dim=1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import torch
 from torch_geometric import EdgeIndex
 
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+# The graphs are built here and sorted; torch asks to be told whether to check each product's operands again.
+torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,10 @@ def symmetric_graph(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor, item
     degree = torch.zeros(items, device=weight.device).index_add_(0, rows, weight.repeat(2)).clamp_min(1e-6)
     scaled = weight / (degree[a] * degree[b]).sqrt()
     edges = EdgeIndex(
-        torch.stack([rows, columns])[:, order], sparse_size=(items, items), sort_order="row", is_undirected=True
+        torch.stack([rows, columns])[:, order],
+        sparse_size=(items, items),
+        sort_order="row",
+        is_undirected=True,
     )
     return Graph(edges.fill_cache_(), scaled.repeat(2)[order])
 

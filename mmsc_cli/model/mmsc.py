@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from mmsc_cli.recipe.settings import Part
-from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.model.behaviour import BehaviourLevel, Lendable, Surroundings
 from mmsc_cli.model.features import ItemFeatures
 from mmsc_cli.model.graph import Graph
 from mmsc_cli.model.semantic import SemanticLevel
-from mmsc_cli.model.task import TaskHead, gate_features
+from mmsc_cli.model.task import TaskLevel, gate_features
+from mmsc_cli.recipe.settings import Part
+from mmsc_cli.relations import RELATIONS, Relation
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,7 @@ class Mmsc(nn.Module):
             shape.text_dim, shape.image_dim, shape.categories, shape.brands, shape.dim, attention=aggregation
         )
         self.behaviour = BehaviourLevel(shape.items, shape.dim)
-        self.query = nn.ModuleDict({name: TaskHead(shape.dim, gated=aggregation) for name in RELATIONS})
-        self.key = nn.ModuleDict({name: TaskHead(shape.dim, gated=aggregation) for name in RELATIONS})
+        self.task = TaskLevel(shape.dim, gated=aggregation)
         self.log_scale = nn.Parameter(torch.full((len(RELATIONS),), -0.5 * math.log(shape.dim)))
 
     def forward(self, items: ItemFeatures, around: Surroundings) -> tuple[Vectors, Lendable]:
@@ -53,16 +52,15 @@ class Mmsc(nn.Module):
         if not self.use_item_vector:
             around = replace(around, has_item_vector=torch.zeros_like(around.has_item_vector))
         channels, lendable = self.behaviour(self.semantic(items), around)
-        return self._heads(channels, gate_features(around.degree, items.present)), lendable
+        features = gate_features(around.degree, items.present)
+        return self._scaled(self.task(channels, lendable.channel_size, features)), lendable
 
     def new_items(self, items: ItemFeatures, similar: Graph, lendable: Lendable) -> Vectors:
         """The same for items the model has never seen, from `similar` (new, items) and what the catalogue lends."""
         channels = self.behaviour.borrow(self.semantic(items), similar, lendable)
         degree = torch.zeros(len(items), len(RELATIONS), device=items.text.device)
-        return self._heads(channels, gate_features(degree, items.present))
+        return self._scaled(self.task(channels, lendable.channel_size, gate_features(degree, items.present)))
 
-    def _heads(self, channels: torch.Tensor, features: torch.Tensor) -> Vectors:
-        return {
-            relation: (self.query[relation](channels, features) * scale, self.key[relation](channels, features))
-            for relation, scale in zip(RELATIONS, self.log_scale.exp(), strict=True)
-        }
+    def _scaled(self, vectors: Vectors) -> Vectors:
+        scales = zip(vectors.items(), self.log_scale.exp(), strict=True)
+        return {relation: (query * scale, key) for (relation, (query, key)), scale in scales}

@@ -20,7 +20,11 @@ def semantic_vectors(text: torch.Tensor, image: torch.Tensor, present: torch.Ten
 
 
 def nearest_items(
-    queries: torch.Tensor, catalogue: torch.Tensor, allowed: torch.Tensor, k: int, self_rows: torch.Tensor | None = None
+    queries: torch.Tensor,
+    catalogue: torch.Tensor,
+    allowed: torch.Tensor,
+    k: int,
+    self_rows: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Exact nearest neighbours by dot product, in chunks.
 

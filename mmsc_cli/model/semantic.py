@@ -40,7 +40,9 @@ class SemanticLevel(nn.Module):
         self.brand = nn.Embedding(brands + 1, dim, padding_idx=0)
         self.price = nn.Linear(1, dim)
         self.attribute_norm = nn.ModuleList(nn.LayerNorm(dim) for _ in range(3))
-        self.attention = nn.Sequential(nn.Linear(dim, dim // 2), nn.Tanh(), nn.Linear(dim // 2, 1)) if attention else None
+        self.attention = (
+            nn.Sequential(nn.Linear(dim, dim // 2), nn.Tanh(), nn.Linear(dim // 2, 1)) if attention else None
+        )
         for embedding in (self.category, self.brand):
             nn.init.normal_(embedding.weight, std=0.1)
             with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Task level: for each relation, a gate mixes the channels into a query and a key vector."""
+"""Task level: a gate per relation and side mixes an item's channels into its query and key vectors."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import torch
 from torch import nn
 
 from mmsc_cli.model.behaviour import CHANNELS
+from mmsc_cli.relations import RELATIONS, Relation
 
+SIDES = 2
+HEADS = len(RELATIONS) * SIDES
 GATE_FEATURES = 6
+GATE_WIDTH = 32
 
 
 def gate_features(degree: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
@@ -15,21 +19,41 @@ def gate_features(degree: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.log1p(degree) / 3, (degree == 0).float(), present.float()], dim=1)
 
 
-class TaskHead(nn.Module):
-    """One vector per item from its channels, for one relation and one side (query or key)."""
+class TaskLevel(nn.Module):
+    """Query and key vectors for both relations: complement is not symmetric, so a query is not a key."""
 
     def __init__(self, dim: int, gated: bool = True) -> None:
         super().__init__()
-        self.gate = nn.Sequential(nn.Linear(GATE_FEATURES, 16), nn.GELU(), nn.Linear(16, len(CHANNELS))) if gated else None
-        self.scale = nn.Parameter(torch.ones(len(CHANNELS), dim))
-        self.output = nn.Linear(dim, dim, bias=False)
-        nn.init.normal_(self.output.weight, std=0.02)
+        layers = (
+            nn.Linear(GATE_FEATURES, GATE_WIDTH),
+            nn.GELU(),
+            nn.Linear(GATE_WIDTH, HEADS * len(CHANNELS)),
+        )
+        self.gate = nn.Sequential(*layers) if gated else None
+        outputs = [nn.Linear(dim, dim, bias=False) for _ in range(HEADS)]
+        for layer in outputs:
+            nn.init.normal_(layer.weight, std=0.02)
+        self.output = nn.ModuleList(outputs)
 
-    def forward(self, channels: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """(items, channels, dim) and (items, GATE_FEATURES) to (items, dim)."""
-        if self.gate is None:
-            mixed = channels.mean(dim=1)
-        else:
-            gate = 2 * torch.sigmoid(self.gate(features))
-            mixed = torch.einsum("nc,ncd,cd->nd", gate, channels, self.scale) / len(CHANNELS)
-        return mixed + self.output(mixed)
+    def forward(
+        self, channels: torch.Tensor, channel_size: torch.Tensor, features: torch.Tensor
+    ) -> dict[Relation, tuple[torch.Tensor, torch.Tensor]]:
+        """Mix the channels.
+
+        Args:
+            channels: (items, channels, dim).
+            channel_size: (channels,), what each channel is divided by, so that all start equal.
+            features: (items, GATE_FEATURES).
+
+        Returns:
+            Per relation the query and the key vectors, each (items, dim).
+        """
+        shape = (len(channels), HEADS, len(CHANNELS))
+        gate = (
+            torch.ones(shape, device=channels.device)
+            if self.gate is None
+            else 2 * torch.sigmoid(self.gate(features).view(shape))
+        )
+        mixed = torch.bmm(gate / (channel_size * len(CHANNELS)), channels)
+        sides = [vector + layer(vector) for vector, layer in zip(mixed.unbind(dim=1), self.output, strict=True)]
+        return {relation: (sides[SIDES * i], sides[SIDES * i + 1]) for i, relation in enumerate(RELATIONS)}

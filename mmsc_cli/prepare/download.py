@@ -55,7 +55,10 @@ def _fetch(url: str, part: Path, progress: Progress) -> None:
         continues = response.status_code == httpx.codes.PARTIAL_CONTENT
         length = response.headers.get("Content-Length")
         total = int(length) + (have if continues else 0) if length else None
-        with part.open("ab" if continues else "wb") as file, progress.task(f"Downloading {url}", total) as task:
+        with (
+            part.open("ab" if continues else "wb") as file,
+            progress.task(f"Downloading {url}", total) as task,
+        ):
             task.advance(have if continues else 0)
             for block in response.iter_bytes(BLOCK):
                 file.write(block)

@@ -71,7 +71,9 @@ def _read(path: Path, settings: TableSource, required: tuple[str, ...]) -> pd.Da
         else:
             raise InputError(f"{path}: unknown kind of file", hint="use .csv, .tsv, .jsonl or .parquet (also .gz)")
     except (ValueError, OSError, pa.ArrowException, pd.errors.ParserError) as error:
-        raise InputError(f"{path}: not readable as {kind}: {error}", hint="check separator, quotes and UTF-8") from error
+        raise InputError(
+            f"{path}: not readable as {kind}: {error}", hint="check separator, quotes and UTF-8"
+        ) from error
     theirs = {their: our for our, their in settings.columns.items()}
     frame = frame.rename(columns=theirs)
     missing = [name for name in required if name not in frame]

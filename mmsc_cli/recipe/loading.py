@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -45,9 +44,7 @@ def change_recipe(config: Mapping[str, Any], overrides: Sequence[str], values: M
     return _validate(_override(dict(config), overrides, values), where="recipe in the manifest", text="")
 
 
-def _override(
-    content: dict[str, Any], overrides: Sequence[str], values: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def _override(content: dict[str, Any], overrides: Sequence[str], values: Mapping[str, Any] | None) -> dict[str, Any]:
     changes = [_parse_override(text) for text in overrides] + list((values or {}).items())
     for key, value in changes:
         *tables, last = key.split(".")

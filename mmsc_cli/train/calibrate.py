@@ -53,9 +53,7 @@ def calibrate(index: Index, pairs: Pairs, warm: NDArray[np.bool_], rng: np.rando
     }
 
 
-def _calibration_error(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64], bins: int = 10
-) -> float:
+def _calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.int64], bins: int = 10) -> float:
     """Expected calibration error of the likeliest class (Guo et al., ICML 2017)."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)

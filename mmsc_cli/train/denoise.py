@@ -9,9 +9,9 @@ import torch
 from scipy import sparse
 from torch.nn import functional
 
+from mmsc_cli.model.features import ItemFeatures
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.seeds import numpy_generator, torch_generator
-from mmsc_cli.model.features import ItemFeatures
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.reliability import EdgeReliability, PairEvidence
 from mmsc_cli.train.supervision import Supervision

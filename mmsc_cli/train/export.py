@@ -15,11 +15,11 @@ from scipy import sparse
 
 from mmsc_cli.atomic import write_json
 from mmsc_cli.index import Strings
+from mmsc_cli.model.behaviour import Lendable
+from mmsc_cli.model.features import Attributes
+from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
 from mmsc_cli.pairs import Pairs
 from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.model.features import Attributes
-from mmsc_cli.model.behaviour import Lendable
-from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
 
 
 def index_tensors(
@@ -59,5 +59,8 @@ def write_model(
     """Write weights and what items lend as safetensors, and what it takes to build the model again as JSON."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(state, folder / "model.safetensors")
-    save_file({name: tensor.cpu().contiguous() for name, tensor in vars(lendable).items()}, folder / "lendable.safetensors")
+    save_file(
+        {name: tensor.cpu().contiguous() for name, tensor in vars(lendable).items()},
+        folder / "lendable.safetensors",
+    )
     write_json(folder / "model.json", {"shape": asdict(shape), "attributes": asdict(attributes), **about})

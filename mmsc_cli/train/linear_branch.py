@@ -17,7 +17,6 @@ from scipy import sparse
 from mmsc_cli.linear.ease import Ease
 from mmsc_cli.linear.resource_allocation import ResourceAllocation
 from mmsc_cli.linear.transfer import transfer_rows
-from mmsc_cli.relations import Relation
 from mmsc_cli.train.validation import Validation
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -53,7 +52,9 @@ def linear_rows(
 
 
 def choose_weight(
-    validation: Validation, network: Callable[[NDArray[np.int64]], NDArray[np.float32]], linear: sparse.csr_array[Any]
+    validation: Validation,
+    network: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    linear: sparse.csr_array[Any],
 ) -> float:
     """The weight of the linear branch with the best validation NDCG@10; 0 where there is nothing to validate on."""
     if not len(validation.queries):
@@ -62,12 +63,13 @@ def choose_weight(
     for queries in validation.chunks():
         scores, extra = network(queries), linear[queries].toarray()
         for place, weight in enumerate(WEIGHTS):
-            gains[place] += validation.figures(queries, scores + np.float32(weight) * extra).sum()
+            mixed = np.asarray(scores + weight * extra, dtype=np.float32)
+            gains[place] += validation.figures(queries, mixed).sum()
     return WEIGHTS[int(gains.argmax())]
 
 
 def _greatest(rows: Any, keep: int) -> sparse.csr_array[Any]:
-    dense = rows.toarray() if sparse.issparse(rows) else rows
+    dense: NDArray[np.float32] = rows.toarray() if sparse.issparse(rows) else rows  # type: ignore[attr-defined]
     keep = min(keep, dense.shape[1])
     columns = np.argpartition(dense, dense.shape[1] - keep, axis=1)[:, -keep:]
     values = np.take_along_axis(dense, columns, axis=1)
@@ -75,6 +77,6 @@ def _greatest(rows: Any, keep: int) -> sparse.csr_array[Any]:
     spread = values.std(axis=1, keepdims=True) + 1e-6
     values = np.maximum(values, 0) / spread
     row = np.repeat(np.arange(len(dense)), keep)
-    matrix = sparse.csr_array((values.ravel(), (row, columns.ravel())), shape=dense.shape, dtype=np.float32)
+    matrix = sparse.coo_array((values.ravel(), (row, columns.ravel())), shape=dense.shape).tocsr()
     matrix.eliminate_zeros()
     return matrix

@@ -58,7 +58,7 @@ def catalogue_softmax(
         # Square root: an item with many partners counts more than one with few, but not in proportion.
         share = weight / mass[row].sqrt()
         loss = (share * (normaliser[row] - logits[row, column])).sum() / len(numbers)
-        (loss * backward_scale).backward()
+        (loss * backward_scale).backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total
 

@@ -23,15 +23,20 @@ class TrainingPairs:
         """The pairs of the training split."""
         train = pairs.of("train")
         strength = np.stack([train.strength("substitute"), train.strength("complement")], axis=1)
-        return cls(torch.from_numpy(train.a.astype(np.int64)), torch.from_numpy(train.b.astype(np.int64)),
-                   torch.from_numpy(strength))
+        return cls(
+            torch.from_numpy(train.a.astype(np.int64)),
+            torch.from_numpy(train.b.astype(np.int64)),
+            torch.from_numpy(strength),
+        )
 
     def __len__(self) -> int:
         return len(self.a)
 
     def joined(self, others: TrainingPairs) -> TrainingPairs:
         """These pairs and `others` after them."""
-        return TrainingPairs(*(torch.cat([getattr(self, name), getattr(others, name)]) for name in ("a", "b", "strength")))
+        return TrainingPairs(
+            *(torch.cat([getattr(self, name), getattr(others, name)]) for name in ("a", "b", "strength"))
+        )
 
     def to(self, device: torch.device) -> TrainingPairs:
         """The same on another device."""

@@ -96,4 +96,6 @@ class EdgeReliability(nn.Module):
 
     def forward(self, features: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
         """Log-odds (pairs, 2) from evidence (pairs, PAIR_FEATURES) and strengths (pairs, 2)."""
-        return self.network(torch.cat([(features - self.mean) / self.scale, strength], dim=1))
+        standard = (features - self.mean) / self.scale
+        log_odds: torch.Tensor = self.network(torch.cat([standard, strength], dim=1))
+        return log_odds

@@ -17,20 +17,20 @@ from mmsc_cli.atomic import atomic_write
 from mmsc_cli.index import Index, write_index
 from mmsc_cli.items import item_splits, read_items
 from mmsc_cli.labels import read_labels
+from mmsc_cli.model.features import Attributes, Embeddings
+from mmsc_cli.model.graph import neighbour_graph
+from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
+from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
 from mmsc_cli.pairs import read_pairs
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import Part, TrainSettings
 from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.seeds import derive_seed, numpy_generator
 from mmsc_cli.train.calibrate import calibrate
-from mmsc_cli.model.features import Attributes, Embeddings
-from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.denoise import collect_evidence, fit_reliability
 from mmsc_cli.train.export import index_tensors, write_model
-from mmsc_cli.model.graph import neighbour_graph
 from mmsc_cli.train.linear_branch import choose_weight, linear_rows
-from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
-from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
+from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.reliability import EdgeReliability
 from mmsc_cli.train.supervision import Supervision, read_supervision
 from mmsc_cli.train.trainer import Problem, fit
@@ -129,11 +129,13 @@ def train(
         with progress.task(f"Linear branch: {relation}"):
             adjacency = pairs.of("train").adjacency(relation, len(items))
             rows = linear_rows(adjacency, nearest, settings.linear_items, settings.linear_top)
-        chosen = {kind: choose_weight(validations[relation, kind], scores[relation], rows) for kind in KINDS}
+        chosen: dict[str, float] = {
+            kind: choose_weight(validations[relation, kind], scores[relation], rows) for kind in KINDS
+        }
         is_warm = np.diff(adjacency.indptr) > 0
         factor = np.where(is_warm, chosen["warm"], chosen["cold"]).astype(np.float32)
         linear[relation] = sparse.csr_array(sparse.diags_array(factor) @ rows)
-        mixing[relation] = dict(chosen)
+        mixing[relation] = chosen
 
     tensors = index_tensors(items, pairs, fitted.vectors, linear)
     about: dict[str, Any] = {"items": len(items), "dim": settings.dim, "seed": seed, "without": list(without)}

@@ -32,9 +32,7 @@ class Supervision:
         return factor
 
 
-def read_supervision(
-    labels: Labels, pairs: TrainingPairs, trainable: torch.Tensor, strength: float
-) -> Supervision:
+def read_supervision(labels: Labels, pairs: TrainingPairs, trainable: torch.Tensor, strength: float) -> Supervision:
     """Match labels with training pairs.
 
     Args:
@@ -56,11 +54,11 @@ def read_supervision(
     fresh = torch.from_numpy(~matched & free[labels.a] & free[labels.b])
     added = believed * confidence * (believed > 0.5) * strength
     use = fresh & (added > 0).any(dim=1)
-    ends = (torch.from_numpy(end.astype(np.int64))[use] for end in (labels.a, labels.b))
+    a, b = (torch.from_numpy(end.astype(np.int64))[use] for end in (labels.a, labels.b))
     return Supervision(
         on_pairs=torch.from_numpy(rows[matched]),
         believed=believed[matched],
         confidence=confidence[matched],
-        added=TrainingPairs(*ends, added[use]),
+        added=TrainingPairs(a, b, added[use]),
         strength=strength,
     )

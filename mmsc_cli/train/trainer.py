@@ -12,16 +12,16 @@ import torch
 from torch import nn
 
 from mmsc_cli.errors import MmscError
+from mmsc_cli.model.behaviour import Lendable, Surroundings
+from mmsc_cli.model.features import ItemFeatures
+from mmsc_cli.model.graph import Graph
+from mmsc_cli.model.mmsc import Mmsc, Vectors
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import TrainSettings
 from mmsc_cli.relations import RELATIONS
 from mmsc_cli.seeds import torch_generator
-from mmsc_cli.model.features import ItemFeatures
-from mmsc_cli.train.pairs import TrainingPairs
-from mmsc_cli.model.graph import Graph
 from mmsc_cli.train.loss import agreement, catalogue_softmax
-from mmsc_cli.model.behaviour import Lendable, Surroundings
-from mmsc_cli.model.mmsc import Mmsc, Vectors
+from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.views import View, masked_views, surroundings
 
 
@@ -119,7 +119,7 @@ def fit(
             )
             order = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
             total = 0.0
-            for batch in order.split(settings.batch_queries):
+            for batch in torch.split(order, settings.batch_queries):
                 optimiser.zero_grad()
                 total += _step(model, problem, views, batch, settings, use_agreement, generator)
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -128,7 +128,8 @@ def fit(
                 task.advance()
             if not math.isfinite(total):
                 raise MmscError(
-                    f"the training loss is not a number in epoch {epoch + 1}", hint="lower it: --set train.learning_rate=0.003"
+                    f"the training loss is not a number in epoch {epoch + 1}",
+                    hint="lower it: --set train.learning_rate=0.003",
                 )
             vectors, _ = answer(model, problem, seen)
             figures = {"epoch": epoch + 1, "loss": total / steps, **validate(vectors)}
@@ -188,7 +189,7 @@ def _step(
             gradients += [leaf.grad for leaf in leaves]
         seen_alike.append(torch.cat([vectors[relation][0][batch] for relation in RELATIONS], dim=1))
     if use_agreement and settings.agreement:
-        alike = agreement(*seen_alike) * settings.agreement
+        alike = agreement(seen_alike[0], seen_alike[1]) * settings.agreement
         outputs.append(alike)
         gradients.append(torch.ones_like(alike))
     have = [(output, gradient) for output, gradient in zip(outputs, gradients, strict=True) if gradient is not None]
@@ -197,7 +198,7 @@ def _step(
 
 
 def _parameter_groups(model: Mmsc, learning_rate: float) -> list[dict[str, Any]]:
-    """Embedding tables see a row's gradient now and then and learn fast; dense layers see every item and learn slowly."""
+    """Embedding tables see a row's gradient now and then and learn fast; dense layers learn slowly."""
     tables = {
         id(parameter)
         for module in model.modules()

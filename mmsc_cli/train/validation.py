@@ -1,4 +1,4 @@
-"""NDCG@10 on the validation split: what early stopping and the mixing weights are chosen by. Test pairs are not read."""
+"""NDCG@10 on the validation split, by which training stops and mixing weights are chosen. No test pair is read."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,9 @@ from mmsc_cli.encode.run import encode
 from mmsc_cli.items import ITEM_SCHEMA
 from mmsc_cli.pairs import Pairs
 from mmsc_cli.recipe.settings import EncodeSettings
+
+if TYPE_CHECKING:
+    import torch
 
 TYPES = ("camera", "printer", "kettle")
 WORDS = {
@@ -83,7 +86,7 @@ def _draw(kind: str, rng: np.random.Generator) -> Image.Image:
     return image
 
 
-def _cpu() -> Any:
+def _cpu() -> torch.device:
     import torch
 
     return torch.device("cpu")
@@ -121,7 +124,13 @@ def run_encode(tmp_path: Path) -> Callable[..., Encoded]:
     """Run the stage on a table in the workspace `tmp_path`."""
     runs = 0
 
-    def run(items: pa.Table, pairs: Pairs | None = None, *, device: Any = _cpu, **settings: Any) -> Encoded:
+    def run(
+        items: pa.Table,
+        pairs: Pairs | None = None,
+        *,
+        device: Callable[[], torch.device] = _cpu,
+        **settings: str | int,
+    ) -> Encoded:
         nonlocal runs
         runs += 1
         out = tmp_path / f"run{runs}"
@@ -130,7 +139,7 @@ def run_encode(tmp_path: Path) -> Callable[..., Encoded]:
         counts = encode(
             items,
             _pair_table([], []) if pairs is None else pairs,
-            EncodeSettings(**settings),
+            EncodeSettings.model_validate(settings),
             workspace_root=tmp_path,
             out=out,
             failures=failures,
@@ -144,7 +153,7 @@ def run_encode(tmp_path: Path) -> Callable[..., Encoded]:
 
 @pytest.fixture(scope="session")
 def tiny_open_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The random weights of an architecture `mmsc-tiny`, registered with open_clip; 32 wide, 32-pixel images."""
+    """Random weights of an architecture `mmsc-tiny`, registered with open_clip: 32 wide, 32-pixel images."""
     import open_clip
     import torch
     from safetensors.torch import save_file

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mmsc_cli.encode import adapt
 from mmsc_cli.encode.adapt import Adaptation, FrozenEmbeddings, train_adapter
 from mmsc_cli.encode.adapter import open_adapter
 from mmsc_cli.encode.encoder import open_encoder
@@ -20,11 +21,26 @@ from mmsc_cli.pairs import Pairs
 
 Run = Callable[..., Any]
 PairTable = Callable[..., Pairs]
-GROUPS, PER_GROUP, DIM = 30, 10, 24
+GROUPS, PER_GROUP, DIM = 20, 10, 24
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Matrices this small are faster on one thread, much so where the machine has other work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def cpu() -> torch.device:
     return torch.device("cpu")
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training just long enough to depend on everything it reads."""
+    monkeypatch.setattr(adapt, "MAX_EPOCHS", 2)
 
 
 def grouped(seed: int) -> FrozenEmbeddings:
@@ -39,19 +55,14 @@ def grouped(seed: int) -> FrozenEmbeddings:
 def group_pairs(pair_table: PairTable, seed: int) -> Pairs:
     """All pairs within groups; four fifths for training, the rest valid and test."""
     first = [
-        (start + i, start + j)
-        for start in range(0, GROUPS * PER_GROUP, PER_GROUP)
-        for i in range(10)
-        for j in range(i)
+        (start + i, start + j) for start in range(0, GROUPS * PER_GROUP, PER_GROUP) for i in range(10) for j in range(i)
     ]
     draw = np.random.default_rng(seed + 100).random(len(first))
     split = np.where(draw < 0.8, "train", np.where(draw < 0.9, "valid", "test"))
     return pair_table([(min(pair), max(pair)) for pair in first], split.tolist())
 
 
-def train(
-    frozen: FrozenEmbeddings, pairs: Pairs, warm: NDArray[np.bool_] | None = None, seed: int = 1
-) -> Adaptation:
+def train(frozen: FrozenEmbeddings, pairs: Pairs, warm: NDArray[np.bool_] | None = None, seed: int = 1) -> Adaptation:
     everyone = np.ones(len(frozen.mask), np.bool_)
     return train_adapter(frozen, pairs, everyone if warm is None else warm, seed=seed, device=cpu())
 
@@ -67,9 +78,7 @@ def test_held_out_pairs_come_closer_than_chance_pairs(pair_table: PairTable, see
     result = train(frozen, pairs, seed=seed)
     assert result.valid_losses[result.best_epoch] < 0.9 * result.valid_losses[0]
     held_out = pairs.of("valid", "test")
-    chance = pair_table(
-        np.random.default_rng(0).integers(0, GROUPS * PER_GROUP, (500, 2)).tolist(), ["test"] * 500
-    )
+    chance = pair_table(np.random.default_rng(0).integers(0, GROUPS * PER_GROUP, (500, 2)).tolist(), ["test"] * 500)
     adapted = result.adapter.adapt_texts(frozen.text.astype(np.float32))
     assert cosine(adapted, held_out) > cosine(frozen.text, held_out) + 0.1
     assert cosine(adapted, chance) < cosine(frozen.text, chance) + 0.1
@@ -77,6 +86,7 @@ def test_held_out_pairs_come_closer_than_chance_pairs(pair_table: PairTable, see
     assert cosine(pictures, held_out) > cosine(frozen.image, held_out) + 0.1
 
 
+@pytest.mark.usefixtures("short")
 def test_same_seed_same_adapter(pair_table: PairTable) -> None:
     frozen, pairs = grouped(1), group_pairs(pair_table, 1)
     first, second = train(frozen, pairs), train(frozen, pairs)
@@ -84,12 +94,17 @@ def test_same_seed_same_adapter(pair_table: PairTable) -> None:
     assert not np.array_equal(first.adapter.text, train(frozen, pairs, seed=2).adapter.text)
 
 
+@pytest.mark.usefixtures("short")
 def test_held_out_pairs_are_never_looked_at(pair_table: PairTable) -> None:
     frozen, pairs = grouped(1), group_pairs(pair_table, 1)
     kept = pairs.of("train")
     rng = np.random.default_rng(5)
     for held_out in (pairs.of("valid", "test"), None):
-        ends = [] if held_out is None else np.sort(rng.integers(0, 300, (len(held_out), 2)), axis=1).tolist()
+        ends = (
+            []
+            if held_out is None
+            else np.sort(rng.integers(0, GROUPS * PER_GROUP, (len(held_out), 2)), axis=1).tolist()
+        )
         other = pair_table(
             [*np.stack([kept.a, kept.b], axis=1).tolist(), *ends],
             ["train"] * len(kept) + ["test"] * len(ends),
@@ -99,6 +114,7 @@ def test_held_out_pairs_are_never_looked_at(pair_table: PairTable) -> None:
         assert np.array_equal(first.adapter.image, second.adapter.image)
 
 
+@pytest.mark.usefixtures("short")
 def test_held_out_items_are_never_looked_at(pair_table: PairTable) -> None:
     frozen, pairs = grouped(1), group_pairs(pair_table, 1)
     warm = np.arange(GROUPS * PER_GROUP) % 7 > 0
@@ -150,6 +166,7 @@ def test_stage_writes_adapted_rows_and_reopens_them(
     np.testing.assert_allclose(again.encode_texts(full_text(typed_items)), text, atol=3e-3)
 
 
+@pytest.mark.usefixtures("short")
 def test_exchanged_adapter_is_refused(tmp_path: Path, pair_table: PairTable) -> None:
     result = train(grouped(1), group_pairs(pair_table, 1))
     sha256 = result.adapter.save(tmp_path)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from mmsc_cli.items import full_text
 Run = Callable[..., Any]
 
 
-def no_device() -> Any:
+def no_device() -> NoReturn:
     raise AssertionError("the classic encoder asked for a device")
 
 
@@ -37,9 +37,7 @@ def test_product_types_lie_apart(typed_items: pa.Table, run_encode: Run) -> None
     assert nearest_of_same_type(made.array("image.npy")) > 0.95
 
 
-def test_reopened_encoder_gives_the_same_vectors(
-    typed_items: pa.Table, run_encode: Run, tmp_path: Path
-) -> None:
+def test_reopened_encoder_gives_the_same_vectors(typed_items: pa.Table, run_encode: Run, tmp_path: Path) -> None:
     made = run_encode(typed_items, encoder="classic", device=no_device)
     again = open_encoder(made.folder, device=no_device)
     texts = again.encode_texts(full_text(typed_items))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from PIL import Image
 
 from mmsc_cli.encode.encoder import open_encoder
@@ -17,9 +18,7 @@ from mmsc_cli.items import full_text
 Run = Callable[..., Any]
 
 
-def cpu() -> Any:
-    import torch
-
+def cpu() -> torch.device:
     return torch.device("cpu")
 
 
@@ -42,9 +41,7 @@ def test_tiny_model_encodes_and_reopens(
     assert again.encode_images([]).shape == (0, 32)
 
 
-def test_batch_size_does_not_change_the_vectors(
-    typed_items: pa.Table, run_encode: Run, tiny_open_clip: Path
-) -> None:
+def test_batch_size_does_not_change_the_vectors(typed_items: pa.Table, run_encode: Run, tiny_open_clip: Path) -> None:
     name = f"open_clip:mmsc-tiny/{tiny_open_clip}"
     small, large = (run_encode(typed_items, encoder=name, batch_size=size) for size in (3, 64))
     np.testing.assert_allclose(small.array("text.npy"), large.array("text.npy"), atol=2e-3)
@@ -70,7 +67,6 @@ def test_other_weights_are_refused_on_reopening(
 
 
 def test_checkpoint_that_does_not_fit(typed_items: pa.Table, run_encode: Run, tmp_path: Path) -> None:
-    import torch
     from safetensors.torch import save_file
 
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")

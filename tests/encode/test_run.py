@@ -45,9 +45,7 @@ def test_batch_size_changes_nothing(typed_items: pa.Table, run_encode: Run) -> N
     np.testing.assert_allclose(small.array("image.npy"), large.array("image.npy"), atol=1e-3)
 
 
-def test_unusable_images_are_noted_and_the_item_goes_on(
-    item_table: Table, run_encode: Run, tmp_path: Path
-) -> None:
+def test_unusable_images_are_noted_and_the_item_goes_on(item_table: Table, run_encode: Run, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
     for number, name in enumerate(("red", "green", "blue")):

@@ -53,9 +53,7 @@ def _pair_table(rows: Sequence[tuple[int, int, float, float, str]]) -> Pairs:
     """A pair table from (a, b, view, buy, split); the strength is put in both directions."""
     a, b, view, buy, split = zip(*rows, strict=True) if rows else ((), (), (), (), ())
     views, buys = np.asarray(view, np.float32), np.asarray(buy, np.float32)
-    return Pairs(
-        np.asarray(a, np.int32), np.asarray(b, np.int32), views, views, buys, buys, np.asarray(split, np.str_)
-    )
+    return Pairs(np.asarray(a, np.int32), np.asarray(b, np.int32), views, views, buys, buys, np.asarray(split, np.str_))
 
 
 def _random_context(items: int = 120, pairs: int = 900, seed: int = 0) -> EvaluationContext:

@@ -35,9 +35,7 @@ def _ablate(
         scorer: Scorer = fixed_scorer(scores)
         return scorer
 
-    protocols = {
-        relation: relation_protocol(relation, context.pairs, context.item_split) for relation in RELATIONS
-    }
+    protocols = {relation: relation_protocol(relation, context.pairs, context.item_split) for relation in RELATIONS}
     return ablate(AblationPlan(fit, parts, seeds), protocols, seed=1, resamples=400)
 
 
@@ -66,9 +64,7 @@ def test_seeds_alone_give_mean_and_standard_deviation(
     assert result["parts"] == {}
     assert spread["mean"] == pytest.approx(np.mean(values))
     assert spread["std"] == pytest.approx(np.std(values, ddof=1))
-    assert single[0]["full"]["substitute"]["all"]["hit@10"]["std"] is None, (
-        "one seed says nothing of the spread"
-    )
+    assert single[0]["full"]["substitute"]["all"]["hit@10"]["std"] is None, "one seed says nothing of the spread"
 
 
 def test_an_empty_slice_has_no_verdict(

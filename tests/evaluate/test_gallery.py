@@ -51,9 +51,7 @@ def test_the_draw_is_by_seed_and_holds_cold_queries(
     random_context: Callable[..., EvaluationContext], fixed_scorer: Callable[..., Any]
 ) -> None:
     scorer = fixed_scorer(np.zeros((120, 120), np.float32))
-    drawn = [
-        [entry.query.id for entry in build_gallery(random_context(), scorer, _labels(120))] for _ in range(2)
-    ]
+    drawn = [[entry.query.id for entry in build_gallery(random_context(), scorer, _labels(120))] for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) == 12
     assert sum(int(item) % 10 == 9 for item in drawn[0]) == 3

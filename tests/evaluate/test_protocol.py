@@ -71,9 +71,7 @@ def test_cold_queries_find_warm_partners_only(hand_context: EvaluationContext) -
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
-def test_nothing_is_both_right_and_masked(
-    random_context: Callable[..., EvaluationContext], relation: Relation
-) -> None:
+def test_nothing_is_both_right_and_masked(random_context: Callable[..., EvaluationContext], relation: Relation) -> None:
     for judgement in _protocol(random_context(), relation).judgements.values():
         assert not judgement.positives.multiply(judgement.masked).sum()
 

@@ -44,9 +44,7 @@ def test_hand_computed_slices(hand_context: EvaluationContext, fixed_scorer: Cal
     assert slices["cold"]["recall@10"] == 1
 
 
-def test_an_empty_slice_has_no_figures(
-    hand_context: EvaluationContext, fixed_scorer: Callable[..., Any]
-) -> None:
+def test_an_empty_slice_has_no_figures(hand_context: EvaluationContext, fixed_scorer: Callable[..., Any]) -> None:
     empty = _slices(hand_context, fixed_scorer(np.zeros((13, 13), np.float32)), "complement")["cold_clean"]
     assert empty == {
         "hit@10": None,
@@ -59,9 +57,7 @@ def test_an_empty_slice_has_no_figures(
     json.dumps(empty, allow_nan=False)
 
 
-def test_every_query_is_scored_once(
-    hand_context: EvaluationContext, fixed_scorer: Callable[..., Any]
-) -> None:
+def test_every_query_is_scored_once(hand_context: EvaluationContext, fixed_scorer: Callable[..., Any]) -> None:
     scorer = fixed_scorer(np.zeros((13, 13), np.float32))
     _slices(hand_context, scorer, "substitute")
     assert sorted(scorer.asked) == [0, 5, 6, 11]
@@ -118,8 +114,6 @@ def test_nan_is_refused(hand_context: EvaluationContext, fixed_scorer: Callable[
         _slices(hand_context, fixed_scorer(scores), "substitute")
 
 
-def test_scores_of_a_wrong_shape_are_refused(
-    hand_context: EvaluationContext, fixed_scorer: Callable[..., Any]
-) -> None:
+def test_scores_of_a_wrong_shape_are_refused(hand_context: EvaluationContext, fixed_scorer: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="shape"):
         _slices(hand_context, fixed_scorer(np.zeros((13, 7), np.float32)), "substitute")

@@ -52,9 +52,7 @@ def test_the_result_has_the_keys_of_the_contract(
 def test_the_same_seed_gives_the_same_result(
     random_context: Callable[..., EvaluationContext], fixed_scorer: Callable[..., Any]
 ) -> None:
-    first, second = (
-        evaluate(random_context(), _scorer(fixed_scorer), negatives=20, bootstrap=50) for _ in range(2)
-    )
+    first, second = (evaluate(random_context(), _scorer(fixed_scorer), negatives=20, bootstrap=50) for _ in range(2))
     for result in (first, second):
         del result["models"]["mmsc"]["seconds"]
     assert first == second
@@ -79,9 +77,7 @@ def test_a_test_pair_in_the_training_graph_is_found_out(
     pairs, test = context.pairs, context.pairs.of("test")
     leaked = replace(test, a=test.b, b=test.a, split=np.full(len(test), "train"))
     names = ("a", "b", "view_ab", "view_ba", "buy_ab", "buy_ba", "split")
-    both = replace(
-        pairs, **{name: np.concatenate([getattr(pairs, name), getattr(leaked, name)]) for name in names}
-    )
+    both = replace(pairs, **{name: np.concatenate([getattr(pairs, name), getattr(leaked, name)]) for name in names})
     with pytest.raises(WorkspaceError, match="leaks"):
         evaluate(replace(context, pairs=both), _scorer(fixed_scorer))
 

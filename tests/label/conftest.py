@@ -78,9 +78,7 @@ def behaviour(make_pairs: Callable[[Sequence[tuple[int, int, float, float, str]]
             if a < b:
                 view, buy = generator.choice([0.0, 0.7, 1.5], size=2, p=[0.3, 0.4, 0.3]).tolist()
                 cold = a % 10 == 0 or b % 10 == 0
-                split = (
-                    "test" if cold else str(generator.choice(["train", "valid", "test"], p=[0.7, 0.15, 0.15]))
-                )
+                split = "test" if cold else str(generator.choice(["train", "valid", "test"], p=[0.7, 0.15, 0.15]))
                 rows.append((a, b, view, buy or 0.6, split))
     return make_pairs(rows)
 
@@ -108,9 +106,7 @@ def fake_llm() -> Iterator[Callable[[Reply], tuple[str, list[dict[str, Any]]]]]:
                 except ConnectionAbortedError:
                     return
                 self.send_response(status)
-                for name, value in (
-                    {"Content-Length": str(len(body)), "Connection": "close"} | headers
-                ).items():
+                for name, value in ({"Content-Length": str(len(body)), "Connection": "close"} | headers).items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)

@@ -56,9 +56,7 @@ def test_held_out_pairs_change_nothing(
             strict=True,
         )
     )
-    other = make_pairs(
-        [(0, 1, 9.0, 9.0, "test"), *rows, (0, 3, 0.1, 0.0, "valid"), (10, 20, 0.1, 2.0, "test")]
-    )
+    other = make_pairs([(0, 1, 9.0, 9.0, "test"), *rows, (0, 3, 0.1, 0.0, "valid"), (10, 20, 0.1, 2.0, "test")])
     assert_same(everything, choose_candidates(shop, other, 300, MIX, seed=1))
 
 
@@ -66,12 +64,8 @@ def test_the_mix_is_kept_and_says_why_each_pair_is_there(shop: pa.Table, behavio
     found = choose_candidates(shop, behaviour, 100, MIX, seed=1)
     assert found.mix() == {"ambiguous": 30, "weak": 20, "similar": 25, "transfer": 15, "random": 10}
     train = behaviour.of("train")
-    ambiguous = dict(
-        zip(zip(train.a.tolist(), train.b.tolist(), strict=True), train.ambiguous().tolist(), strict=True)
-    )
-    for pair, strategy in zip(
-        zip(found.a.tolist(), found.b.tolist(), strict=True), found.strategy, strict=True
-    ):
+    ambiguous = dict(zip(zip(train.a.tolist(), train.b.tolist(), strict=True), train.ambiguous().tolist(), strict=True))
+    for pair, strategy in zip(zip(found.a.tolist(), found.b.tolist(), strict=True), found.strategy, strict=True):
         if strategy in ("ambiguous", "weak"):
             assert ambiguous[pair] == (strategy == "ambiguous")
         elif strategy != "random":
@@ -99,12 +93,8 @@ def test_weakest_and_most_even_pairs_come_first(
         ]
     )
     only = {"similar": 0.0, "transfer": 0.0, "random": 0.0}
-    assert as_set(choose_candidates(shop, pairs, 1, CandidateMix(ambiguous=1, weak=0, **only), seed=1)) == {
-        (1, 3)
-    }
-    assert as_set(choose_candidates(shop, pairs, 1, CandidateMix(ambiguous=0, weak=1, **only), seed=1)) == {
-        (1, 5)
-    }
+    assert as_set(choose_candidates(shop, pairs, 1, CandidateMix(ambiguous=1, weak=0, **only), seed=1)) == {(1, 3)}
+    assert as_set(choose_candidates(shop, pairs, 1, CandidateMix(ambiguous=0, weak=1, **only), seed=1)) == {(1, 5)}
 
 
 def test_cold_and_tail_items_come_first(shop: pa.Table, behaviour: Pairs) -> None:

@@ -42,9 +42,7 @@ def test_one_scored_token_per_question(fake_llm: Callable[..., Any], completion:
     assert answers[3].by_letter == pytest.approx((0.75, 0.25, 0, 0))
     assert answers[3].label_mass == pytest.approx(0.8)
     assert seen[0]["path"] == "/v1/chat/completions"
-    sent = {
-        name: seen[0][name] for name in ("model", "max_tokens", "temperature", "logprobs", "top_logprobs")
-    }
+    sent = {name: seen[0][name] for name in ("model", "max_tokens", "temperature", "logprobs", "top_logprobs")}
     expected = {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": 20}
     assert sent == {"model": "some-model"} | expected
     assert (client.retried, client.failed, client.stopped) == (0, 0, None)
@@ -139,9 +137,7 @@ def test_a_lasting_failure_is_given_up_and_never_guessed(
     assert client.stopped is None
 
 
-def test_a_slow_server_times_out_and_is_retried(
-    fake_llm: Callable[..., Any], completion: Callable[..., Any]
-) -> None:
+def test_a_slow_server_times_out_and_is_retried(fake_llm: Callable[..., Any], completion: Callable[..., Any]) -> None:
     def reply(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         status, headers, body = completion({"A": 1.0}, "A")
         if len(seen) == 1:
@@ -154,9 +150,7 @@ def test_a_slow_server_times_out_and_is_retried(
     assert client.retried >= 1
 
 
-def test_max_failures_stops_with_what_there_is(
-    fake_llm: Callable[..., Any], completion: Callable[..., Any]
-) -> None:
+def test_max_failures_stops_with_what_there_is(fake_llm: Callable[..., Any], completion: Callable[..., Any]) -> None:
     def reply(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         good = int(request["messages"][0]["content"]) < 5
         answer: tuple[int, dict[str, str], bytes] = completion({"A": 1.0}, "A") if good else (500, {}, b"")
@@ -166,9 +160,7 @@ def test_max_failures_stops_with_what_there_is(
     client, answers = ask([url], 1_000, {"max_failures": 3, "retries": 0, "concurrency": 2})
     assert sorted(answers) == [0, 1, 2, 3, 4]
     assert isinstance(client.stopped, GateError)
-    assert client.stopped.message.startswith(
-        "3 questions were given up, the last one because: http://127.0.0.1"
-    )
+    assert client.stopped.message.startswith("3 questions were given up, the last one because: http://127.0.0.1")
     assert len(seen) < 15
 
 

@@ -7,9 +7,7 @@ from mmsc_cli.label.opinion import Opinion, combine
 from mmsc_cli.label.prompt import OPTIONS, Question
 
 
-def opinion(
-    first: tuple[float, ...], second: tuple[float, ...], masses: tuple[float, float] = (1, 1)
-) -> Opinion:
+def opinion(first: tuple[float, ...], second: tuple[float, ...], masses: tuple[float, float] = (1, 1)) -> Opinion:
     """Both given as (substitute, second with first, first with second, neither)."""
     question = Question((), OPTIONS)
     return combine([question, question], [Answer(first, masses[0]), Answer(second, masses[1])])

@@ -29,7 +29,7 @@ HOSTILE = (
 )
 
 
-def item(**given: Any) -> Mapping[str, Any]:  # noqa: ANN401
+def item(**given: Any) -> Mapping[str, Any]:
     empty = {"title": "", "brand": "", "category": [], "price": float("nan"), "description": ""}
     return empty | given
 
@@ -54,9 +54,7 @@ def test_hostile_text_stays_inside_its_quotes(text: str, field: str) -> None:
 
 
 def test_quotes_lengths_prices_and_unknown_values() -> None:
-    long = item(
-        title="x" * 5_000, brand='Rock "n" Roll', price=12.345, category=[f"level {n}" for n in range(20)]
-    )
+    long = item(title="x" * 5_000, brand='Rock "n" Roll', price=12.345, category=[f"level {n}" for n in range(20)])
     content = json.loads(quote_item(long))
     assert len(content["title"]) == 200
     assert content["brand"] == 'Rock "n" Roll'
@@ -75,9 +73,7 @@ def test_both_orders_with_constant_text_first() -> None:
     assert second.messages[1]["content"].startswith(f"ITEM 1: {other}\nITEM 2: {one}\n")
     for question in (first, second):
         shown = question.messages[1]["content"].split("\n")[2:6]
-        assert shown == [
-            f"{letter}: {MEANING[name]}" for letter, name in zip(LETTERS, question.options, strict=True)
-        ]
+        assert shown == [f"{letter}: {MEANING[name]}" for letter, name in zip(LETTERS, question.options, strict=True)]
 
 
 def test_options_are_permuted_by_pair_the_same_every_time_and_backwards_in_the_second_order() -> None:

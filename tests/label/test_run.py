@@ -45,9 +45,7 @@ def judge(letter_of: Callable[..., str], completion: Callable[..., Any]) -> Judg
     return reply
 
 
-def run(
-    shop: pa.Table, behaviour: Pairs, settings: LabelSettings, folder: Path, *urls: str
-) -> dict[str, Any]:
+def run(shop: pa.Table, behaviour: Pairs, settings: LabelSettings, folder: Path, *urls: str) -> dict[str, Any]:
     """Label with a cache beside the result."""
     return label(
         shop,
@@ -60,9 +58,7 @@ def run(
     )
 
 
-def test_rules_label_every_candidate_and_say_they_are_no_llm(
-    shop: pa.Table, behaviour: Pairs, tmp_path: Path
-) -> None:
+def test_rules_label_every_candidate_and_say_they_are_no_llm(shop: pa.Table, behaviour: Pairs, tmp_path: Path) -> None:
     counts = run(shop, behaviour, RULES, tmp_path)
     labels = read_labels(tmp_path / "labels.parquet")
     assert counts["annotator"] == "rules (no LLM)"
@@ -252,9 +248,7 @@ def test_a_server_is_started_where_none_is_given_but_not_to_ask_nothing(
     assert started == [("mistralai/Mistral-7B-Instruct-v0.3", tmp_path / "answers")]
 
 
-def test_nobody_to_ask(
-    shop: pa.Table, behaviour: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nobody_to_ask(shop: pa.Table, behaviour: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "vllm_command", lambda: (_ for _ in ()).throw(UnreachableError("no vLLM")))
     with pytest.raises(UnreachableError, match="no vLLM"):
         run(shop, behaviour, LLM, tmp_path)

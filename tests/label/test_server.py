@@ -71,9 +71,7 @@ def gone() -> Callable[[Path], bool]:
     return check
 
 
-def test_it_is_up_inside_and_gone_afterwards(
-    fake_vllm: Path, tmp_path: Path, gone: Callable[[Path], bool]
-) -> None:
+def test_it_is_up_inside_and_gone_afterwards(fake_vllm: Path, tmp_path: Path, gone: Callable[[Path], bool]) -> None:
     with serve("tiny", tmp_path / "log") as url:
         assert url.endswith("/v1")
         assert httpx.get(url.replace("/v1", "/health"), trust_env=False).is_success

@@ -81,7 +81,5 @@ class _Cosine:
 def _modality(context: FittingContext, name: ModalityName) -> Modality:
     found = context.text if name == "text" else context.image
     if found is None or not found.present.any():
-        raise InputError(
-            f"there are no {name} embeddings", hint="run `mmsc encode`, or name other --baselines"
-        )
+        raise InputError(f"there are no {name} embeddings", hint="run `mmsc encode`, or name other --baselines")
     return found

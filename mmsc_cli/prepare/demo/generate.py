@@ -22,9 +22,7 @@ from mmsc_cli.seeds import numpy_generator
 NO_PRICE = 0.04
 
 
-def generate_demo(
-    settings: DemoSource, seed: int, images: Path | None, progress: Progress = SILENT
-) -> Catalogue:
+def generate_demo(settings: DemoSource, seed: int, images: Path | None, progress: Progress = SILENT) -> Catalogue:
     """Make a synthetic catalogue with simulated shoppers and its true relations; the same for the same seed.
 
     Pictures are drawn into the folder `images` (made if need be), unless it is None or `settings.images` is

@@ -62,9 +62,7 @@ def draw_images(
     return len(rows)
 
 
-def _draw_product(
-    canvas: ImageDraw.ImageDraw, stock: Stock, row: int, size: float, place: list[float]
-) -> None:
+def _draw_product(canvas: ImageDraw.ImageDraw, stock: Stock, row: int, size: float, place: list[float]) -> None:
     body = COLOURS[stock.colour[row]].rgb
     fills = _FIXED | {"body": body, "shade": _mixed(body, 0, 0.35), "shine": _mixed(body, 255, 0.45)}
     scale = size * SIDE / 100
@@ -74,8 +72,7 @@ def _draw_product(
         colour = fills[str(fill)]
         width = float(numbers.pop()) * scale if shape == "line" else 0
         points = [
-            (left + float(x) * scale, top + float(y) * scale)
-            for x, y in zip(numbers[::2], numbers[1::2], strict=True)
+            (left + float(x) * scale, top + float(y) * scale) for x, y in zip(numbers[::2], numbers[1::2], strict=True)
         ]
         if shape == "box":
             canvas.rectangle(points, fill=colour)

@@ -109,9 +109,7 @@ def _choose_brands(
     return brand
 
 
-def _choose_values(
-    product_type: NDArray[np.int64], items: int, random: np.random.Generator
-) -> NDArray[np.int64]:
+def _choose_values(product_type: NDArray[np.int64], items: int, random: np.random.Generator) -> NDArray[np.int64]:
     """Draw the attribute values of each model, shape (models, attributes)."""
     has: NDArray[Any] = np.zeros((len(PRODUCT_TYPES), len(ATTRIBUTES)), bool)
     for index, kind in enumerate(PRODUCT_TYPES):

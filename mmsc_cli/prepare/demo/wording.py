@@ -80,9 +80,7 @@ def write_texts(stock: Stock, seed: int) -> Texts:
         name = _pick(COLOURS[colour].names, colour_name[of_model, colour])
         no_description, no_brand, wrong_place, other_type = chance[row]
         titles.append(writer.title.replace(COLOUR_SLOT, name))
-        descriptions.append(
-            "" if no_description < NO_DESCRIPTION else writer.description.replace(COLOUR_SLOT, name)
-        )
+        descriptions.append("" if no_description < NO_DESCRIPTION else writer.description.replace(COLOUR_SLOT, name))
         brands.append("" if no_brand < NO_BRAND else writer.brand)
         categories.append(list(_filed_under(writer.kind, wrong_place, other_type)))
     return Texts(titles, descriptions, brands, categories)
@@ -169,6 +167,5 @@ _PARTNERS = {
     for kind in PRODUCT_TYPES
 }
 _DEPARTMENT_TYPES = {
-    department: [kind for kind in PRODUCT_TYPES if kind.category[0] == department]
-    for department in DEPARTMENTS
+    department: [kind for kind in PRODUCT_TYPES if kind.category[0] == department] for department in DEPARTMENTS
 }

@@ -18,9 +18,7 @@ def _with_images(context: EvaluationContext) -> EvaluationContext:
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_every_baseline_scores_the_whole_catalogue(
-    name: str, random_context: Callable[..., EvaluationContext]
-) -> None:
+def test_every_baseline_scores_the_whole_catalogue(name: str, random_context: Callable[..., EvaluationContext]) -> None:
     scorer = fit_baseline(name, _with_images(random_context()).for_fitting())
     queries = np.asarray([3, 8, 50])
     for relation in (*RELATIONS, *RELATIONS):
@@ -31,9 +29,7 @@ def test_every_baseline_scores_the_whole_catalogue(
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_no_baseline_sees_a_held_out_pair(
-    name: str, random_context: Callable[..., EvaluationContext]
-) -> None:
+def test_no_baseline_sees_a_held_out_pair(name: str, random_context: Callable[..., EvaluationContext]) -> None:
     context = _with_images(random_context())
     pairs = context.pairs
     # The same training pairs, with every held-out pair replaced by another one.
@@ -41,9 +37,7 @@ def test_no_baseline_sees_a_held_out_pair(
     other = replace(context, pairs=replace(pairs, b=shifted))
     queries = np.arange(0, 120, 7)
     for relation in RELATIONS:
-        first, second = (
-            fit_baseline(name, each.for_fitting()).scores(relation, queries) for each in (context, other)
-        )
+        first, second = (fit_baseline(name, each.for_fitting()).scores(relation, queries) for each in (context, other))
         np.testing.assert_array_equal(first, second)
 
 

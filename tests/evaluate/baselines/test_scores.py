@@ -44,7 +44,5 @@ def test_knn_transfer_gives_a_cold_item_the_neighbours_of_its_look_alike(
     context = replace(hand_context, text=Modality(vectors, np.ones(13, np.bool_)))
     scorer = fit_baseline("knn-transfer", context.for_fitting())
     substitutes = scorer.scores("substitute", np.asarray([11]))[0]
-    assert np.flatnonzero(substitutes).tolist() == [0, 8], (
-        "neighbour of 8, and 8 itself; never the cold look-alike"
-    )
+    assert np.flatnonzero(substitutes).tolist() == [0, 8], "neighbour of 8, and 8 itself; never the cold look-alike"
     assert np.flatnonzero(scorer.scores("complement", np.asarray([11]))[0]).tolist() == [5, 8]

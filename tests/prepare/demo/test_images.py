@@ -29,8 +29,6 @@ def test_same_seed_same_bytes(stock: Stock, tmp_path: Path) -> None:
     for folder, seed in zip(folders, (1, 1, 2), strict=True):
         folder.mkdir()
         assert draw_images(stock, names, shown, folder, seed, SILENT) == 30
-    first, again, other = (
-        [(folder / f"item{row}.png").read_bytes() for row in range(30)] for folder in folders
-    )
+    first, again, other = ([(folder / f"item{row}.png").read_bytes() for row in range(30)] for folder in folders)
     assert first == again
     assert first != other

@@ -13,9 +13,7 @@ SESSIONS = 40_000
 
 def true_share(events: Events, one: NDArray[np.int64], other: NDArray[np.int64], items: int) -> float:
     """Share of the distinct unordered pairs of `events` that are among the given true pairs."""
-    seen = np.unique(
-        np.minimum(events.source, events.target) * items + np.maximum(events.source, events.target)
-    )
+    seen = np.unique(np.minimum(events.source, events.target) * items + np.maximum(events.source, events.target))
     true = np.minimum(one, other) * items + np.maximum(one, other)
     return float(np.isin(seen, true).mean())
 

@@ -8,12 +8,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.metrics import ndcg_score
 
-from mmsc_cli.evaluate.metrics import bootstrap_interval, judge, judge_sampled, top_values
+from mmsc_cli.metrics import bootstrap_interval, judge, judge_sampled, top_values
 
 
-def _judge(
-    scores: NDArray[np.float32], positives: NDArray[np.bool_], masked: NDArray[np.bool_]
-) -> NDArray[np.float64]:
+def _judge(scores: NDArray[np.float32], positives: NDArray[np.bool_], masked: NDArray[np.bool_]) -> NDArray[np.float64]:
     return judge(scores.copy(), sparse.csr_array(positives), sparse.csr_array(masked))
 
 
@@ -93,9 +91,7 @@ def test_masked_items_never_rank() -> None:
     raised, lowered = scores.copy(), scores.copy()
     raised[masked], lowered[masked] = np.inf, -np.inf
     np.testing.assert_array_equal(_judge(raised, positives, masked), _judge(lowered, positives, masked))
-    assert not np.array_equal(
-        _judge(raised, positives, np.zeros_like(masked)), _judge(raised, positives, masked)
-    )
+    assert not np.array_equal(_judge(raised, positives, np.zeros_like(masked)), _judge(raised, positives, masked))
 
 
 def test_more_than_ten_positives_can_reach_an_ndcg_of_one_but_not_full_recall() -> None:
