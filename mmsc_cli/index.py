@@ -121,6 +121,14 @@ class Index:
             return place
         raise UnknownItemError(f"unknown item {item_id!r}", hint=f"nearest ids: {', '.join(self._nearest(item_id))}")
 
+    def title(self, item_id: str) -> str:
+        """Title of an item.
+
+        Raises:
+            UnknownItemError: it is not in the catalogue.
+        """
+        return str(self.titles[self.row(item_id)])
+
     def vectors(self, relation: Relation) -> Vectors:
         """Query and key vectors and the linear branch of a relation."""
         return self._vectors[relation]
@@ -162,7 +170,7 @@ class Index:
         return low
 
     def _nearest(self, item_id: str, count: int = 3) -> list[str]:
-        """Ids that look like a mistyped one: best matches among its neighbours in sorted order and equal-length ids."""
+        """Ids that look like a mistyped one, among its neighbours in sorted order."""
         from difflib import get_close_matches
 
         place = self._place(item_id)

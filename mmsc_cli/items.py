@@ -45,6 +45,9 @@ def read_items(path: Path, columns: list[str] | None = None) -> pa.Table:
         WorkspaceError: the file is missing or is no item table.
     """
     try:
+        # Without the check, pyarrow would pass over columns that are not there.
+        if missing := set(columns or ITEM_SCHEMA.names) - set(pq.read_schema(path).names):
+            raise pa.ArrowInvalid(f"no column {min(missing)!r}")
         return pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise WorkspaceError(f"{path} cannot be read as an item table: {error}", hint="run `mmsc prepare`") from error

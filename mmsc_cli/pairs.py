@@ -98,6 +98,9 @@ def read_pairs(path: Path) -> Pairs:
         WorkspaceError: the file is missing or is no pair table.
     """
     try:
+        # Without the check, pyarrow would fill columns that are not there with nulls.
+        if missing := set(PAIR_SCHEMA.names) - set(pq.read_schema(path).names):
+            raise pa.ArrowInvalid(f"no column {min(missing)!r}")
         table = pq.read_table(path, schema=PAIR_SCHEMA)
     except (OSError, pa.ArrowException) as error:
         raise WorkspaceError(f"{path} cannot be read as a pair table: {error}", hint="run `mmsc prepare`") from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.recipe.settings import Part, Recipe
+from mmsc_cli.recipe.settings import Part, Recipe, TrainSettings
 from mmsc_cli.workspace import Stage, Workspace
 
 if TYPE_CHECKING:
@@ -121,9 +121,15 @@ def run_evaluate(
 ) -> dict[str, Any]:
     """Run `evaluate`; see `mmsc_cli.evaluate.run.evaluate`.
 
-    With `parts` or more than one seed, models are retrained into a folder that is removed afterwards.
+    With `parts` or more than one seed, models are retrained, with the settings and from the seed of the model judged,
+    into a folder that is removed afterwards.
+
+    Raises:
+        InputError: a part or a baseline is unknown, or `report` lies in no folder.
     """
     ablated = _parts(parts)
+    if report is not None and not report.parent.is_dir():
+        raise InputError(f"--report {report}: there is no folder {report.parent}", hint="make it, or choose another")
     config = stage_config("evaluate", recipe) | {"ablate": list(ablated), "seeds": seeds}
     with workspace.stage("evaluate", config) as stage:
         from mmsc_cli.atomic import write_json
@@ -136,6 +142,7 @@ def run_evaluate(
         context = _evaluation_context(workspace, recipe.seed)
         index = Index.open(workspace.path("index"))
         training = workspace.manifest().stages["train"]
+        already_without: list[Part] = training.config["without"]
 
         def retrain(without: tuple[Part, ...], seed: int) -> Index:
             from mmsc_cli.train.run import train
@@ -144,12 +151,11 @@ def run_evaluate(
             model, answers = folder / "model", folder / "index"
             model.mkdir()
             answers.mkdir()
-            settings = recipe.train
             train(
                 workspace,
-                settings,
+                TrainSettings.model_validate(training.config["train"]),
                 seed=seed,
-                without=without,
+                without=[*already_without, *without],
                 model=model,
                 index=answers,
                 device=device(),
@@ -160,7 +166,8 @@ def run_evaluate(
 
         plan = None
         if ablated or seeds > 1:
-            plan = AblationPlan(retrain, ablated, tuple(range(recipe.seed, recipe.seed + seeds)))
+            first = training.config["seed"]
+            plan = AblationPlan(retrain, ablated, tuple(range(first, first + seeds)))
         result = evaluate(
             context,
             index,
@@ -202,7 +209,7 @@ def run_all(
         return prepare(workspace, recipe, inputs=inputs, recipe_directory=recipe_directory, progress=progress)
 
     stages: dict[Stage, tuple[dict[str, Any], Callable[[], Any]]] = {
-        "prepare": (prepare_config(recipe, inputs), run_prepare),
+        "prepare": (prepare_config(recipe, inputs, recipe_directory), run_prepare),
         "encode": (stage_config("encode", recipe), lambda: run_encode(workspace, recipe, device, progress)),
         "label": (stage_config("label", recipe), lambda: run_label(workspace, recipe, [], progress)),
         "train": (
@@ -218,13 +225,22 @@ def run_all(
         del stages["label"]
     done: dict[str, str] = {}
     for name, (config, run) in stages.items():
-        current = workspace.is_current(name, config)
+        current = workspace.is_current(name, config) if name != "prepare" else _is_prepared(workspace, config)
         if not current:
             _LOG.info("%s: running", name)
             run()
         done[name] = "up to date" if current else "done"
         _LOG.info("%s: %s", name, done[name])
     return done
+
+
+def _is_prepared(workspace: Workspace, config: dict[str, Any]) -> bool:
+    """Whether `prepare` ran on this source: its record holds the whole recipe, most of which it does not look at."""
+    record = workspace.manifest().stages.get("prepare")
+    if record is None or record.config["inputs"] != config["inputs"]:
+        return False
+    same = all(record.config["recipe"].get(key) == config["recipe"][key] for key in ("source", "split", "seed"))
+    return same and workspace.is_current("prepare", record.config)
 
 
 def stage_config(stage: Stage, recipe: Recipe) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A workspace: where each artefact lies, who made it from what, and how a stage replaces what it makes.
 
 A stage writes into `.staging/<stage>/`. When it is done its entry leaves the manifest, its artefacts are renamed into
-place, and its new entry is written, last. Killed at any moment, every artefact is the old one or the new one, whole,
-and a stage that is not in the manifest did not happen.
+place, and its new entry is written, last. Killed at any moment, no artefact is half-written, and a stage that is not
+in the manifest did not happen.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import platform
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -125,9 +126,7 @@ class Workspace:
         except FileNotFoundError:
             return Manifest()
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise WorkspaceError(
-                f"{path} is damaged: {error}", hint="delete it and run `mmsc prepare` again"
-            ) from error
+            raise self._damaged_manifest(str(error)) from error
         version = content.get("format_version") if isinstance(content, dict) else None
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise WorkspaceError(
@@ -139,9 +138,7 @@ class Workspace:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise WorkspaceError(
-                f"{path} is damaged: {where}: {first['msg']}", hint="delete it and run `mmsc prepare` again"
-            ) from error
+            raise self._damaged_manifest(f"{where}: {first['msg']}" if where else first["msg"]) from error
 
     def inputs_of(self, stage: Stage) -> dict[str, str]:
         """Check that what a stage needs is there, whole, and made from what lies here now.
@@ -233,6 +230,12 @@ class Workspace:
     def _write_manifest(self, manifest: Manifest) -> None:
         write_json(self.path("manifest.json"), manifest.model_dump(mode="json"))
 
+    def _damaged_manifest(self, reason: str) -> WorkspaceError:
+        return WorkspaceError(
+            f"{self.path('manifest.json')} is damaged: {reason}",
+            hint=f"delete it and run {self._command('prepare')} again",
+        )
+
     def _check_whole(self, artefact: str, recorded: str, maker: Stage) -> None:
         path = self.path(artefact)
         if not path.exists():
@@ -253,7 +256,7 @@ class Workspace:
                 )
 
     def _command(self, stage: Stage) -> str:
-        where = "" if self.root == Path("workspace") else f" -w {self.root}"
+        where = "" if self.root == Path("workspace") else f" -w {shlex.quote(str(self.root))}"
         argument = " SOURCE" if stage == "prepare" else ""
         return f"`mmsc {stage}{argument}{where}`"
 

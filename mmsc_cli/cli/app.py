@@ -8,19 +8,20 @@ import traceback
 from collections.abc import Sequence
 
 import typer
+from typer.main import get_command
 
 from mmsc_cli import __version__
 from mmsc_cli.cli import doctor, encode, evaluate, infer, label, prepare, recipes, run, train
 from mmsc_cli.cli.failure import OK, debugging, describe, exit_code
-from mmsc_cli.cli.session import typed_command
+from mmsc_cli.cli.session import HELP_OPTIONS, typed_command
 
 app = typer.Typer(
     name="mmsc",
     help="Which items of a catalogue can replace one another, and which go together.",
-    no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,
-    epilog="First steps: mmsc run demo, then mmsc infer --item ID --relation both",
+    rich_markup_mode=None,
+    context_settings=HELP_OPTIONS,
+    epilog="First steps: `mmsc run demo`, then `mmsc infer --item ID --relation both`.",
 )
 
 
@@ -37,26 +38,45 @@ def _options(
     """Take the options that come before a command."""
 
 
-for module in (prepare, label, encode, train, evaluate, infer, run, doctor):
+for module in (prepare, label, encode, train, evaluate, infer, run, recipes, doctor):
     module.register(app)
-app.add_typer(recipes.app, name="recipes")
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code."""
+    """Run one command line (default: this process's) and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(args=arguments, prog_name="mmsc", standalone_mode=False)
+        code = _invoke(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough (`mmsc infer ... | head -1`); nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return OK
     except (Exception, KeyboardInterrupt) as error:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _discard_stdout()
         if debugging():
             traceback.print_exc()
-        sys.stderr.write("\n".join(describe(error, typed_command())) + "\n")
+        sys.stderr.write("\n".join(describe(error, typed_command(arguments))) + "\n")
         return exit_code(error)
-    return code if isinstance(code, int) else OK
+    return code
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    # Calling `app` would turn an interrupt and a closed pipe into silent exit codes of Typer's own.
+    try:
+        with get_command(app).make_context("mmsc", list(arguments)) as context:
+            context.command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    return OK
+
+
+def _discard_stdout() -> None:
+    """Let what is still buffered go nowhere when Python closes stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import typer
 
 from mmsc_cli.cli.session import Session, command
@@ -12,14 +10,17 @@ from mmsc_cli.cli.session import Session, command
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @command(app, "doctor", "mmsc doctor; mmsc doctor --json | jq .device")
+    @command(app, "doctor", "mmsc doctor", "mmsc doctor --json | jq .device")
     def doctor_command(session: Session) -> None:
-        """Show versions, extras, devices and which one would be used and why, and the workspace's stages."""
+        """Show versions, extras, devices and stages.
+
+        Says which device would be used and why, and how far the workspace is.
+        """
         from mmsc_cli.environment import examine
 
         found = examine(session.workspace, session.device_name.value)
         if session.out.as_json:
-            session.out.write(json.dumps(found, ensure_ascii=False) + "\n")
+            session.out.json(found)
             return
         rows = [[topic, name, value] for topic, values in found.items() for name, value in values.items()]
         session.out.table(("topic", "name", "value"), rows)

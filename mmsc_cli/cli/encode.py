@@ -16,13 +16,18 @@ def register(app: typer.Typer) -> None:
     @command(
         app,
         "encode",
-        "mmsc encode; mmsc encode --encoder classic; mmsc encode --encoder open_clip:ViT-B-32/FILE",
+        "mmsc encode",
+        "mmsc encode --encoder classic",
+        "mmsc encode --encoder open_clip:ViT-B-32/weights.safetensors",
     )
     def encode_command(
         session: Session,
         encoder: Annotated[
             str | None,
-            typer.Option(help="auto (open_clip's default model), classic (no download), or open_clip:ARCH/PRETRAINED."),
+            typer.Option(
+                metavar="NAME",
+                help="auto (open_clip's default model), classic (no download), or open_clip:ARCH/PRETRAINED.",
+            ),
         ] = None,
         adapt: Annotated[
             bool | None,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mmsc_cli.cli.session import Session, command
+from mmsc_cli.relations import RELATIONS
 
 
 def register(app: typer.Typer) -> None:
@@ -17,31 +18,42 @@ def register(app: typer.Typer) -> None:
     @command(
         app,
         "evaluate",
-        "mmsc evaluate --json | jq .models.mmsc; mmsc evaluate --fail-under 'substitute.all.ndcg@10>=0.5'",
+        "mmsc evaluate --json | jq .models.mmsc",
+        "mmsc evaluate --baselines all --ablate image,llm --seeds 3",
+        "mmsc evaluate --fail-under 'substitute.all.ndcg@10>=0.5,complement.cold.hit@10>0.3'",
     )
     def evaluate_command(
         session: Session,
-        baselines: Annotated[str | None, typer.Option(metavar="all|none|A,B", help="Baselines beside it.")] = None,
+        baselines: Annotated[
+            str | None,
+            typer.Option(metavar="all|none|A,B", help="Baselines beside it (else the recipe's)."),
+        ] = None,
         ablate: Annotated[
             str | None,
-            typer.Option(metavar="PART,...", help="Retrain without each of these parts and compare."),
+            typer.Option(
+                metavar="PART,...", help="Retrain without each of these parts (see `mmsc train`) and compare."
+            ),
         ] = None,
         seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Retrain from so many seeds (1: do not).")] = 1,
         report: Annotated[Path | None, typer.Option(metavar="FILE", help="Where else to put the HTML report.")] = None,
         fail_under: Annotated[
             str | None,
-            typer.Option(metavar="EXPR", help="Exit 1 unless it holds: substitute.all.ndcg@10>=0.5"),
+            typer.Option(metavar="EXPR", help="Exit 1 unless it holds, as substitute.all.ndcg@10>=0.5; commas: and."),
         ] = None,
     ) -> None:
-        """Judge the model by the whole-catalogue protocol, beside baselines that saw the same data."""
+        """Judge the model beside baselines that saw the same data.
+
+        Ranks the whole catalogue for each held-out query; writes metrics.json and report.html.
+        """
+        from mmsc_cli.evaluate.baselines.registry import parse_baselines
         from mmsc_cli.evaluate.gate import check_gates, parse_gates
         from mmsc_cli.pipeline import run_evaluate
 
-        recipe = session.recipe({"evaluate.baselines": baselines})
+        chosen = baselines if baselines in (None, "all", "none") else list(parse_baselines(baselines).names)
         gates = parse_gates(fail_under) if fail_under else []
         result = run_evaluate(
             session.workspace,
-            recipe,
+            session.recipe({"evaluate.baselines": chosen}),
             parts=[part.strip() for part in ablate.split(",")] if ablate else [],
             seeds=seeds,
             report=report,
@@ -49,36 +61,38 @@ def register(app: typer.Typer) -> None:
             progress=session.progress,
         )
         if session.out.as_json:
-            session.out.write(json.dumps(result, ensure_ascii=False) + "\n")
+            session.out.json(result)
         else:
-            session.out.table(
-                ("model", "relation", "slice", "queries", "hit@10", "ndcg@10", "ndcg@10_ci"), _rows(result)
-            )
-            for row in _ablation_rows(result):
-                session.out.note(row)
+            columns = ("model", "relation", "slice", "queries", "hit@10", "ndcg@10", "ndcg@10_ci")
+            session.out.table(columns, _figures(result["models"]))
+        for line in _ablation(result.get("ablation", {})):
+            session.out.note(line)
         session.out.note(f"report: {report or session.workspace.path('report.html')}")
         check_gates(gates, result["models"])
 
 
-def _rows(result: dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]]) -> list[list[object]]:
-    rows = []
-    for model, relations in result["models"].items():
-        for relation, slices in relations.items():
-            if relation == "seconds":
-                continue
-            for part, figures in slices.items():
+def _figures(models: Mapping[str, Any]) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for model, blocks in models.items():
+        for relation in RELATIONS:
+            for part, figures in blocks[relation].items():
                 interval = figures["ndcg@10_ci"]
-                shown = "–" if not isinstance(interval, list) else f"{interval[0]:.3f}–{interval[1]:.3f}"
+                shown = "–" if interval is None else f"{interval[0]:.3f}–{interval[1]:.3f}"
                 cells = ["–" if figures[name] is None else figures[name] for name in ("queries", "hit@10", "ndcg@10")]
                 rows.append([model, relation, part, *cells, shown])
     return rows
 
 
-def _ablation_rows(
-    result: dict[str, dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]]],
-) -> list[str]:
+def _ablation(ablation: Mapping[str, Any]) -> list[str]:
+    """A line per part, relation and slice: what the part is worth in NDCG@10."""
     lines = []
-    for part, relations in result.get("ablation", {}).get("parts", {}).items():
+    for part, relations in ablation.get("parts", {}).items():
         for relation, slices in relations.items():
-            lines += [f"{part} {found['verdict']} ({relation}: {found['difference_ci']})" for found in slices.values()]
+            for name, found in slices.items():
+                if found["difference"] is None:
+                    lines.append(f"{part}: no queries in {relation}.{name}")
+                    continue
+                low, high = found["difference_ci"]
+                worth = f"{found['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
+                lines.append(f"{part}: {found['verdict']} on {relation}.{name}, NDCG@10 with it {worth}")
     return lines

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 import typer
 
 from mmsc_cli import errors
+from mmsc_cli.cli.output import plain
 
 OK, GATE, USAGE, UNKNOWN_ITEM, UNREACHABLE, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
 
@@ -19,8 +21,13 @@ _CODES: tuple[tuple[type[errors.MmscError], int], ...] = (
 )
 
 
+# How Rust, and so safetensors, ends the text of an error of the operating system, whatever its exception's type.
+_RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)$")
+
+
 def exit_code(error: BaseException) -> int:
     """The exit code of the contract for an exception."""
+    error = _as_os_error(error)
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
@@ -31,8 +38,13 @@ def exit_code(error: BaseException) -> int:
     return BUG
 
 
-def describe(error: BaseException, command: str) -> list[str]:
+def describe(error: BaseException, command: str = "mmsc") -> list[str]:
     """One or two lines: what and where, and the way out. `command` is what the user typed."""
+    return [plain(line) for line in _describe(error, command)]
+
+
+def _describe(error: BaseException, command: str) -> list[str]:
+    error = _as_os_error(error)
     if isinstance(error, errors.MmscError):
         lines = [f"mmsc: {line}" for line in error.message.splitlines()]
         return lines + ([f"  {error.hint}"] if error.hint else [])
@@ -41,7 +53,8 @@ def describe(error: BaseException, command: str) -> list[str]:
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "mmsc"
-        return [f"{where}: {error.format_message()}", f"  see `{where} --help`"]
+        message = error.format_message().rstrip(".")
+        return [f"{where}: {message[:1].lower()}{message[1:]}", f"  see `{where} --help`"]
     if isinstance(error, MemoryError):
         return [
             "mmsc: out of memory",
@@ -55,12 +68,17 @@ def describe(error: BaseException, command: str) -> list[str]:
     ]
 
 
+def _as_os_error(error: BaseException) -> BaseException:
+    found = _RUST_OS_ERROR.search(str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else error
+
+
 def _describe_os_error(error: OSError) -> list[str]:
     where = error.filename or "a file"
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return [
-                f"mmsc: the disk is full (writing {where})",
+                f"mmsc: the disk is full, writing {where}",
                 "  free some space, or use another folder with -w DIR",
             ]
         case errno.EACCES | errno.EPERM | errno.EROFS:

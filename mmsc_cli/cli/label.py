@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Annotated
 
@@ -14,12 +13,21 @@ from mmsc_cli.cli.session import Session, command
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @command(app, "label", "mmsc label --model rules; mmsc label --model llama --budget 5000; mmsc label --dry-run")
+    @command(
+        app,
+        "label",
+        "mmsc label --model rules",
+        "mmsc label --model llama --budget 5000",
+        "mmsc label --model qwen --endpoint http://gpu1:8000/v1",
+        "mmsc label --dry-run",
+    )
     def label_command(
         session: Session,
         model: Annotated[
             str | None,
-            typer.Option(help="llama, qwen, mistral, a model's name or path; or rules (metadata only, no LLM)."),
+            typer.Option(
+                metavar="NAME", help="llama, qwen, mistral, a model's name or path; or rules (metadata only, no LLM)."
+            ),
         ] = None,
         endpoint: Annotated[
             list[str] | None,
@@ -28,7 +36,10 @@ def register(app: typer.Typer) -> None:
         budget: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many pairs to annotate.")] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Show prompts, mix and cost; ask nothing.")] = False,
     ) -> None:
-        """Annotate candidate pairs as substitute, complement or neither: a second opinion for training."""
+        """Annotate pairs: substitute, complement or neither.
+
+        A second opinion for training, by a language model or, with --model rules, by metadata alone.
+        """
         from mmsc_cli.pipeline import plan_label, run_label
 
         started = time.monotonic()
@@ -36,7 +47,7 @@ def register(app: typer.Typer) -> None:
         if dry_run:
             plan = plan_label(session.workspace, recipe)
             if session.out.as_json:
-                session.out.write(json.dumps(plan, ensure_ascii=False) + "\n")
+                session.out.json(plan)
             else:
                 for number, prompt in enumerate(plan.pop("prompts"), start=1):
                     session.out.write(f"--- prompt {number}\n{prompt}\n")

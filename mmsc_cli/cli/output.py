@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +20,17 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
 def plain(value: Any) -> str:
     """Text of a cell, without control characters, tabs or line ends."""
     return _UNSAFE.sub(" ", f"{value:.4f}" if isinstance(value, float) else str(value))
+
+
+def as_tsv(cells: Iterable[Any]) -> str:
+    """One line of tab-separated values."""
+    return "\t".join(map(plain, cells)) + "\n"
+
+
+def as_json(value: Any) -> str:
+    """One line of JSON that is safe to look at: what is unsafe is escaped, and nothing is lost."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _UNSAFE.sub(lambda found: "".join(f"\\u{ord(mark):04x}" for mark in found[0]), text)
 
 
 class Output:
@@ -52,16 +63,18 @@ class Output:
     def result(self, value: Mapping[str, Any], summary: str) -> None:
         """A stage's result: with --json one object on stdout, otherwise a line on stderr."""
         if self.as_json:
-            self.write(json.dumps(value, ensure_ascii=False) + "\n")
+            self.json(value)
         else:
             self.note(summary)
+
+    def json(self, value: Any) -> None:
+        """One JSON value on a line of stdout."""
+        self.write(as_json(value) + "\n")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
         """A table on stdout: drawn on a terminal, TSV with a header otherwise."""
         if not sys.stdout.isatty():
-            self.write("\t".join(columns) + "\n")
-            for row in rows:
-                self.write("\t".join(plain(cell) for cell in row) + "\n")
+            self.write("".join(map(as_tsv, [columns, *rows])))
             return
         self.draw(columns, rows, title)
 
@@ -72,11 +85,12 @@ class Output:
         from rich.text import Text
 
         table = Table(title=Text(plain(title)) if title else None, title_justify="left")
-        for name in columns:
-            table.add_column(Text(name), overflow="fold")
+        for place, name in enumerate(columns):
+            numeric = bool(rows) and isinstance(rows[0][place], int | float)
+            table.add_column(Text(name), overflow="fold", justify="right" if numeric else "left")
         for row in rows:
             table.add_row(*(Text(plain(cell)) for cell in row))
-        Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 110).print(table)
+        Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 100).print(table)
 
     @staticmethod
     def write(text: str) -> None:

@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
     @command(
         app,
         "prepare",
-        "mmsc prepare demo; mmsc prepare amazon-beauty --input meta_Beauty.json.gz; mmsc prepare my-shop.toml",
+        "mmsc prepare demo",
+        "mmsc prepare amazon-beauty --input meta_Beauty.json.gz",
+        "mmsc prepare my-shop.toml",
     )
     def prepare_command(
         session: Session,
@@ -27,7 +29,10 @@ def register(app: typer.Typer) -> None:
             typer.Option("--input", metavar="PATH", help="A local file in place of the download. Repeatable."),
         ] = None,
     ) -> None:
-        """Turn a source into items.parquet and pairs.parquet, and hold out what later judges the model."""
+        """Turn a source into a table of items and one of pairs.
+
+        Holds out, by seed, the pairs and items that later judge the model.
+        """
         from mmsc_cli.prepare.run import prepare
         from mmsc_cli.recipe.loading import load_recipe
         from mmsc_cli.recipe.shipped import recipe_path

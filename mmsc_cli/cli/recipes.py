@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mmsc_cli.cli.session import Session, command
+from mmsc_cli.cli.session import HELP_OPTIONS, Session, command
 
-app = typer.Typer(help="Recipes: data sets and settings as TOML files.", no_args_is_help=True)
+recipes = typer.Typer(
+    help="List, show and copy recipes (data sets and settings).",
+    rich_markup_mode=None,
+    context_settings=HELP_OPTIONS,
+)
 
 
-@command(app, "list", "mmsc recipes list; mmsc recipes list --json | jq -r .[].name")
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(recipes, name="recipes")
+
+
+@command(recipes, "list", "mmsc recipes list", "mmsc recipes list --json | jq -r '.[].name'")
 def list_command(session: Session) -> None:
     """List the recipes that ship with mmsc."""
     from mmsc_cli.recipe.shipped import describe_recipes
 
     rows = describe_recipes()
     if session.out.as_json:
-        session.out.write(json.dumps(rows, ensure_ascii=False) + "\n")
+        session.out.json(rows)
     else:
         session.out.table(("name", "description", "licence"), [list(row.values()) for row in rows])
 
 
-@command(app, "show", "mmsc recipes show demo")
+@command(recipes, "show", "mmsc recipes show demo", "mmsc recipes show demo --json --set train.epochs=5 | jq .train")
 def show_command(session: Session, name: Annotated[str, typer.Argument(help="A recipe's name or path.")]) -> None:
-    """Show a recipe as it is written, or with --json as it is read, defaults filled in."""
+    """Show a recipe as it is written; with --json as it is read, defaults filled in."""
     from mmsc_cli.recipe.loading import load_recipe
     from mmsc_cli.recipe.shipped import recipe_path
 
     if session.out.as_json:
-        recipe = load_recipe(name, session.overrides, session.values())
-        session.out.write(json.dumps(recipe.as_config(), ensure_ascii=False) + "\n")
+        session.out.json(load_recipe(name, session.overrides, session.values()).as_config())
     else:
         session.out.write(recipe_path(name).read_text(encoding="utf-8"))
 
 
-@command(app, "copy", "mmsc recipes copy my-shop shop.toml")
+@command(recipes, "copy", "mmsc recipes copy my-shop shop.toml")
 def copy_command(
     session: Session,
     name: Annotated[str, typer.Argument(help="A recipe's name.")],

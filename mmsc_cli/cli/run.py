@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +16,9 @@ def register(app: typer.Typer) -> None:
     @command(
         app,
         "run",
-        "mmsc run demo; mmsc run amazon-beauty --input meta_Beauty.json.gz; mmsc run shop.toml --no-label",
+        "mmsc run demo",
+        "mmsc run amazon-beauty --input meta_Beauty.json.gz",
+        "mmsc run shop.toml --no-label",
     )
     def run_command(
         session: Session,
@@ -46,5 +47,5 @@ def register(app: typer.Typer) -> None:
         report = session.workspace.path("report.html")
         if session.out.as_json:
             value = {"workspace": str(session.directory), "stages": done, "report": str(report)}
-            session.out.write(json.dumps(value, ensure_ascii=False) + "\n")
+            session.out.json(value)
         session.out.note(f"report: {report}")

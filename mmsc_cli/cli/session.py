@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import shlex
-import sys
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmsc_cli.cli.failure import debugging
 from mmsc_cli.cli.output import Output
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.progress import SILENT, Progress
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from mmsc_cli.recipe.settings import Recipe
     from mmsc_cli.workspace import Workspace
+
+
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
 class DeviceName(StrEnum):
@@ -83,7 +87,11 @@ class Session:
         return {key: value for key, value in given.items() if value is not None}
 
     def device(self) -> torch.device:
-        """The device, chosen now; the reason goes to stderr."""
+        """The device, chosen when first asked for; the reason goes to stderr."""
+        return self._device
+
+    @functools.cached_property
+    def _device(self) -> torch.device:
         from mmsc_cli.device import choose_device
 
         choice = choose_device(self.device_name.value)
@@ -99,7 +107,9 @@ class Session:
 
 _COMMON: dict[str, tuple[Any, Any]] = {
     "workspace": (
-        Annotated[Path, typer.Option("--workspace", "-w", metavar="DIR", envvar="MMSC_WORKSPACE", help="Workspace.")],
+        Annotated[
+            Path, typer.Option("--workspace", "-w", metavar="DIR", envvar="MMSC_WORKSPACE", help="The workspace.")
+        ],
         Path("workspace"),
     ),
     "overrides": (
@@ -113,17 +123,27 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="Errors only on stderr.")], False),
     "verbose": (Annotated[bool, typer.Option("--verbose", "-v", help="More on stderr.")], False),
     "device": (
-        Annotated[DeviceName, typer.Option("--device", envvar="MMSC_DEVICE", help="Where to compute.")],
+        Annotated[
+            DeviceName,
+            typer.Option(
+                "--device", metavar="auto|cpu|cuda|mps", envvar="MMSC_DEVICE", help="Where to compute; auto says why."
+            ),
+        ],
         DeviceName.auto,
     ),
     "seed": (
-        Annotated[int | None, typer.Option("--seed", min=0, envvar="MMSC_SEED", help="Seed of all random choices.")],
+        Annotated[
+            int | None,
+            typer.Option(
+                "--seed", min=0, metavar="N", envvar="MMSC_SEED", help="Seed of all random choices (else the recipe's)."
+            ),
+        ],
         None,
     ),
 }
 
 
-def command(app: typer.Typer, name: str, examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(app: typer.Typer, name: str, *examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command; its function takes a Session first, and every common option is added for it."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -136,6 +156,9 @@ def command(app: typer.Typer, name: str, examples: str) -> Callable[[Callable[..
 
         @functools.wraps(function)
         def call(**values: Any) -> None:
+            if not (values["verbose"] or debugging()):
+                # Libraries warn their callers of deprecations and betas; a user of this command can mend none.
+                warnings.simplefilter("ignore")
             session = Session(
                 directory=values.pop("workspace"),
                 overrides=values.pop("overrides") or [],
@@ -148,12 +171,14 @@ def command(app: typer.Typer, name: str, examples: str) -> Callable[[Callable[..
         call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         del call.__wrapped__
-        app.command(name, epilog=f"Examples: {examples}", no_args_is_help=False)(call)
+        # \b keeps the lines as they are.
+        epilog = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)])
+        app.command(name, epilog=epilog, context_settings=HELP_OPTIONS)(call)
         return call
 
     return register
 
 
-def typed_command() -> str:
+def typed_command(arguments: Sequence[str]) -> str:
     """What the user typed, for messages."""
-    return shlex.join(["mmsc", *sys.argv[1:]])
+    return shlex.join(["mmsc", *arguments])

@@ -25,11 +25,20 @@ class PartName(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @command(app, "train", "mmsc train; mmsc train --epochs 5 --seed 2; mmsc train --without llm --without image")
+    @command(
+        app,
+        "train",
+        "mmsc train",
+        "mmsc train --epochs 5 --seed 2",
+        "mmsc train --without llm --without image",
+    )
     def train_command(
         session: Session,
         epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many epochs.")] = None,
-        without: Annotated[list[PartName] | None, typer.Option(help="Leave out a part. Repeatable.")] = None,
+        without: Annotated[
+            list[PartName] | None,
+            typer.Option(metavar="PART", help=f"Leave out a part ({', '.join(PartName)}). Repeatable."),
+        ] = None,
     ) -> None:
         """Train the model and write the index that answers."""
         from mmsc_cli.pipeline import run_train

@@ -38,7 +38,15 @@ def load_image(workspace_root: Path, image_path: str) -> Image.Image:
     Raises:
         UnusableImageError: the path leads out of `images/`, or there is no image there we can use.
     """
-    path = _resolve(workspace_root, image_path)
+    return open_image(_resolve(workspace_root, image_path))
+
+
+def open_image(path: Path) -> Image.Image:
+    """The same for a file anywhere; `load_image` is for paths that a catalogue names, which may not leave it.
+
+    Raises:
+        UnusableImageError: there is no image there we can use.
+    """
     try:
         if path.stat().st_size == 0:
             raise UnusableImageError("the file is empty")

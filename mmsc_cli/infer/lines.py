@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TextIO
 
 from mmsc_cli.errors import InputError
 
@@ -16,16 +15,27 @@ def read_lines(source: str) -> Iterator[tuple[int, str]]:
     """Yield (line number, text) of the lines of a file, or of stdin for `-`; empty lines are passed over.
 
     Raises:
-        InputError: the file cannot be read, or is not UTF-8.
+        InputError: there is no such file (at once), or it is not UTF-8 (when that line is reached).
     """
-    with _opened(source) as file:
-        number = 0
+    if source != "-" and not Path(source).is_file():
+        raise InputError(f"no file at {source}", hint="give a file, or - to read from a pipe")
+    return _lines(source)
+
+
+def _lines(source: str) -> Iterator[tuple[int, str]]:
+    number = 0
+    with nullcontext(sys.stdin) if source == "-" else Path(source).open(encoding="utf-8") as file:
         try:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield number, line.strip()
         except UnicodeDecodeError as error:
-            raise InputError(f"{source}: not UTF-8 after line {number}", hint="save it as UTF-8") from error
+            raise InputError(f"{place(source, number + 1)}: not UTF-8", hint="save it as UTF-8") from error
+
+
+def place(source: str, number: int) -> str:
+    """Where a line stands, for messages."""
+    return f"{'stdin' if source == '-' else source}:{number}"
 
 
 def parse_pair(source: str, number: int, line: str) -> tuple[str, str]:
@@ -37,18 +47,6 @@ def parse_pair(source: str, number: int, line: str) -> tuple[str, str]:
     ends = [part for part in re.split(r"[\s,]+", line) if part]
     if len(ends) != 2:
         raise InputError(
-            f"{source}:{number}: {len(ends)} ids in a line", hint="write two item ids a line, a tab between"
+            f"{place(source, number)}: two ids expected, {len(ends)} found", hint="write two a line, a tab between"
         )
     return ends[0], ends[1]
-
-
-@contextmanager
-def _opened(source: str) -> Iterator[TextIO]:
-    if source == "-":
-        yield sys.stdin
-        return
-    path = Path(source)
-    if not path.is_file():
-        raise InputError(f"no file at {path}", hint="give a file, or - to read from a pipe")
-    with path.open(encoding="utf-8") as file:
-        yield file

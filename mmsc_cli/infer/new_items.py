@@ -18,12 +18,16 @@ from mmsc_cli.encode.images import UnusableImageError, open_image
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.index import Index
 from mmsc_cli.infer.answers import Answer, Asked, asked_relations, rank_scores
+from mmsc_cli.infer.lines import place
+from mmsc_cli.infer.transfer import TransferBranch
 from mmsc_cli.items import full_text
 from mmsc_cli.model.behaviour import Lendable
 from mmsc_cli.model.features import Attributes, Embeddings, ItemFeatures
 from mmsc_cli.model.graph import neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
+from mmsc_cli.pairs import read_pairs
+from mmsc_cli.relations import RELATIONS
 from mmsc_cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -50,15 +54,19 @@ def parse_new_item(source: str, number: int, line: str) -> NewItem:
     Raises:
         InputError: it is no JSON object, has unknown or wrong fields, or says nothing.
     """
+    where = place(source, number)
     try:
         item = NewItem.model_validate(json.loads(line))
     except json.JSONDecodeError as error:
-        raise InputError(f"{source}:{number}: not JSON: {error.msg} at column {error.colno}") from error
+        raise InputError(
+            f"{where}: not JSON: {error.msg} at column {error.colno}",
+            hint='write one object a line, as {"title": "USB-C cable"}',
+        ) from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'line'}: {item['msg']}" for item in error.errors())
-        raise InputError(f"{source}:{number}: {wrong}", hint=f"fields: {', '.join(NewItem.model_fields)}") from error
+        raise InputError(f"{where}: {wrong}", hint=f"fields: {', '.join(NewItem.model_fields)}") from error
     if not (item.title or item.description or item.brand or item.category or item.image_path):
-        raise InputError(f"{source}:{number}: the item says nothing", hint="give at least a title")
+        raise InputError(f"{where}: the item says nothing", hint="give at least a title")
     return item
 
 
@@ -74,6 +82,7 @@ class NewItemAnswers:
         lendable: Lendable,
         catalogue: torch.Tensor,
         neighbours: int,
+        transfer: TransferBranch,
         without: tuple[Part, ...],
     ) -> None:
         self._index = index
@@ -83,6 +92,7 @@ class NewItemAnswers:
         self._lendable = lendable
         self._catalogue = catalogue
         self._neighbours = neighbours
+        self._transfer = transfer
         self._without = without
         known = np.diff(index.known.indptr) > 0
         self._has_behaviour = torch.from_numpy(known)
@@ -104,14 +114,17 @@ class NewItemAnswers:
             lendable = Lendable(**load_file(folder / "lendable.safetensors"))
             attributes = Attributes(**about["attributes"])
             neighbours = about["settings"]["neighbours"]
+            weight = {relation: index.about["linear_weight"][relation]["cold"] for relation in RELATIONS}
+            keep = about["settings"]["linear_top"]
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise WorkspaceError(f"{folder} is missing or damaged: {error}", hint="run `mmsc train` again") from error
+        transfer = TransferBranch.of(read_pairs(workspace.path("pairs.parquet")), len(index), weight, keep)
         embeddings = Embeddings.open(workspace.path("embeddings"))
         encoder = open_encoder(workspace.path("embeddings"), device=device)
         present = torch.from_numpy(np.array(embeddings.mask))
         text, image = (torch.from_numpy(np.asarray(side, np.float32)) for side in (embeddings.text, embeddings.image))
         catalogue = semantic_vectors(text, image, present)
-        return cls(index, encoder, model.eval(), attributes, lendable, catalogue, neighbours, without)
+        return cls(index, encoder, model.eval(), attributes, lendable, catalogue, neighbours, transfer, without)
 
     @torch.no_grad()
     def answer(self, item: NewItem, name: str, asked: Asked, k: int) -> Iterator[Answer]:
@@ -128,6 +141,7 @@ class NewItemAnswers:
         for relation in asked_relations(asked):
             query = answers[relation][0].numpy()[0]
             scores = np.asarray(self._index.vectors(relation).key @ query, dtype=np.float32)
+            scores += self._transfer.scores(relation, found[0].numpy(), similarity[0].numpy())
             yield from rank_scores(self._index, item.id or name, relation, scores, k)
 
     def _features(self, item: NewItem) -> ItemFeatures:

@@ -20,15 +20,18 @@ class Ease:
         """Fit on a symmetric (items, items) matrix of training pairs.
 
         Takes O(items³) time and two dense (items, items) float32 matrices while it fits, one afterwards.
+
+        Raises:
+            FloatingPointError: the Gram matrix is singular, which a `regularisation` above 0 rules out.
         """
         items = adjacency.shape[0]
         self._inputs = sparse.csr_array(adjacency + sparse.eye_array(items, dtype=np.float32, format="csr"))
-        gram = np.asfortranarray((self._inputs.T @ self._inputs).toarray(), dtype=np.float32)
+        gram = (self._inputs.T @ self._inputs).toarray(order="F").astype(np.float32, copy=False)
         gram.flat[:: items + 1] += np.float32(regularisation)
-        factor, _ = linalg.lapack.spotrf(gram, lower=1, overwrite_a=1)
-        inverse, status = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
+        factor, status = linalg.lapack.spotrf(gram, lower=1, overwrite_a=1)
         if status:
             raise FloatingPointError(f"EASE: the regularised Gram matrix is singular (LAPACK status {status})")
+        inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
         _mirror_lower(inverse)
         diagonal = inverse.diagonal().copy()
         inverse /= -diagonal[None, :]

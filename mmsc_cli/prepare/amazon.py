@@ -61,6 +61,7 @@ def read_amazon(paths: Sequence[Path], progress: Progress = SILENT) -> Catalogue
     records: dict[str, Record] = {}
     for path in paths:
         with progress.task(f"Reading {path.name}") as task:
+            read = 0
             for read, record in enumerate(read_records(path), start=1):
                 if read % REPORT_EVERY == 0:
                     task.advance(REPORT_EVERY)
@@ -71,6 +72,8 @@ def read_amazon(paths: Sequence[Path], progress: Progress = SILENT) -> Catalogue
                     if record.richness() <= kept.richness():
                         continue
                 records[record.item_id] = record
+            if not read:
+                raise InputError(f"{path}: no records in it", hint="give an Amazon metadata file with --input")
     row_of = {item_id: row for row, item_id in enumerate(records)}
     counts["items"] = len(records)
     views = _edges([record.views for record in records.values()], row_of, counts)
@@ -88,9 +91,9 @@ def read_records(path: Path) -> Iterator[Record]:
     for number, line in _lines(path):
         content = _parse(line, path, number)
         item_id = content.get("asin")
-        if not isinstance(item_id, str) or not item_id.strip():
+        if not isinstance(item_id, str) or not item_id.strip() or not item_id.isprintable():
             raise InputError(
-                f"{path}: record {number} has no 'asin'",
+                f"{path}: record {number} has no usable 'asin'",
                 hint="the file is not Amazon product metadata; for your own files see `mmsc recipes show my-shop`",
             )
         related = content.get("related")
@@ -132,10 +135,10 @@ def _open(path: Path) -> IO[bytes]:
 def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         content = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         try:
             content = ast.literal_eval(line.decode("utf-8"))
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             content = None
     if not isinstance(content, dict):
         raise InputError(
@@ -160,7 +163,7 @@ def _image_url(content: dict[str, Any]) -> str | None:
         value = content.get(name)
         if isinstance(value, list):
             value = value[0] if value else None
-        if isinstance(value, str) and value.startswith(("http://", "https://")):
+        if isinstance(value, str) and value.startswith(("http://", "https://")) and value.isprintable():
             return value
     return None
 

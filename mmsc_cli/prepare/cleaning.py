@@ -4,41 +4,59 @@ from __future__ import annotations
 
 import math
 import re
+import sys
+from decimal import Decimal
 from html import unescape
 from typing import Any
 
-_DEBRIS = re.compile(r"<script|<style|function\s*\(|var\s+\w+\s*=|getElementById|\{\s*[\w-]+\s*:", re.IGNORECASE)
-_TAG = re.compile(r"<[^<>]{0,2000}>")
-_SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
-_PRICE = re.compile(r"\d[\d,]*(?:\.\d+)?")
+_DEBRIS = re.compile(
+    r"<script|<style|function\s*\w*\s*\([\w\s,]*\)\s*\{|var\s+\w+\s*=|getElementById|\{\s*[\w-]+\s*:",
+    re.IGNORECASE,
+)
+# A tag begins with a letter, so that "sizes <3 and >5" stays; one that the end of the text cuts off has attributes.
+_TAG = re.compile(r"<(?:/?[a-z]|!--)[^<>]{0,2000}>|<[a-z]+\s+[\w-]+=[^<>]*$", re.IGNORECASE)
+_SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+# Thousands in groups of three, else a number with a point or a decimal comma.
+_PRICE = re.compile(r"(?P<grouped>\d{1,3}(?:,\d{3})+(?:\.\d+)?)|\d*[.,]?\d+")
 MAX_TITLE = 1_000
 MAX_DESCRIPTION = 10_000
 
 
 def clean_text(value: Any, limit: int = MAX_DESCRIPTION) -> str:
-    """Plain text of a field: entities resolved, tags and control characters gone, white space folded.
+    """Plain text of a field: entities resolved, tags, control characters and lone surrogates gone, white space folded.
 
     A list is joined; text that is a page's script or style sheet becomes empty.
     """
     if isinstance(value, list):
         value = " ".join(part for part in value if isinstance(part, str))
-    if not isinstance(value, str) or _DEBRIS.search(value):
+    if not isinstance(value, str):
         return ""
     # Twice: the published files hold doubly escaped entities such as &amp;amp;
-    text = _TAG.sub(" ", unescape(unescape(value)))
-    return _SPACE.sub(" ", text).strip()[:limit]
+    text = unescape(unescape(value))
+    if _DEBRIS.search(text):
+        return ""
+    return _SPACE.sub(" ", _TAG.sub(" ", text))[: limit + 1].strip()[:limit]
 
 
 def clean_price(value: Any) -> float:
-    """A price as a number: `$1,299.99` is 1299.99, a range is its lower end, anything else NaN."""
-    if isinstance(value, bool):
+    """A price as a number: `$1,299.99` is 1299.99, `12,50 EUR` 12.5, a range its lower end, anything else NaN."""
+    if isinstance(value, str):
+        value = _written_price(value) if len(value) < 64 else None
+    elif isinstance(value, Decimal):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
-    if isinstance(value, int | float):
-        return float(value) if 0 < value < math.inf else math.nan
-    if isinstance(value, str) and len(value) < 64 and (found := _PRICE.search(value)):
-        price = float(found.group().replace(",", ""))
-        return price if price > 0 else math.nan
-    return math.nan
+    return float(value) if 0 < value <= sys.float_info.max else math.nan
+
+
+def _written_price(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        found = _PRICE.search(text)
+    if found is None:
+        return None
+    return float(found.group().replace(",", "" if found["grouped"] else "."))
 
 
 def clean_category(value: Any) -> list[str]:
@@ -48,10 +66,9 @@ def clean_category(value: Any) -> list[str]:
     """
     if not isinstance(value, list):
         return []
-    if value and isinstance(value[0], list):
-        value = max(value, key=len)
+    paths = [path for path in value if isinstance(path, list)]
     path: list[str] = []
-    for node in value:
+    for node in max(paths, key=len) if paths else value:
         name = clean_text(node, MAX_TITLE)
         if not name:
             continue

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 
@@ -17,7 +19,7 @@ from mmsc_cli.prepare.assemble import assemble
 from mmsc_cli.prepare.catalogue import Catalogue
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import AmazonSource, DemoSource, Recipe, TableSource
-from mmsc_cli.workspace import StageRun, Workspace
+from mmsc_cli.workspace import StageRun, Workspace, digest
 
 
 def prepare(
@@ -41,7 +43,7 @@ def prepare(
         InputError: the source is not what it must be.
         UnreachableError: the download failed.
     """
-    with workspace.stage("prepare", prepare_config(recipe, inputs)) as stage:
+    with workspace.stage("prepare", prepare_config(recipe, inputs, recipe_directory)) as stage:
         catalogue = _read(workspace, recipe, inputs, recipe_directory, stage, progress)
         items, pairs, truth = assemble(catalogue, recipe.split, recipe.seed)
         write_items(stage.path("items.parquet"), items)
@@ -62,9 +64,20 @@ def prepare(
         return stage.counts
 
 
-def prepare_config(recipe: Recipe, inputs: Sequence[Path]) -> dict[str, Any]:
-    """What the manifest records of this stage: the whole recipe, for later stages to read, and the local inputs."""
-    return {"recipe": recipe.as_config(), "inputs": [str(path.resolve()) for path in inputs]}
+def prepare_config(recipe: Recipe, inputs: Sequence[Path], recipe_directory: Path = Path()) -> dict[str, Any]:
+    """What the manifest records of this stage: the whole recipe, for later stages to read, and the local inputs.
+
+    An input is recorded with the sha256 of its content (null where it is not there), so that new content is noticed.
+    """
+    files = {str(path.resolve()): path for path in _local_inputs(recipe, inputs, recipe_directory)}
+    hashes = {name: digest(path) if path.is_file() else None for name, path in files.items()}
+    return {"recipe": recipe.as_config(), "inputs": hashes}
+
+
+def _local_inputs(recipe: Recipe, inputs: Sequence[Path], recipe_directory: Path) -> list[Path]:
+    if not inputs and isinstance(recipe.source, TableSource):
+        return [recipe_directory / recipe.source.items, recipe_directory / recipe.source.pairs]
+    return list(inputs)
 
 
 def _read(
@@ -83,7 +96,7 @@ def _read(
         case TableSource() as source:
             from mmsc_cli.prepare.table import read_tables
 
-            paths = list(inputs) or [recipe_directory / source.items, recipe_directory / source.pairs]
+            paths = _local_inputs(recipe, inputs, recipe_directory)
             if len(paths) != 2:
                 raise InputError("a table source takes two inputs", hint="--input ITEMS --input PAIRS")
             return read_tables(paths[0], paths[1], source)
@@ -91,7 +104,7 @@ def _read(
             from mmsc_cli.prepare.demo.generate import generate_demo
 
             if inputs:
-                raise InputError("the demo source is generated: it takes no --input")
+                raise InputError("the demo source is generated: it takes no input files", hint="leave --input out")
             images = stage.directory("images") if source.images else None
             return generate_demo(source, recipe.seed, images, progress)
 
@@ -101,6 +114,8 @@ def _download(workspace: Workspace, source: AmazonSource, progress: Progress) ->
 
     if source.url is None:
         raise InputError("the recipe names no source.url", hint="give the metadata file with --input FILE")
-    target = workspace.path("downloads") / source.url.rsplit("/", 1)[-1]
+    # Files of different addresses often share a name.
+    origin = blake2b(source.url.encode(), digest_size=4).hexdigest()
+    target = workspace.path("downloads") / origin / (PurePosixPath(urlsplit(source.url).path).name or "download")
     download(source.url, target, source.sha256, progress)
     return target

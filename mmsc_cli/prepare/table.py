@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.catalogue import CATALOGUE_SCHEMA, Catalogue, Edges
 from mmsc_cli.prepare.cleaning import MAX_TITLE, clean_price, clean_text
-from mmsc_cli.recipe.settings import TableSource
+from mmsc_cli.prepare.table_file import read_table_file
+from mmsc_cli.recipe.settings import ItemColumn, PairColumn, TableSource
 
 STRENGTHS = ("co_view", "co_purchase")
 
@@ -23,91 +25,87 @@ def read_tables(items_path: Path, pairs_path: Path, settings: TableSource) -> Ca
 
     Items need the column `item_id`; title, description, brand, category (a list, or a path such as `Toys > Games`),
     price, image_url and image_path are optional. Pairs need `a`, `b` (item ids) and `co_view` and/or `co_purchase`
-    (strengths, above 0 where the pair was seen). `settings.columns` maps our names to yours.
+    (strengths, above 0 where the pair was seen). `settings.columns` maps our names to yours. Of rows with the same id
+    the first is kept.
 
     Raises:
-        InputError: a file is missing, is not such a table, or lacks a column.
+        InputError: a file is missing, is not such a table, lacks a column, or holds a strength that is none.
     """
-    items = _read(items_path, settings, required=("item_id",))
-    pairs = _read(pairs_path, settings, required=("a", "b"))
+    items = _read(items_path, settings, get_args(ItemColumn), required=("item_id",))
+    pairs = _read(pairs_path, settings, get_args(PairColumn), required=("a", "b"))
     if not any(name in pairs for name in STRENGTHS):
         raise InputError(
-            f"{pairs_path}: neither co_view nor co_purchase among the columns {list(pairs)}",
+            f"{pairs_path}: no column co_view or co_purchase in it",
             hint='map yours under [source.columns], for example co_view = "views"',
         )
-    identified = items["item_id"].str.strip().fillna("").ne("")
+    identified = items["item_id"] != ""
     unique = items[identified].drop_duplicates("item_id")
+    row_of = pd.Series(np.arange(len(unique)), index=unique["item_id"])
+    a, b = (pairs[end].map(row_of) for end in ("a", "b"))
+    outside = a.isna() | b.isna()
+    itself = ~outside & (a == b)
+    strengths = {name: _strengths(pairs, name, pairs_path) for name in STRENGTHS}
+    usable = ~(outside | itself).to_numpy()
+    seen = {name: usable & (strength > 0) for name, strength in strengths.items()}
+    kept = np.logical_or(*seen.values())
+    views, purchases = (
+        Edges(a[mask].to_numpy(np.int64), b[mask].to_numpy(np.int64), strengths[name][mask])
+        for name, mask in seen.items()
+    )
     counts: dict[str, Any] = {
         "records": len(items),
         "without_id": int((~identified).sum()),
         "repeated": int(identified.sum()) - len(unique),
         "items": len(unique),
         "relations": len(pairs),
+        "relations_outside": int(outside.sum()),
+        "relations_to_itself": int(itself.sum()),
+        "relations_without_strength": int((usable & ~kept).sum()),
+        "relations_kept": int(kept.sum()),
     }
-    row_of = pd.Series(np.arange(len(unique)), index=unique["item_id"].str.strip())
-    a, b = (pairs[end].str.strip().map(row_of) for end in ("a", "b"))
-    outside = a.isna() | b.isna()
-    itself = ~outside & (a == b)
-    counts |= {"relations_outside": int(outside.sum()), "relations_to_itself": int(itself.sum())}
-    known = ~(outside | itself)
-    ends = a[known].to_numpy(np.int64), b[known].to_numpy(np.int64)
-    views, purchases = (_edges(ends, pairs, known, name, pairs_path) for name in STRENGTHS)
-    counts["relations_kept"] = int(known.sum())
-    return Catalogue(_item_table(unique), views, purchases, counts)
+    table = _item_table(unique)
+    counts["without_title"] = table["title"].to_pylist().count("")
+    return Catalogue(table, views, purchases, counts)
 
 
-def _read(path: Path, settings: TableSource, required: tuple[str, ...]) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"no file at {path}", hint="paths in [source] are relative to the recipe file")
-    kind = path.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
-    try:
-        if kind == "parquet":
-            frame = pd.read_parquet(path)
-        elif kind in ("jsonl", "ndjson", "json"):
-            frame = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
-        elif kind in ("csv", "tsv", "txt"):
-            separator = "\t" if kind == "tsv" else None
-            frame = pd.read_csv(path, sep=separator, engine="python", dtype=str, keep_default_na=False)
-        else:
-            raise InputError(f"{path}: unknown kind of file", hint="use .csv, .tsv, .jsonl or .parquet (also .gz)")
-    except (ValueError, OSError, pa.ArrowException, pd.errors.ParserError) as error:
-        raise InputError(
-            f"{path}: not readable as {kind}: {error}", hint="check separator, quotes and UTF-8"
-        ) from error
-    theirs = {their: our for our, their in settings.columns.items()}
-    frame = frame.rename(columns=theirs)
-    missing = [name for name in required if name not in frame]
-    if missing:
-        raise InputError(
-            f"{path}: no column {missing[0]!r} among {list(frame.columns)}",
-            hint=f'map yours under [source.columns], for example {missing[0]} = "sku"',
-        )
+def _read(path: Path, settings: TableSource, known: tuple[Any, ...], required: tuple[str, ...]) -> pd.DataFrame:
+    """The known columns of a file, under our names; those of `required` hold ids."""
+    frame = read_table_file(path)
+    columns: dict[str, pd.Series[Any]] = {}
+    for name in known:
+        theirs = settings.columns.get(name, name)
+        if theirs in frame:
+            columns[name] = frame[theirs]
+        elif name in required or name in settings.columns:
+            raise InputError(
+                f"{path}: no column {theirs!r} among {list(frame.columns)}",
+                hint=f'map yours under [source.columns], for example {name} = "sku"',
+            )
     for name in required:
-        frame[name] = frame[name].astype("string")
-    return frame
+        columns[name] = columns[name].map(_id)
+    return pd.DataFrame(columns)
 
 
-def _edges(
-    ends: tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]]],
-    pairs: pd.DataFrame,
-    known: pd.Series[bool],
-    name: str,
-    path: Path,
-) -> Edges:
+def _id(value: Any) -> str:
+    """An id as text; empty where there is none. 7.0 is 7: a column of whole numbers with gaps is read as floats."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return _optional(value) or ""
+
+
+def _strengths(pairs: pd.DataFrame, name: str, path: Path) -> NDArray[np.float32]:
+    """A strength per row, shape (rows,); 0 where the column or the value is missing."""
     if name not in pairs:
-        empty = np.empty(0, np.int64)
-        return Edges(empty, empty, np.empty(0, np.float32))
-    text = pairs[name].replace("", "0").fillna(0)
-    numbers = pd.to_numeric(text, errors="coerce")
-    wrong = np.flatnonzero(numbers.isna() | (numbers < 0) | np.isinf(numbers))
+        return np.zeros(len(pairs), np.float32)
+    given = pairs[name]
+    numbers = pd.to_numeric(given.where(given.notna() & (given != ""), 0), errors="coerce").to_numpy(np.float64)
+    wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= 0)))
     if len(wrong):
         raise InputError(
-            f"{path}: row {wrong[0] + 1}, column {name}: {text.iloc[wrong[0]]!r} is not a strength",
+            f"{path}: row {wrong[0] + 1}, column {name}: {given.iloc[wrong[0]]!r} is not a strength",
             hint="a strength is a number, 0 or above",
         )
-    strength = numbers[known].to_numpy(np.float32)
-    seen = strength > 0
-    return Edges(ends[0][seen], ends[1][seen], strength[seen])
+    return numbers.astype(np.float32)
 
 
 def _item_table(frame: pd.DataFrame) -> pa.Table:
@@ -116,10 +114,10 @@ def _item_table(frame: pd.DataFrame) -> pa.Table:
 
     return pa.table(
         {
-            "item_id": [str(value).strip() for value in column("item_id")],
-            "title": [clean_text(value, MAX_TITLE) for value in column("title")],
-            "description": [clean_text(value) for value in column("description")],
-            "brand": [clean_text(value, MAX_TITLE) for value in column("brand")],
+            "item_id": column("item_id"),
+            "title": [clean_text(_optional(value), MAX_TITLE) for value in column("title")],
+            "description": [clean_text(_optional(value)) for value in column("description")],
+            "brand": [clean_text(_optional(value), MAX_TITLE) for value in column("brand")],
             "category": [_category(value) for value in column("category")],
             "price": [clean_price(value) for value in column("price")],
             "image_url": [_optional(value) for value in column("image_url")],
@@ -135,6 +133,7 @@ def _category(value: Any) -> list[str]:
 
 
 def _optional(value: Any) -> str | None:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    """A value as text (1984 is a title too), or None where there is none."""
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return None
-    return str(value).strip() or None
+    return str(value).encode(errors="replace").decode().strip() or None

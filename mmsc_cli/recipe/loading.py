@@ -29,32 +29,23 @@ def load_recipe(source: str, overrides: Sequence[str] = (), values: Mapping[str,
     """
     path = recipe_path(source)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}", hint="save the recipe as UTF-8") from error
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: {error}", hint="see `mmsc recipes show demo` for a working recipe") from error
-    return _validate(_override(content, overrides, values), where=str(path), text=text)
+    return _validate(content, _changes(overrides, values or {}), where=str(path), text=text)
 
 
 def change_recipe(config: Mapping[str, Any], overrides: Sequence[str], values: Mapping[str, Any]) -> Recipe:
     """Apply `--set` strings and flags to a recipe that `prepare` recorded in the manifest."""
-    return _validate(_override(dict(config), overrides, values), where="recipe in the manifest", text="")
+    return _validate(config, _changes(overrides, values), where="recipe in the manifest", text="")
 
 
-def _override(content: dict[str, Any], overrides: Sequence[str], values: Mapping[str, Any] | None) -> dict[str, Any]:
-    changes = [_parse_override(text) for text in overrides] + list((values or {}).items())
-    for key, value in changes:
-        *tables, last = key.split(".")
-        table = content
-        for name in tables:
-            child = table.get(name)
-            table[name] = dict(child) if isinstance(child, dict) else {}
-            table = table[name]
-        table[last] = value
-    return content
+def _changes(overrides: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(map(_parse_override, overrides)) | dict(values)
 
 
 def _parse_override(text: str) -> tuple[str, Any]:
@@ -68,24 +59,42 @@ def _parse_override(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _validate(content: dict[str, Any], where: str, text: str) -> Recipe:
+def _override(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    whole = dict(content)
+    for key, value in changes.items():
+        *tables, last = key.split(".")
+        table = whole
+        for name in tables:
+            child = table.get(name)
+            table[name] = dict(child) if isinstance(child, dict) else {}
+            table = table[name]
+        table[last] = value
+    return whole
+
+
+def _validate(content: Mapping[str, Any], changes: Mapping[str, Any], where: str, text: str) -> Recipe:
+    """Check a recipe; `where` and `text` are the file's name and content, `changes` come from the command line."""
     try:
-        return Recipe.model_validate(content)
+        return Recipe.model_validate(_override(content, changes))
     except ValidationError as error:
-        lines = [_describe(dict(item), where, text) for item in error.errors()]
+        lines = [_describe(dict(item), changes, where, text) for item in error.errors()]
     raise InputError("\n".join(lines), hint="see `mmsc recipes show demo` for every kind of field")
 
 
-def _describe(error: dict[str, Any], where: str, text: str) -> str:
-    location = [str(part) for part in error["loc"]]
+def _describe(error: dict[str, Any], changes: Mapping[str, Any], where: str, text: str) -> str:
+    # Pydantic names the branch of a union in brackets, which is nothing that stands in the file.
+    location = [str(part) for part in error["loc"] if "[" not in str(part)]
     if location[:1] == ["source"] and len(location) > 1 and location[1] in SOURCES:
         kind = location.pop(1)
         table: type[BaseModel] = SOURCES[kind]
     else:
         table = _table_of(location)
     field = ".".join(location) or "recipe"
-    line = _line_of(text, location)
-    place = f"{where}:{line}: {field}" if line else f"{where}: {field}"
+    if field in changes:
+        place = f"command line: {field}"
+    else:
+        line = _line_of(text, location)
+        place = f"{where}:{line}: {field}" if line else f"{where}: {field}"
     if error["type"] == "extra_forbidden":
         close = get_close_matches(location[-1], table.model_fields, n=1)
         mend = f"did you mean {close[0]}?" if close else f"known: {', '.join(table.model_fields)}"
@@ -108,17 +117,20 @@ def _table_of(location: list[str]) -> type[BaseModel]:
 
 def _line_of(text: str, location: list[str]) -> int | None:
     """Line (from 1) where a field or, failing that, its table stands in the TOML text."""
-    *tables, last = location or [""]
-    current: list[str] = []
+    table: list[str] = []
     fallback = None
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
-        if stripped.startswith("[") and "]" in stripped:
-            current = [part.strip() for part in stripped.strip("[]").split("]")[0].split(".")]
-            if current == location:
-                return number
-            if current == tables:
-                fallback = number
-        elif current == tables and stripped.split("=")[0].strip() == last:
+        if stripped.startswith("["):
+            table = path = _keys(stripped.strip("[").split("]")[0])
+        else:
+            path = table + _keys(stripped.partition("=")[0])
+        if path == location:
             return number
+        if path == location[:-1]:
+            fallback = number
     return fallback
+
+
+def _keys(dotted: str) -> list[str]:
+    return [key.strip().strip("\"'") for key in dotted.split(".")]

@@ -9,12 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Part = Literal["llm", "denoise", "aggregation", "image", "text", "id"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
+ItemColumn = Literal["item_id", "title", "description", "brand", "category", "price", "image_url", "image_path"]
+PairColumn = Literal["a", "b", "co_view", "co_purchase"]
 
 
 class Settings(BaseModel):
     """A table of a recipe."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class AmazonSource(Settings):
@@ -31,7 +33,7 @@ class TableSource(Settings):
     kind: Literal["table"]
     items: str
     pairs: str
-    columns: dict[str, str] = Field(default_factory=dict, description="our column name = yours")
+    columns: dict[ItemColumn | PairColumn, str] = Field(default_factory=dict, description="our column name = yours")
 
 
 class DemoSource(Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
@@ -54,10 +55,12 @@ def copy_recipe(name: str, target: Path) -> None:
     """Copy a recipe's file, comments and all.
 
     Raises:
-        InputError: no such recipe, or `target` exists.
+        InputError: no such recipe, `target` exists, or the folder it should go to does not.
     """
     source = recipe_path(name)
     if target.exists():
         raise InputError(f"{target} exists", hint="choose another file name")
+    if not target.parent.is_dir():
+        raise InputError(f"there is no folder {target.parent}", hint=f"mkdir -p {shlex.quote(str(target.parent))}")
     with atomic_write(target) as file:
         file.write(source.read_bytes())

@@ -38,7 +38,7 @@ def pairs() -> Pairs:
         view,
         1 - view,
         1 - view,
-        np.full(len(a), "valid"),
+        np.full(len(view), "valid"),
     )
 
 
