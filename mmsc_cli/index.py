@@ -184,7 +184,7 @@ def write_index(folder: Path, tensors: Mapping[str, NDArray[Any]], about: Mappin
 
     path = folder / "index.safetensors"
     save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path)
-    write_json(folder / "index.json", {"format_version": FORMAT_VERSION, "bytes": path.stat().st_size, **about})
+    write_json(folder / "index.json", {**about, "format_version": FORMAT_VERSION, "bytes": path.stat().st_size})
 
 
 def _map(path: Path, expected_bytes: int) -> dict[str, NDArray[Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -226,11 +227,14 @@ def run_all(
     done: dict[str, str] = {}
     for name, (config, run) in stages.items():
         current = workspace.is_current(name, config) if name != "prepare" else _is_prepared(workspace, config)
-        if not current:
-            _LOG.info("%s: running", name)
-            run()
         done[name] = "up to date" if current else "done"
-        _LOG.info("%s: %s", name, done[name])
+        if current:
+            _LOG.info("%s: up to date", name)
+            continue
+        _LOG.info("%s: running", name)
+        started = time.monotonic()
+        run()
+        _LOG.info("%s: done (%.1f s)", name, time.monotonic() - started)
     return done
 
 

@@ -79,18 +79,21 @@ class Output:
         self.draw(columns, rows, title)
 
     def draw(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
-        """A drawn table on stdout, whether or not it is a terminal."""
+        """A drawn table on stdout, under its title, whether or not it is a terminal."""
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=Text(plain(title)) if title else None, title_justify="left")
+        console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 100)
+        if title:
+            console.print(Text(plain(title), style="bold"), no_wrap=True, overflow="ellipsis")
+        table = Table()
         for place, name in enumerate(columns):
             numeric = bool(rows) and isinstance(rows[0][place], int | float)
             table.add_column(Text(name), overflow="fold", justify="right" if numeric else "left")
         for row in rows:
             table.add_row(*(Text(plain(cell)) for cell in row))
-        Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 100).print(table)
+        console.print(table)
 
     @staticmethod
     def write(text: str) -> None:

@@ -16,8 +16,8 @@ _DEBRIS = re.compile(
 # A tag begins with a letter, so that "sizes <3 and >5" stays; one that the end of the text cuts off has attributes.
 _TAG = re.compile(r"<(?:/?[a-z]|!--)[^<>]{0,2000}>|<[a-z]+\s+[\w-]+=[^<>]*$", re.IGNORECASE)
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
-# Thousands in groups of three, else a number with a point or a decimal comma.
-_PRICE = re.compile(r"(?P<grouped>\d{1,3}(?:,\d{3})+(?:\.\d+)?)|\d*[.,]?\d+")
+# 1,299.99 and 1.299,99, else a number with a decimal point or comma.
+_PRICE = re.compile(r"(?P<commas>\d{1,3}(?:,\d{3})+(?:\.\d+)?)(?!\d)|(?P<points>\d{1,3}(?:\.\d{3})+,\d+)|\d*[.,]?\d+")
 MAX_TITLE = 1_000
 MAX_DESCRIPTION = 10_000
 
@@ -56,7 +56,8 @@ def _written_price(text: str) -> float | None:
         found = _PRICE.search(text)
     if found is None:
         return None
-    return float(found.group().replace(",", "" if found["grouped"] else "."))
+    thousands = "," if found["commas"] else "." if found["points"] else ""
+    return float(found.group().replace(thousands, "").replace(",", "."))
 
 
 def clean_category(value: Any) -> list[str]:

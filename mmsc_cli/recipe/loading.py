@@ -90,10 +90,10 @@ def _describe(error: dict[str, Any], changes: Mapping[str, Any], where: str, tex
     else:
         table = _table_of(location)
     field = ".".join(location) or "recipe"
-    if field in changes:
+    line = _line_of(text, location)
+    if field in changes or (line is None and any(key.startswith(f"{field}.") for key in changes)):
         place = f"command line: {field}"
     else:
-        line = _line_of(text, location)
         place = f"{where}:{line}: {field}" if line else f"{where}: {field}"
     if error["type"] == "extra_forbidden":
         close = get_close_matches(location[-1], table.model_fields, n=1)

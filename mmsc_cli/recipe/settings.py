@@ -11,6 +11,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 ItemColumn = Literal["item_id", "title", "description", "brand", "category", "price", "image_url", "image_path"]
 PairColumn = Literal["a", "b", "co_view", "co_purchase"]
+Column = Literal[ItemColumn, PairColumn]
 
 
 class Settings(BaseModel):
@@ -33,7 +34,7 @@ class TableSource(Settings):
     kind: Literal["table"]
     items: str
     pairs: str
-    columns: dict[ItemColumn | PairColumn, str] = Field(default_factory=dict, description="our column name = yours")
+    columns: dict[Column, str] = Field(default_factory=dict, description="our column name = yours")
 
 
 class DemoSource(Settings):
@@ -110,10 +111,10 @@ class TrainSettings(Settings):
     """The model and how it is trained."""
 
     dim: Positive = 128
-    epochs: Positive = 20
+    epochs: Positive = 15
     patience: Positive = 4
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
-    batch_queries: Positive = 2_048
+    batch_queries: Positive = 256
     item_dropout: Share = 0.3
     play_cold: Share = 0.15
     neighbours: Positive = 20

@@ -24,6 +24,10 @@ from mmsc_cli.train.loss import agreement, catalogue_softmax
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.views import View, masked_views, surroundings
 
+# Learning rates relative to that of the item vectors; found on validation (docs/experiments.md, 2026-11-23).
+HEAD_RATE = 1 / 20
+ADAPTER_RATE = 1 / 50
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -198,14 +202,17 @@ def _step(
 
 
 def _parameter_groups(model: Mmsc, learning_rate: float) -> list[dict[str, Any]]:
-    """Embedding tables see a row's gradient now and then and learn fast; dense layers learn slowly."""
-    tables = {
-        id(parameter)
-        for module in model.modules()
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag)
-        for parameter in module.parameters()
-    }
-    split: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
-    for parameter in model.parameters():
-        split[id(parameter) in tables].append(parameter)
-    return [{"params": split[0], "lr": learning_rate / 5}, {"params": split[1], "lr": learning_rate}]
+    """Tables of vectors learn fast, as a row sees a gradient now and then; what all items share would overfit."""
+    tables: list[nn.Parameter] = []
+    heads: list[nn.Parameter] = []
+    adapters: list[nn.Parameter] = []
+    for module_name, module in model.named_modules():
+        for parameter in module.parameters(recurse=False):
+            is_table = isinstance(module, nn.Embedding | nn.EmbeddingBag)
+            group = tables if is_table else adapters if module_name.startswith("semantic") else heads
+            group.append(parameter)
+    return [
+        {"params": tables, "lr": learning_rate},
+        {"params": heads, "lr": learning_rate * HEAD_RATE},
+        {"params": adapters, "lr": learning_rate * ADAPTER_RATE},
+    ]

@@ -1,0 +1,86 @@
+"""The stages in a workspace: what reads what, and what is run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmsc_cli.errors import InputError
+from mmsc_cli.pipeline import run_all, run_evaluate
+from mmsc_cli.recipe.loading import load_recipe
+from mmsc_cli.recipe.settings import Recipe
+from mmsc_cli.workspace import Workspace
+
+
+def _cpu() -> torch.device:
+    return torch.device("cpu")
+
+
+def _run_all(workspace: Workspace, recipe: Recipe) -> dict[str, str]:
+    return run_all(workspace, recipe, inputs=[], recipe_directory=Path(), label=True, device=_cpu)
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stages that would have run, in order, instead of running them."""
+    ran: list[str] = []
+
+    def note(stage: str) -> Callable[..., None]:
+        return lambda *_, **__: ran.append(stage)
+
+    for stage in ("encode", "label", "train", "evaluate"):
+        monkeypatch.setattr(f"mmsc_cli.pipeline.run_{stage}", note(stage))
+    monkeypatch.setattr("mmsc_cli.prepare.run.prepare", note("prepare"))
+    return ran
+
+
+@pytest.mark.parametrize(
+    ("changed", "stages"),
+    [
+        ("name=other", ["evaluate"]),
+        ("train.epochs=3", ["train", "evaluate"]),
+        ("evaluate.bootstrap=10", ["evaluate"]),
+        ("encode.text_dim=16", ["encode", "evaluate"]),
+        ("split.test=0.2", ["prepare", "evaluate"]),
+        ("source.noise=0.1", ["prepare", "evaluate"]),
+    ],
+)
+def test_only_what_a_setting_changes_is_run_again(
+    trained: Workspace, demo_settings: tuple[str, ...], idle: list[str], changed: str, stages: list[str]
+) -> None:
+    done = _run_all(trained, load_recipe("demo", [*demo_settings, changed]))
+
+    assert idle == stages
+    assert [stage for stage, how in done.items() if how == "done"] == stages
+
+
+def test_an_ablation_retrains_the_model_that_is_judged(
+    trained_copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    class StopError(Exception):
+        """Enough was seen."""
+
+    def train(_: Workspace, settings: Any, **rest: Any) -> None:
+        seen.append({"epochs": settings.epochs, "seed": rest["seed"], "without": list(rest["without"])})
+        raise StopError
+
+    monkeypatch.setattr("mmsc_cli.train.run.train", train)
+    other = load_recipe("demo", ["train.epochs=9", "seed=5", "evaluate.baselines='none'"])
+
+    with pytest.raises(StopError):
+        run_evaluate(trained_copy, other, parts=["image"], seeds=1, report=None, device=_cpu)
+
+    assert seen == [{"epochs": 2, "seed": 1, "without": []}]
+
+
+def test_an_unknown_part(trained: Workspace) -> None:
+    with pytest.raises(InputError, match="brain") as caught:
+        run_evaluate(trained, load_recipe("demo"), parts=["brain"], seeds=1, report=None, device=_cpu)
+
+    assert "denoise" in (caught.value.hint or "")
