@@ -47,6 +47,6 @@ def register(app: typer.Typer) -> None:
         )
         pairs = f"{counts['co_view_pairs']:,} co-view and {counts['co_purchase_pairs']:,} co-purchase pairs"
         session.finish("prepare", counts, started, f"{counts['items']:,} items, {pairs} in {session.directory}")
-        for name in ("repeated", "relations_outside", "relations_to_itself", "without_title"):
+        for name in ("repeated", "relations_outside", "relations_to_itself", "without_title", "images_not_found"):
             if counts.get(name):
                 session.out.note(f"  {name.replace('_', ' ')}: {counts[name]:,}")

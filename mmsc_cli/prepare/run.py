@@ -94,12 +94,14 @@ def _read(
 
             return read_amazon(inputs or [_download(workspace, source, progress)], progress)
         case TableSource() as source:
+            from mmsc_cli.prepare.local_images import copy_images
             from mmsc_cli.prepare.table import read_tables
 
             paths = _local_inputs(recipe, inputs, recipe_directory)
             if len(paths) != 2:
                 raise InputError("a table source takes two inputs", hint="--input ITEMS --input PAIRS")
-            return read_tables(paths[0], paths[1], source)
+            catalogue = read_tables(paths[0], paths[1], source)
+            return copy_images(catalogue, paths[0].parent, stage.directory("images"), progress)
         case DemoSource() as source:
             from mmsc_cli.prepare.demo.generate import generate_demo
 
