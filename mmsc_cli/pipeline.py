@@ -126,11 +126,11 @@ def run_evaluate(
     into a folder that is removed afterwards.
 
     Raises:
-        InputError: a part or a baseline is unknown, or `report` lies in no folder.
+        InputError: a part or a baseline is unknown, or `report` cannot be written.
     """
     ablated = _parts(parts)
-    if report is not None and not report.parent.is_dir():
-        raise InputError(f"--report {report}: there is no folder {report.parent}", hint="make it, or choose another")
+    if report is not None and (report.is_dir() or not report.parent.is_dir()):
+        raise InputError(f"--report {report}: not a file in a folder that exists", hint="choose another place")
     config = stage_config("evaluate", recipe) | {"ablate": list(ablated), "seeds": seeds}
     with workspace.stage("evaluate", config) as stage:
         from mmsc_cli.atomic import write_json

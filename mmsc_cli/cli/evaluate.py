@@ -11,6 +11,8 @@ import typer
 from mmsc_cli.cli.session import Session, command
 from mmsc_cli.relations import RELATIONS
 
+COLUMNS = ("model", "relation", "slice", "queries", "hit@10", "ndcg@10", "ndcg_low", "ndcg_high")
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -63,8 +65,7 @@ def register(app: typer.Typer) -> None:
         if session.out.as_json:
             session.out.json(result)
         else:
-            columns = ("model", "relation", "slice", "queries", "hit@10", "ndcg@10", "ndcg@10_ci")
-            session.out.table(columns, _figures(result["models"]))
+            session.out.table(COLUMNS, _figures(result["models"]))
         for line in _ablation(result.get("ablation", {})):
             session.out.note(line)
         session.out.note(f"report: {report or session.workspace.path('report.html')}")
@@ -76,10 +77,9 @@ def _figures(models: Mapping[str, Any]) -> list[list[object]]:
     for model, blocks in models.items():
         for relation in RELATIONS:
             for part, figures in blocks[relation].items():
-                interval = figures["ndcg@10_ci"]
-                shown = "–" if interval is None else f"{interval[0]:.3f}–{interval[1]:.3f}"
-                cells = ["–" if figures[name] is None else figures[name] for name in ("queries", "hit@10", "ndcg@10")]
-                rows.append([model, relation, part, *cells, shown])
+                cells = [figures[name] for name in ("queries", "hit@10", "ndcg@10")]
+                cells += figures["ndcg@10_ci"] or [None, None]
+                rows.append([model, relation, part, *("-" if cell is None else cell for cell in cells)])
     return rows
 
 

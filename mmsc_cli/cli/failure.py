@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from pathlib import Path
 
 import typer
 
@@ -82,6 +83,8 @@ def _describe_os_error(error: OSError) -> list[str]:
                 "  free some space, or use another folder with -w DIR",
             ]
         case errno.EACCES | errno.EPERM | errno.EROFS:
+            if error.filename and not Path(error.filename).exists():
+                where = str(Path(error.filename).parent)
             return [f"mmsc: no permission for {where}", "  use a folder you may write to, with -w DIR"]
         case _:
             return [f"mmsc: {where}: {error.strerror or error}", "  check the path and the disk"]

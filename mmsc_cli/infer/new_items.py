@@ -56,15 +56,11 @@ def parse_new_item(source: str, number: int, line: str) -> NewItem:
     """
     where = place(source, number)
     try:
-        item = NewItem.model_validate(json.loads(line))
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{where}: not JSON: {error.msg} at column {error.colno}",
-            hint='write one object a line, as {"title": "USB-C cable"}',
-        ) from error
+        item = NewItem.model_validate_json(line)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'line'}: {item['msg']}" for item in error.errors())
-        raise InputError(f"{where}: {wrong}", hint=f"fields: {', '.join(NewItem.model_fields)}") from error
+        wrong = [": ".join([*map(str, found["loc"]), found["msg"]]) for found in error.errors()]
+        known = ", ".join(NewItem.model_fields)
+        raise InputError(f"{where}: {'; '.join(wrong)}", hint=f"one JSON object a line, with any of {known}") from error
     if not (item.title or item.description or item.brand or item.category or item.image_path):
         raise InputError(f"{where}: the item says nothing", hint="give at least a title")
     return item

@@ -87,7 +87,8 @@ def train(
     similar = neighbour_graph(neighbours, similarity, len(items))
     reliability = _reliability(features, semantic, observed, supervision, seed, without, progress)
 
-    weight = observed.strength * reliability
+    # Even a doubtful pair keeps half its weight: behaviour is judged by behaviour, and that holds noise too.
+    weight = observed.strength * (1 + reliability) / 2
     target_weight = weight * supervision.target_factor(len(observed)) if supervision else weight
     training = observed
     if supervision and len(supervision.added):

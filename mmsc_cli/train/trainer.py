@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from mmsc_cli.seeds import torch_generator
 from mmsc_cli.train.loss import agreement, catalogue_softmax
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.views import View, masked_views, surroundings
+
+_LOG = logging.getLogger("mmsc_cli")
 
 # Learning rates relative to that of the item vectors; found on validation (docs/experiments.md, 2026-11-23).
 HEAD_RATE = 1 / 20
@@ -139,6 +142,7 @@ def fit(
             figures = {"epoch": epoch + 1, "loss": total / steps, **validate(vectors)}
             figures["seconds"] = time.monotonic() - started
             history.append(figures)
+            _LOG.debug("epoch %d: loss %.4f, validation NDCG@10 %.4f", epoch + 1, figures["loss"], figures["ndcg@10"])
             task.show(loss=figures["loss"], valid=figures["ndcg@10"])
             if figures["ndcg@10"] > best:
                 best, since_best = figures["ndcg@10"], 0

@@ -107,8 +107,9 @@ def test_the_same_item_twice_gives_the_same_answer(answerer: NewItemAnswers) -> 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{bad", r"stdin:3: not JSON.*column 2"),
-        ("[1]", r"stdin:3: line: .*dictionary"),
+        ("{bad", r"stdin:3: Invalid JSON: .* column 2"),
+        (r'{"title": "\ud800"}', r"stdin:3: Invalid JSON: "),
+        ("[1]", r"stdin:3: Input should be an object"),
         ('{"colour": "red"}', r"stdin:3: colour: "),
         ('{"title": "x", "price": -1}', r"stdin:3: price: "),
         ('{"title": "x", "price": "cheap"}', r"stdin:3: price: "),
