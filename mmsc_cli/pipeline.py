@@ -229,6 +229,8 @@ def run_all(
         current = workspace.is_current(name, config) if name != "prepare" else _is_prepared(workspace, config)
         done[name] = "up to date" if current else "done"
         if current:
+            # Of `prepare` later stages read the whole recipe, also what `prepare` itself does not look at.
+            workspace.amend(name, config)
             _LOG.info("%s: up to date", name)
             continue
         _LOG.info("%s: running", name)

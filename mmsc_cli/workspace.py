@@ -7,6 +7,7 @@ in the manifest did not happen.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -179,6 +180,14 @@ class Workspace:
             return False
         return record.inputs == current and all(self.path(name).exists() for name in record.outputs)
 
+    def amend(self, stage: Stage, config: Mapping[str, Any]) -> None:
+        """Record another configuration of a stage that ran: one that would have made the same artefacts."""
+        with self._lock():
+            manifest = self.manifest()
+            if manifest.stages[stage].config != dict(config):
+                manifest.stages[stage].config = dict(config)
+                self._write_manifest(manifest)
+
     @contextmanager
     def stage(self, stage: Stage, config: Mapping[str, Any]) -> Iterator[StageRun]:
         """Run a stage: lock the workspace, check the inputs, stage the outputs, put them in place at the end.
@@ -219,10 +228,12 @@ class Workspace:
         trash = run.staging / "replaced"
         trash.mkdir()
         for name in STAGES[stage].makes:
-            if self.path(name).exists():
-                self.path(name).rename(trash / name)
+            target = self.path(name)
+            # A file is replaced in one step; a folder must make room first, and what is not made any more must go.
+            if target.is_dir() or (target.exists() and name not in outputs):
+                target.rename(trash / name)
             if name in outputs:
-                run.path(name).rename(self.path(name))
+                run.path(name).replace(target)
         sync_directory(self.root)
         manifest.stages[stage] = record
         self._write_manifest(manifest)
@@ -263,6 +274,8 @@ class Workspace:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         path = self.path(".lock")
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.root))
         with path.open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

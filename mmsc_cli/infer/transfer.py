@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from mmsc_cli.linear.greatest import greatest
 from mmsc_cli.linear.transfer import transfer_rows
 from mmsc_cli.pairs import Pairs
 from mmsc_cli.relations import RELATIONS, Relation
@@ -33,7 +34,7 @@ class TransferBranch:
         """From the pair table of a catalogue of so many items."""
         training = pairs.of("train")
         adjacency = {relation: training.adjacency(relation, items) for relation in RELATIONS}
-        return cls(adjacency, weight, min(keep, items))
+        return cls(adjacency, weight, keep)
 
     def scores(
         self, relation: Relation, neighbours: NDArray[np.int64], similarity: NDArray[np.float32]
@@ -52,9 +53,5 @@ class TransferBranch:
             return np.zeros(adjacency.shape[0], np.float32)
         columns, shares = neighbours[found], similarity[found] / total
         similar = sparse.csr_array((shares, (np.zeros(len(columns), np.int64), columns)), (1, adjacency.shape[0]))
-        row: NDArray[np.float32] = transfer_rows(similar, adjacency).toarray()[0]
-        best = np.argpartition(row, len(row) - self.keep)[-self.keep :]
-        scores = np.zeros(len(row), np.float32)
-        # In units of the spread of what is kept, which is what the weight was chosen for.
-        scores[best] = np.maximum(row[best], 0) / (row[best].std() + 1e-6)
-        return self.weight[relation] * scores
+        row: NDArray[np.float32] = greatest(transfer_rows(similar, adjacency), self.keep).toarray()[0]
+        return self.weight[relation] * row

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mmsc_cli.linear.ease import Ease
+from mmsc_cli.linear.greatest import greatest
 from mmsc_cli.linear.resource_allocation import ResourceAllocation
 from mmsc_cli.linear.transfer import transfer_rows
 from mmsc_cli.train.validation import Validation
@@ -40,9 +41,9 @@ def linear_rows(
     rows: Callable[[NDArray[np.int64]], Any]
     rows = Ease(adjacency).rows if items <= largest_ease else ResourceAllocation(adjacency).rows
     order = np.concatenate([warm, cold])
-    blocks = [_greatest(rows(warm[start : start + CHUNK]), keep) for start in range(0, len(warm), CHUNK)]
+    blocks = [greatest(rows(warm[start : start + CHUNK]), keep) for start in range(0, len(warm), CHUNK)]
     blocks += [
-        _greatest(transfer_rows(similar[cold[start : start + CHUNK]], adjacency), keep)
+        greatest(transfer_rows(similar[cold[start : start + CHUNK]], adjacency), keep)
         for start in range(0, len(cold), CHUNK)
     ]
     place = np.empty(items, np.int64)
@@ -66,17 +67,3 @@ def choose_weight(
             mixed = np.asarray(scores + weight * extra, dtype=np.float32)
             gains[place] += validation.figures(queries, mixed).sum()
     return WEIGHTS[int(gains.argmax())]
-
-
-def _greatest(rows: Any, keep: int) -> sparse.csr_array[Any]:
-    dense: NDArray[np.float32] = rows.toarray() if sparse.issparse(rows) else rows  # type: ignore[attr-defined]
-    keep = min(keep, dense.shape[1])
-    columns = np.argpartition(dense, dense.shape[1] - keep, axis=1)[:, -keep:]
-    values = np.take_along_axis(dense, columns, axis=1)
-    # In units of the row's own spread, so that one weight fits rows of few and of many neighbours.
-    spread = values.std(axis=1, keepdims=True) + 1e-6
-    values = np.maximum(values, 0) / spread
-    row = np.repeat(np.arange(len(dense)), keep)
-    matrix = sparse.coo_array((values.ravel(), (row, columns.ravel())), shape=dense.shape).tocsr()
-    matrix.eliminate_zeros()
-    return matrix
