@@ -33,6 +33,8 @@ class Ease:
             raise FloatingPointError(f"EASE: the regularised Gram matrix is singular (LAPACK status {status})")
         inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
         _mirror_lower(inverse)
+        # Symmetric, so its transpose is itself, now in the row order that a sparse product reads without a copy.
+        inverse = inverse.T
         diagonal = inverse.diagonal().copy()
         inverse /= -diagonal[None, :]
         np.fill_diagonal(inverse, 0)
