@@ -59,7 +59,7 @@ def _describe(error: BaseException, command: str) -> list[str]:
     if isinstance(error, MemoryError):
         return [
             "mmsc: out of memory",
-            "  lower --set train.batch_queries=512, or use a machine with more memory",
+            "  try --set train.dim=64, or use a machine with more memory",
         ]
     if isinstance(error, OSError):
         return _describe_os_error(error)

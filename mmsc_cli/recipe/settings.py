@@ -114,7 +114,7 @@ class TrainSettings(Settings):
     epochs: Positive = 15
     patience: Positive = 4
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
-    batch_queries: Positive = 256
+    batch_queries: Positive | None = Field(default=None, description="None: 40 steps an epoch, at least 256")
     item_dropout: Share = 0.3
     play_cold: Share = 0.15
     neighbours: Positive = 20

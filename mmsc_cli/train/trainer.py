@@ -30,6 +30,9 @@ _LOG = logging.getLogger("mmsc_cli")
 # Learning rates relative to that of the item vectors; found on validation (docs/experiments.md, 2026-11-23).
 HEAD_RATE = 1 / 20
 ADAPTER_RATE = 1 / 50
+# A step propagates over the whole catalogue, so a larger one gets larger steps, not more.
+STEPS_PER_EPOCH = 40
+SMALLEST_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ def fit(
     optimiser = torch.optim.Adam(_parameter_groups(model, settings.learning_rate))
     seen = problem.everything_seen()
     rows = torch.nonzero(problem.has_behaviour()).squeeze(1)
-    steps = math.ceil(len(rows) / settings.batch_queries)
+    batch_queries = settings.batch_queries or max(SMALLEST_BATCH, math.ceil(len(rows) / STEPS_PER_EPOCH))
+    steps = math.ceil(len(rows) / batch_queries)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser,
         [group["lr"] for group in optimiser.param_groups],
@@ -126,7 +130,7 @@ def fit(
             )
             order = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
             total = 0.0
-            for batch in torch.split(order, settings.batch_queries):
+            for batch in torch.split(order, batch_queries):
                 optimiser.zero_grad()
                 total += _step(model, problem, views, batch, settings, use_agreement, generator)
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
