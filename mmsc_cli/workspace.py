@@ -57,7 +57,7 @@ STAGES: dict[Stage, StageFiles] = {
     "evaluate": StageFiles(
         makes=("metrics.json", "report.html"),
         needs=("items.parquet", "pairs.parquet", "embeddings", "index"),
-        uses=("truth.parquet", "labels.parquet", "images"),
+        uses=("images",),
     ),
 }
 MAKER: dict[str, Stage] = {artefact: stage for stage, files in STAGES.items() for artefact in files.makes}

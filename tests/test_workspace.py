@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import mmsc_cli
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.workspace import FORMAT_VERSION, STAGES, Stage, Workspace, digest
 
@@ -309,3 +310,12 @@ def test_an_unusable_folder_is_an_os_error(tmp_path: Path) -> None:
 def test_a_manifest_is_readable_json(workspace: Workspace) -> None:
     content = json.loads(workspace.path("manifest.json").read_text())
     assert sorted(content) == ["format_version", "stages"]
+
+
+def test_no_stage_reads_the_truth_of_a_synthetic_shop() -> None:
+    package = Path(mmsc_cli.__file__).parent
+    for stage, files in STAGES.items():
+        assert "truth.parquet" not in (*files.needs, *files.uses), stage
+    for folder in ("encode", "label", "model", "train", "infer"):
+        for path in (package / folder).rglob("*.py"):
+            assert "truth" not in path.read_text(encoding="utf-8"), path

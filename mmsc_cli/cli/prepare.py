@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mmsc_cli.cli.session import Session, command
+from mmsc_cli.cli.session import InputsOption, Session, command
 
 
 def register(app: typer.Typer) -> None:
@@ -24,10 +23,7 @@ def register(app: typer.Typer) -> None:
     def prepare_command(
         session: Session,
         source: Annotated[str, typer.Argument(help="A recipe's name (`mmsc recipes list`) or the path of one.")],
-        inputs: Annotated[
-            list[Path] | None,
-            typer.Option("--input", metavar="PATH", help="A local file in place of the download. Repeatable."),
-        ] = None,
+        inputs: InputsOption = None,
     ) -> None:
         """Turn a source into a table of items and one of pairs.
 

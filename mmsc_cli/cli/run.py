@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mmsc_cli.cli.session import Session, command
+from mmsc_cli.cli.session import InputsOption, Session, command
 
 
 def register(app: typer.Typer) -> None:
@@ -23,10 +22,7 @@ def register(app: typer.Typer) -> None:
     def run_command(
         session: Session,
         source: Annotated[str, typer.Argument(help="A recipe's name or path.")],
-        inputs: Annotated[
-            list[Path] | None,
-            typer.Option("--input", metavar="PATH", help="A local file in place of the download. Repeatable."),
-        ] = None,
+        inputs: InputsOption = None,
         label: Annotated[bool, typer.Option("--label/--no-label", help="Whether to annotate pairs.")] = True,
     ) -> None:
         """Run all stages of a recipe, skipping what is up to date."""

@@ -105,6 +105,11 @@ class Session:
         self.out.result(value, f"{stage}: {summary} ({seconds:.1f} s)")
 
 
+InputsOption = Annotated[
+    list[Path] | None,
+    typer.Option("--input", metavar="PATH", help="A local file in place of the download. Repeatable."),
+]
+
 _COMMON: dict[str, tuple[Any, Any]] = {
     "workspace": (
         Annotated[
