@@ -182,11 +182,12 @@ class Workspace:
 
     def amend(self, stage: Stage, config: Mapping[str, Any]) -> None:
         """Record another configuration of a stage that ran: one that would have made the same artefacts."""
+        if self.manifest().stages[stage].config == dict(config):
+            return
         with self._lock():
             manifest = self.manifest()
-            if manifest.stages[stage].config != dict(config):
-                manifest.stages[stage].config = dict(config)
-                self._write_manifest(manifest)
+            manifest.stages[stage].config = dict(config)
+            self._write_manifest(manifest)
 
     @contextmanager
     def stage(self, stage: Stage, config: Mapping[str, Any]) -> Iterator[StageRun]:

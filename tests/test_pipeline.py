@@ -50,12 +50,22 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ],
 )
 def test_only_what_a_setting_changes_is_run_again(
-    trained: Workspace, demo_settings: tuple[str, ...], idle: list[str], changed: str, stages: list[str]
+    trained_copy: Workspace, demo_settings: tuple[str, ...], idle: list[str], changed: str, stages: list[str]
 ) -> None:
-    done = _run_all(trained, load_recipe("demo", [*demo_settings, changed]))
+    done = _run_all(trained_copy, load_recipe("demo", [*demo_settings, changed]))
 
     assert idle == stages
     assert [stage for stage, how in done.items() if how == "done"] == stages
+
+
+def test_later_commands_see_the_recipe_of_the_last_run(
+    trained_copy: Workspace, demo_settings: tuple[str, ...], idle: list[str]
+) -> None:
+    _run_all(trained_copy, load_recipe("demo", [*demo_settings, "evaluate.bootstrap=10"]))
+
+    assert "prepare" not in idle
+    recorded = trained_copy.manifest().stages["prepare"].config["recipe"]
+    assert recorded["evaluate"]["bootstrap"] == 10
 
 
 def test_an_ablation_retrains_the_model_that_is_judged(
