@@ -20,7 +20,7 @@ from mmsc_cli.linear.resource_allocation import ResourceAllocation
 from mmsc_cli.linear.transfer import transfer_rows
 from mmsc_cli.train.validation import Validation
 
-WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 CHUNK = 512
 
 
