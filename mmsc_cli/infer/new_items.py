@@ -100,6 +100,8 @@ class NewItemAnswers:
         Raises:
             WorkspaceError: a stage is missing or its artefacts are damaged.
         """
+        # What judges a model needs the same as what extends it: an index made from the embeddings that lie here now.
+        workspace.inputs_of("evaluate")
         index = Index.open(workspace.path("index"))
         folder = workspace.path("model")
         try:
