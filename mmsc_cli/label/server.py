@@ -24,7 +24,7 @@ from mmsc_cli.progress import SILENT, Progress
 LOG_LINES = 12
 WAYS_OUT = (
     "install it with `pip install 'mmsc-cli[vllm]'`, name a running server with `--endpoint URL`, "
-    "or use `--model rules`, which needs none"
+    "or use `--model rules`, which needs none (with `mmsc run`: --set label.model=rules, or --no-label)"
 )
 
 
