@@ -12,15 +12,25 @@ from scipy import sparse
 def greatest(rows: sparse.csr_array[Any] | NDArray[np.float32], keep: int) -> sparse.csr_array[Any]:
     """Keep the `keep` greatest entries above 0 of each row of (rows, items), divided by their spread.
 
-    In units of a row's own spread one weight fits rows of few and of many neighbours.
+    In units of a row's own spread (the standard deviation of its `keep` greatest entries, zeros among them) one weight
+    fits rows of few and of many neighbours.
     """
-    dense: NDArray[np.float32] = rows if isinstance(rows, np.ndarray) else rows.toarray()
-    keep = min(keep, dense.shape[1])
-    columns = np.argpartition(dense, dense.shape[1] - keep, axis=1)[:, -keep:]
-    values = np.take_along_axis(dense, columns, axis=1)
-    spread = values.std(axis=1, keepdims=True) + 1e-6
-    values = np.maximum(values, 0) / spread
-    row = np.repeat(np.arange(len(dense)), keep)
-    matrix = sparse.coo_array((values.ravel(), (row, columns.ravel())), shape=dense.shape).tocsr()
+    count, items = rows.shape
+    keep = min(keep, items)
+    row: NDArray[Any]
+    column: NDArray[Any]
+    if isinstance(rows, np.ndarray):
+        column = np.argpartition(rows, items - keep, axis=1)[:, -keep:].ravel()
+        row = np.repeat(np.arange(count), keep)
+        value = rows[row, column]
+    else:
+        row = np.repeat(np.arange(count), np.diff(rows.indptr))
+        order = np.lexsort((-rows.data, row))
+        best = order[np.arange(len(row)) - rows.indptr[row] < keep]
+        row, column, value = row[best], rows.indices[best], rows.data[best]
+    mean, square = (np.bincount(row, weights=value**power, minlength=count) / keep for power in (1, 2))
+    spread = np.sqrt(np.maximum(square - mean**2, 0)) + 1e-6
+    scaled = (np.maximum(value, 0) / spread[row]).astype(np.float32)
+    matrix = sparse.coo_array((scaled, (row, column)), shape=(count, items)).tocsr()
     matrix.eliminate_zeros()
     return matrix
