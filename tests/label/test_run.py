@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -189,7 +190,7 @@ def test_an_interrupted_run_keeps_its_answers(
         def advance(self, steps: int = 1) -> None:
             self.done += steps
             if self.done == 35:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
 
         def show(self, **figures: float) -> None:
             """Show nothing."""
