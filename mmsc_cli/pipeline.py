@@ -9,7 +9,7 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -100,6 +100,7 @@ def run_train(
         stage.counts |= train(
             workspace,
             recipe.train,
+            labels=_labels(workspace, stage.inputs),
             seed=recipe.seed,
             without=parts,
             model=stage.directory("model"),
@@ -155,6 +156,7 @@ def run_evaluate(
             train(
                 workspace,
                 TrainSettings.model_validate(training.config["train"]),
+                labels=_labels(workspace, training.inputs),
                 seed=seed,
                 without=[*already_without, *without],
                 model=model,
@@ -252,6 +254,11 @@ def _is_prepared(workspace: Workspace, config: dict[str, Any]) -> bool:
 def stage_config(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     """What the manifest records of a stage, and what decides whether it is up to date."""
     return {"seed": recipe.seed, stage: recipe.as_config()[stage]}
+
+
+def _labels(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:
+    """The label table, where it is among the checked inputs of a training."""
+    return workspace.path("labels.parquet") if "labels.parquet" in inputs else None
 
 
 def _parts(names: Sequence[str]) -> tuple[Part, ...]:

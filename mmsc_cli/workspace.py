@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import os
 import platform
 import shlex
@@ -31,6 +32,7 @@ from mmsc_cli.atomic import sync_directory, write_json
 from mmsc_cli.errors import WorkspaceError
 
 FORMAT_VERSION = 1
+_LOG = logging.getLogger("mmsc_cli")
 Stage = Literal["prepare", "label", "encode", "train", "evaluate"]
 
 
@@ -149,6 +151,7 @@ class Workspace:
 
         Raises:
             WorkspaceError: a stage was not run, an artefact is gone, damaged, or older than what it was made from.
+                What is used but not needed is left out, with a warning, where it is older.
         """
         manifest = self.manifest()
         files = STAGES[stage]
@@ -165,7 +168,13 @@ class Workspace:
                     hint=f"run {self._command(maker)}",
                 )
             self._check_whole(artefact, recorded, maker)
-            self._check_fresh(manifest, artefact, record, maker)
+            try:
+                self._check_fresh(manifest, artefact, record, maker)
+            except WorkspaceError as error:
+                if artefact in files.needs:
+                    raise
+                _LOG.warning("%s, and is left out; %s", error.message, error.hint)
+                continue
             found[artefact] = recorded
         return found
 

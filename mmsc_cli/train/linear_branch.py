@@ -18,6 +18,7 @@ from mmsc_cli.linear.ease import Ease
 from mmsc_cli.linear.greatest import greatest
 from mmsc_cli.linear.resource_allocation import ResourceAllocation
 from mmsc_cli.linear.transfer import transfer_rows
+from mmsc_cli.scoring import Scorer
 from mmsc_cli.train.validation import Validation
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -52,17 +53,13 @@ def linear_rows(
     return sparse.csr_array(stacked[place])
 
 
-def choose_weight(
-    validation: Validation,
-    network: Callable[[NDArray[np.int64]], NDArray[np.float32]],
-    linear: sparse.csr_array[Any],
-) -> float:
+def choose_weight(validation: Validation, network: Scorer, linear: sparse.csr_array[Any]) -> float:
     """The weight of the linear branch with the best validation NDCG@10; 0 where there is nothing to validate on."""
     if not len(validation.queries):
         return 0.0
     gains = np.zeros(len(WEIGHTS))
     for queries in validation.chunks():
-        scores, extra = network(queries), linear[queries].toarray()
+        scores, extra = network.scores(validation.relation, queries), linear[queries].toarray()
         for place, weight in enumerate(WEIGHTS):
             mixed = np.asarray(scores + weight * extra, dtype=np.float32)
             gains[place] += validation.figures(queries, mixed).sum()

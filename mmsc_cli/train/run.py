@@ -17,11 +17,11 @@ from mmsc_cli.atomic import atomic_write
 from mmsc_cli.index import Index, write_index
 from mmsc_cli.items import item_splits, read_items
 from mmsc_cli.labels import read_labels
-from mmsc_cli.model.features import Attributes, Embeddings
-from mmsc_cli.model.graph import neighbour_graph
+from mmsc_cli.model.features import Attributes, Embeddings, ItemFeatures
+from mmsc_cli.model.graph import Graph, neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
-from mmsc_cli.pairs import read_pairs
+from mmsc_cli.pairs import Pairs, read_pairs
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import Part, TrainSettings
 from mmsc_cli.relations import RELATIONS, Relation
@@ -45,6 +45,7 @@ def train(
     workspace: Workspace,
     settings: TrainSettings,
     *,
+    labels: Path | None,
     seed: int,
     without: Sequence[Part],
     model: Path,
@@ -57,6 +58,7 @@ def train(
     Args:
         workspace: what to read.
         settings: the recipe's `[train]`.
+        labels: the label table, None to train without.
         seed: of every random choice.
         without: parts of the model to leave out.
         model: an empty folder for the model.
@@ -78,34 +80,21 @@ def train(
     has_behaviour = torch.zeros(len(items), dtype=torch.bool)
     has_behaviour[observed.a] = True
     has_behaviour[observed.b] = True
-
-    supervision = _supervision(workspace, observed, has_behaviour, settings, without)
     semantic = semantic_vectors(features.text, features.image, features.present)
     neighbours, similarity = nearest_items(
         semantic, semantic, has_behaviour, settings.neighbours, torch.arange(len(items))
     )
+
+    supervision = _supervision(None if "llm" in without else labels, observed, has_behaviour, settings)
+    reliability = torch.ones_like(observed.strength)
+    if "denoise" not in without:
+        evidence = collect_evidence(features, semantic, observed)
+        reliability = fit_reliability(EdgeReliability(), evidence, observed, supervision, seed, progress)
     similar = neighbour_graph(neighbours, similarity, len(items))
-    reliability = _reliability(features, semantic, observed, supervision, seed, without, progress)
+    problem = _pose_problem(features, observed, reliability, supervision, similar).to(device)
 
-    # Even a doubtful pair keeps half its weight: behaviour is judged by behaviour, and that holds noise too.
-    weight = observed.strength * (1 + reliability) / 2
-    target_weight = weight * supervision.target_factor(len(observed)) if supervision else weight
-    training = observed
-    if supervision and len(supervision.added):
-        # Pairs that only the labels know are predicted, never propagated over: they are opinions, not behaviour.
-        training = observed.joined(supervision.added)
-        weight = torch.cat([weight, torch.zeros(len(supervision.added), 2)])
-        target_weight = torch.cat([target_weight, supervision.added.strength])
-    problem = Problem(features, training, weight, target_weight, similar).to(device)
-
-    shape = Shape(
-        len(items),
-        features.text.shape[1],
-        features.image.shape[1],
-        len(attributes.categories),
-        len(attributes.brands),
-        settings.dim,
-    )
+    widths = (features.text.shape[1], features.image.shape[1])
+    shape = Shape(len(items), *widths, len(attributes.categories), len(attributes.brands), settings.dim)
     network = Mmsc(shape, without).to(device)
     validations = {
         (relation, kind): Validation(pairs, splits, relation, kind, numpy_generator(seed, f"valid/{relation}/{kind}"))
@@ -122,22 +111,8 @@ def train(
         progress=progress,
     )
 
-    scores = {relation: _network_scores(fitted.vectors, relation) for relation in RELATIONS}
-    linear: dict[Relation, sparse.csr_array[Any]] = {}
-    mixing: dict[str, dict[str, float]] = {}
     nearest = _as_matrix(neighbours.numpy(), similarity.numpy(), len(items))
-    for relation in RELATIONS:
-        with progress.task(f"Linear branch: {relation}"):
-            adjacency = pairs.of("train").adjacency(relation, len(items))
-            rows = linear_rows(adjacency, nearest, settings.linear_items, settings.linear_top)
-        chosen: dict[str, float] = {
-            kind: choose_weight(validations[relation, kind], scores[relation], rows) for kind in KINDS
-        }
-        is_warm = np.diff(adjacency.indptr) > 0
-        factor = np.where(is_warm, chosen["warm"], chosen["cold"]).astype(np.float32)
-        linear[relation] = sparse.csr_array(sparse.diags_array(factor) @ rows)
-        mixing[relation] = chosen
-
+    linear, mixing = _mix_linear(pairs, nearest, _NetworkScorer(fitted.vectors), validations, settings, progress)
     tensors = index_tensors(items, pairs, fitted.vectors, linear)
     about: dict[str, Any] = {"items": len(items), "dim": settings.dim, "seed": seed, "without": list(without)}
     unwritten = Index(tensors, about)
@@ -163,14 +138,9 @@ def train(
 
 
 def _supervision(
-    workspace: Workspace,
-    observed: TrainingPairs,
-    has_behaviour: torch.Tensor,
-    settings: TrainSettings,
-    without: Sequence[Part],
+    path: Path | None, observed: TrainingPairs, has_behaviour: torch.Tensor, settings: TrainSettings
 ) -> Supervision | None:
-    path = workspace.path("labels.parquet")
-    if "llm" in without or not path.exists() or settings.llm == 0:
+    if path is None or settings.llm == 0:
         _LOG.info("labels: none used")
         return None
     labels = read_labels(path)
@@ -178,25 +148,53 @@ def _supervision(
     return read_supervision(labels, observed, has_behaviour, settings.llm)
 
 
-def _reliability(
-    features: Any,
-    semantic: torch.Tensor,
+def _pose_problem(
+    features: ItemFeatures,
     observed: TrainingPairs,
+    reliability: torch.Tensor,
     supervision: Supervision | None,
-    seed: int,
-    without: Sequence[Part],
+    similar: Graph,
+) -> Problem:
+    """Weights for propagation and for prediction, from strengths, reliabilities and labels."""
+    # Even a doubtful pair keeps half its weight: behaviour is judged by behaviour, and that holds noise too.
+    weight = observed.strength * (1 + reliability) / 2
+    if supervision is None:
+        return Problem(features, observed, weight, weight, similar)
+    # Pairs that only the labels know are predicted, never propagated over: they are opinions, not behaviour.
+    added = supervision.added
+    target_weight = torch.cat([weight * supervision.target_factor(len(observed)), added.strength])
+    weight = torch.cat([weight, torch.zeros(len(added), 2)])
+    return Problem(features, observed.joined(added), weight, target_weight, similar)
+
+
+def _mix_linear(
+    pairs: Pairs,
+    nearest: sparse.csr_array[Any],
+    network: _NetworkScorer,
+    validations: dict[tuple[Relation, Kind], Validation],
+    settings: TrainSettings,
     progress: Progress,
-) -> torch.Tensor:
-    if "denoise" in without:
-        return torch.ones_like(observed.strength)
-    evidence = collect_evidence(features, semantic, observed)
-    return fit_reliability(EdgeReliability(), evidence, observed, supervision, seed, progress)
+) -> tuple[dict[Relation, sparse.csr_array[Any]], dict[str, dict[str, float]]]:
+    """The weighted rows of the linear branch, per relation, and the weights, per relation and kind of item."""
+    linear: dict[Relation, sparse.csr_array[Any]] = {}
+    mixing: dict[str, dict[str, float]] = {}
+    for relation in RELATIONS:
+        with progress.task(f"Linear branch: {relation}"):
+            adjacency = pairs.of("train").adjacency(relation, nearest.shape[0])
+            rows = linear_rows(adjacency, nearest, settings.linear_items, settings.linear_top)
+        chosen: dict[str, float] = {kind: choose_weight(validations[relation, kind], network, rows) for kind in KINDS}
+        is_warm = np.diff(adjacency.indptr) > 0
+        factor = np.where(is_warm, chosen["warm"], chosen["cold"]).astype(np.float32)
+        linear[relation] = sparse.csr_array(sparse.diags_array(factor) @ rows)
+        mixing[relation] = chosen
+    return linear, mixing
 
 
 def _figures(vectors: Vectors, validations: dict[tuple[Relation, Kind], Validation]) -> dict[str, float]:
     found = {}
+    network = _NetworkScorer(vectors)
     for (relation, kind), validation in validations.items():
-        value = validation.ndcg(_NetworkScorer(vectors))
+        value = validation.ndcg(network)
         if value is not None:
             found[f"{relation}_{kind}"] = value
     found["ndcg@10"] = float(np.mean(list(found.values()))) if found else 0.0
@@ -215,11 +213,6 @@ class _NetworkScorer:
         """(queries, items)."""
         query, key = self._vectors[relation]
         return np.asarray(query[queries] @ key.T)
-
-
-def _network_scores(vectors: Vectors, relation: Relation) -> Any:
-    scorer = _NetworkScorer(vectors)
-    return lambda queries: scorer.scores(relation, queries)
 
 
 def _as_matrix(neighbours: NDArray[np.int64], similarity: NDArray[np.float32], items: int) -> sparse.csr_array[Any]:

@@ -26,7 +26,14 @@ def fit(
     model.mkdir(parents=True)
     index.mkdir()
     counts = train(
-        workspace, settings, seed=seed, without=without, model=model, index=index, device=torch.device("cpu")
+        workspace,
+        settings,
+        labels=workspace.path("labels.parquet"),
+        seed=seed,
+        without=without,
+        model=model,
+        index=index,
+        device=torch.device("cpu"),
     )
     return Index.open(index), counts
 
