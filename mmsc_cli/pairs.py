@@ -79,9 +79,18 @@ class Pairs:
         keep = strength > 0
         a, b = self.a[keep], self.b[keep]
         values = strength[keep] if weighted else np.ones(len(a), np.float32)
-        rows, columns = np.concatenate([a, b]), np.concatenate([b, a])
-        matrix = sparse.coo_array((np.concatenate([values, values]), (rows, columns)), shape=(items, items))
-        return matrix.tocsr()
+        return symmetric_matrix(a, b, values, items)
+
+
+def symmetric_matrix(
+    a: NDArray[Any], b: NDArray[Any], values: NDArray[Any] | None, items: int
+) -> sparse.csr_array[Any]:
+    """Sparse (items, items) matrix that holds `values` (None: true) at (a, b) and (b, a); pairs must be unique."""
+    if values is None:
+        values = np.ones(len(a), np.bool_)
+    entries = np.concatenate([values, values])
+    coordinates = (np.concatenate([a, b]), np.concatenate([b, a]))
+    return sparse.coo_array((entries, coordinates), shape=(items, items)).tocsr()
 
 
 def write_pairs(path: Path, pairs: Pairs) -> None:

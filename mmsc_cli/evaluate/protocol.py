@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.pairs import Pairs
+from mmsc_cli.pairs import Pairs, symmetric_matrix
 from mmsc_cli.relations import Relation
 
 SliceName = Literal["all", "clean", "tail", "cold", "cold_clean"]
@@ -74,7 +74,7 @@ def relation_protocol(relation: Relation, pairs: Pairs, item_split: NDArray[np.s
     warm, cold = item_split == "warm", item_split == "cold_test"
     test = pairs.of("test")
     seen = pairs.of("train", "valid")
-    known = symmetric(seen.a, seen.b, items) + sparse.eye_array(items, dtype=np.bool_, format="csr")
+    known = symmetric_matrix(seen.a, seen.b, None, items) + sparse.eye_array(items, dtype=np.bool_, format="csr")
     both = test.select(test.ambiguous())
     of_relation = test.select(test.holds(relation))
     of_relation_only = of_relation.select(~of_relation.ambiguous())
@@ -82,7 +82,7 @@ def relation_protocol(relation: Relation, pairs: Pairs, item_split: NDArray[np.s
         "plain": Judgement(_positives(of_relation, warm, cold), known),
         "clean": Judgement(
             _positives(of_relation_only, warm, cold),
-            sparse.csr_array(known + symmetric(both.a, both.b, items)),
+            sparse.csr_array(known + symmetric_matrix(both.a, both.b, None, items)),
         ),
     }
     every = np.arange(items, dtype=np.int64)
@@ -124,21 +124,12 @@ def training_degree(relation: Relation, pairs: Pairs, items: int) -> NDArray[np.
     return np.bincount(np.concatenate([kept.a, kept.b]), minlength=items)
 
 
-def symmetric(a: NDArray[np.int32], b: NDArray[np.int32], items: int) -> sparse.csr_array[Any]:
-    """Boolean (items, items) matrix that is true at (a, b) and (b, a)."""
-    return _matrix(np.concatenate([a, b]), np.concatenate([b, a]), items)
-
-
 def _positives(test: Pairs, warm: NDArray[np.bool_], cold: NDArray[np.bool_]) -> sparse.csr_array[Any]:
     """Both directions between warm items; from cold_test to warm, never from warm to cold."""
     queries, answers = np.concatenate([test.a, test.b]), np.concatenate([test.b, test.a])
     asked = (warm | cold)[queries] & warm[answers]
-    return _matrix(queries[asked], answers[asked], len(warm))
-
-
-def _matrix(rows: NDArray[np.int32], columns: NDArray[np.int32], items: int) -> sparse.csr_array[Any]:
-    values = np.ones(len(rows), np.bool_)
-    return sparse.coo_array((values, (rows, columns)), shape=(items, items)).tocsr()
+    entries = (np.ones(int(asked.sum()), np.bool_), (queries[asked], answers[asked]))
+    return sparse.coo_array(entries, shape=(len(warm), len(warm))).tocsr()
 
 
 def _leak(message: str) -> WorkspaceError:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.evaluate.protocol import RelationProtocol, symmetric
+from mmsc_cli.evaluate.protocol import RelationProtocol
 from mmsc_cli.metrics import judge_sampled
-from mmsc_cli.pairs import Pairs
+from mmsc_cli.pairs import Pairs, symmetric_matrix
 from mmsc_cli.seeds import numpy_generator
 
 PAIR_CAP = 20_000
@@ -71,7 +71,7 @@ def draw_sampled_pairs(
         kept = np.sort(generator.choice(available, cap, replace=False))
         query, positive = query[kept], positive[kept]
     items = positives.shape[0]
-    partners = symmetric(pairs.a, pairs.b, items)
+    partners = symmetric_matrix(pairs.a, pairs.b, None, items)
     drawn = np.full((len(query), negatives), -1, np.int32)
     for place, item in enumerate(query):
         own = partners.indices[partners.indptr[item] : partners.indptr[item + 1]]

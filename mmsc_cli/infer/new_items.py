@@ -139,7 +139,7 @@ class NewItemAnswers:
         for relation in asked_relations(asked):
             query = answers[relation][0].numpy()[0]
             scores = np.asarray(self._index.vectors(relation).key @ query, dtype=np.float32)
-            scores += self._transfer.scores(relation, found[0].numpy(), similarity[0].numpy())
+            scores += self._transfer.scores(relation, similar.as_sparse())
             yield from rank_scores(self._index, item.id or name, relation, scores, k)
 
     def _features(self, item: NewItem) -> ItemFeatures:

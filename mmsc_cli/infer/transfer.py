@@ -36,22 +36,12 @@ class TransferBranch:
         adjacency = {relation: training.adjacency(relation, items) for relation in RELATIONS}
         return cls(adjacency, weight, keep)
 
-    def scores(
-        self, relation: Relation, neighbours: NDArray[np.int64], similarity: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """What the branch adds to the score of each item, (items,).
+    def scores(self, relation: Relation, similar: sparse.csr_array[Any]) -> NDArray[np.float32]:
+        """What the branch adds to the score of each item, (items,), for a new item.
 
         Args:
             relation: which relation.
-            neighbours: (k,) rows of the most similar items with behaviour, -1 where there are fewer.
-            similarity: (k,), 0 where there are fewer.
+            similar: (1, items) similarities to items with behaviour, summing to one (to none where there are none).
         """
-        adjacency = self.adjacency[relation]
-        found = neighbours >= 0
-        total = similarity[found].sum()
-        if not total:
-            return np.zeros(adjacency.shape[0], np.float32)
-        columns, shares = neighbours[found], similarity[found] / total
-        similar = sparse.csr_array((shares, (np.zeros(len(columns), np.int64), columns)), (1, adjacency.shape[0]))
-        row: NDArray[np.float32] = greatest(transfer_rows(similar, adjacency), self.keep).toarray()[0]
+        row: NDArray[np.float32] = greatest(transfer_rows(similar, self.adjacency[relation]), self.keep).toarray()[0]
         return self.weight[relation] * row

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from scipy import sparse
 from torch_geometric import EdgeIndex
 
 # The graphs are built here and sorted; torch asks to be told whether to check each product's operands again.
@@ -22,6 +24,12 @@ class Graph:
         """Weighted sum of each item's neighbours' vectors, (items, dim) to (items, dim)."""
         product: torch.Tensor = self.edges.matmul(vectors, input_value=self.weight)
         return product
+
+    def as_sparse(self) -> sparse.csr_array[Any]:
+        """The matrix for scipy."""
+        rows, columns = self.edges.as_tensor().cpu().numpy()
+        shape = tuple(self.edges.sparse_size())
+        return sparse.coo_array((self.weight.cpu().numpy(), (rows, columns)), shape=shape).tocsr()
 
     def to(self, device: torch.device) -> Graph:
         """The same on another device."""

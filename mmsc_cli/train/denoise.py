@@ -10,6 +10,7 @@ from scipy import sparse
 from torch.nn import functional
 
 from mmsc_cli.model.features import ItemFeatures
+from mmsc_cli.pairs import symmetric_matrix
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.seeds import numpy_generator, torch_generator
 from mmsc_cli.train.pairs import TrainingPairs
@@ -66,8 +67,7 @@ def collect_evidence(items: ItemFeatures, semantic: torch.Tensor, pairs: Trainin
     for column in range(2):
         strength = pairs.strength[:, column].numpy()
         keep = strength > 0
-        upper = sparse.coo_array((strength[keep], (a[keep], b[keep])), shape=(count, count)).tocsr()
-        adjacency.append(sparse.csr_array(upper + upper.T))
+        adjacency.append(symmetric_matrix(a[keep], b[keep], strength[keep], count))
     sizes = np.diff(np.append(items.category_start.numpy(), len(items.category)))
     membership = sparse.csr_array(
         (

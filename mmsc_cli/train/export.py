@@ -18,7 +18,7 @@ from mmsc_cli.index import Strings
 from mmsc_cli.model.behaviour import Lendable
 from mmsc_cli.model.features import Attributes
 from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
-from mmsc_cli.pairs import Pairs
+from mmsc_cli.pairs import Pairs, symmetric_matrix
 from mmsc_cli.relations import RELATIONS, Relation
 
 
@@ -27,8 +27,7 @@ def index_tensors(
 ) -> dict[str, NDArray[Any]]:
     """The tensors of `index.safetensors`; `linear` is already weighted."""
     known = pairs.of("train")
-    rows, columns = np.concatenate([known.a, known.b]), np.concatenate([known.b, known.a])
-    matrix = sparse.coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(items), len(items))).tocsr()
+    matrix = symmetric_matrix(known.a, known.b, None, len(items))
     tensors: dict[str, NDArray[Any]] = {
         "known.indptr": matrix.indptr.astype(np.int64),
         "known.indices": matrix.indices.astype(np.int32),

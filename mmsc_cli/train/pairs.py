@@ -38,6 +38,13 @@ class TrainingPairs:
             *(torch.cat([getattr(self, name), getattr(others, name)]) for name in ("a", "b", "strength"))
         )
 
+    def touched(self, items: int) -> torch.Tensor:
+        """(items,) bool: items with any of these pairs."""
+        found = torch.zeros(items, dtype=torch.bool, device=self.a.device)
+        found[self.a] = True
+        found[self.b] = True
+        return found
+
     def to(self, device: torch.device) -> TrainingPairs:
         """The same on another device."""
         return TrainingPairs(self.a.to(device), self.b.to(device), self.strength.to(device))

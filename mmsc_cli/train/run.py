@@ -77,9 +77,7 @@ def train(
     attributes = Attributes.fit(items)
     features = attributes.features(items, embeddings.text, embeddings.image, np.asarray(embeddings.mask), without)
     observed = TrainingPairs.of(pairs)
-    has_behaviour = torch.zeros(len(items), dtype=torch.bool)
-    has_behaviour[observed.a] = True
-    has_behaviour[observed.b] = True
+    has_behaviour = observed.touched(len(items))
     semantic = semantic_vectors(features.text, features.image, features.present)
     neighbours, similarity = nearest_items(
         semantic, semantic, has_behaviour, settings.neighbours, torch.arange(len(items))
@@ -111,8 +109,9 @@ def train(
         progress=progress,
     )
 
-    nearest = _as_matrix(neighbours.numpy(), similarity.numpy(), len(items))
-    linear, mixing = _mix_linear(pairs, nearest, _NetworkScorer(fitted.vectors), validations, settings, progress)
+    linear, mixing = _mix_linear(
+        pairs, similar.as_sparse(), _NetworkScorer(fitted.vectors), validations, settings, progress
+    )
     tensors = index_tensors(items, pairs, fitted.vectors, linear)
     about: dict[str, Any] = {"items": len(items), "dim": settings.dim, "seed": seed, "without": list(without)}
     unwritten = Index(tensors, about)
@@ -213,11 +212,3 @@ class _NetworkScorer:
         """(queries, items)."""
         query, key = self._vectors[relation]
         return np.asarray(query[queries] @ key.T)
-
-
-def _as_matrix(neighbours: NDArray[np.int64], similarity: NDArray[np.float32], items: int) -> sparse.csr_array[Any]:
-    valid = neighbours.ravel() >= 0
-    rows = np.repeat(np.arange(len(neighbours)), neighbours.shape[1])[valid]
-    total = similarity.sum(axis=1, keepdims=True)
-    shares = np.divide(similarity, total, out=np.zeros_like(similarity), where=total > 0).ravel()[valid]
-    return sparse.coo_array((shares, (rows, neighbours.ravel()[valid])), shape=(items, items)).tocsr()

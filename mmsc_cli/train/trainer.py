@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -55,17 +56,15 @@ class Problem:
             self.similar.to(device),
         )
 
+    @cached_property
     def has_behaviour(self) -> torch.Tensor:
         """(items,) bool: items with any training pair."""
-        found = torch.zeros(len(self.items), dtype=torch.bool, device=self.weight.device)
-        found[self.pairs.a] = True
-        found[self.pairs.b] = True
-        return found
+        return self.pairs.touched(len(self.items))
 
     def everything_seen(self) -> Surroundings:
         """The surroundings for answering: all training pairs visible."""
         visible = torch.ones(len(self.pairs), dtype=torch.bool, device=self.weight.device)
-        shown = self.has_behaviour().float().unsqueeze(1)
+        shown = self.has_behaviour.float().unsqueeze(1)
         return surroundings(self.pairs, self.weight, visible, shown, self.similar)
 
 
@@ -104,7 +103,7 @@ def fit(
     generator = torch_generator(seed, "train")
     optimiser = torch.optim.Adam(_parameter_groups(model, settings.learning_rate))
     seen = problem.everything_seen()
-    rows = torch.nonzero(problem.has_behaviour()).squeeze(1)
+    rows = torch.nonzero(problem.has_behaviour).squeeze(1)
     batch_queries = settings.batch_queries or max(SMALLEST_BATCH, math.ceil(len(rows) / STEPS_PER_EPOCH))
     steps = math.ceil(len(rows) / batch_queries)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -123,7 +122,7 @@ def fit(
                 problem.pairs,
                 problem.weight,
                 problem.target_weight,
-                problem.has_behaviour(),
+                problem.has_behaviour,
                 problem.similar,
                 settings.play_cold,
                 generator,
@@ -176,7 +175,7 @@ def _step(
     use_agreement: bool,
     generator: torch.Generator,
 ) -> float:
-    candidate = problem.has_behaviour()
+    candidate = problem.has_behaviour
     total = 0.0
     outputs: list[torch.Tensor] = []
     gradients: list[torch.Tensor | None] = []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from mmsc_cli.metrics import NDCG, judge
-from mmsc_cli.pairs import Pairs
+from mmsc_cli.pairs import Pairs, symmetric_matrix
 from mmsc_cli.relations import Relation
 from mmsc_cli.scoring import Scorer
 
@@ -33,10 +33,12 @@ class Validation:
         self.relation = relation
         items = len(item_splits)
         train, valid = pairs.of("train"), pairs.of("valid")
-        self._masked = _symmetric(train, items) + sparse.eye_array(items, dtype=np.bool_, format="csr")
+        self._masked = symmetric_matrix(train.a, train.b, None, items) + sparse.eye_array(
+            items, dtype=np.bool_, format="csr"
+        )
         warm = item_splits == "warm"
         asked = warm if kind == "warm" else item_splits == "cold_valid"
-        wanted = _symmetric(valid.select(valid.holds(relation)), items).tocoo()
+        wanted = valid.adjacency(relation, items).tocoo()
         keep = asked[wanted.row] & warm[wanted.col]
         entries = np.ones(int(keep.sum()), np.bool_)
         coordinates = (wanted.row[keep], wanted.col[keep])
@@ -58,8 +60,3 @@ class Validation:
         if not len(self.queries):
             return None
         return float(np.concatenate([self.figures(q, scorer.scores(self.relation, q)) for q in self.chunks()]).mean())
-
-
-def _symmetric(pairs: Pairs, items: int) -> sparse.csr_array[Any]:
-    rows, columns = np.concatenate([pairs.a, pairs.b]), np.concatenate([pairs.b, pairs.a])
-    return sparse.coo_array((np.ones(len(rows), np.bool_), (rows, columns)), shape=(items, items)).tocsr()

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from mmsc_cli.model.behaviour import Surroundings
 from mmsc_cli.model.graph import Graph, symmetric_graph
+from mmsc_cli.pairs import symmetric_matrix
 from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.train.pairs import TrainingPairs
 
@@ -88,5 +89,4 @@ def masked_views(
 def _matrix(pairs: TrainingPairs, weight: torch.Tensor, mask: torch.Tensor, items: int) -> sparse.csr_array[Any]:
     keep = mask & (weight > 0)
     a, b, values = (tensor[keep].cpu().numpy() for tensor in (pairs.a, pairs.b, weight))
-    upper = sparse.coo_array((values, (a, b)), shape=(items, items)).tocsr()
-    return sparse.csr_array(upper + upper.T)
+    return symmetric_matrix(a, b, values, items)
