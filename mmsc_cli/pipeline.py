@@ -247,7 +247,8 @@ def _is_prepared(workspace: Workspace, config: dict[str, Any]) -> bool:
     record = workspace.manifest().stages.get("prepare")
     if record is None or record.config["inputs"] != config["inputs"]:
         return False
-    same = all(record.config["recipe"].get(key) == config["recipe"][key] for key in ("source", "split", "seed"))
+    read = ("source", "images", "split", "seed")
+    same = all(record.config["recipe"].get(key) == config["recipe"][key] for key in read)
     return same and workspace.is_current("prepare", record.config)
 
 

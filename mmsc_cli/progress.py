@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 class Task(Protocol):
@@ -20,8 +20,10 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where long work says how far it is."""
 
-    def task(self, label: str, total: int | None = None) -> AbstractContextManager[Task]:
-        """Open a task of `total` units (None: unknown)."""
+    def task(
+        self, label: str, total: int | None = None, unit: Literal["", "bytes"] = ""
+    ) -> AbstractContextManager[Task]:
+        """Open a task of `total` units (None: unknown); bytes are shown as such, with their rate."""
 
 
 class _SilentTask:
@@ -36,7 +38,7 @@ class SilentProgress:
     """Progress that nobody watches."""
 
     @contextmanager
-    def task(self, label: str, total: int | None = None) -> Iterator[Task]:
+    def task(self, label: str, total: int | None = None, unit: Literal["", "bytes"] = "") -> Iterator[Task]:
         """Open a task that shows nothing."""
         yield _SilentTask()
 

@@ -24,25 +24,36 @@ def register(app: typer.Typer) -> None:
         session: Session,
         source: Annotated[str, typer.Argument(help="A recipe's name (`mmsc recipes list`) or the path of one.")],
         inputs: InputsOption = None,
+        images: Annotated[
+            bool | None,
+            typer.Option("--images/--no-images", help="Fetch the images that items name by web address."),
+        ] = None,
+        allow_truncated: Annotated[
+            bool | None,
+            typer.Option("--allow-truncated", help="Keep the whole records of a metadata file that is cut short."),
+        ] = None,
     ) -> None:
         """Turn a source into a table of items and one of pairs.
 
         Holds out, by seed, the pairs and items that later judge the model.
         """
+        from mmsc_cli.prepare.ledger import LOSSES, MENDS
         from mmsc_cli.prepare.run import prepare
         from mmsc_cli.recipe.loading import load_recipe
         from mmsc_cli.recipe.shipped import recipe_path
 
         started = time.monotonic()
+        flags = session.values({"images.download": images, "source.allow_truncated": allow_truncated})
         counts = prepare(
             session.workspace,
-            load_recipe(source, session.overrides, session.values()),
+            load_recipe(source, session.overrides, flags),
             inputs=inputs or [],
             recipe_directory=recipe_path(source).parent,
             progress=session.progress,
         )
         pairs = f"{counts['co_view_pairs']:,} co-view and {counts['co_purchase_pairs']:,} co-purchase pairs"
         session.finish("prepare", counts, started, f"{counts['items']:,} items, {pairs} in {session.directory}")
-        for name in ("repeated", "relations_outside", "relations_to_itself", "without_title", "images_not_found"):
-            if counts.get(name):
-                session.out.note(f"  {name.replace('_', ' ')}: {counts[name]:,}")
+        for heading, kinds in (("left out", LOSSES), ("mended or missing", MENDS)):
+            found = [f"    {counts[name]:,} {meaning}" for name, meaning in kinds.items() if counts.get(name)]
+            for line in [f"  {heading}:", *found] if found else []:
+                session.out.note(line)

@@ -1,70 +1,222 @@
-"""From what a source delivers to the two tables: items sorted by id, directed edges folded into unordered pairs."""
+"""From what a source delivered to the two tables: items sorted by id, directed relations folded into unordered pairs.
+
+The joins and sorts are DuckDB's, which spills to disk what does not fit into its share of memory.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mmsc_cli.atomic import atomic_write
 from mmsc_cli.errors import InputError
 from mmsc_cli.items import ITEM_SCHEMA
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.prepare.catalogue import TRUTH_SCHEMA, Catalogue, Edges
+from mmsc_cli.pairs import STRENGTHS, Pairs, PairSplit, write_pairs
+from mmsc_cli.prepare.delivery import TRUTH_SCHEMA, Delivery, Kind
+from mmsc_cli.prepare.engine import Engine
 from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.recipe.settings import SplitSettings
 
+ROW_GROUP = 50_000
+FATES = (
+    "relations_of_repeated_records",
+    "relations_outside",
+    "relations_to_itself",
+    "relations_without_strength",
+)
 
-def assemble(catalogue: Catalogue, split: SplitSettings, seed: int) -> tuple[pa.Table, Pairs, pa.Table | None]:
-    """Return the item table, the pair table, and the truth table where there is one.
+# The richest record of each id, the first of equals, and its row in the item table.
+_ROWS = """
+CREATE TABLE item_rows AS
+SELECT item_id, record, (row_number() OVER (ORDER BY item_id) - 1)::INTEGER AS item_row
+FROM (
+    SELECT item_id, record
+    FROM read_parquet($records)
+    QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY richness DESC, record) = 1
+)
+"""
+# Why a relation is dropped stands in `fate`, null where it is kept. The first that fits counts.
+_FROM_LISTS = """
+INSERT INTO relations
+SELECT s.item_row, t.item_row, r.view, r.buy, CASE
+    WHEN s.item_row IS NULL THEN 'relations_of_repeated_records'
+    WHEN t.item_row IS NULL THEN 'relations_outside'
+    WHEN s.item_row = t.item_row THEN 'relations_to_itself'
+END
+FROM read_parquet($parts) r
+LEFT JOIN item_rows s USING (record)
+LEFT JOIN item_rows t ON t.item_id = r.target
+"""
+_FROM_RELATIONS = """
+INSERT INTO relations
+SELECT s.item_row, t.item_row, r.view, r.buy, CASE
+    WHEN s.item_row IS NULL OR t.item_row IS NULL THEN 'relations_outside'
+    WHEN s.item_row = t.item_row THEN 'relations_to_itself'
+    WHEN NOT (r.view > 0 OR r.buy > 0) THEN 'relations_without_strength'
+END
+FROM read_parquet($parts) r
+LEFT JOIN item_rows s ON s.item_id = r.source
+LEFT JOIN item_rows t ON t.item_id = r.target
+"""
+_DROPPED = "SELECT fate, count(*) FROM relations WHERE fate IS NOT NULL GROUP BY fate"
+# A repeated relation keeps its greatest strength. `statements` marks which of the six things that a relation can say
+# (either direction; viewed, bought or both) were said of the pair: what was said again is a repetition.
+_FOLD = """
+CREATE TABLE pairs AS
+SELECT
+    least(source, target) AS a,
+    greatest(source, target) AS b,
+    max(CASE WHEN source < target THEN view ELSE 0 END) AS view_ab,
+    max(CASE WHEN source > target THEN view ELSE 0 END) AS view_ba,
+    max(CASE WHEN source < target THEN buy ELSE 0 END) AS buy_ab,
+    max(CASE WHEN source > target THEN buy ELSE 0 END) AS buy_ba,
+    count(*) AS statements,
+    count(*) - bit_count(bit_or(
+        1::UTINYINT << (3 * (source > target)::INTEGER + (view > 0)::INTEGER + 2 * (buy > 0)::INTEGER - 1)
+    )) AS repeated
+FROM relations
+WHERE fate IS NULL
+GROUP BY a, b
+"""
+_KEPT = "SELECT sum(statements)::BIGINT, sum(repeated)::BIGINT, count(*) FROM pairs"
+_IMAGES_IN_ORDER = """
+SELECT image_url, image_path
+FROM read_parquet($records) JOIN item_rows USING (record)
+ORDER BY item_row
+"""
+_WRITE_RECORDS_IN_ORDER = """
+COPY (
+    SELECT records.* EXCLUDE (record, richness)
+    FROM read_parquet($records) records JOIN item_rows USING (record)
+    ORDER BY item_row
+) TO $ordered (FORMAT parquet, CODEC 'zstd')
+"""
+# Where an image of each item lies: from ids, addresses and paths as delivered to paths in the workspace.
+PlaceImages = Callable[[list[str], list[str | None], list[str | None]], list[str | None]]
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The two tables' counts, and the truth table (rows of the item table) where there is one."""
+
+    counts: dict[str, Any]
+    truth: pa.Table | None
+
+
+def assemble(
+    delivery: Delivery,
+    items_path: Path,
+    pairs_path: Path,
+    split: SplitSettings,
+    seed: int,
+    place_images: PlaceImages | None = None,
+) -> Assembled:
+    """Write the item table and the pair table.
+
+    Args:
+        delivery: what the source delivered, complete.
+        items_path: where the item table goes.
+        pairs_path: where the pair table goes.
+        split: the shares held out.
+        seed: of the hold-out.
+        place_images: says where each item's image lies in the workspace; None leaves the paths as delivered.
 
     Raises:
         InputError: there are no items or no pairs.
     """
-    items = catalogue.items
-    if len(items) == 0:
-        raise InputError("the source has no usable items", hint="look at the counts with `mmsc prepare -v`")
-    order = np.asarray(pc.sort_indices(items["item_id"]))
-    row_of = np.empty(len(order), np.int64)
-    row_of[order] = np.arange(len(order))
-    items = items.take(order)
-    item_ids = items["item_id"].to_pylist()
-    item_splits = split_items(item_ids, split, seed)
-    items = items.append_column("split", pa.array(item_splits, pa.string())).cast(ITEM_SCHEMA)
+    with Engine(delivery.folder) as engine:
+        item_ids = _choose_records(engine, delivery)
+        item_splits = split_items(item_ids, split, seed)
+        counts: dict[str, Any] = {"items": len(item_ids), "item_splits": dict(Counter(item_splits.tolist()))}
+        columns, relation_counts = _fold(engine, delivery)
+        pairs = Pairs(**columns, split=split_pairs(item_ids, item_splits, columns["a"], columns["b"], split, seed))
+        write_pairs(pairs_path, pairs)
+        counts |= relation_counts | _pair_counts(pairs)
+        del pairs, columns
+        truth = None if delivery.truth is None else _renumber_truth(delivery.truth, engine)
+        paths = None
+        if place_images is not None:
+            named = engine.run(_IMAGES_IN_ORDER, records=delivery.parts("records"))
+            paths = place_images(item_ids, [url for url, _ in named], [path for _, path in named])
+        counts["without_title"] = _write_items(engine, delivery, items_path, item_splits, paths)
+    return Assembled(counts, truth)
 
-    columns = _fold(catalogue.views, catalogue.purchases, row_of)
-    if len(columns["a"]) == 0:
+
+def _choose_records(engine: Engine, delivery: Delivery) -> list[str]:
+    if records := delivery.parts("records"):
+        engine.run(_ROWS, records=records)
+        ids: list[str] = engine.columns("SELECT item_id FROM item_rows ORDER BY item_row")["item_id"].tolist()
+        if ids:
+            return ids
+    raise InputError("the source has no usable items", hint="look at the counts with `mmsc prepare -v`")
+
+
+def _fold(engine: Engine, delivery: Delivery) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
+    """Unordered pairs in (a, b) order with four strengths, and what became of the relations."""
+    engine.run("CREATE TABLE relations (source INTEGER, target INTEGER, view FLOAT, buy FLOAT, fate VARCHAR)")
+    statements: dict[Kind, str] = {"lists": _FROM_LISTS, "relations": _FROM_RELATIONS}
+    for kind, statement in statements.items():
+        if parts := delivery.parts(kind):
+            engine.run(statement, parts=parts)
+    counts = dict.fromkeys(FATES, 0) | dict(engine.run(_DROPPED))
+    engine.run(_FOLD)
+    ((kept, repeated, pairs),) = engine.run(_KEPT)
+    engine.run("DROP TABLE relations")
+    if not pairs:
         raise InputError(
             "the source has no pair of items that are both in the catalogue",
             hint="check that the ids in the relations are the ids of the items",
         )
-    splits = split_pairs(item_ids, item_splits, columns["a"], columns["b"], split, seed)
-    truth = catalogue.truth
-    return items, Pairs(**columns, split=splits), None if truth is None else _renumber_truth(truth, row_of)
+    counts |= {"relations_repeated": repeated, "relations_kept": kept - repeated}
+    columns = engine.columns(f"SELECT a, b, {', '.join(STRENGTHS)} FROM pairs ORDER BY a, b")
+    engine.run("DROP TABLE pairs")
+    return columns, counts
 
 
-def _fold(views: Edges, purchases: Edges, row_of: NDArray[np.int64]) -> dict[str, Any]:
-    """Unordered pairs in (a, b) order with four strengths; a repeated edge keeps its greatest strength."""
-    size = np.int64(len(row_of))
-    keys, ends = [], []
-    for edges in (views, purchases):
-        source, target = row_of[edges.source], row_of[edges.target]
-        keys.append(np.minimum(source, target) * size + np.maximum(source, target))
-        ends.append(source < target)
-    unique = np.unique(np.concatenate(keys))
-    columns: dict[str, Any] = {"a": (unique // size).astype(np.int32), "b": (unique % size).astype(np.int32)}
-    for kind, edges, key, forward in zip(("view", "buy"), (views, purchases), keys, ends, strict=True):
-        place = np.searchsorted(unique, key)
-        for direction, mask in (("ab", forward), ("ba", ~forward)):
-            strength = np.zeros(len(unique), np.float32)
-            np.maximum.at(strength, place[mask], edges.strength[mask])
-            columns[f"{kind}_{direction}"] = strength
-    return columns
+def _pair_counts(pairs: Pairs) -> dict[str, Any]:
+    return {
+        "pairs": len(pairs),
+        "co_view_pairs": int(pairs.holds("substitute").sum()),
+        "co_purchase_pairs": int(pairs.holds("complement").sum()),
+        "pairs_in_both": int(pairs.ambiguous().sum()),
+        "pair_splits": {split: int((pairs.split == split).sum()) for split in get_args(PairSplit)},
+    }
 
 
-def _renumber_truth(truth: pa.Table, row_of: NDArray[np.int64]) -> pa.Table:
+def _write_items(
+    engine: Engine, delivery: Delivery, path: Path, splits: NDArray[np.str_], image_paths: list[str | None] | None
+) -> int:
+    """Write the item table, some rows at a time, and return how many items have no title."""
+    ordered = delivery.folder / "ordered.parquet"
+    engine.run(_WRITE_RECORDS_IN_ORDER, records=delivery.parts("records"), ordered=str(ordered))
+    row = without_title = 0
+    with atomic_write(path) as file, pq.ParquetWriter(file, ITEM_SCHEMA, compression="zstd") as writer:
+        for batch in pq.ParquetFile(ordered).iter_batches(ROW_GROUP):
+            end = row + len(batch)
+            columns = {name: batch[name] for name in batch.schema.names} | {"split": pa.array(splits[row:end])}
+            if image_paths is not None:
+                columns["image_path"] = pa.array(image_paths[row:end], pa.string())
+            # The engine forgets which columns have no nulls, and what the elements of a list are called.
+            writer.write_table(pa.table({name: columns[name] for name in ITEM_SCHEMA.names}).cast(ITEM_SCHEMA))
+            without_title += pc.sum(pc.equal(columns["title"], "")).as_py() or 0
+            row = end
+    ordered.unlink()
+    return without_title
+
+
+def _renumber_truth(truth: pa.Table, engine: Engine) -> pa.Table:
+    found = engine.columns("SELECT record, item_row FROM item_rows")
+    row_of = np.empty(len(found["record"]), np.int64)
+    row_of[found["record"]] = found["item_row"]
     a, b = row_of[truth["a"].to_numpy()], row_of[truth["b"].to_numpy()]
     swapped = a > b
     turned = {"a_to_b": "b_to_a", "b_to_a": "a_to_b"}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from hashlib import file_digest
 from pathlib import Path
 
 import httpx
 
+from mmsc_cli.atomic import atomic_write
 from mmsc_cli.errors import InputError, UnreachableError
 from mmsc_cli.progress import SILENT, Progress
 
@@ -17,9 +20,10 @@ TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 def download(
     url: str,
     target: Path,
-    sha256: str | None = None,
-    progress: Progress = SILENT,
     *,
+    sha256: str | None = None,
+    size: int | None = None,
+    progress: Progress = SILENT,
     transport: httpx.BaseTransport | None = None,
 ) -> str:
     """Download `url` to `target` unless it is there already.
@@ -28,6 +32,7 @@ def download(
         url: https; so must be every address it redirects to.
         target: where the file goes; its folder is made.
         sha256: what the file must hash to, where that is known.
+        size: how many bytes it must have, where that is known.
         progress: told how many bytes are there.
         transport: what carries the requests (default: the network).
 
@@ -37,10 +42,11 @@ def download(
     Raises:
         UnreachableError: the server does not answer or refuses; what has arrived is kept for the next try.
         InputError: an address is not https, or the file is not the one the recipe names.
+        OSError: the disk has not enough room for the file.
     """
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{target.name}.part")
+        part = _Part(target)
         try:
             with httpx.Client(
                 transport=transport,
@@ -55,38 +61,83 @@ def download(
             raise InputError(f"{url}: no web address: {error}", hint="change source.url") from error
         except httpx.HTTPError as error:
             raise UnreachableError(
-                f"cannot download {url}: {_reason(error)}", hint="try again later, or give the file with --input FILE"
+                f"cannot download {url}: {_reason(error)}",
+                hint="run the command again to go on, or give the file with --input FILE",
             ) from error
-        os.replace(part, target)  # noqa: PTH105 (named in the contract)
-    with target.open("rb") as file:
-        found = file_digest(file, "sha256").hexdigest()
-    if sha256 is not None and found != sha256:
+        part.finish(target)
+    found = target.stat().st_size
+    if size is not None and found != size:
         target.unlink()
-        raise InputError(f"{url}: sha256 {found}, the recipe says {sha256}", hint="run the command again")
-    return found
+        raise InputError(f"{url}: {found:,} bytes, the recipe says {size:,}", hint="run the command again")
+    with target.open("rb") as file:
+        hashed = file_digest(file, "sha256").hexdigest()
+    if sha256 is not None and hashed != sha256:
+        target.unlink()
+        raise InputError(f"{url}: sha256 {hashed}, the recipe says {sha256}", hint="run the command again")
+    return hashed
 
 
-def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> None:
-    have = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
+class _Part:
+    """What has arrived of a file, and the server's mark of the version that it is a part of."""
+
+    def __init__(self, target: Path) -> None:
+        self.path = target.with_name(f"{target.name}.part")
+        self._version = target.with_name(f"{target.name}.part.version")
+
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def version(self) -> str | None:
+        return self._version.read_text(encoding="utf-8") if self._version.exists() else None
+
+    def begin(self, version: str | None) -> None:
+        """Start anew, from a version with this mark."""
+        self.drop()
+        if version is not None:
+            with atomic_write(self._version) as file:
+                file.write(version.encode())
+
+    def drop(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._version.unlink(missing_ok=True)
+
+    def finish(self, target: Path) -> None:
+        os.replace(self.path, target)  # noqa: PTH105 (named in the contract)
+        self._version.unlink(missing_ok=True)
+
+
+def _fetch(client: httpx.Client, url: str, part: _Part, progress: Progress) -> None:
+    have = part.size()
+    headers = {}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if version := part.version():
+            # A file that has changed since comes whole instead of as a rest that does not fit.
+            headers["If-Range"] = version
     with client.stream("GET", url, headers=headers) as response:
         if have and response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             whole = response.headers.get("Content-Range") == f"bytes */{have}"
         else:
             response.raise_for_status()
-            _receive(response, part, have if response.status_code == httpx.codes.PARTIAL_CONTENT else 0, progress)
+            if response.status_code != httpx.codes.PARTIAL_CONTENT:
+                have = 0
+                part.begin(_version(response))
+            _receive(response, part.path, have, progress)
             whole = True
     if not whole:
         # What is there is no beginning of this file: once more, from the start.
-        part.unlink()
+        part.drop()
         _fetch(client, url, part, progress)
 
 
-def _receive(response: httpx.Response, part: Path, have: int, progress: Progress) -> None:
-    """Append the body to the first `have` bytes of `part`."""
+def _receive(response: httpx.Response, path: Path, have: int, progress: Progress) -> None:
+    """Append the body to the `have` bytes that are there."""
     length = response.headers.get("Content-Length")
     total = have + int(length) if length else None
-    with part.open("ab" if have else "wb") as file, progress.task(f"Downloading {response.url}", total) as task:
+    free = shutil.disk_usage(path.parent).free
+    if length and int(length) > free:
+        raise OSError(errno.ENOSPC, f"{int(length):,} bytes to come, {free:,} free", str(path))
+    with path.open("ab") as file, progress.task(f"Downloading {response.url}", total, "bytes") as task:
         task.advance(have)
         for block in response.iter_raw():
             file.write(block)
@@ -95,6 +146,13 @@ def _receive(response: httpx.Response, part: Path, have: int, progress: Progress
         os.fsync(file.fileno())
         if total is not None and file.tell() < total:
             raise httpx.RemoteProtocolError(f"the stream broke off at byte {file.tell():,} of {total:,}")
+
+
+def _version(response: httpx.Response) -> str | None:
+    """The server's mark of a version that a later request can ask for; a weak mark names no bytes."""
+    mark: str = response.headers.get("ETag", "")
+    strong = mark if not mark.startswith("W/") else ""
+    return strong or response.headers.get("Last-Modified") or None
 
 
 def _check_https(request: httpx.Request) -> None:

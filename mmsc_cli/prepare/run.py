@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 
 from mmsc_cli.atomic import atomic_write
 from mmsc_cli.errors import InputError
-from mmsc_cli.items import write_items
-from mmsc_cli.pairs import write_pairs
-from mmsc_cli.prepare.assemble import assemble
-from mmsc_cli.prepare.catalogue import Catalogue
+from mmsc_cli.prepare.assemble import Assembled, assemble
+from mmsc_cli.prepare.delivery import Delivery
+from mmsc_cli.prepare.images import ImagePlaces
+from mmsc_cli.prepare.ledger import balance
 from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.recipe.settings import AmazonSource, DemoSource, Recipe, TableSource
+from mmsc_cli.recipe.settings import AmazonSource, DemoSource, EventsSource, Recipe, TableSource
 from mmsc_cli.workspace import StageRun, Workspace, digest
 
 
@@ -35,8 +35,9 @@ def prepare(
     Args:
         workspace: where the tables go; made if it is not there.
         recipe: what to read and how to split it.
-        inputs: local files in place of what the recipe names (amazon: metadata files; table: items, then pairs).
-        recipe_directory: what the paths of a `table` source are relative to.
+        inputs: local files in place of what the recipe names (amazon: metadata files; table: items, then pairs;
+            events: items if the recipe names a table of them, then the log).
+        recipe_directory: what the paths of a `table` or `events` source are relative to.
         progress: told how far the reading is.
 
     Raises:
@@ -44,24 +45,23 @@ def prepare(
         UnreachableError: the download failed.
     """
     with workspace.stage("prepare", prepare_config(recipe, inputs, recipe_directory)) as stage:
-        catalogue = _read(workspace, recipe, inputs, recipe_directory, stage, progress)
-        items, pairs, truth = assemble(catalogue, recipe.split, recipe.seed)
-        write_items(stage.path("items.parquet"), items)
-        write_pairs(stage.path("pairs.parquet"), pairs)
-        if truth is not None:
+        paths = _local_inputs(recipe, inputs, recipe_directory)
+        delivery = Delivery(stage.directory("delivery"))
+        _read(workspace, recipe, list(paths), stage, delivery, progress)
+        images = _image_places(workspace, recipe, paths, stage, progress)
+        assembled = assemble(
+            delivery,
+            stage.path("items.parquet"),
+            stage.path("pairs.parquet"),
+            recipe.split,
+            recipe.seed,
+            place_images=images.place if images else None,
+        )
+        if assembled.truth is not None:
             with atomic_write(stage.path("truth.parquet")) as file:
-                pq.write_table(truth, file, compression="zstd")
-        stage.counts |= catalogue.counts
-        stage.counts |= {
-            "items": len(items),
-            "pairs": len(pairs),
-            "co_view_pairs": int(pairs.holds("substitute").sum()),
-            "co_purchase_pairs": int(pairs.holds("complement").sum()),
-            "pairs_in_both": int(pairs.ambiguous().sum()),
-            "item_splits": dict(Counter(items["split"].to_pylist())),
-            "pair_splits": dict(Counter(pairs.split.tolist())),
-        }
-        return stage.counts
+                pq.write_table(assembled.truth, file, compression="zstd")
+        stage.counts |= _books(delivery, assembled, images.counts if images else Counter())
+    return stage.counts
 
 
 def prepare_config(recipe: Recipe, inputs: Sequence[Path], recipe_directory: Path = Path()) -> dict[str, Any]:
@@ -74,44 +74,86 @@ def prepare_config(recipe: Recipe, inputs: Sequence[Path], recipe_directory: Pat
     return {"recipe": recipe.as_config(), "inputs": hashes}
 
 
+def _books(delivery: Delivery, assembled: Assembled, images: Counter[str]) -> dict[str, Any]:
+    """All counts, checked to add up; what the source and the assembling dropped for the same reason is one figure."""
+    counts = Counter(delivery.counts)
+    counts.update({name: value for name, value in assembled.counts.items() if isinstance(value, int)})
+    counts.update(images)
+    counts["repeated"] = counts["records"] - counts["without_id"] - counts["items"]
+    return dict(delivery.notes) | balance(dict(assembled.counts) | counts)
+
+
 def _local_inputs(recipe: Recipe, inputs: Sequence[Path], recipe_directory: Path) -> list[Path]:
-    if not inputs and isinstance(recipe.source, TableSource):
-        return [recipe_directory / recipe.source.items, recipe_directory / recipe.source.pairs]
-    return list(inputs)
+    """The files that are read instead of a download: those given, else those the recipe names."""
+    if inputs:
+        return list(inputs)
+    match recipe.source:
+        case TableSource() as source:
+            return [recipe_directory / source.items, recipe_directory / source.pairs]
+        case EventsSource() as source:
+            from mmsc_cli.prepare.event_log import log_files
+
+            items = [] if source.items is None else [recipe_directory / source.items]
+            return items + log_files(recipe_directory, source.events)
+    return []
 
 
 def _read(
-    workspace: Workspace,
-    recipe: Recipe,
-    inputs: Sequence[Path],
-    recipe_directory: Path,
-    stage: StageRun,
-    progress: Progress,
-) -> Catalogue:
+    workspace: Workspace, recipe: Recipe, paths: list[Path], stage: StageRun, delivery: Delivery, progress: Progress
+) -> None:
+    """Have the source deliver."""
     match recipe.source:
         case AmazonSource() as source:
             from mmsc_cli.prepare.amazon import read_amazon
 
-            return read_amazon(inputs or [_download(workspace, source, progress)], progress)
+            if not paths:
+                path, delivery.notes["download"] = _download(workspace, source, progress)
+                paths = [path]
+            read_amazon(paths, delivery, allow_truncated=source.allow_truncated, progress=progress)
         case TableSource() as source:
-            from mmsc_cli.prepare.local_images import copy_images
             from mmsc_cli.prepare.table import read_tables
 
-            paths = _local_inputs(recipe, inputs, recipe_directory)
             if len(paths) != 2:
                 raise InputError("a table source takes two inputs", hint="--input ITEMS --input PAIRS")
-            catalogue = read_tables(paths[0], paths[1], source)
-            return copy_images(catalogue, paths[0].parent, stage.directory("images"), progress)
+            read_tables(paths[0], paths[1], source, delivery)
+        case EventsSource() as source:
+            from mmsc_cli.prepare.events import read_events
+
+            items = paths.pop(0) if source.items is not None else None
+            read_events(paths, items, source, delivery, progress)
         case DemoSource() as source:
             from mmsc_cli.prepare.demo.generate import generate_demo
 
-            if inputs:
+            if paths:
                 raise InputError("the demo source is generated: it takes no input files", hint="leave --input out")
             images = stage.directory("images") if source.images else None
-            return generate_demo(source, recipe.seed, images, progress)
+            generate_demo(source, recipe.seed, images, progress).deliver(delivery)
 
 
-def _download(workspace: Workspace, source: AmazonSource, progress: Progress) -> Path:
+def _image_places(
+    workspace: Workspace, recipe: Recipe, paths: Sequence[Path], stage: StageRun, progress: Progress
+) -> ImagePlaces | None:
+    """How items get their images; None where the source has put them in place itself, or can name none."""
+    folder: Path | None = None
+    match recipe.source:
+        case TableSource():
+            folder = paths[0].parent
+        case EventsSource(items=str()):
+            folder = paths[0].parent
+        case AmazonSource() if recipe.images.download:
+            pass
+        case AmazonSource():
+            return None
+        case source if recipe.images.download:
+            raise InputError(f"a source of kind {source.kind} names no addresses of images", hint="leave --images out")
+        case _:
+            return None
+    cache = workspace.path("downloads") / "images"
+    return ImagePlaces(folder, stage.directory("images"), cache, recipe.images, progress)
+
+
+def _download(workspace: Workspace, source: AmazonSource, progress: Progress) -> tuple[Path, dict[str, Any]]:
+    """The downloaded file, and what the manifest says of it."""
     from mmsc_cli.prepare.download import download
 
     if source.url is None:
@@ -119,5 +161,5 @@ def _download(workspace: Workspace, source: AmazonSource, progress: Progress) ->
     # Files of different addresses often share a name.
     origin = blake2b(source.url.encode(), digest_size=4).hexdigest()
     target = workspace.path("downloads") / origin / (PurePosixPath(urlsplit(source.url).path).name or "download")
-    download(source.url, target, source.sha256, progress)
-    return target
+    sha256 = download(source.url, target, sha256=source.sha256, size=source.size, progress=progress)
+    return target, {"url": source.url, "bytes": target.stat().st_size, "sha256": sha256}

@@ -36,11 +36,14 @@ def split_pairs(
     seed: int,
 ) -> NDArray[np.str_]:
     """Return `train`, `valid` or `test` per unordered pair, shape (pairs,). Pairs must be unique."""
-    ends = item_splits[a], item_splits[b]
+    # One byte an end: at millions of pairs the names of the splits would be most of the memory.
+    at_cold_valid, at_cold_test = (
+        is_cold[a] | is_cold[b] for is_cold in (item_splits == "cold_valid", item_splits == "cold_test")
+    )
     splits = np.full(len(a), "train", dtype="<U5")
-    splits[(ends[0] == "cold_valid") | (ends[1] == "cold_valid")] = "valid"
-    splits[(ends[0] == "cold_test") | (ends[1] == "cold_test")] = "test"
-    warm = np.flatnonzero((ends[0] == "warm") & (ends[1] == "warm"))
+    splits[at_cold_valid] = "valid"
+    splits[at_cold_test] = "test"
+    warm = np.flatnonzero(~(at_cold_valid | at_cold_test))
     keys = _hash_ids(item_ids, f"{seed}/pairs")
     order = warm[np.argsort(_mix(keys[a[warm]], keys[b[warm]]), kind="stable")]
     test, valid = round(settings.test * len(order)), round(settings.valid * len(order))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,71 +16,61 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.prepare.catalogue import CATALOGUE_SCHEMA, Catalogue, Edges
-from mmsc_cli.prepare.cleaning import MAX_TITLE, clean_price, clean_text
+from mmsc_cli.prepare.cleaning import MAX_DESCRIPTION, MAX_TITLE, clean_category, clean_price, clean_text
+from mmsc_cli.prepare.delivery import RECORD_SCHEMA, RELATION_SCHEMA, Delivery, filled
 from mmsc_cli.prepare.table_file import read_table_file
 from mmsc_cli.recipe.settings import ItemColumn, PairColumn, TableSource
 
 STRENGTHS = ("co_view", "co_purchase")
 
 
-def read_tables(items_path: Path, pairs_path: Path, settings: TableSource) -> Catalogue:
+def read_tables(items_path: Path, pairs_path: Path, settings: TableSource, delivery: Delivery) -> None:
     """Read a catalogue from two tables.
 
-    Items need the column `item_id`; title, description, brand, category (a list, or a path such as `Toys > Games`),
-    price, image_url and image_path are optional. Pairs need `a`, `b` (item ids) and `co_view` and/or `co_purchase`
-    (strengths, above 0 where the pair was seen). `settings.columns` maps our names to yours. Of rows with the same id
-    the first is kept.
+    Items: see `read_item_table`. Pairs need `a`, `b` (item ids) and `co_view` and/or `co_purchase` (strengths, above 0
+    where the pair was seen). `settings.columns` maps our names to yours.
 
     Raises:
         InputError: a file is missing, is not such a table, lacks a column, or holds a strength that is none.
     """
-    items = _read(items_path, settings, get_args(ItemColumn), required=("item_id",))
-    pairs = _read(pairs_path, settings, get_args(PairColumn), required=("a", "b"))
+    pairs = _read(pairs_path, settings.columns, get_args(PairColumn), required=("a", "b"))
     if not any(name in pairs for name in STRENGTHS):
         raise InputError(
             f"{pairs_path}: no column co_view or co_purchase in it",
             hint='map yours under [source.columns], for example co_view = "views"',
         )
-    identified = items["item_id"] != ""
-    unique = items[identified].drop_duplicates("item_id")
-    row_of = pd.Series(np.arange(len(unique)), index=unique["item_id"])
-    a, b = (pairs[end].map(row_of) for end in ("a", "b"))
-    outside = a.isna() | b.isna()
-    itself = ~outside & (a == b)
-    strengths = {name: _strengths(pairs, name, pairs_path) for name in STRENGTHS}
-    usable = ~(outside | itself).to_numpy()
-    seen = {name: usable & (strength > 0) for name, strength in strengths.items()}
-    kept = np.logical_or(*seen.values())
-    views, purchases = (
-        Edges(a[mask].to_numpy(np.int64), b[mask].to_numpy(np.int64), strengths[name][mask])
-        for name, mask in seen.items()
-    )
-    counts: dict[str, Any] = {
-        "records": len(items),
-        "without_id": int((~identified).sum()),
-        "repeated": int(identified.sum()) - len(unique),
-        "items": len(unique),
-        "relations": len(pairs),
-        "relations_outside": int(outside.sum()),
-        "relations_to_itself": int(itself.sum()),
-        "relations_without_strength": int((usable & ~kept).sum()),
-        "relations_kept": int(kept.sum()),
-    }
-    table = _item_table(unique)
-    counts["without_title"] = table["title"].to_pylist().count("")
-    return Catalogue(table, views, purchases, counts)
+    read_item_table(items_path, settings.columns, delivery)
+    views, purchases = (_strengths(pairs, name, pairs_path) for name in STRENGTHS)
+    columns = {"source": pairs["a"], "target": pairs["b"], "view": views, "buy": purchases}
+    delivery.add("relations", pa.table(columns, schema=RELATION_SCHEMA))
+    delivery.counts["relations"] += len(pairs)
 
 
-def _read(path: Path, settings: TableSource, known: tuple[Any, ...], required: tuple[str, ...]) -> pd.DataFrame:
+def read_item_table(path: Path, columns: Mapping[Any, str], delivery: Delivery) -> None:
+    """Read a table of items.
+
+    It needs the column `item_id`; title, description, brand, category (a list, or a path such as `Toys > Games`),
+    price, image_url and image_path are optional. The richest of the rows with one id will be kept.
+
+    Raises:
+        InputError: the file is missing, is not such a table, or lacks a column.
+    """
+    items = _read(path, columns, get_args(ItemColumn), required=("item_id",))
+    identified = items[items["item_id"] != ""]
+    delivery.counts["records"] += len(items)
+    delivery.counts["without_id"] += len(items) - len(identified)
+    delivery.add("records", _record_table(identified, delivery.counts))
+
+
+def _read(path: Path, mapping: Mapping[Any, str], known: tuple[Any, ...], required: tuple[str, ...]) -> pd.DataFrame:
     """The known columns of a file, under our names; those of `required` hold ids."""
     frame = read_table_file(path)
     columns: dict[str, pd.Series[Any]] = {}
     for name in known:
-        theirs = settings.columns.get(name, name)
+        theirs = mapping.get(name, name)
         if theirs in frame:
             columns[name] = frame[theirs]
-        elif name in required or name in settings.columns:
+        elif name in required or name in mapping:
             raise InputError(
                 f"{path}: no column {theirs!r} among {list(frame.columns)}",
                 hint=f'map yours under [source.columns], for example {name} = "sku"',
@@ -99,7 +93,7 @@ def _strengths(pairs: pd.DataFrame, name: str, path: Path) -> NDArray[np.float32
         return np.zeros(len(pairs), np.float32)
     given = pairs[name]
     numbers = pd.to_numeric(given.where(given.notna() & (given != ""), 0), errors="coerce").to_numpy(np.float64)
-    wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= 0)))
+    wrong = np.flatnonzero(~((numbers >= 0) & (numbers <= np.finfo(np.float32).max)))
     if len(wrong):
         raise InputError(
             f"{path}: row {wrong[0] + 1}, column {name}: {given.iloc[wrong[0]]!r} is not a strength",
@@ -108,28 +102,39 @@ def _strengths(pairs: pd.DataFrame, name: str, path: Path) -> NDArray[np.float32
     return numbers.astype(np.float32)
 
 
-def _item_table(frame: pd.DataFrame) -> pa.Table:
+def _record_table(frame: pd.DataFrame, counts: Counter[str]) -> pa.Table:
     def column(name: str) -> list[Any]:
         return frame[name].tolist() if name in frame else [None] * len(frame)
 
-    return pa.table(
-        {
-            "item_id": column("item_id"),
-            "title": [clean_text(_optional(value), MAX_TITLE) for value in column("title")],
-            "description": [clean_text(_optional(value)) for value in column("description")],
-            "brand": [clean_text(_optional(value), MAX_TITLE) for value in column("brand")],
-            "category": [_category(value) for value in column("category")],
-            "price": [clean_price(value) for value in column("price")],
-            "image_url": [_optional(value) for value in column("image_url")],
-            "image_path": [_optional(value) for value in column("image_path")],
-        },
-        schema=CATALOGUE_SCHEMA,
-    )
+    def texts(name: str, limit: int, counted_as: str) -> list[str]:
+        return [clean_text(_optional(value), limit, name=counted_as, found=counts) for value in column(name)]
+
+    fields: dict[str, list[Any]] = {
+        "item_id": column("item_id"),
+        "title": texts("title", MAX_TITLE, "titles"),
+        "description": texts("description", MAX_DESCRIPTION, "descriptions"),
+        "brand": texts("brand", MAX_TITLE, "brands"),
+        "category": [clean_category(_nodes(value), counts) for value in column("category")],
+        "price": [clean_price(value, counts) for value in column("price")],
+        "image_url": [_optional(value) for value in column("image_url")],
+        "image_path": [_optional(value) for value in column("image_path")],
+    }
+    for name in set(frame) - {"item_id"}:
+        counts["empty_fields"] += sum(_optional(value) is None for value in frame[name])
+    richness = [sum(map(filled, values)) for values in zip(*fields.values(), strict=True)]
+    return pa.table({"record": range(len(frame)), **fields, "richness": richness}, schema=RECORD_SCHEMA)
 
 
-def _category(value: Any) -> list[str]:
-    nodes = value.split(">") if isinstance(value, str) else value if isinstance(value, list | np.ndarray) else []
-    return [name for name in (clean_text(node, MAX_TITLE) for node in nodes) if name]
+def _nodes(value: Any) -> list[Any]:
+    """The nodes of a category path: a list, a list in JSON, or names with `>` between them."""
+    if isinstance(value, list | np.ndarray):
+        return list(value)
+    if not isinstance(value, str):
+        return []
+    if value.lstrip().startswith("["):
+        with suppress(ValueError):
+            return list(json.loads(value))
+    return value.split(">")
 
 
 def _optional(value: Any) -> str | None:

@@ -6,8 +6,11 @@ import csv
 import gzip
 import io
 import json
+import re
 import warnings
 import zlib
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,8 @@ def read_table_file(path: Path) -> pd.DataFrame:
     kind = path.name.lower().removesuffix(".gz").rsplit(".", 1)[-1]
     try:
         if kind == "parquet":
-            frame: pd.DataFrame = pq.read_table(path).to_pandas(integer_object_nulls=True, ignore_metadata=True)
+            table = pq.read_table(pa.BufferReader(_content(path)) if path.name.lower().endswith(".gz") else path)
+            frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
             return frame
         if kind in ("csv", "tsv", "txt"):
             return _read_separated(path, "\t" if kind == "tsv" else None)
@@ -49,16 +53,13 @@ def read_table_file(path: Path) -> pd.DataFrame:
     except (ValueError, OSError, EOFError, zlib.error, pa.ArrowException, pd.errors.ParserWarning) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not readable as {kind}: {reason}", hint=_MENDS[kind]) from error
-    raise InputError(
-        f"{path}: unknown kind of file", hint="use .csv, .tsv, .jsonl or .parquet (csv, tsv, jsonl also .gz)"
-    )
+    raise InputError(f"{path}: unknown kind of file", hint="use .csv, .tsv, .jsonl or .parquet, plain or .gz")
 
 
 def _read_separated(path: Path, separator: str | None) -> pd.DataFrame:
     content = _content(path)
-    header = content.split(b"\n", 1)[0].decode("utf-8-sig", errors="replace")
     if separator is None:
-        separator = max(SEPARATORS, key=header.count)
+        separator = sniff_separator(content.split(b"\n", 1)[0].decode("utf-8-sig", errors="replace"))
     try:
         with warnings.catch_warnings():
             # Rows longer than the header are cut with a warning.
@@ -73,20 +74,44 @@ def _read_separated(path: Path, separator: str | None) -> pd.DataFrame:
                 compression=None,
             )
     except UnicodeDecodeError as error:
-        raise ValueError(_where_undecodable(content, header, separator)) from error
+        raise ValueError(undecodable_place(io.BytesIO(content), separator) or "it is not UTF-8") from error
 
 
-def _where_undecodable(content: bytes, header: str, separator: str) -> str:
-    for number, line in enumerate(content.split(b"\n"), start=1):
+def sniff_separator(header: str) -> str:
+    """The one of `,` `;` tab `|` that a header holds most of."""
+    return max(SEPARATORS, key=header.count)
+
+
+def undecodable_place(lines: Iterable[bytes], separator: str | None = None) -> str | None:
+    """Line and column of the first byte that is not UTF-8 in a table of separated values, and the byte; else None."""
+    header = ""
+    for number, line in enumerate(lines, start=1):
+        if number == 1:
+            header = line.decode("utf-8-sig", errors="replace")
+            separator = separator or sniff_separator(header)
         try:
             line.decode("utf-8")
         except UnicodeDecodeError as error:
             before = line[: error.start].decode("utf-8")
-            place = len(next(csv.reader([before], delimiter=separator), [""]))
-            names = next(csv.reader([header], delimiter=separator))
+            place = len(next(csv.reader([before], delimiter=separator or ","), [""]))
+            names = next(csv.reader([header], delimiter=separator or ","))
             column = names[place - 1].strip() if place <= len(names) else str(place)
-            return f"line {number}, column {column}: byte 0x{line[error.start]:02x} is not UTF-8"
-    return "it is not UTF-8"
+            return f"line {number}, column {column}: {_not_utf_8(line, error)}"
+    return None
+
+
+def _undecodable_field(line: bytes) -> str:
+    """The field of a JSON object that holds bytes which are not UTF-8."""
+    with suppress(ValueError, RecursionError):
+        record = json.loads(line.decode("utf-8", errors="surrogateescape"))
+        for name, value in record.items() if isinstance(record, dict) else ():
+            if re.search("[\udc80-\udcff]", f"{name} {value}"):
+                return f"column {name}"
+    return "unknown column"
+
+
+def _not_utf_8(line: bytes, error: UnicodeDecodeError) -> str:
+    return f"byte 0x{line[error.start]:02x} is not UTF-8"
 
 
 def _read_json_lines(path: Path) -> pd.DataFrame:
@@ -95,7 +120,9 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"line {number}, {_undecodable_field(line)}: {_not_utf_8(line, error)}") from error
         except (ValueError, RecursionError) as error:
             raise ValueError(f"line {number}: {error}") from error
         if not isinstance(record, dict):

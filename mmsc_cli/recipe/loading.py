@@ -10,10 +10,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.recipe.settings import AmazonSource, DemoSource, Recipe, TableSource
+from mmsc_cli.recipe.settings import AmazonSource, DemoSource, EventsSource, Recipe, TableSource
 from mmsc_cli.recipe.shipped import recipe_path
 
-SOURCES: dict[str, type[BaseModel]] = {"amazon": AmazonSource, "table": TableSource, "demo": DemoSource}
+SOURCES: dict[str, type[BaseModel]] = {
+    "amazon": AmazonSource,
+    "table": TableSource,
+    "events": EventsSource,
+    "demo": DemoSource,
+}
 
 
 def load_recipe(source: str, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,6 +13,8 @@ Positive = Annotated[int, Field(gt=0)]
 ItemColumn = Literal["item_id", "title", "description", "brand", "category", "price", "image_url", "image_path"]
 PairColumn = Literal["a", "b", "co_view", "co_purchase"]
 Column = Literal[ItemColumn, PairColumn]
+EventColumn = Literal["session", "item", "type", "time"]
+EventType = Literal["view", "purchase"]
 
 
 class Settings(BaseModel):
@@ -25,7 +28,9 @@ class AmazonSource(Settings):
 
     kind: Literal["amazon"]
     url: str | None = Field(default=None, description="https address of the gzip file")
+    size: Positive | None = Field(default=None, description="bytes of that file, where known")
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    allow_truncated: bool = Field(default=False, description="keep the whole records of a file that is cut short")
 
 
 class TableSource(Settings):
@@ -35,6 +40,31 @@ class TableSource(Settings):
     items: str
     pairs: str
     columns: dict[Column, str] = Field(default_factory=dict, description="our column name = yours")
+
+
+class EventsSource(Settings):
+    """A log of what shoppers viewed and bought; paths are relative to the recipe."""
+
+    kind: Literal["events"]
+    events: str = Field(description="CSV (also .gz) or Parquet, one event a row; a pattern such as log-*.csv is fine")
+    items: str | None = Field(
+        default=None, description="a table of items, as for kind = table; else ids are all we know"
+    )
+    columns: dict[Literal[ItemColumn, EventColumn], str] = Field(default_factory=dict, description="our name = yours")
+    types: dict[EventType, list[str]] = Field(
+        default={"view": ["view"], "purchase": ["purchase"]}, description="what your log calls them"
+    )
+    score: Literal["npmi", "llr"] = "npmi"
+    min_support: Positive = Field(default=3, description="sessions in which a pair must occur")
+    session_items: Annotated[int, Field(ge=2)] = Field(
+        default=50, description="items of a session that count per type, the earliest first"
+    )
+    window_minutes: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="the longest time between two events of a pair; None: the session"
+    )
+    since: datetime | date | None = Field(default=None, description="events before this are left out")
+    until: datetime | date | None = Field(default=None, description="events from this on are left out")
+    memory_gib: Annotated[float, Field(ge=0.25)] = Field(default=2.0, description="beyond it, work goes to the disk")
 
 
 class DemoSource(Settings):
@@ -47,7 +77,22 @@ class DemoSource(Settings):
     images: bool = True
 
 
-Source = Annotated[AmazonSource | TableSource | DemoSource, Field(discriminator="kind")]
+Source = Annotated[AmazonSource | TableSource | EventsSource | DemoSource, Field(discriminator="kind")]
+
+
+class ImageSettings(Settings):
+    """Images that items name by address."""
+
+    download: bool = Field(default=False, description="fetch them (else only image files of your own are used)")
+    concurrency: Positive = Field(default=16, description="images on their way at once")
+    per_host: Positive = Field(default=4, description="of these from one host")
+    retries: Annotated[int, Field(ge=0)] = Field(default=3, description="further tries of what may pass")
+    backoff: Annotated[float, Field(ge=0)] = Field(default=0.5, description="seconds before a retry, doubling")
+    timeout: Annotated[float, Field(gt=0)] = Field(default=20.0, description="seconds without a byte")
+    max_bytes: Positive = 10_000_000
+    max_pixels: Positive = 64_000_000
+    allow_http: bool = Field(default=False, description="fetch http addresses as they are, instead of over https")
+    allow_private: bool = Field(default=False, description="fetch from loopback and private addresses too")
 
 
 class SplitSettings(Settings):
@@ -141,6 +186,7 @@ class Recipe(Settings):
     licence: str = ""
     seed: Annotated[int, Field(ge=0)] = 1
     source: Source
+    images: ImageSettings = ImageSettings()
     split: SplitSettings = SplitSettings()
     encode: EncodeSettings = EncodeSettings()
     label: LabelSettings = LabelSettings()

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from mmsc_cli.prepare.catalogue import CATALOGUE_SCHEMA, Catalogue
+from mmsc_cli.prepare.delivery import CATALOGUE_SCHEMA
+from mmsc_cli.prepare.demo.catalogue import Catalogue
 from mmsc_cli.prepare.demo.images import draw_images, has_image
 from mmsc_cli.prepare.demo.items import Stock, stock_up
 from mmsc_cli.prepare.demo.names import item_ids
@@ -55,7 +56,7 @@ def generate_demo(settings: DemoSource, seed: int, images: Path | None, progress
         "purchase_edges": len(purchases.source),
         "images": int(shown.sum()),
     }
-    return Catalogue(_items(stock, ids, paths, seed), views, purchases, counts, truth_table(truth))
+    return Catalogue(_items(stock, ids, paths, seed), views, purchases, truth_table(truth), counts)
 
 
 def _items(stock: Stock, ids: list[str], image_paths: list[str | None], seed: int) -> pa.Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmsc_cli.prepare.catalogue import Edges
+from mmsc_cli.prepare.demo.catalogue import Edges
 from mmsc_cli.prepare.demo.shoppers import Events
 
 VIEWED = 30  # longest list of "also viewed"

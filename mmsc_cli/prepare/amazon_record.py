@@ -1,0 +1,160 @@
+"""One block of Amazon metadata, parsed and cleaned: what runs in the worker processes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from mmsc_cli.prepare.cleaning import MAX_TITLE, clean_category, clean_price, clean_text
+from mmsc_cli.prepare.delivery import LIST_SCHEMA, RECORD_SCHEMA, filled, write_part
+from mmsc_cli.prepare.dict_literal import read_dict_literal
+from mmsc_cli.prepare.line_blocks import Block
+
+VIEW_LISTS = ("also_viewed", "buy_after_viewing", "also_view")
+BUY_LISTS = ("also_bought", "bought_together", "also_buy")
+_IMAGE_FIELDS = ("imUrl", "imageURLHighRes", "imageURL", "image")
+_FIELDS = ("title", "description", "brand", "price", "category", "categories")
+_EMPTY: tuple[Any, ...] = ("", [], [[]])
+_MANY = 1_000_000  # more relations than a record can have
+_LINES_PER_FILE = 1 << 40
+
+
+class RecordError(Exception):
+    """A line that is no product. `arguments`: its number in the file, and what is wrong with it."""
+
+    @property
+    def number(self) -> int:
+        """The number of the line, from 1."""
+        return int(self.args[0])
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, to be put behind "record 7 "."""
+        return str(self.args[1])
+
+
+def deliver_block(block: Block, folder: Path, file_number: int) -> Counter[str]:
+    """Parse and clean the products of a block, write them as parts of the delivery in `folder`, and return the counts.
+
+    The strength of a relation is .5 + 1/log2(1 + position), with the position in the product's list.
+
+    Raises:
+        RecordError: a line is no product of either schema.
+    """
+    counts: Counter[str] = Counter()
+    columns: dict[str, list[Any]] = {name: [] for name in RECORD_SCHEMA.names}
+    partners: dict[str, list[list[str]]] = {"view": [], "buy": []}
+    start = file_number * _LINES_PER_FILE
+    for number, content in read_lines(block):
+        lists = content["related"] if isinstance(content.get("related"), dict) else content
+        views, purchases = (_merge_lists(lists, names, counts) for names in (VIEW_LISTS, BUY_LISTS))
+        record = _clean(content, number, counts)
+        record["richness"] = sum(map(filled, record.values())) * _MANY + len(views) + len(purchases)
+        record["record"] = start + number
+        for name, value in record.items():
+            columns[name].append(value)
+        partners["view"].append(views)
+        partners["buy"].append(purchases)
+    counts["records"] = len(columns["record"])
+    write_part(folder, "records", start + block.first, pa.table(columns, schema=RECORD_SCHEMA))
+    lists = pa.concat_tables(_list_table(kind, columns["record"], lists) for kind, lists in partners.items())
+    write_part(folder, "lists", start + block.first, lists)
+    return counts
+
+
+def read_lines(block: Block) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The content of each line that is not blank, with its number.
+
+    Raises:
+        RecordError: a line is neither a JSON object nor a Python dict literal.
+    """
+    for number, line in enumerate(block.content.split(b"\n"), start=block.first):
+        if line and not line.isspace():
+            yield number, _read_line(line, number)
+
+
+def _read_line(line: bytes, number: int) -> dict[str, Any]:
+    content: Any = None
+    # A first quote tells the formats apart in nearly all lines. Of the JSON parsers orjson is the faster one, the
+    # standard library's knows NaN and lone surrogates.
+    json_first = (orjson.loads, read_dict_literal, json.loads)
+    for read in json_first if not line.startswith(b"{'") else (read_dict_literal,):
+        try:
+            content = read(line)
+            break
+        except (ValueError, RecursionError):
+            continue
+    if not isinstance(content, dict):
+        raise RecordError(number, "is neither a JSON object nor a Python dict literal")
+    return content
+
+
+def _clean(content: dict[str, Any], number: int, counts: Counter[str]) -> dict[str, Any]:
+    item_id = content.get("asin")
+    if not isinstance(item_id, str) or not item_id.strip() or not item_id.isprintable():
+        raise RecordError(number, "has no usable 'asin'")
+    for name in _FIELDS:
+        if content.get(name) in _EMPTY:
+            counts["empty_fields"] += 1
+    return {
+        "item_id": item_id.strip(),
+        "title": clean_text(content.get("title"), MAX_TITLE, name="titles", found=counts),
+        "description": clean_text(content.get("description"), name="descriptions", found=counts),
+        "brand": clean_text(content.get("brand"), MAX_TITLE, name="brands", found=counts),
+        "category": clean_category(content.get("categories") or content.get("category"), counts),
+        "price": clean_price(content.get("price"), counts),
+        "image_url": _image_url(content),
+        "image_path": None,
+    }
+
+
+def _merge_lists(lists: dict[str, Any], names: Sequence[str], counts: Counter[str]) -> list[str]:
+    """Ordered partners from several lists of the same behaviour; a partner's first position counts."""
+    partners: dict[str, None] = {}
+    for name in names:
+        values = lists.get(name)
+        if not isinstance(values, list):
+            continue
+        texts = values if set(map(type, values)) <= {str} else [value for value in values if isinstance(value, str)]
+        known = len(partners)
+        partners = partners | dict.fromkeys(texts) if partners else dict.fromkeys(texts)
+        counts["relations"] += len(values)
+        counts["relations_unreadable"] += len(values) - len(texts)
+        counts["relations_repeated"] += len(texts) - (len(partners) - known)
+    return list(partners)
+
+
+def _image_url(content: dict[str, Any]) -> str | None:
+    for name in _IMAGE_FIELDS:
+        value = content.get(name)
+        if isinstance(value, list):
+            value = value[0] if value else None
+        if isinstance(value, str) and value.startswith(("http://", "https://")) and value.isprintable():
+            return value
+    return None
+
+
+def _list_table(kind: str, records: Sequence[int], partners: Sequence[list[str]]) -> pa.Table:
+    lengths = np.fromiter(map(len, partners), np.int64, len(partners))
+    ends = np.cumsum(lengths)
+    place = np.arange(1, lengths.sum() + 1) - np.repeat(ends - lengths, lengths)
+    nothing = np.zeros(len(place), np.float32)
+    strengths = {"view": nothing, "buy": nothing} | {kind: (0.5 + 1 / np.log2(1 + place)).astype(np.float32)}
+    targets = _texts(list(chain.from_iterable(partners)))
+    columns = {"record": np.repeat(np.asarray(records, np.int64), lengths), "target": targets, **strengths}
+    return pa.table(columns, schema=LIST_SCHEMA)
+
+
+def _texts(values: list[str]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:  # lone surrogates, which are no part of an id we keep
+        return pa.array([value.encode("utf-8", "replace").decode() for value in values], pa.string())

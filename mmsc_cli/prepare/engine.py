@@ -1,0 +1,68 @@
+"""DuckDB, as every use of it here needs it: bounded in memory, with a place to spill to, fetching nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsc_cli.errors import InputError
+from mmsc_cli.prepare.parallel import usable_cores
+
+MEMORY_GIB = 1.0
+
+
+class Engine:
+    """A database in memory, whose overflow goes to a folder. A context manager: the overflow is removed at the end."""
+
+    def __init__(self, folder: Path, memory_gib: float = MEMORY_GIB) -> None:
+        """`folder` takes the overflow; `memory_gib` is what DuckDB may use (the process itself comes on top)."""
+        self._overflow = folder / "overflow"
+        self._overflow.mkdir()
+        self._connection = duckdb.connect(
+            config={
+                "memory_limit": f"{max(1, round(memory_gib * 1024))}MiB",
+                "temp_directory": str(self._overflow),
+                "threads": usable_cores(),
+                "preserve_insertion_order": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            }
+        )
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._connection.close()
+        shutil.rmtree(self._overflow, ignore_errors=True)
+
+    def run(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a statement with named parameters and return its rows.
+
+        Raises:
+            InputError: it needs more memory than the engine may use, or more disk than is free.
+            duckdb.Error: anything else is wrong.
+        """
+        return self._execute(statement, parameters).fetchall()
+
+    def columns(self, statement: str, **parameters: Any) -> dict[str, NDArray[Any]]:
+        """The same, as one array per column; there must be no nulls but in columns of text."""
+        found = self._execute(statement, parameters).fetchnumpy()
+        return {name: np.asarray(values) for name, values in found.items()}
+
+    def _execute(self, statement: str, parameters: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+        try:
+            return self._connection.execute(statement, parameters or None)
+        except duckdb.OutOfMemoryException as error:
+            raise InputError(
+                f"not enough memory or disk to join and sort: {str(error).splitlines()[0]}",
+                hint="free some space on the workspace's disk; for events, raise source.memory_gib",
+            ) from error

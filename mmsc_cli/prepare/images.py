@@ -1,0 +1,115 @@
+"""The images that items name, local files or web addresses, brought into the workspace.
+
+What cannot be had is noted in `images/failures.jsonl`, and its item goes on without an image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.recipe.settings import ImageSettings
+
+FAILURES = "failures.jsonl"
+
+
+class ImagePlaces:
+    """Decides where the image of each item lies. Local files come before addresses.
+
+    Attributes:
+        counts: `images_named` by items; of these `images`, `images_not_found` (local) and `images_failed` (web).
+    """
+
+    def __init__(
+        self, source: Path | None, target: Path, cache: Path, settings: ImageSettings, progress: Progress = SILENT
+    ) -> None:
+        """Take the folders.
+
+        Args:
+            source: what local paths are relative to; None: the source names no local files.
+            target: the workspace's `images/`, which exists.
+            cache: where downloads are kept from run to run.
+            settings: the recipe's `[images]`.
+            progress: told of every image.
+        """
+        self.counts: Counter[str] = Counter()
+        self._source = source
+        self._target = target
+        self._cache = cache
+        self._settings = settings
+        self._progress = progress
+
+    def place(
+        self, item_ids: Sequence[str], urls: Sequence[str | None], paths: Sequence[str | None]
+    ) -> list[str | None]:
+        """Bring the images here.
+
+        Args:
+            item_ids: of the items, shape (items,).
+            urls: their web addresses, fetched if `settings.download`, for items without a path.
+            paths: their local paths.
+
+        Returns:
+            Paths relative to the workspace, None for an item without an image.
+        """
+        if self._source is None:
+            paths = [None] * len(item_ids)
+        if not self._settings.download:
+            urls = [None] * len(item_ids)
+        fetched, reasons = self._download([url for url, path in zip(urls, paths, strict=True) if url and not path])
+        placed: list[str | None] = []
+        named = sum(bool(path or url) for path, url in zip(paths, urls, strict=True))
+        with (
+            (self._target / FAILURES).open("w", encoding="utf-8") as failures,
+            self._progress.task("Placing images", named) as task,
+        ):
+            for item_id, url, path in zip(item_ids, urls, paths, strict=True):
+                found = self._local(path) if path else fetched.get(url) if url else None
+                placed.append(None if found is None else self._put(found, item_id, link=not path))
+                if not (path or url):
+                    continue
+                task.advance()
+                if found is None:
+                    self.counts["images_not_found" if path else "images_failed"] += 1
+                    reason = "there is no such file" if path else reasons[str(url)]
+                    line = {"item_id": item_id, "image": path or url, "reason": reason}
+                    failures.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if not self.counts:
+            (self._target / FAILURES).unlink()
+        self.counts["images"] = sum(path is not None for path in placed)
+        self.counts["images_named"] = named
+        return placed
+
+    def _download(self, urls: Sequence[str]) -> tuple[Mapping[str, Path], Mapping[str, str]]:
+        if not urls:
+            return {}, {}
+        from mmsc_cli.prepare.image_download import download_images
+
+        return download_images(urls, self._cache, self._settings, self._progress)
+
+    def _local(self, path: str) -> Path | None:
+        if self._source is None:
+            return None
+        try:
+            return self._source / path if (self._source / path).is_file() else None
+        except ValueError:  # a NUL byte
+            return None
+
+    def _put(self, path: Path, item_id: str, *, link: bool) -> str:
+        """The name comes from the item's id, which may hold anything, by a hash."""
+        name = blake2b(item_id.encode(), digest_size=16).hexdigest() + path.suffix.lower()
+        target = self._target / name
+        if link:
+            try:
+                os.link(path, target)
+            except OSError:  # a file system without links
+                shutil.copyfile(path, target)
+        else:
+            shutil.copyfile(path, target)
+        return f"images/{name}"
