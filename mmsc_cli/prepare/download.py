@@ -20,10 +20,10 @@ TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 def download(
     url: str,
     target: Path,
-    *,
     sha256: str | None = None,
-    size: int | None = None,
     progress: Progress = SILENT,
+    *,
+    size: int | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> str:
     """Download `url` to `target` unless it is there already.
@@ -32,8 +32,8 @@ def download(
         url: https; so must be every address it redirects to.
         target: where the file goes; its folder is made.
         sha256: what the file must hash to, where that is known.
-        size: how many bytes it must have, where that is known.
         progress: told how many bytes are there.
+        size: how many bytes it must have, where that is known.
         transport: what carries the requests (default: the network).
 
     Returns:

@@ -161,5 +161,5 @@ def _download(workspace: Workspace, source: AmazonSource, progress: Progress) ->
     # Files of different addresses often share a name.
     origin = blake2b(source.url.encode(), digest_size=4).hexdigest()
     target = workspace.path("downloads") / origin / (PurePosixPath(urlsplit(source.url).path).name or "download")
-    sha256 = download(source.url, target, sha256=source.sha256, size=source.size, progress=progress)
+    sha256 = download(source.url, target, source.sha256, progress, size=source.size)
     return target, {"url": source.url, "bytes": target.stat().st_size, "sha256": sha256}

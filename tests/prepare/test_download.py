@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import errno
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmsc_cli.errors import InputError, UnreachableError
 from mmsc_cli.prepare.download import download
@@ -18,7 +24,7 @@ SHA256 = sha256(CONTENT).hexdigest()
 class _Body(httpx.SyncByteStream):
     """A body sent in blocks, which may break off."""
 
-    def __init__(self, content: bytes, error: Exception | None = None) -> None:
+    def __init__(self, content: bytes, error: BaseException | None = None) -> None:
         self._content = content
         self._error = error
 
@@ -192,3 +198,68 @@ def test_a_redirect_to_plain_http_is_not_followed(target: Path) -> None:
     with pytest.raises(InputError, match=r"http://data\.example/x: only https"):
         download(URL, target, transport=server.transport)
     assert len(server.asked) == 1
+
+
+def test_another_size_than_the_recipe_names_is_removed(target: Path) -> None:
+    with pytest.raises(InputError, match="10,240 bytes, the recipe says 10,241"):
+        download(URL, target, size=len(CONTENT) + 1, transport=_Server(_whole).transport)
+    assert list(target.parent.iterdir()) == []
+
+
+def test_a_file_that_has_changed_since_comes_whole(target: Path) -> None:
+    old = b"old " * 2_000
+
+    def breaks_off(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"ETag": '"old"'}, stream=_Body(old[:3_000], httpx.ReadError("reset")))
+
+    def has_changed(request: httpx.Request) -> httpx.Response:
+        assert request.headers["Range"] == "bytes=3000-"
+        assert request.headers["If-Range"] == '"old"'
+        return _whole(request)
+
+    with pytest.raises(UnreachableError):
+        download(URL, target, transport=_Server(breaks_off).transport)
+    download(URL, target, SHA256, transport=_Server(has_changed).transport)
+    assert target.read_bytes() == CONTENT
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_weak_mark_of_a_version_is_not_asked_for(target: Path) -> None:
+    def breaks_off(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"ETag": 'W/"x"'}, stream=_Body(CONTENT[:3_000], httpx.ReadError("reset")))
+
+    with pytest.raises(UnreachableError):
+        download(URL, target, transport=_Server(breaks_off).transport)
+    server = _Server(_ranges)
+    download(URL, target, SHA256, transport=server.transport)
+    assert "If-Range" not in server.asked[0].headers
+
+
+def test_a_file_that_will_not_fit_is_refused_before_it_comes(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10_239))
+    with pytest.raises(OSError, match="10,240 bytes to come, 10,239 free") as caught:
+        download(URL, target, transport=_Server(_whole).transport)
+    assert caught.value.errno == errno.ENOSPC
+    assert not target.with_name("meta.json.gz.part").exists()
+
+
+@given(cuts=st.lists(st.integers(0, len(CONTENT)), max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_killed_at_any_byte_a_download_goes_on(cuts: list[int]) -> None:
+    """The process is gone at each cut, whatever lay on the disk then is what the next run finds."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "meta.json.gz"
+        for cut in sorted(cuts):
+
+            def killed(request: httpx.Request, cut: int = cut) -> httpx.Response:
+                whole = _ranges(request)
+                start = len(CONTENT) - int(whole.headers.get("Content-Length", 0))
+                ranges = {"Content-Range": whole.headers.get("Content-Range", "")}
+                body = _Body(CONTENT[start:cut], KeyboardInterrupt())
+                return httpx.Response(whole.status_code, headers=ranges, stream=body)
+
+            with suppress(KeyboardInterrupt):
+                download(URL, target, transport=_Server(killed).transport)
+        download(URL, target, SHA256, transport=_Server(_ranges).transport)
+        assert target.read_bytes() == CONTENT
+        assert [path.name for path in Path(folder).iterdir()] == ["meta.json.gz"]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.amazon import read_amazon
-from mmsc_cli.prepare.assemble import assemble
-from mmsc_cli.recipe.settings import SplitSettings
+from mmsc_cli.prepare.delivery import Delivery
+from mmsc_cli.prepare.dict_literal import read_dict_literal
+from mmsc_cli.prepare.ledger import balance
+from mmsc_cli.prepare.line_blocks import LineBlocks
 
 DATA = Path(os.environ.get("MMSC_TEST_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
 
@@ -20,30 +24,42 @@ pytestmark = [
 ]
 
 
-def test_beauty_has_the_known_pairs() -> None:
-    catalogue = read_amazon([DATA / "meta_Beauty_5core.json.gz"])
-    items, pairs, truth = assemble(catalogue, SplitSettings(), seed=1)
-    assert len(items) == 12_101
-    assert pairs.holds("substitute").sum() == 119_112
-    assert pairs.holds("complement").sum() == 193_598
-    assert pairs.ambiguous().sum() == 71_449
-    assert truth is None
-    counts = catalogue.counts
-    lost = counts["relations_outside"] + counts["relations_to_itself"]
-    assert counts["relations"] == counts["relations_kept"] + lost
-    assert sum(bool(title) for title in items["title"].to_pylist()) == 12_090
+def test_beauty_has_the_known_pairs(delivery: Delivery, assembled: Any) -> None:
+    read_amazon([DATA / "meta_Beauty_5core.json.gz"], delivery)
+    shop = assembled(delivery)
+    assert len(shop.items) == 12_101
+    assert shop.pairs.holds("substitute").sum() == 119_112
+    assert shop.pairs.holds("complement").sum() == 193_598
+    assert shop.pairs.ambiguous().sum() == 71_449
+    assert shop.truth is None
+    balance(shop.counts)
+    assert shop.counts["relations_kept"] == sum(len(shop.edges(kind)) for kind in ("view", "buy"))
+    assert sum(bool(title) for title in shop.items["title"].to_pylist()) == 12_090
 
 
-def test_gift_cards_of_2018_are_clean() -> None:
-    catalogue = read_amazon([DATA / "meta_Gift_Cards.json.gz"])
-    assert len(catalogue.items) == 1_547
+def test_gift_cards_of_2018_are_clean(delivery: Delivery, records: Any) -> None:
+    read_amazon([DATA / "meta_Gift_Cards.json.gz"], delivery)
+    found = records(delivery)
+    assert len(found) == 1_547
     for name in ("title", "brand", "description"):
-        assert not any("&amp;" in text or "</" in text for text in catalogue.items[name].to_pylist())
-    prices = [price for price in catalogue.items["price"].to_pylist() if price == price]
+        assert not any("&amp;" in record[name] or "</" in record[name] for record in found)
+    prices = [record["price"] for record in found if record["price"] == record["price"]]
     assert len(prices) > 300
     assert max(prices) < 5_000
 
 
-def test_the_truncated_download_names_its_last_record() -> None:
+def test_the_truncated_download_names_its_last_record(delivery: Delivery) -> None:
     with pytest.raises(InputError, match="breaks after record 7419"):
-        read_amazon([DATA / "meta_Digital_Music.truncated.json.gz"])
+        read_amazon([DATA / "meta_Digital_Music.truncated.json.gz"], delivery)
+
+
+def test_the_whole_records_of_the_truncated_download_can_be_kept(delivery: Delivery, records: Any) -> None:
+    read_amazon([DATA / "meta_Digital_Music.truncated.json.gz"], delivery, allow_truncated=True)
+    assert len(records(delivery)) == delivery.counts["records"] == 7_419
+    assert delivery.notes["truncated"] == {"meta_Digital_Music.truncated.json.gz": {"after_record": 7_419}}
+
+
+def test_dict_literals_of_2014_are_read_as_python_reads_them() -> None:
+    blocks = LineBlocks(DATA / "meta_Digital_Music.truncated.json.gz", allow_truncated=True)
+    lines = b"".join(block.content for block in blocks).splitlines()
+    assert [read_dict_literal(line) for line in lines] == [ast.literal_eval(line.decode()) for line in lines]

@@ -89,7 +89,7 @@ def test_without_address_or_file_there_is_nothing_to_read(tmp_path: Path) -> Non
 def test_a_download_is_kept_apart_by_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[Path, str] = {}
 
-    def fake(url: str, target: Path, *_: Any) -> str:
+    def fake(url: str, target: Path, *_: Any, **__: Any) -> str:
         target.parent.mkdir(parents=True, exist_ok=True)
         asked[target] = url
         target.write_text(json.dumps({"asin": "A", "also_view": ["B"]}) + "\n" + json.dumps({"asin": "B"}))

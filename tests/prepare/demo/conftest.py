@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsc_cli.prepare.catalogue import Catalogue
+from mmsc_cli.prepare.demo.catalogue import Catalogue
 from mmsc_cli.prepare.demo.generate import generate_demo
 from mmsc_cli.prepare.demo.items import Stock, stock_up
 from mmsc_cli.prepare.demo.truth import Truth, true_relations

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmsc_cli.prepare.catalogue import CATALOGUE_SCHEMA, Catalogue, Edges
+from mmsc_cli.prepare.delivery import CATALOGUE_SCHEMA
+from mmsc_cli.prepare.demo.catalogue import Catalogue, Edges
 from mmsc_cli.prepare.demo.generate import generate_demo
 from mmsc_cli.recipe.settings import DemoSource
 

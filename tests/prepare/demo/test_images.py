@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmsc_cli.prepare.catalogue import Catalogue
+from mmsc_cli.prepare.demo.catalogue import Catalogue
 from mmsc_cli.prepare.demo.images import SIDE, draw_images
 from mmsc_cli.prepare.demo.items import Stock
 from mmsc_cli.progress import SILENT
