@@ -123,7 +123,7 @@ def _log(engine: Engine, paths: Sequence[Path]) -> tuple[str, dict[str, str]]:
         raise InputError(f"{paths[0]}: not readable: {error}", hint="write it again, as CSV or Parquet") from error
     separator = sniff_separator(head)
     names = [name.strip() for name in next(csv.reader([head], delimiter=separator), [])]
-    if len(set(names)) < len(names) or not all(names):
+    if not names or len(set(names)) < len(names) or not all(names):
         raise InputError(f"{paths[0]}: not a header of distinct names: {head[:200]!r}", hint="name every column once")
     # Told what it will find, the engine refuses a row that is different; left to guess, it would skip rows.
     columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in names)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 from PIL import Image, UnidentifiedImageError
 
 # The formats we take, and how their files end.
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
+
+
+# Our own limit is lower and says so per image.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 class UnusableImageError(Exception):

@@ -177,7 +177,7 @@ def test_an_interrupted_run_keeps_its_answers(
     shop: pa.Table, behaviour: Pairs, tmp_path: Path, fake_llm: Callable[..., Any], judge: Judge
 ) -> None:
     class InterruptedProgress:
-        def task(self, label: str, total: int | None = None) -> InterruptedProgress:
+        def task(self, label: str, total: int | None = None, unit: str = "") -> InterruptedProgress:
             return self
 
         def __enter__(self) -> InterruptedProgress:

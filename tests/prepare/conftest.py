@@ -70,7 +70,7 @@ def listed() -> Callable[[Delivery, Behaviour], Edges]:
     """Strength by (source, target), of what the records' own lists say."""
 
     def read(delivery: Delivery, kind: Behaviour) -> Edges:
-        item_of = {}
+        item_of: dict[int, str] = {}
         for path in delivery.parts("records"):
             table = pq.read_table(path)
             item_of |= dict(zip(table["record"].to_pylist(), table["item_id"].to_pylist(), strict=True))

@@ -1,45 +1,104 @@
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
 import pytest
+from PIL import Image
 
 from mmsc_cli.items import read_items
+from mmsc_cli.prepare import image_download
+from mmsc_cli.prepare.ledger import balance
 from mmsc_cli.prepare.run import prepare
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.workspace import Workspace
 
+URL = "https://images.example/d.png"
+
 
 @pytest.fixture
-def prepared(tmp_path: Path) -> pa.Table:
-    shop = tmp_path / "shop"
-    (shop / "photos").mkdir(parents=True)
-    (shop / "photos" / "one.PNG").write_bytes(b"first")
+def shop(tmp_path: Path) -> Path:
+    """A catalogue whose items name a file, an absolute path, a file that is not there, an address, and nothing."""
+    folder = tmp_path / "shop"
+    (folder / "photos").mkdir(parents=True)
+    (folder / "photos" / "one.PNG").write_bytes(b"first")
     outside = tmp_path / "two.jpg"
     outside.write_bytes(b"second")
-    (shop / "items.csv").write_text(
-        f"item_id,image_path\n../evil,photos/one.PNG\nb,{outside}\nc,photos/none.png\nd,\n", encoding="utf-8"
+    (folder / "items.csv").write_text(
+        f"item_id,image_path,image_url\n../evil,photos/one.PNG,\nb,{outside},{URL}\nc,photos/none.png,\n"
+        f"d,,{URL}\ne,,https://images.example/e.png\nf,,\n",
+        encoding="utf-8",
     )
-    (shop / "pairs.csv").write_text("a,b,co_view\nb,c,1\nc,d,1\n", encoding="utf-8")
-    recipe = load_recipe("my-shop")
-    workspace = Workspace(tmp_path / "workspace")
-    counts = prepare(workspace, recipe, recipe_directory=shop)
+    (folder / "pairs.csv").write_text("a,b,co_view\nb,c,1\nc,d,1\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """Where the tables go."""
+    return Workspace(tmp_path / "workspace")
+
+
+def _paths(workspace: Workspace) -> dict[str, str | None]:
+    items = read_items(workspace.path("items.parquet"))
+    return dict(zip(items["item_id"].to_pylist(), items["image_path"].to_pylist(), strict=True))
+
+
+def _failures(workspace: Workspace) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in workspace.path("images/failures.jsonl").read_text().splitlines()]
+
+
+def test_local_images_are_copied_into_the_workspace(shop: Path, workspace: Workspace) -> None:
+    counts = prepare(workspace, load_recipe("my-shop"), recipe_directory=shop)
     assert (counts["images"], counts["images_not_found"]) == (2, 1)
-    return read_items(workspace.path("items.parquet")).append_column(
-        "root", pa.array([str(workspace.root)] * 4, pa.string())
-    )
-
-
-def test_images_are_copied_into_the_workspace(prepared: pa.Table) -> None:
-    rows = {row["item_id"]: row for row in prepared.to_pylist()}
     for item_id, content in (("../evil", b"first"), ("b", b"second")):
-        path = Path(rows[item_id]["root"]) / rows[item_id]["image_path"]
-        assert path.parent == Path(rows[item_id]["root"]) / "images"
+        path = workspace.root / str(_paths(workspace)[item_id])
+        assert path.parent == workspace.root / "images"
         assert path.read_bytes() == content
 
 
-def test_an_image_that_is_not_there_is_counted_and_the_item_goes_on(prepared: pa.Table) -> None:
-    rows = {row["item_id"]: row["image_path"] for row in prepared.to_pylist()}
-    assert rows["c"] is None
-    assert rows["d"] is None
+def test_an_image_that_is_not_there_is_noted_and_the_item_goes_on(shop: Path, workspace: Workspace) -> None:
+    prepare(workspace, load_recipe("my-shop"), recipe_directory=shop)
+    assert _failures(workspace) == [{"item_id": "c", "image": "photos/none.png", "reason": "there is no such file"}]
+    paths = _paths(workspace)
+    assert [paths[item_id] for item_id in "cdef"] == [None] * 4, "addresses are not fetched unless asked for"
+
+
+def test_where_nothing_failed_there_is_no_list_of_failures(shop: Path, workspace: Workspace) -> None:
+    (shop / "photos" / "none.png").write_bytes(b"third")
+    prepare(workspace, load_recipe("my-shop"), recipe_directory=shop)
+    assert not workspace.path("images/failures.jsonl").exists()
+
+
+def test_addresses_are_fetched_if_asked_for_and_kept_from_run_to_run(
+    shop: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fake(urls: list[str], cache: Path, *_: Any) -> tuple[dict[str, Path], dict[str, str]]:
+        asked.append(sorted(set(urls)))
+        cache.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        Image.new("RGB", (4, 4)).save(buffer, "PNG")
+        (cache / "d.png").write_bytes(buffer.getvalue())
+        return {URL: cache / "d.png"}, {"https://images.example/e.png": "the server answers 404"}
+
+    monkeypatch.setattr(image_download, "download_images", fake)
+    recipe = load_recipe("my-shop", values={"images.download": True})
+    counts = balance(prepare(workspace, recipe, recipe_directory=shop))
+    assert asked == [[URL, "https://images.example/e.png"]], "a local file comes before an address"
+    assert (counts["images"], counts["images_not_found"], counts["images_failed"]) == (3, 1, 1)
+    assert (workspace.root / str(_paths(workspace)["d"])).read_bytes().startswith(b"\x89PNG")
+    assert {"item_id": "e", "image": "https://images.example/e.png", "reason": "the server answers 404"} in _failures(
+        workspace
+    )
+    assert workspace.path("downloads/images/d.png").exists()
+
+
+def test_asking_a_source_without_addresses_is_an_error(tmp_path: Path) -> None:
+    from mmsc_cli.errors import InputError
+
+    with pytest.raises(InputError, match="names no addresses of images"):
+        prepare(Workspace(tmp_path / "w"), load_recipe("demo", ["source.items=200"], {"images.download": True}))

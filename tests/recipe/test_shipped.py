@@ -20,12 +20,13 @@ def test_every_shipped_recipe_loads_and_says_what_it_is(name: str) -> None:
         assert str(recipe.source.url).startswith("https://")
     head = recipe_path(name).read_text(encoding="utf-8").partition("\nname = ")[0]
     assert "# Run: mmsc " in head
-    assert "Licence" in head or "licence" in head
+    assert "Licence: " in head
+    assert "# Size: " in head
 
 
 def test_the_recipes_of_the_contract_are_there() -> None:
     amazon = {f"amazon-{name}" for name in ("toys", "electronics", "home", "sports", "beauty")}
-    assert amazon | {"demo", "my-shop"} <= set(recipe_names())
+    assert amazon | {"demo", "my-shop", "my-events"} <= set(recipe_names())
     assert [row["name"] for row in describe_recipes()] == recipe_names()
 
 
