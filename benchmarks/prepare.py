@@ -21,12 +21,14 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from mmsc_cli.items import read_items
@@ -79,7 +81,8 @@ def literals(path: Path, folder: Path, copies: int, runs: int) -> None:
     rows, ratios = [], []
     for run in range(runs):
         started = time.perf_counter()
-        parsed = sum(1 for line in gzip.open(big) if ast.literal_eval(line.decode()))
+        with gzip.open(big) as file:
+            parsed = sum(1 for line in file if ast.literal_eval(line.decode()))
         loop = parsed / (time.perf_counter() - started)
         (target := folder / f"delivery-{run}").mkdir()
         delivery = Delivery(target)
@@ -182,10 +185,10 @@ def _join_with_pandas(path: Path, found: Path) -> None:
         joined = part.merge(part, on="session")
         joined = joined[joined["item_x"] < joined["item_y"]]
         together = joined.groupby(["item_x", "item_y"]).size()
-        together = together[together >= 3].astype(float)
-        alone, n = part["item"].value_counts(), part["session"].nunique()
+        together = together[together >= 3]
+        k, alone, n = together.to_numpy(float), part["item"].value_counts(), part["session"].nunique()
         a, b = (alone.loc[together.index.get_level_values(level)].to_numpy() for level in (0, 1))
-        npmi = np.log(together * n / (a * b)) / -np.log(together / n)
+        npmi = np.log(k * n / (a * b)) / -np.log(k / n)
         kept.append(int((npmi > 0).sum()))
     found.write_text(" ".join(map(str, kept)))
 
@@ -228,7 +231,7 @@ def scores(folder: Path) -> None:
     _table(head, rows)
 
 
-def _ranking(pairs: Pairs, ids: np.ndarray, true: dict[str, np.ndarray], items: int) -> Iterable[str]:
+def _ranking(pairs: Pairs, ids: NDArray[np.int64], true: dict[str, NDArray[np.int64]], items: int) -> Iterable[str]:
     for relation in RELATIONS:
         strength = pairs.strength(relation)
         seen = strength > 0
@@ -237,16 +240,17 @@ def _ranking(pairs: Pairs, ids: np.ndarray, true: dict[str, np.ndarray], items: 
         yield f"{_auroc(strength[seen], np.isin(code, true[relation])):.3f}"
 
 
-def _count_ranking(a: np.ndarray, b: np.ndarray, true: np.ndarray, items: int) -> tuple[str, str]:
+def _count_ranking(a: NDArray[Any], b: NDArray[Any], true: NDArray[np.int64], items: int) -> tuple[str, str]:
     code, count = np.unique(_codes(a, b, items), return_counts=True)
     return f"{len(code):,}", f"{_auroc(count, np.isin(code, true)):.3f}"
 
 
-def _codes(a: np.ndarray, b: np.ndarray, items: int) -> np.ndarray:
-    return np.minimum(a, b).astype(np.int64) * items + np.maximum(a, b)
+def _codes(a: NDArray[Any], b: NDArray[Any], items: int) -> NDArray[np.int64]:
+    codes: NDArray[np.int64] = np.minimum(a, b).astype(np.int64) * items + np.maximum(a, b)
+    return codes
 
 
-def _auroc(score: np.ndarray, positive: np.ndarray) -> float:
+def _auroc(score: NDArray[Any], positive: NDArray[np.bool_]) -> float:
     return float(roc_auc_score(positive, score))
 
 

@@ -22,7 +22,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.items import ITEM_SCHEMA
 from mmsc_cli.pairs import STRENGTHS, Pairs, PairSplit, write_pairs
 from mmsc_cli.prepare.delivery import TRUTH_SCHEMA, Delivery, Kind
-from mmsc_cli.prepare.engine import Engine
+from mmsc_cli.prepare.engine import Engine, literal
 from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.recipe.settings import SplitSettings
 
@@ -98,7 +98,7 @@ COPY (
     SELECT records.* EXCLUDE (record, richness)
     FROM read_parquet($records) records JOIN item_rows USING (record)
     ORDER BY item_row
-) TO $ordered (FORMAT parquet, CODEC 'zstd')
+) TO {ordered} (FORMAT parquet, CODEC 'zstd')
 """
 # Where an image of each item lies: from ids, addresses and paths as delivered to paths in the workspace.
 PlaceImages = Callable[[list[str], list[str | None], list[str | None]], list[str | None]]
@@ -197,7 +197,7 @@ def _write_items(
 ) -> int:
     """Write the item table, some rows at a time, and return how many items have no title."""
     ordered = delivery.folder / "ordered.parquet"
-    engine.run(_WRITE_RECORDS_IN_ORDER, records=delivery.parts("records"), ordered=str(ordered))
+    engine.run(_WRITE_RECORDS_IN_ORDER.format(ordered=literal(str(ordered))), records=delivery.parts("records"))
     row = without_title = 0
     with atomic_write(path) as file, pq.ParquetWriter(file, ITEM_SCHEMA, compression="zstd") as writer:
         for batch in pq.ParquetFile(ordered).iter_batches(ROW_GROUP):

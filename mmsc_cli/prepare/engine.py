@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,11 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.parallel import usable_cores
 
 MEMORY_GIB = 1.0
+
+
+def literal(text: str) -> str:
+    """A text as it stands in a statement, where no parameter can."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 class Engine:
@@ -48,7 +54,8 @@ class Engine:
         """Run a statement with named parameters and return its rows.
 
         Raises:
-            InputError: it needs more memory than the engine may use, or more disk than is free.
+            InputError: it needs more memory than the engine may use.
+            OSError: the disk is full.
             duckdb.Error: anything else is wrong.
         """
         return self._execute(statement, parameters).fetchall()
@@ -61,6 +68,10 @@ class Engine:
     def _execute(self, statement: str, parameters: dict[str, Any]) -> duckdb.DuckDBPyConnection:
         try:
             return self._connection.execute(statement, parameters or None)
+        except duckdb.IOException as error:
+            if "No space left" in str(error):
+                raise OSError(errno.ENOSPC, "No space left on device", str(self._overflow)) from error
+            raise
         except duckdb.OutOfMemoryException as error:
             raise InputError(
                 f"not enough memory or disk to join and sort: {str(error).splitlines()[0]}",

@@ -12,7 +12,7 @@ from typing import IO, Any, cast, get_args
 import duckdb
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.prepare.engine import Engine
+from mmsc_cli.prepare.engine import Engine, literal
 from mmsc_cli.prepare.table_file import sniff_separator, undecodable_place
 from mmsc_cli.recipe.settings import EventColumn, EventsSource
 
@@ -97,7 +97,7 @@ def describe_unreadable(error: duckdb.Error, paths: Sequence[Path]) -> InputErro
     """What to tell the user of a log that the engine could not read to its end."""
     reason = str(error).removeprefix("Invalid Input Error: ").splitlines()
     first = " ".join(reason[:1])
-    if "not utf-8" in str(error):
+    if "unicode" in str(error).lower():
         for path in paths:
             with _open(path) as file:
                 if place := undecodable_place(file):
@@ -126,8 +126,8 @@ def _log(engine: Engine, paths: Sequence[Path]) -> tuple[str, dict[str, str]]:
     if not names or len(set(names)) < len(names) or not all(names):
         raise InputError(f"{paths[0]}: not a header of distinct names: {head[:200]!r}", hint="name every column once")
     # Told what it will find, the engine refuses a row that is different; left to guess, it would skip rows.
-    columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in names)
-    options = f"auto_detect=false, header=true, delim={_literal(separator)}, quote='\"', escape='\"'"
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+    options = f"auto_detect=false, header=true, delim={literal(separator)}, quote='\"', escape='\"'"
     return f"read_csv({files}, {options}, columns={{{columns}}})", dict.fromkeys(names, "VARCHAR")
 
 
@@ -169,8 +169,4 @@ def _name(column: str) -> str:
 
 
 def _literals(texts: Sequence[Any]) -> str:
-    return ", ".join(map(_literal, texts)) or "NULL"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return ", ".join(map(literal, texts)) or "NULL"

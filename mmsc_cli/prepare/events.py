@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.delivery import RECORD_SCHEMA, Delivery, part_path
-from mmsc_cli.prepare.engine import Engine
+from mmsc_cli.prepare.engine import Engine, literal
 from mmsc_cli.prepare.event_log import PURCHASE, VIEW, describe_unreadable, open_log
 from mmsc_cli.prepare.table import read_item_table
 from mmsc_cli.progress import SILENT, Progress
@@ -110,7 +110,7 @@ COPY (
     JOIN log_items l ON l.id = a
     JOIN log_items r ON r.id = b
     WHERE score > 0
-) TO $path (FORMAT parquet)
+) TO {path} (FORMAT parquet)
 """
 
 
@@ -149,7 +149,8 @@ def read_events(
         ((kept, by_chance),) = engine.run(
             "SELECT count(*) FILTER (score > 0), count(*) FILTER (NOT score > 0) FROM scored"
         )
-        engine.run(_WRITE.format(view=VIEW, purchase=PURCHASE), path=str(part_path(delivery.folder, "relations", 0)))
+        part = literal(str(part_path(delivery.folder, "relations", 0)))
+        engine.run(_WRITE.format(view=VIEW, purchase=PURCHASE, path=part))
     delivery.counts.update(event_pairs_by_chance=by_chance, event_pairs_kept=kept, relations=2 * kept)
 
 
