@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -29,11 +31,11 @@ def map_in_order(function: Callable[[Input], Result], inputs: Iterable[Input], c
     if cores == 1:
         yield from map(function, inputs)
         return
-    # loky rather than the standard library's pools: a caller's script needs no main guard, and no worker outlives it.
+    # loky rather than the standard library's pools: a caller's script needs no main guard.
     from loky import ProcessPoolExecutor
 
     helpers = cores - 1
-    executor = ProcessPoolExecutor(helpers, timeout=10, initializer=_leave_interrupts_to_the_parent)
+    executor = ProcessPoolExecutor(helpers, timeout=10, initializer=_begin, initargs=(os.getpid(),))
     try:
         ready = executor.submit(os.getpid)
         waiting: deque[Future[Result]] = deque()
@@ -56,5 +58,13 @@ def _done(result: Result) -> Future[Result]:
     return future
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _begin(parent: int) -> None:
+    """Leave interrupts to the parent, and go when it goes: killed, it cannot tell."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import io
-import ssl
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 from PIL import Image
 
 from mmsc_cli.prepare.image_download import download_images
@@ -38,67 +35,6 @@ def _body(content: bytes, status: int = 200, **headers: str) -> Answer:
     return answer
 
 
-class Server:
-    """Answers each path by its list of answers, the last one again and again; counts what was asked."""
-
-    def __init__(self, context: ssl.SSLContext | None) -> None:
-        self.answers: dict[str, list[Answer]] = {}
-        self.asked: Counter[str] = Counter()
-        self.at_once = self.most_at_once = 0
-        lock, server = threading.Lock(), self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                with lock:
-                    server.asked[self.path] += 1
-                    server.at_once += 1
-                    server.most_at_once = max(server.most_at_once, server.at_once)
-                    answers = server.answers[self.path]
-                    answer = answers.pop(0) if len(answers) > 1 else answers[0]
-                try:
-                    answer(self)
-                finally:
-                    with lock:
-                        server.at_once -= 1
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if context:
-            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        self.url = f"{'https' if context else 'http'}://localhost:{self.http.server_port}"
-
-    def serve(self, path: str, *answers: Answer) -> str:
-        """Answer a path, and return its address."""
-        self.answers[path] = list(answers)
-        return self.url + path
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ssl.SSLContext]:
-    """TLS for localhost, trusted by this process."""
-    authority = trustme.CA()
-    path = tmp_path_factory.mktemp("tls") / "authority.pem"
-    authority.cert_pem.write_to_path(str(path))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(path))
-        yield context
-
-
-@pytest.fixture
-def server(context: ssl.SSLContext) -> Iterator[Server]:
-    """A server over TLS."""
-    server = Server(context)
-    yield server
-    server.http.shutdown()
-
-
 @pytest.fixture
 def fetch(tmp_path: Path) -> Callable[..., tuple[dict[str, bytes], dict[str, str]]]:
     """Fetch addresses into one cache: the content of what came, the reason for what did not."""
@@ -111,7 +47,7 @@ def fetch(tmp_path: Path) -> Callable[..., tuple[dict[str, bytes], dict[str, str
     return run
 
 
-def test_images_come_once_and_are_named_by_their_format(server: Server, fetch: Any, tmp_path: Path) -> None:
+def test_images_come_once_and_are_named_by_their_format(server: Any, fetch: Any, tmp_path: Path) -> None:
     url = server.serve("/a", _body(_png()))
     assert fetch(url, url) == ({url: _png()}, {})
     assert fetch(url) == ({url: _png()}, {})
@@ -119,25 +55,25 @@ def test_images_come_once_and_are_named_by_their_format(server: Server, fetch: A
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".png"]
 
 
-def test_what_may_pass_is_tried_again(server: Server, fetch: Any) -> None:
+def test_what_may_pass_is_tried_again(server: Any, fetch: Any) -> None:
     url = server.serve("/a", _body(b"", 503), _body(b"", 429, Retry_After="0"), _body(_png()))
     assert fetch(url, retries=2)[0] == {url: _png()}
     assert server.asked["/a"] == 3
 
 
-def test_after_the_last_try_the_reason_stays(server: Server, fetch: Any) -> None:
+def test_after_the_last_try_the_reason_stays(server: Any, fetch: Any) -> None:
     url = server.serve("/a", _body(b"", 503))
     assert fetch(url, retries=1) == ({}, {url: "the server answers 503"})
     assert server.asked["/a"] == 2
 
 
-def test_what_the_server_refuses_is_not_tried_again(server: Server, fetch: Any) -> None:
+def test_what_the_server_refuses_is_not_tried_again(server: Any, fetch: Any) -> None:
     url = server.serve("/a", _body(b"", 404))
     assert fetch(url) == ({}, {url: "the server answers 404"})
     assert server.asked["/a"] == 1
 
 
-def test_a_broken_body_is_tried_again(server: Server, fetch: Any) -> None:
+def test_a_broken_body_is_tried_again(server: Any, fetch: Any) -> None:
     def breaks_off(handler: BaseHTTPRequestHandler) -> None:
         _body(_png()[:20], Content_Length="9999")(handler)
         handler.close_connection = True
@@ -157,7 +93,7 @@ def test_a_broken_body_is_tried_again(server: Server, fetch: Any) -> None:
     ],
 )
 def test_what_is_no_image_of_ours_has_a_reason(
-    server: Server, fetch: Any, content: bytes, given: dict[str, Any], reason: str
+    server: Any, fetch: Any, content: bytes, given: dict[str, Any], reason: str
 ) -> None:
     good, bad = server.serve("/good", _body(_png(side=5))), server.serve("/bad", _body(content))
     found, reasons = fetch(good, bad, **given)
@@ -165,7 +101,7 @@ def test_what_is_no_image_of_ours_has_a_reason(
     assert reason in reasons[bad]
 
 
-def test_no_more_than_the_limits_at_once(server: Server, fetch: Any) -> None:
+def test_no_more_than_the_limits_at_once(server: Any, fetch: Any) -> None:
     together = threading.Barrier(3)
 
     def wait(handler: BaseHTTPRequestHandler) -> None:
@@ -178,7 +114,7 @@ def test_no_more_than_the_limits_at_once(server: Server, fetch: Any) -> None:
     assert server.most_at_once == 3
 
 
-def test_loopback_is_refused_unless_allowed(server: Server, fetch: Any) -> None:
+def test_loopback_is_refused_unless_allowed(server: Any, fetch: Any) -> None:
     url = server.serve("/a", _body(_png()))
     found, reasons = fetch(url, allow_private=False)
     assert not found
@@ -186,24 +122,24 @@ def test_loopback_is_refused_unless_allowed(server: Server, fetch: Any) -> None:
     assert not server.asked
 
 
-def test_plain_http_is_asked_over_https_unless_allowed(server: Server, fetch: Any) -> None:
+def test_plain_http_is_asked_over_https_unless_allowed(server: Any, fetch: Any) -> None:
     plain = server.serve("/a", _body(_png())).replace("https://", "http://")
     assert fetch(plain)[0] == {plain: _png()}
-    open_server = Server(None)
+    open_server = server.beside(None)
     url = open_server.serve("/a", _body(_png("blue")))
     assert fetch(url, allow_http=True)[0] == {url: _png("blue")}
     open_server.http.shutdown()
 
 
 @pytest.mark.parametrize("to", ["http://localhost:1/a", "ftp://localhost/a", "file:///etc/passwd"])
-def test_a_redirect_does_not_lead_away_from_https(server: Server, fetch: Any, to: str) -> None:
+def test_a_redirect_does_not_lead_away_from_https(server: Any, fetch: Any, to: str) -> None:
     url = server.serve("/a", _body(b"", 302, Location=to))
     found, reasons = fetch(url)
     assert not found
     assert "is not https" in reasons[url]
 
 
-def test_a_redirect_is_followed_but_not_for_ever(server: Server, fetch: Any) -> None:
+def test_a_redirect_is_followed_but_not_for_ever(server: Any, fetch: Any) -> None:
     there = server.serve("/there", _body(_png()))
     url, ring = (
         server.serve("/a", _body(b"", 302, Location="/there")),
@@ -223,7 +159,7 @@ def test_what_is_no_address_has_a_reason(fetch: Any, url: str) -> None:
     assert reasons[url]
 
 
-def test_the_next_run_fetches_only_what_is_missing(server: Server, fetch: Any) -> None:
+def test_the_next_run_fetches_only_what_is_missing(server: Any, fetch: Any) -> None:
     urls = [server.serve(f"/{number}", _body(_png())) for number in range(6)]
     fetch(*urls[:3])
     assert len(fetch(*urls)[0]) == 6

@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import gzip
 import json
+import subprocess
+import sys
+import threading
+import time
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +126,40 @@ def test_the_same_recipe_makes_the_same_bytes(tmp_path: Path) -> None:
         prepare(workspace, DEMO)
         outputs.append(workspace.manifest().stages["prepare"].outputs)
     assert outputs[0] == outputs[1]
+
+
+def test_killed_in_the_middle_of_a_download_the_same_command_goes_on(tmp_path: Path, server: Any) -> None:
+    lines = "".join(json.dumps({"asin": f"A{item}", "also_view": [f"A{item + 1}"]}) + "\n" for item in range(20_000))
+    content = gzip.compress(lines.encode(), mtime=0)
+    asked: list[str | None] = []
+    half_sent = threading.Event()
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.headers["Range"])
+        start = int((asked[-1] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        handler.send_response(206 if start else 200)
+        handler.send_header("Content-Length", str(len(content) - start))
+        handler.send_header("ETag", '"one"')
+        handler.end_headers()
+        handler.wfile.write(content[start : start + len(content) // 2] if not start else content[start:])
+        if not start:
+            handler.wfile.flush()
+            half_sent.set()
+            time.sleep(60)
+
+    recipe = tmp_path / "meta.toml"
+    url = server.serve("/meta.json.gz", answer)
+    recipe.write_text(f'name = "meta"\n[source]\nkind = "amazon"\nurl = "{url}"\n')
+    command = [sys.executable, "-m", "mmsc_cli", "prepare", str(recipe), "-w", str(tmp_path / "w"), "--json", "-q"]
+    with subprocess.Popen(command) as first:
+        assert half_sent.wait(60)
+        parts = tmp_path / "w" / "downloads"
+        while not any(part.stat().st_size for part in parts.rglob("*.part")):
+            time.sleep(0.02)
+        first.kill()
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    counts = json.loads(ran.stdout)["counts"]
+    assert counts["items"] == 20_000
+    assert counts["download"] == {"url": url, "bytes": len(content), "sha256": sha256(content).hexdigest()}
+    assert asked[0] is None
+    assert asked[1] not in (None, "bytes=0-"), "the second run asked for the rest"
