@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
+from mmsc_cli.errors import InputError
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import ImageSettings
 
 FAILURES = "failures.jsonl"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 
 
 class ImagePlaces:
@@ -27,19 +29,32 @@ class ImagePlaces:
     """
 
     def __init__(
-        self, source: Path | None, target: Path, cache: Path, settings: ImageSettings, progress: Progress = SILENT
+        self,
+        source: Path | None,
+        folder: Path | None,
+        target: Path,
+        cache: Path,
+        settings: ImageSettings,
+        progress: Progress = SILENT,
     ) -> None:
         """Take the folders.
 
         Args:
             source: what local paths are relative to; None: the source names no local files.
+            folder: of images whose names are item ids; None: there is none.
             target: the workspace's `images/`, which exists.
             cache: where downloads are kept from run to run.
             settings: the recipe's `[images]`.
             progress: told of every image.
+
+        Raises:
+            InputError: there is no such folder.
         """
+        if folder is not None and not folder.is_dir():
+            raise InputError(f"no folder at {folder}", hint="images.folder is relative to the recipe file")
         self.counts: Counter[str] = Counter()
         self._source = source
+        self._folder = folder
         self._target = target
         self._cache = cache
         self._settings = settings
@@ -60,6 +75,7 @@ class ImagePlaces:
         """
         if self._source is None:
             paths = [None] * len(item_ids)
+        paths = self._from_folder(item_ids, paths)
         if not self._settings.download:
             urls = [None] * len(item_ids)
         fetched, reasons = self._download([url for url, path in zip(urls, paths, strict=True) if url and not path])
@@ -93,11 +109,16 @@ class ImagePlaces:
 
         return download_images(urls, self._cache, self._settings, self._progress)
 
+    def _from_folder(self, item_ids: Sequence[str], paths: Sequence[str | None]) -> Sequence[str | None]:
+        if self._folder is None:
+            return paths
+        by_id = {path.stem: str(path.absolute()) for path in self._folder.iterdir() if path.suffix.lower() in SUFFIXES}
+        return [path or by_id.get(item_id) for item_id, path in zip(item_ids, paths, strict=True)]
+
     def _local(self, path: str) -> Path | None:
-        if self._source is None:
-            return None
+        found = (self._source or Path()) / path
         try:
-            return self._source / path if (self._source / path).is_file() else None
+            return found if found.is_file() else None
         except ValueError:  # a NUL byte
             return None
 

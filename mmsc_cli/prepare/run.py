@@ -48,7 +48,7 @@ def prepare(
         paths = _local_inputs(recipe, inputs, recipe_directory)
         delivery = Delivery(stage.directory("delivery"))
         _read(workspace, recipe, list(paths), stage, delivery, progress)
-        images = _image_places(workspace, recipe, paths, stage, progress)
+        images = _image_places(workspace, recipe, paths, recipe_directory, stage, progress)
         assembled = assemble(
             delivery,
             stage.path("items.parquet"),
@@ -131,25 +131,28 @@ def _read(
 
 
 def _image_places(
-    workspace: Workspace, recipe: Recipe, paths: Sequence[Path], stage: StageRun, progress: Progress
+    workspace: Workspace,
+    recipe: Recipe,
+    paths: Sequence[Path],
+    recipe_directory: Path,
+    stage: StageRun,
+    progress: Progress,
 ) -> ImagePlaces | None:
     """How items get their images; None where the source has put them in place itself, or can name none."""
-    folder: Path | None = None
-    match recipe.source:
-        case TableSource():
-            folder = paths[0].parent
-        case EventsSource(items=str()):
-            folder = paths[0].parent
-        case AmazonSource() if recipe.images.download:
-            pass
-        case AmazonSource():
-            return None
-        case source if recipe.images.download:
-            raise InputError(f"a source of kind {source.kind} names no addresses of images", hint="leave --images out")
-        case _:
-            return None
-    cache = workspace.path("downloads") / "images"
-    return ImagePlaces(folder, stage.directory("images"), cache, recipe.images, progress)
+    images, source = recipe.images, recipe.source
+    names_files = isinstance(source, TableSource) or (isinstance(source, EventsSource) and source.items is not None)
+    if images.download and not names_files and not isinstance(source, AmazonSource):
+        raise InputError(f"this source (kind {source.kind}) names no addresses of images", hint="leave --images out")
+    if not (names_files or images.download or images.folder):
+        return None
+    return ImagePlaces(
+        paths[0].parent if names_files else None,
+        None if images.folder is None else recipe_directory / images.folder,
+        stage.directory("images"),
+        workspace.path("downloads") / "images",
+        images,
+        progress,
+    )
 
 
 def _download(workspace: Workspace, source: AmazonSource, progress: Progress) -> tuple[Path, dict[str, Any]]:

@@ -81,8 +81,11 @@ Source = Annotated[AmazonSource | TableSource | EventsSource | DemoSource, Field
 
 
 class ImageSettings(Settings):
-    """Images that items name by address."""
+    """Images beside those that a table of items names by path: from a folder, or by address."""
 
+    folder: str | None = Field(
+        default=None, description="of images named by item id (B00X.jpg), relative to the recipe"
+    )
     download: bool = Field(default=False, description="fetch them (else only image files of your own are used)")
     concurrency: Positive = Field(default=16, description="images on their way at once")
     per_host: Positive = Field(default=4, description="of these from one host")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mmsc_cli.errors import InputError
 from mmsc_cli.items import read_items
 from mmsc_cli.prepare import image_download
 from mmsc_cli.prepare.ledger import balance
@@ -97,8 +98,30 @@ def test_addresses_are_fetched_if_asked_for_and_kept_from_run_to_run(
     assert workspace.path("downloads/images/d.png").exists()
 
 
-def test_asking_a_source_without_addresses_is_an_error(tmp_path: Path) -> None:
-    from mmsc_cli.errors import InputError
+def test_a_folder_of_images_named_by_id_serves_what_names_no_path(shop: Path, workspace: Workspace) -> None:
+    (shop / "folder").mkdir()
+    for name, content in (("b.jpg", b"not taken"), ("d.JPG", b"of d"), ("f.txt", b"no image"), ("z.png", b"of nobody")):
+        (shop / "folder" / name).write_bytes(content)
+    recipe = load_recipe("my-shop", values={"images.folder": "folder"})
+    counts = prepare(workspace, recipe, recipe_directory=shop)
+    assert (counts["images"], counts["images_not_found"]) == (3, 1)
+    paths = _paths(workspace)
+    assert (workspace.root / str(paths["d"])).read_bytes() == b"of d"
+    assert (workspace.root / str(paths["b"])).read_bytes() == b"second", "a path in the table comes first"
+    assert paths["f"] is None
 
+
+def test_a_folder_of_images_serves_every_source(tmp_path: Path, workspace: Workspace) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "A.png").write_bytes(b"of A")
+    (tmp_path / "meta.json").write_text('{"asin": "A", "also_buy": ["B"]}\n{"asin": "B"}\n')
+    recipe = load_recipe("amazon-toys", values={"images.folder": str(tmp_path / "photos")})
+    assert prepare(workspace, recipe, inputs=[tmp_path / "meta.json"])["images"] == 1
+    gone = load_recipe("amazon-toys", values={"images.folder": str(tmp_path / "gone")})
+    with pytest.raises(InputError, match=r"no folder at .*gone"):
+        prepare(workspace, gone, inputs=[tmp_path / "meta.json"])
+
+
+def test_asking_a_source_without_addresses_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="names no addresses of images"):
         prepare(Workspace(tmp_path / "w"), load_recipe("demo", ["source.items=200"], {"images.download": True}))
