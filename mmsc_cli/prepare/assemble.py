@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import InputError
 from mmsc_cli.items import ITEM_SCHEMA
 from mmsc_cli.pairs import Pairs
-from mmsc_cli.prepare.catalogue import TRUTH_SCHEMA, Catalogue, Edges
+from mmsc_cli.prepare.catalogue import Catalogue, Edges
 from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.recipe.settings import SplitSettings
+from mmsc_cli.truth import TRUTH_SCHEMA
 
 
 def assemble(catalogue: Catalogue, split: SplitSettings, seed: int) -> tuple[pa.Table, Pairs, pa.Table | None]:

@@ -13,16 +13,6 @@ from mmsc_cli.items import ITEM_SCHEMA
 
 CATALOGUE_SCHEMA = pa.schema([column for column in ITEM_SCHEMA if column.name != "split"])
 
-TRUTH_SCHEMA = pa.schema(
-    [
-        pa.field("a", pa.int32(), nullable=False),
-        pa.field("b", pa.int32(), nullable=False),
-        pa.field("substitute", pa.bool_(), nullable=False),
-        pa.field("complement", pa.bool_(), nullable=False),
-        pa.field("direction", pa.string()),
-    ]
-)
-
 
 @dataclass(frozen=True)
 class Edges:

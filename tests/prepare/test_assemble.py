@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from mmsc_cli.errors import InputError
 from mmsc_cli.items import ITEM_SCHEMA
 from mmsc_cli.prepare.assemble import assemble
-from mmsc_cli.prepare.catalogue import CATALOGUE_SCHEMA, TRUTH_SCHEMA, Catalogue, Edges
+from mmsc_cli.prepare.catalogue import CATALOGUE_SCHEMA, Catalogue, Edges
 from mmsc_cli.recipe.settings import SplitSettings
+from mmsc_cli.truth import TRUTH_SCHEMA
 
 SPLIT = SplitSettings()
 Observation = tuple[int, int, float]
