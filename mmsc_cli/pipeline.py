@@ -69,6 +69,7 @@ def run_label(
             endpoints=endpoints,
             out=stage.path("labels.parquet"),
             cache=workspace.path("answers"),
+            truth=_known_truth(workspace, stage.inputs),
             progress=progress,
         )
     return stage.counts
@@ -80,9 +81,9 @@ def plan_label(workspace: Workspace, recipe: Recipe) -> dict[str, Any]:
     from mmsc_cli.label.run import dry_run
     from mmsc_cli.pairs import read_pairs
 
-    workspace.inputs_of("label")
+    inputs = workspace.inputs_of("label")
     items, pairs = read_items(workspace.path("items.parquet")), read_pairs(workspace.path("pairs.parquet"))
-    return dry_run(items, pairs, recipe.label, seed=recipe.seed)
+    return dry_run(items, pairs, recipe.label, seed=recipe.seed, truth=_known_truth(workspace, inputs))
 
 
 def run_train(
@@ -259,6 +260,11 @@ def stage_config(stage: Stage, recipe: Recipe) -> dict[str, Any]:
 def _labels(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:
     """The label table, where it is among the checked inputs of a training."""
     return workspace.path("labels.parquet") if "labels.parquet" in inputs else None
+
+
+def _known_truth(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:
+    """The truth table of a synthetic catalogue, where it is among the checked inputs of a stage."""
+    return workspace.path("truth.parquet") if "truth.parquet" in inputs else None
 
 
 def _parts(names: Sequence[str]) -> tuple[Part, ...]:
