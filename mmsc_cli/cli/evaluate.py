@@ -106,6 +106,8 @@ def _truth(truth: Mapping[str, Any]) -> list[str]:
 def _ablation(ablation: Mapping[str, Any]) -> list[str]:
     """A line per part and relation: what the part is worth in NDCG@10; and one per part that was not tested."""
     lines = [f"{part}: not tested: {reason}" for part, reason in ablation["not_tested"].items()]
+    if ablation["parts"]:
+        lines.append("what each part adds to NDCG@10, with its 95 % interval over queries:")
     for part, relations in ablation["parts"].items():
         if part == "llm":
             lines.append(f"llm: this is about labels by {ablation['annotator']}")
@@ -116,7 +118,6 @@ def _ablation(ablation: Mapping[str, Any]) -> list[str]:
                     verdicts.append(f"no queries in {name}")
                     continue
                 low, high = found["difference_ci"]
-                worth = f"{found['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
-                verdicts.append(f"{found['verdict']} on {name}, NDCG@10 with it {worth}")
+                verdicts.append(f"{found['verdict']} on {name} ({found['difference']:+.4f}, {low:+.4f} to {high:+.4f})")
             lines.append(f"{part}: {relation}: {'; '.join(verdicts)}")
     return lines

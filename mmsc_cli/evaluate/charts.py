@@ -113,13 +113,13 @@ def _runs(values: Sequence[float | None], x: Callable[[int], float], y: Callable
 
 
 def _nice_ticks(low: float, high: float) -> list[float]:
-    """Four to eight ticks of a round step that enclose the values."""
+    """Some five ticks of a round step that enclose the values."""
     if low > high / 2:
         span = max(high - low, abs(high) * 0.1)
     else:
         low, span = min(0.0, low), high - min(0.0, low)
     span = span or 1.0
-    rough = span / 4
+    rough = span / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
     first = math.floor(low / step + 1e-9)
