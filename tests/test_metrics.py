@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import ir_measures
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -46,6 +48,49 @@ def test_figures_agree_with_a_slow_reference(items: int, levels: int) -> None:
     scores, positives, masked = _random_case(np.random.default_rng(items + levels), items, levels)
     expected = [_slow_reference(*row) for row in zip(scores, positives, masked, strict=True)]
     np.testing.assert_allclose(_judge(scores, positives, masked), expected, rtol=1e-12)
+
+
+def _by_ir_measures(scores: NDArray[np.float32], positives: NDArray[np.bool_]) -> list[list[float]]:
+    """Hit, NDCG, Recall and MRR of each query by trec_eval, which breaks ties by name."""
+    names = [str(item) for item in range(scores.shape[1])]
+    relevant = {str(query): {names[item]: 1 for item in np.flatnonzero(row)} for query, row in enumerate(positives)}
+    run = {str(query): dict(zip(names, row.tolist(), strict=True)) for query, row in enumerate(scores)}
+    measures = [ir_measures.Success @ 10, ir_measures.nDCG @ 10, ir_measures.R @ 10, ir_measures.RR @ 10]
+    found: dict[str, dict[Any, float]] = {query: {} for query in run}
+    for figure in ir_measures.iter_calc(measures, relevant, run):
+        found[figure.query_id][figure.measure] = figure.value
+    return [[found[str(query)][measure] for measure in measures] for query in range(len(scores))]
+
+
+@pytest.mark.parametrize("levels", [2, 6, 40])
+def test_figures_agree_with_ir_measures_on_ties_broken_against_the_model(levels: int) -> None:
+    generator = np.random.default_rng(levels)
+    scores = generator.integers(0, levels, (50, 120)).astype(np.float32)
+    positives = generator.random(scores.shape) < generator.choice([0.02, 0.3], (50, 1))
+    positives[np.arange(50), generator.integers(0, 120, 50)] = True
+    # Whole levels apart, half a level moves every wrong item ahead of the right ones it is tied with.
+    broken = np.where(positives, scores, scores + 0.5)
+    figures = _judge(scores, positives, np.zeros_like(positives))
+    np.testing.assert_allclose(figures, _by_ir_measures(broken, positives), rtol=1e-6)
+    assert not np.allclose(figures, _by_ir_measures(scores, positives), rtol=1e-6), "there must be ties that matter"
+
+
+@pytest.mark.parametrize("levels", [2, 6, 40])
+def test_sampled_figures_agree_with_ir_measures_on_ties_broken_against_the_model(levels: int) -> None:
+    generator = np.random.default_rng(levels)
+    positive = generator.integers(0, levels, 60).astype(np.float32)
+    negatives = generator.integers(0, levels, (60, 100)).astype(np.float32)
+    run = np.column_stack([positive, negatives + 0.5])
+    expected = _by_ir_measures(run, np.arange(101) == np.zeros((60, 1)))
+    np.testing.assert_allclose(judge_sampled(positive, negatives), expected, rtol=1e-6)
+
+
+def test_ndcg_never_exceeds_that_of_scikit_learn_which_shares_out_ties() -> None:
+    scores, positives, masked = _random_case(np.random.default_rng(8), 100, 30)
+    scores = np.maximum(scores, 0)
+    shared = ndcg_score(positives, scores, k=10)
+    ours = _judge(scores, positives, np.zeros_like(masked))[:, 1].mean()
+    assert 0 < ours < shared
 
 
 def test_ndcg_agrees_with_scikit_learn_where_nothing_is_tied() -> None:

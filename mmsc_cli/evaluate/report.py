@@ -50,6 +50,7 @@ def render_report(
         history=history,
         training_charts=_training_charts(history),
         degree_charts={relation: _degree_chart(result, relation) for relation in RELATIONS},
+        tuned=_tuned(result["models"]),
         model=MODEL,
         relations=RELATIONS,
         slices=SLICES,
@@ -87,6 +88,15 @@ def _bar_scale(models: Mapping[str, Any], relation: str, part: str) -> float:
     """The NDCG@10 of a full-width bar: the highest upper end of an interval, rounded up to a tenth."""
     highest = max((model[relation][part]["ndcg@10_ci"] or (0, 0))[1] for model in models.values())
     return float(max(0.1, -(-highest * 10 // 1) / 10))
+
+
+def _tuned(models: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """How the settings of each baseline were chosen, where there was a choice."""
+    chosen = {
+        name: {relation: found for relation, found in block.get("tuning", {}).items() if found["grid"]}
+        for name, block in models.items()
+    }
+    return {name: tuning for name, tuning in chosen.items() if tuning}
 
 
 def _degree_chart(result: Mapping[str, Any], relation: Relation) -> Chart:

@@ -138,7 +138,7 @@ def rendered(tmp_path: Path) -> str:
     result = evaluate(
         context,
         scorer,
-        baselines="all",
+        baselines="popularity,resource-allocation,ease,knn-transfer",
         negatives=20,
         bootstrap=50,
         truth=_random_truth(context),
@@ -146,6 +146,10 @@ def rendered(tmp_path: Path) -> str:
             lambda without, seed: scorer, ("llm",), (1, 2), {"image": "no item has an image"}, "judge & <co>"
         ),
     )
+    result["protocol"]["baselines_left_out"]["image-knn"] = "there are no image embeddings"
+    point = {"setting": {"regularisation": 30.0}, "ndcg@10": 0.5, "seconds": 1.25}
+    tuning = {"setting": point["setting"], "grid": [point, point], "seconds": 2.5}
+    result["models"]["ease"]["tuning"] = dict.fromkeys(RELATIONS, tuning)
     Image.new("RGB", (300, 200), "teal").save(tmp_path / "item.png")
     titles = [f'<script>alert({item})</script> & "quotes" {{{{ 7 * 7 }}}} {"long" * 40}' for item in range(120)]
     labels = Labels(

@@ -50,6 +50,7 @@ def test_the_page_is_whole_and_says_what_was_measured(rendered: str) -> None:
     assert "Left out: image-knn" in page.text
     assert "image was not tested: no item has an image" in page.text
     assert "llm stands for labels by judge & <co>" in page.text
+    assert "regularisation 30.0" in page.text
     assert "1,234.50" in page.text
     assert "nan" not in page.text.lower()
     assert page.tags.count("article") == 12
