@@ -264,7 +264,7 @@ class Workspace:
             raise WorkspaceError(f"{path} is gone", hint=f"run {self._command(maker)} again")
         if digest(path) != recorded:
             raise WorkspaceError(
-                f"{path} is damaged: it is not what `mmsc {maker}` wrote",
+                f"{path} is damaged or from another workspace: it is not what `mmsc {maker}` wrote here",
                 hint=f"run {self._command(maker)} again",
             )
 
