@@ -80,7 +80,7 @@ def top_values(scores: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     padded[:, :columns] = scores
     blocks = padded.reshape(rows, _BLOCK_DEPTH, width)
     chosen = np.argpartition(blocks.max(axis=1), width - count, axis=1)[:, -count:]
-    candidates = np.take_along_axis(blocks, chosen[:, None, :], axis=2).reshape(rows, -1)
+    candidates = np.take_along_axis(blocks, chosen[:, None, :], axis=2).reshape(rows, _BLOCK_DEPTH * count)
     return np.partition(candidates, candidates.shape[1] - count, axis=1)[:, -count:]
 
 

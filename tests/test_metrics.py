@@ -152,6 +152,12 @@ def test_top_values_are_those_of_a_full_sort(columns: int) -> None:
     np.testing.assert_array_equal(np.sort(top_values(scores, 10)), np.sort(scores)[:, -10:])
 
 
+@pytest.mark.parametrize("columns", [3, 5_000])
+def test_no_query_has_no_figures(columns: int) -> None:
+    nothing = np.zeros((0, columns), np.bool_)
+    assert _judge(np.zeros((0, columns), np.float32), nothing, nothing).shape == (0, 4)
+
+
 def test_sampled_figures_count_ties_and_unfilled_places_against_nobody_but_the_model() -> None:
     positive = np.asarray([3, 1], np.float32)
     negatives = np.asarray([[5, 3, 1], [0, np.nan, np.nan]], np.float32)
