@@ -48,11 +48,10 @@ def main() -> None:
     runs = [_run(given, seed) for seed in given.seeds]
     results = [json.loads(run["evaluate"].output) for run in runs]
     blocks = {"docs/benchmarks.md": _details(given, runs, results), "README.md": _overview(given, results)}
-    for name, block in blocks.items():
-        if given.write:
-            replace_block(ROOT / name, given.recipe, block)
-        else:
-            sys.stdout.write(f"{block}\n")
+    if not given.write:
+        sys.stdout.write("\n".join(blocks.values()))
+    elif not sum(replace_block(ROOT / name, given.recipe, block) for name, block in blocks.items()):
+        sys.exit(f"neither of {', '.join(blocks)} has a place for {given.recipe}: {_marker(given.recipe, 'start')}")
 
 
 def _run(given: argparse.Namespace, seed: int) -> dict[str, Measured]:
@@ -88,15 +87,19 @@ def pooled(cells: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return {**mean, "low": max(0.0, mean["ndcg@10"] - half), "high": min(1.0, mean["ndcg@10"] + half)}
 
 
-def replace_block(path: Path, recipe: str, block: str) -> None:
-    """Put a block between the markers of a recipe in a document; without the markers the benchmark ends."""
-    start, end = (f"<!-- quality:{recipe}:{edge} -->" for edge in ("start", "end"))
-    text = path.read_text(encoding="utf-8")
-    head, found, rest = text.partition(start)
+def replace_block(path: Path, recipe: str, block: str) -> bool:
+    """Put a block between the markers of a recipe in a document; return whether it has them."""
+    start, end = _marker(recipe, "start"), _marker(recipe, "end")
+    head, found, rest = path.read_text(encoding="utf-8").partition(start)
     _, closed, tail = rest.partition(end)
     if not (found and closed):
-        sys.exit(f"{path} has no {start} … {end}")
+        return False
     path.write_text(f"{head}{start}\n{block}{end}{tail}", encoding="utf-8")
+    return True
+
+
+def _marker(recipe: str, edge: str) -> str:
+    return f"<!-- quality:{recipe}:{edge} -->"
 
 
 def _pooled_cells(results: Sequence[dict[str, Any]], relation: str, part: str) -> dict[str, dict[str, Any]]:
@@ -160,8 +163,9 @@ def _overview(given: argparse.Namespace, results: Sequence[dict[str, Any]]) -> s
                 f"{cell['ndcg@10']:.3f} ({cell['low']:.3f}–{cell['high']:.3f})"
                 for cell in (cells["mmsc"], rivals[best])
             ]
-            rows.append([relation, part, shown[0], f"{best} {shown[1]}", f"{cells['mmsc']['hit@10']:.3f}"])
-    head = ["relation", "slice", "NDCG@10 of mmsc (95 %)", "best baseline", "Hit@10 of mmsc"]
+            gain = cells["mmsc"]["ndcg@10"] / rivals[best]["ndcg@10"] - 1 if rivals[best]["ndcg@10"] else math.inf
+            rows.append([relation, part, shown[0], f"{best} {shown[1]}", f"{gain:+.1%}"])
+    head = ["relation", "slice", "NDCG@10 of mmsc (95 %)", "best baseline", "gain"]
     return f"{_about(given)}\n\n{markdown_table(head, rows)}"
 
 
