@@ -6,7 +6,9 @@ Every seed is a shop of its own. In each, the same candidate pairs are labelled 
 model is trained on each of these label tables and one without labels. All are ranked against the noisy test pairs
 (`all`, `clean`, `cold`) and against the true relations (`true_…`; in `true_…_unasked` the pairs that the annotator was
 asked about are masked, so that what it gave away is not counted as found). Differences are per query, pooled over the
-shops, with a paired bootstrap interval.
+shops; the interval is the wider of two: the paired bootstrap over queries, and 1.96 standard errors of the mean over
+the shops. One training can take another turn than the next (the weight of the linear branch is chosen on noisy
+validation pairs), and shifts all queries of its shop together: an interval over queries alone does not see that.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ from mmsc_cli.workspace import Workspace
 
 Annotator = float | Literal["none"]
 Question = tuple[Relation, SliceName | TrueSliceName]
-Figures = dict[Annotator, dict[Question, NDArray[np.float64]]]
+# One array per shop, of the NDCG@10 of each query.
+Figures = dict[Annotator, dict[Question, list[NDArray[np.float64]]]]
 DRAWN: tuple[SliceName | TrueSliceName, ...] = ("all", "cold", "true_warm_unasked", "true_cold_unasked")
 JUDGED: tuple[SliceName | TrueSliceName, ...] = ("all", "clean", "cold", "true_warm", "true_cold", *DRAWN[2:])
 
@@ -54,8 +57,8 @@ def main() -> None:
     logging.getLogger("mmsc_cli").setLevel(logging.WARNING)
     accuracies = [float(part) for part in given.accuracies.split(",")]
     per_shop = [_judge_shop(seed, given.items, given.budget, accuracies) for seed in given.seeds]
-    figures = {
-        annotator: {question: np.concatenate([shop[annotator][question] for shop in per_shop]) for question in asked}
+    figures: Figures = {
+        annotator: {question: [shop[annotator][question] for shop in per_shop] for question in asked}
         for annotator, asked in per_shop[0].items()
     }
     shops = f"generated shops: {len(given.seeds)}, each of {given.items:,} items with {given.budget:,} labels"
@@ -64,13 +67,15 @@ def main() -> None:
     _draw(figures, accuracies, shops, given.plot)
 
 
-def _judge_shop(seed: int, items: int, budget: int, accuracies: list[float]) -> Figures:
+def _judge_shop(
+    seed: int, items: int, budget: int, accuracies: list[float]
+) -> dict[Annotator, dict[Question, NDArray[np.float64]]]:
     """NDCG@10 per query of every annotator and question, in one shop."""
     with tempfile.TemporaryDirectory() as folder:
         common = ("-w", folder, "--seed", seed, "-q")
         run_mmsc("prepare", "demo", "--set", f"source.items={items}", *common)
         run_mmsc("encode", "--encoder", "classic", *common)
-        figures: Figures = {}
+        figures: dict[Annotator, dict[Question, NDArray[np.float64]]] = {}
         for accuracy in accuracies:
             run_mmsc("label", "--model", f"oracle:{accuracy:g}", "--budget", budget, *common)
             run_mmsc("train", *common)
@@ -96,17 +101,21 @@ def _rank(workspace: Workspace) -> dict[Question, NDArray[np.float64]]:
 
 
 def _difference(figures: Figures, annotator: Annotator, question: Question) -> tuple[float, float, float]:
-    """Mean difference from no labels, and its paired interval."""
-    values = figures[annotator][question] - figures["none"][question]
+    """Mean difference from no labels, and its interval."""
+    shops = [own - none for own, none in zip(figures[annotator][question], figures["none"][question], strict=True)]
+    values = np.concatenate(shops)
     interval = bootstrap_interval(values, numpy_generator(1, f"benchmarks/annotator/{question}"))
     assert interval is not None, "every shop has queries of every kind"
-    return float(values.mean()), *interval
+    mean = float(values.mean())
+    means = np.asarray([shop.mean() for shop in shops])
+    half = 1.96 * float(means.std(ddof=1)) / len(means) ** 0.5 if len(means) > 1 else 0.0
+    return mean, min(interval[0], mean - half), max(interval[1], mean + half)
 
 
 def _table(figures: Figures, accuracies: list[float]) -> str:
     rows = []
     for question in figures["none"]:
-        none = figures["none"][question]
+        none = np.concatenate(figures["none"][question])
         cells = []
         pays_from: float | None = None
         for accuracy in sorted(accuracies):
