@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.metrics import ndcg_score
 
-from mmsc_cli.metrics import bootstrap_interval, judge, judge_sampled, top_values
+from mmsc_cli.metrics import bootstrap_interval, bootstrap_interval_over_seeds, judge, judge_sampled, top_values
 
 
 def _judge(scores: NDArray[np.float32], positives: NDArray[np.bool_], masked: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -172,6 +172,22 @@ def test_bootstrap_interval_is_that_of_the_normal_approximation_for_many_queries
     margin = 1.96 * values.std() / math.sqrt(len(values))
     np.testing.assert_allclose(interval, [values.mean() - margin, values.mean() + margin], atol=margin * 0.1)
     assert interval == bootstrap_interval(values, np.random.default_rng(2), 4_000)
+
+
+def test_seeds_that_disagree_widen_the_interval_and_one_seed_does_not() -> None:
+    generator = np.random.default_rng(1)
+    values = generator.random((3, 2_000))
+    shifted = values + np.asarray([[-0.1], [0.0], [0.1]])
+    widths = []
+    for table in (values[:1], values, shifted):
+        interval = bootstrap_interval_over_seeds(table, np.random.default_rng(2))
+        assert interval is not None
+        assert interval[0] < table.mean() < interval[1]
+        widths.append(interval[1] - interval[0])
+    assert widths[1] < widths[0] < 0.04 < 0.1 < widths[2]
+    alone = bootstrap_interval(values[0], np.random.default_rng(2))
+    assert alone == pytest.approx(bootstrap_interval_over_seeds(values[:1], np.random.default_rng(2)))
+    assert bootstrap_interval_over_seeds(np.empty((3, 0)), np.random.default_rng(0)) is None
 
 
 def test_bootstrap_of_nothing_is_nothing() -> None:

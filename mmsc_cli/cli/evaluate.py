@@ -107,7 +107,7 @@ def _ablation(ablation: Mapping[str, Any]) -> list[str]:
     """A line per part and relation: what the part is worth in NDCG@10; and one per part that was not tested."""
     lines = [f"{part}: not tested: {reason}" for part, reason in ablation["not_tested"].items()]
     if ablation["parts"]:
-        lines.append("what each part adds to NDCG@10, with its 95 % interval over queries:")
+        lines.append("what each part adds to NDCG@10, with its 95 % interval over queries and seeds:")
     for part, relations in ablation["parts"].items():
         if part == "llm":
             lines.append(f"llm: this is about labels by {ablation['annotator']}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.protocol import RelationProtocol, SliceName, TrueSliceName
 from mmsc_cli.evaluate.ranking import rank_catalogue
-from mmsc_cli.metrics import FIGURES, NDCG, bootstrap_interval
+from mmsc_cli.metrics import FIGURES, NDCG, bootstrap_interval_over_seeds
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import Part
 from mmsc_cli.relations import Relation
@@ -62,9 +62,9 @@ def ablate(
 
     Returns:
         `seeds`; `annotator`; `full`: mean and standard deviation over the seeds of each figure, per relation and slice;
-        `parts`: per part, relation and slice the NDCG@10 of the full model minus that without the part (mean over
-        seeds per query), its paired bootstrap interval over queries, the difference from each seed, and a verdict on
-        the part; `not_tested`: the reason per part.
+        `parts`: per part, relation and slice the NDCG@10 of the full model minus that without the part, its paired
+        bootstrap interval over queries and seeds, the difference from each seed, and a verdict on the part;
+        `not_tested`: the reason per part.
     """
     about = {"annotator": plan.annotator, "not_tested": dict(plan.not_tested)}
     full = _figures_per_seed(plan, (), protocols, progress)
@@ -87,9 +87,8 @@ def compare(
 ) -> dict[str, Any]:
     """Compare the NDCG@10 of figures of shape (seeds, queries, 4); all are None where there is no query."""
     by_seed = full[:, :, NDCG] - without[:, :, NDCG]
-    difference = by_seed.mean(axis=0)
     generator = numpy_generator(seed, f"evaluate/ablation/{name}")
-    interval = bootstrap_interval(difference, generator, resamples)
+    interval = bootstrap_interval_over_seeds(by_seed, generator, resamples)
     if interval is None:
         return {
             "difference": None,
@@ -100,11 +99,11 @@ def compare(
             "verdict": None,
         }
     return {
-        "difference": float(difference.mean()),
+        "difference": float(by_seed.mean()),
         "difference_ci": list(interval),
         "difference_by_seed": by_seed.mean(axis=1).tolist(),
         "without": float(without[:, :, NDCG].mean()),
-        "queries": len(difference),
+        "queries": by_seed.shape[1],
         "verdict": _verdict(*interval),
     }
 
