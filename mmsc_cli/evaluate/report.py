@@ -47,6 +47,7 @@ def render_report(
         title=title,
         result=result,
         gallery=gallery,
+        pictured=any(_has_image(exhibit) for exhibit in gallery),
         history=history,
         training_charts=_training_charts(history),
         degree_charts={relation: _degree_chart(result, relation) for relation in RELATIONS},
@@ -88,6 +89,11 @@ def _bar_scale(models: Mapping[str, Any], relation: str, part: str) -> float:
     """The NDCG@10 of a full-width bar: the highest upper end of an interval, rounded up to a tenth."""
     highest = max((model[relation][part]["ndcg@10_ci"] or (0, 0))[1] for model in models.values())
     return float(max(0.1, -(-highest * 10 // 1) / 10))
+
+
+def _has_image(exhibit: Exhibit) -> bool:
+    shown = (card for answers in exhibit.relations for card in (*answers.true, *answers.answers))
+    return any(card.image for card in (exhibit.query, *shown))
 
 
 def _tuned(models: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
