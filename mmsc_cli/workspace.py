@@ -60,7 +60,7 @@ STAGES: dict[Stage, StageFiles] = {
     "evaluate": StageFiles(
         makes=("metrics.json", "report.html"),
         needs=("items.parquet", "pairs.parquet", "embeddings", "index", "model"),
-        uses=("images", "labels.parquet", "truth.parquet"),
+        uses=("images", "truth.parquet"),
     ),
 }
 MAKER: dict[str, Stage] = {artefact: stage for stage, files in STAGES.items() for artefact in files.makes}

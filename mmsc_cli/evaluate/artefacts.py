@@ -52,6 +52,7 @@ def read_known_truth(workspace: Workspace, inputs: Mapping[str, str], training: 
     if "truth.parquet" not in inputs:
         return None
     edges = workspace.path("model") / "edges.parquet"
+    # An index is fresh only while the labels it was trained with lie there, so they need no check of their own.
     return KnownTruth(
         read_truth(workspace.path("truth.parquet")),
         read_edges(edges) if edges.exists() else None,
