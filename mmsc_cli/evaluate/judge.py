@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from mmsc_cli.evaluate.baselines.scorer import BaselineScorer
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.degree import by_degree
 from mmsc_cli.evaluate.protocol import SLICES, RelationProtocol, training_degree
@@ -50,6 +51,9 @@ class Judge:
         self.by_degree[name], self.true[name] = {}, {}
         for relation, protocol in self._protocols.items():
             pairs = self._drawn[relation]
+            if isinstance(scorer, BaselineScorer):
+                # Before it is asked for scores, so that neither time nor progress of the two are mixed up.
+                scorer.fit(relation)
             started = time.perf_counter()
             ranking = rank_catalogue(scorer, protocol, name=name, sampled=pairs, progress=self._progress)
             seconds += time.perf_counter() - started
