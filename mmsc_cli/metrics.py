@@ -80,7 +80,7 @@ def top_values(scores: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     padded[:, :columns] = scores
     blocks = padded.reshape(rows, _BLOCK_DEPTH, width)
     chosen = np.argpartition(blocks.max(axis=1), width - count, axis=1)[:, -count:]
-    candidates = np.take_along_axis(blocks, chosen[:, None, :], axis=2).reshape(rows, -1)
+    candidates = np.take_along_axis(blocks, chosen[:, None, :], axis=2).reshape(rows, _BLOCK_DEPTH * count)
     return np.partition(candidates, candidates.shape[1] - count, axis=1)[:, -count:]
 
 
@@ -93,13 +93,40 @@ def bootstrap_interval(
     """
     if not len(values):
         return None
-    queries = len(values)
-    means = np.empty(resamples)
-    per_block = max(1, _RESAMPLED_CELLS // queries)
+    return _middle(_resampled_means(values[:, None], generator, resamples)[:, 0], level)
+
+
+def bootstrap_interval_over_seeds(
+    values: NDArray[np.float64], generator: np.random.Generator, resamples: int = 1_000, level: float = 0.95
+) -> tuple[float, float] | None:
+    """The same for values of shape (seeds, queries): queries are resampled, and seeds too.
+
+    A training takes one turn or another, and shifts all queries together: their spread alone does not show it. With
+    one seed, nothing does. With few, the interval is still somewhat too narrow.
+    """
+    seeds, queries = values.shape
+    if not queries:
+        return None
+    means = _resampled_means(values.T, generator, resamples)
+    drawn = generator.integers(0, seeds, size=(resamples, seeds))
+    return _middle(np.take_along_axis(means, drawn, axis=1).mean(axis=1), level)
+
+
+def _resampled_means(
+    values: NDArray[np.float64], generator: np.random.Generator, resamples: int
+) -> NDArray[np.float64]:
+    """Column means of (queries, columns) values over resampled queries, shape (resamples, columns)."""
+    queries, columns = values.shape
+    means = np.empty((resamples, columns))
+    per_block = max(1, _RESAMPLED_CELLS // (queries * columns))
     for start in range(0, resamples, per_block):
         block = means[start : start + per_block]
         block[:] = values[generator.integers(0, queries, size=(len(block), queries))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return means
+
+
+def _middle(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

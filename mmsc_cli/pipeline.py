@@ -21,6 +21,7 @@ from mmsc_cli.workspace import Stage, Workspace
 if TYPE_CHECKING:
     import torch
 
+    from mmsc_cli.evaluate.ablation import AblationPlan
     from mmsc_cli.evaluate.context import EvaluationContext
     from mmsc_cli.index import Index
 
@@ -69,6 +70,7 @@ def run_label(
             endpoints=endpoints,
             out=stage.path("labels.parquet"),
             cache=workspace.path("answers"),
+            truth=_known_truth(workspace, stage.inputs),
             progress=progress,
         )
     return stage.counts
@@ -80,9 +82,9 @@ def plan_label(workspace: Workspace, recipe: Recipe) -> dict[str, Any]:
     from mmsc_cli.label.run import dry_run
     from mmsc_cli.pairs import read_pairs
 
-    workspace.inputs_of("label")
+    inputs = workspace.inputs_of("label")
     items, pairs = read_items(workspace.path("items.parquet")), read_pairs(workspace.path("pairs.parquet"))
-    return dry_run(items, pairs, recipe.label, seed=recipe.seed)
+    return dry_run(items, pairs, recipe.label, seed=recipe.seed, truth=_known_truth(workspace, inputs))
 
 
 def run_train(
@@ -129,48 +131,21 @@ def run_evaluate(
     Raises:
         InputError: a part or a baseline is unknown, or `report` cannot be written.
     """
-    ablated = _parts(parts)
+    asked = _parts(parts)
     if report is not None and (report.is_dir() or not report.parent.is_dir()):
         raise InputError(f"--report {report}: not a file in a folder that exists", hint="choose another place")
-    config = stage_config("evaluate", recipe) | {"ablate": list(ablated), "seeds": seeds}
+    config = stage_config("evaluate", recipe) | {"ablate": list(asked), "seeds": seeds}
     with workspace.stage("evaluate", config) as stage:
         from mmsc_cli.atomic import write_json
-        from mmsc_cli.evaluate.ablation import AblationPlan
+        from mmsc_cli.evaluate import artefacts
         from mmsc_cli.evaluate.gallery import build_gallery
         from mmsc_cli.evaluate.report import write_report
         from mmsc_cli.evaluate.run import evaluate
         from mmsc_cli.index import Index
 
-        context = _evaluation_context(workspace, recipe.seed)
+        context = artefacts.read_context(workspace, recipe.seed)
         index = Index.open(workspace.path("index"))
         training = workspace.manifest().stages["train"]
-        already_without: list[Part] = training.config["without"]
-
-        def retrain(without: tuple[Part, ...], seed: int) -> Index:
-            from mmsc_cli.train.run import train
-
-            folder = Path(tempfile.mkdtemp(dir=stage.staging))
-            model, answers = folder / "model", folder / "index"
-            model.mkdir()
-            answers.mkdir()
-            train(
-                workspace,
-                TrainSettings.model_validate(training.config["train"]),
-                labels=_labels(workspace, training.inputs),
-                seed=seed,
-                without=[*already_without, *without],
-                model=model,
-                index=answers,
-                device=device(),
-                progress=progress,
-            )
-            shutil.rmtree(model)
-            return Index.open(answers)
-
-        plan = None
-        if ablated or seeds > 1:
-            first = training.config["seed"]
-            plan = AblationPlan(retrain, ablated, tuple(range(first, first + seeds)))
         result = evaluate(
             context,
             index,
@@ -178,17 +153,73 @@ def run_evaluate(
             negatives=recipe.evaluate.negatives,
             bootstrap=recipe.evaluate.bootstrap,
             fit_seconds=training.seconds,
-            ablation=plan,
+            truth=artefacts.read_known_truth(workspace, stage.inputs, training),
+            ablation=_plan_ablation(workspace, stage.staging, context, index, asked, seeds, device, progress),
             progress=progress,
         )
         write_json(stage.path("metrics.json"), result)
-        gallery = build_gallery(context, index, _item_labels(workspace))
+        gallery = build_gallery(context, index, artefacts.read_item_labels(workspace))
+        history = artefacts.read_training_history(workspace)
         title = f"{recipe.name}: verdict"
-        write_report(stage.path("report.html"), result, gallery, title)
+        write_report(stage.path("report.html"), result, gallery, history, title)
         if report is not None:
-            write_report(report, result, gallery, title)
+            write_report(report, result, gallery, history, title)
         stage.counts |= {"models": list(result["models"])}
     return result
+
+
+def _plan_ablation(
+    workspace: Workspace,
+    staging: Path,
+    context: EvaluationContext,
+    index: Index,
+    asked: tuple[Part, ...],
+    seeds: int,
+    device: DeviceChooser,
+    progress: Progress,
+) -> AblationPlan | None:
+    """How to retrain what is asked for, into `staging`; None where nothing is."""
+    if not asked and seeds == 1:
+        return None
+    from mmsc_cli.evaluate import artefacts
+    from mmsc_cli.evaluate.ablation import AblationPlan
+    from mmsc_cli.index import Index
+
+    training = workspace.manifest().stages["train"]
+    already_without: list[Part] = training.config["without"]
+    first: int = training.config["seed"]
+
+    def retrain(without: tuple[Part, ...], seed: int) -> Index:
+        from mmsc_cli.train.run import train
+
+        if not without and seed == first:
+            return index  # the model that is judged is this one
+        folder = Path(tempfile.mkdtemp(dir=staging))
+        model, answers = folder / "model", folder / "index"
+        model.mkdir()
+        answers.mkdir()
+        train(
+            workspace,
+            TrainSettings.model_validate(training.config["train"]),
+            labels=_labels(workspace, training.inputs),
+            seed=seed,
+            without=[*already_without, *without],
+            model=model,
+            index=answers,
+            device=device(),
+            progress=progress,
+        )
+        shutil.rmtree(model)
+        return Index.open(answers)
+
+    not_tested = artefacts.untestable_parts(asked, context, training)
+    return AblationPlan(
+        retrain,
+        tuple(part for part in asked if part not in not_tested),
+        tuple(range(first, first + seeds)),
+        not_tested,
+        artefacts.annotator_of(workspace, training),
+    )
 
 
 def run_all(
@@ -262,42 +293,14 @@ def _labels(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:
     return workspace.path("labels.parquet") if "labels.parquet" in inputs else None
 
 
+def _known_truth(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:
+    """The truth table of a synthetic catalogue, where it is among the checked inputs of a stage."""
+    return workspace.path("truth.parquet") if "truth.parquet" in inputs else None
+
+
 def _parts(names: Sequence[str]) -> tuple[Part, ...]:
     known: tuple[Part, ...] = get_args(Part)
     for name in names:
         if name not in known:
             raise InputError(f"there is no part {name!r}", hint=f"parts: {', '.join(known)}")
     return tuple(part for part in known if part in names)
-
-
-def _evaluation_context(workspace: Workspace, seed: int) -> EvaluationContext:
-    import numpy as np
-
-    from mmsc_cli.evaluate.context import EvaluationContext, Modality
-    from mmsc_cli.items import item_splits, read_items
-    from mmsc_cli.pairs import read_pairs
-
-    items = read_items(workspace.path("items.parquet"), columns=["category", "split"])
-    folder = workspace.path("embeddings")
-    mask = np.load(folder / "mask.npy")
-    text, image = (
-        Modality(np.load(folder / f"{name}.npy", mmap_mode="r"), mask[:, column])
-        for column, name in enumerate(("text", "image"))
-    )
-    return EvaluationContext(
-        pairs=read_pairs(workspace.path("pairs.parquet")),
-        item_split=item_splits(items),
-        category=items["category"].to_pylist(),
-        text=text,
-        image=image,
-        seed=seed,
-    )
-
-
-def _item_labels(workspace: Workspace) -> Any:
-    from mmsc_cli.evaluate.gallery import Labels
-    from mmsc_cli.items import read_items
-
-    items = read_items(workspace.path("items.parquet"), columns=["item_id", "title", "image_path"])
-    images = [workspace.path(path) if path else None for path in items["image_path"].to_pylist()]
-    return Labels(items["item_id"].to_pylist(), items["title"].to_pylist(), images)

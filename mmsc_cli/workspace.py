@@ -47,7 +47,8 @@ class StageFiles:
 
 STAGES: dict[Stage, StageFiles] = {
     "prepare": StageFiles(makes=("items.parquet", "pairs.parquet", "images", "truth.parquet")),
-    "label": StageFiles(makes=("labels.parquet",), needs=("items.parquet", "pairs.parquet")),
+    # The truth is there in synthetic workspaces alone, and read by the oracle annotator alone.
+    "label": StageFiles(makes=("labels.parquet",), needs=("items.parquet", "pairs.parquet"), uses=("truth.parquet",)),
     "encode": StageFiles(
         makes=("embeddings", "failures.jsonl"), needs=("items.parquet", "pairs.parquet"), uses=("images",)
     ),
@@ -58,8 +59,8 @@ STAGES: dict[Stage, StageFiles] = {
     ),
     "evaluate": StageFiles(
         makes=("metrics.json", "report.html"),
-        needs=("items.parquet", "pairs.parquet", "embeddings", "index"),
-        uses=("images",),
+        needs=("items.parquet", "pairs.parquet", "embeddings", "index", "model"),
+        uses=("images", "truth.parquet"),
     ),
 }
 MAKER: dict[str, Stage] = {artefact: stage for stage, files in STAGES.items() for artefact in files.makes}
@@ -263,7 +264,7 @@ class Workspace:
             raise WorkspaceError(f"{path} is gone", hint=f"run {self._command(maker)} again")
         if digest(path) != recorded:
             raise WorkspaceError(
-                f"{path} is damaged: it is not what `mmsc {maker}` wrote",
+                f"{path} is damaged or from another workspace: it is not what `mmsc {maker}` wrote here",
                 hint=f"run {self._command(maker)} again",
             )
 

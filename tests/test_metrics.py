@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import ir_measures
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.metrics import ndcg_score
 
-from mmsc_cli.metrics import bootstrap_interval, judge, judge_sampled, top_values
+from mmsc_cli.metrics import bootstrap_interval, bootstrap_interval_over_seeds, judge, judge_sampled, top_values
 
 
 def _judge(scores: NDArray[np.float32], positives: NDArray[np.bool_], masked: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -46,6 +48,49 @@ def test_figures_agree_with_a_slow_reference(items: int, levels: int) -> None:
     scores, positives, masked = _random_case(np.random.default_rng(items + levels), items, levels)
     expected = [_slow_reference(*row) for row in zip(scores, positives, masked, strict=True)]
     np.testing.assert_allclose(_judge(scores, positives, masked), expected, rtol=1e-12)
+
+
+def _by_ir_measures(scores: NDArray[np.float32], positives: NDArray[np.bool_]) -> list[list[float]]:
+    """Hit, NDCG, Recall and MRR of each query by trec_eval, which breaks ties by name."""
+    names = [str(item) for item in range(scores.shape[1])]
+    relevant = {str(query): {names[item]: 1 for item in np.flatnonzero(row)} for query, row in enumerate(positives)}
+    run = {str(query): dict(zip(names, row.tolist(), strict=True)) for query, row in enumerate(scores)}
+    measures = [ir_measures.Success @ 10, ir_measures.nDCG @ 10, ir_measures.R @ 10, ir_measures.RR @ 10]
+    found: dict[str, dict[Any, float]] = {query: {} for query in run}
+    for figure in ir_measures.iter_calc(measures, relevant, run):
+        found[figure.query_id][figure.measure] = figure.value
+    return [[found[str(query)][measure] for measure in measures] for query in range(len(scores))]
+
+
+@pytest.mark.parametrize("levels", [2, 6, 40])
+def test_figures_agree_with_ir_measures_on_ties_broken_against_the_model(levels: int) -> None:
+    generator = np.random.default_rng(levels)
+    scores = generator.integers(0, levels, (50, 120)).astype(np.float32)
+    positives = generator.random(scores.shape) < generator.choice([0.02, 0.3], (50, 1))
+    positives[np.arange(50), generator.integers(0, 120, 50)] = True
+    # Whole levels apart, half a level moves every wrong item ahead of the right ones it is tied with.
+    broken = np.where(positives, scores, scores + 0.5)
+    figures = _judge(scores, positives, np.zeros_like(positives))
+    np.testing.assert_allclose(figures, _by_ir_measures(broken, positives), rtol=1e-6)
+    assert not np.allclose(figures, _by_ir_measures(scores, positives), rtol=1e-6), "there must be ties that matter"
+
+
+@pytest.mark.parametrize("levels", [2, 6, 40])
+def test_sampled_figures_agree_with_ir_measures_on_ties_broken_against_the_model(levels: int) -> None:
+    generator = np.random.default_rng(levels)
+    positive = generator.integers(0, levels, 60).astype(np.float32)
+    negatives = generator.integers(0, levels, (60, 100)).astype(np.float32)
+    run = np.column_stack([positive, negatives + 0.5])
+    expected = _by_ir_measures(run, np.arange(101) == np.zeros((60, 1)))
+    np.testing.assert_allclose(judge_sampled(positive, negatives), expected, rtol=1e-6)
+
+
+def test_ndcg_never_exceeds_that_of_scikit_learn_which_shares_out_ties() -> None:
+    scores, positives, masked = _random_case(np.random.default_rng(8), 100, 30)
+    scores = np.maximum(scores, 0)
+    shared = ndcg_score(positives, scores, k=10)
+    ours = _judge(scores, positives, np.zeros_like(masked))[:, 1].mean()
+    assert 0 < ours < shared
 
 
 def test_ndcg_agrees_with_scikit_learn_where_nothing_is_tied() -> None:
@@ -107,6 +152,12 @@ def test_top_values_are_those_of_a_full_sort(columns: int) -> None:
     np.testing.assert_array_equal(np.sort(top_values(scores, 10)), np.sort(scores)[:, -10:])
 
 
+@pytest.mark.parametrize("columns", [3, 5_000])
+def test_no_query_has_no_figures(columns: int) -> None:
+    nothing = np.zeros((0, columns), np.bool_)
+    assert _judge(np.zeros((0, columns), np.float32), nothing, nothing).shape == (0, 4)
+
+
 def test_sampled_figures_count_ties_and_unfilled_places_against_nobody_but_the_model() -> None:
     positive = np.asarray([3, 1], np.float32)
     negatives = np.asarray([[5, 3, 1], [0, np.nan, np.nan]], np.float32)
@@ -121,6 +172,22 @@ def test_bootstrap_interval_is_that_of_the_normal_approximation_for_many_queries
     margin = 1.96 * values.std() / math.sqrt(len(values))
     np.testing.assert_allclose(interval, [values.mean() - margin, values.mean() + margin], atol=margin * 0.1)
     assert interval == bootstrap_interval(values, np.random.default_rng(2), 4_000)
+
+
+def test_seeds_that_disagree_widen_the_interval_and_one_seed_does_not() -> None:
+    generator = np.random.default_rng(1)
+    values = generator.random((3, 2_000))
+    shifted = values + np.asarray([[-0.1], [0.0], [0.1]])
+    widths = []
+    for table in (values[:1], values, shifted):
+        interval = bootstrap_interval_over_seeds(table, np.random.default_rng(2))
+        assert interval is not None
+        assert interval[0] < table.mean() < interval[1]
+        widths.append(interval[1] - interval[0])
+    assert widths[1] < widths[0] < 0.04 < 0.1 < widths[2]
+    alone = bootstrap_interval(values[0], np.random.default_rng(2))
+    assert alone == pytest.approx(bootstrap_interval_over_seeds(values[:1], np.random.default_rng(2)))
+    assert bootstrap_interval_over_seeds(np.empty((3, 0)), np.random.default_rng(0)) is None
 
 
 def test_bootstrap_of_nothing_is_nothing() -> None:

@@ -65,8 +65,11 @@ def register(app: typer.Typer) -> None:
         if session.out.as_json:
             session.out.json(result)
         else:
-            session.out.table(COLUMNS, _figures(result["models"]))
-        for line in _ablation(result.get("ablation", {})):
+            truth = result["truth"]["models"] if "truth" in result else {}
+            session.out.table(COLUMNS, [*_figures(result["models"]), *_figures(truth)])
+        for line in _truth(result["truth"]) if "truth" in result else []:
+            session.out.note(line)
+        for line in _ablation(result["ablation"]) if "ablation" in result else []:
             session.out.note(line)
         session.out.note(f"report: {report or session.workspace.path('report.html')}")
         check_gates(gates, result["models"])
@@ -83,16 +86,38 @@ def _figures(models: Mapping[str, Any]) -> list[list[object]]:
     return rows
 
 
-def _ablation(ablation: Mapping[str, Any]) -> list[str]:
-    """A line per part, relation and slice: what the part is worth in NDCG@10."""
+def _truth(truth: Mapping[str, Any]) -> list[str]:
+    """A line per relation: what the reliabilities are worth."""
+    if truth["reliability"] is None:
+        return [f"truth: {truth['reliability_missing']}"]
     lines = []
-    for part, relations in ablation.get("parts", {}).items():
+    for relation, found in truth["reliability"].items():
+        if found["auroc"] is None:
+            lines.append(f"truth: {relation}: the training pairs are not of both kinds, true and noise")
+            continue
+        lines.append(
+            f"truth: {relation}: reliabilities tell {found['pairs']['true']:,} true training pairs from "
+            f"{found['pairs']['noise']:,} of noise with AUROC {found['auroc']:.3f} "
+            f"(strength alone {found['auroc_strength']:.3f})"
+        )
+    return lines
+
+
+def _ablation(ablation: Mapping[str, Any]) -> list[str]:
+    """A line per part and relation: what the part is worth in NDCG@10; and one per part that was not tested."""
+    lines = [f"{part}: not tested: {reason}" for part, reason in ablation["not_tested"].items()]
+    if ablation["parts"]:
+        lines.append("what each part adds to NDCG@10, with its 95 % interval over queries and seeds:")
+    for part, relations in ablation["parts"].items():
+        if part == "llm":
+            lines.append(f"llm: this is about labels by {ablation['annotator']}")
         for relation, slices in relations.items():
+            verdicts = []
             for name, found in slices.items():
                 if found["difference"] is None:
-                    lines.append(f"{part}: no queries in {relation}.{name}")
+                    verdicts.append(f"no queries in {name}")
                     continue
                 low, high = found["difference_ci"]
-                worth = f"{found['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
-                lines.append(f"{part}: {found['verdict']} on {relation}.{name}, NDCG@10 with it {worth}")
+                verdicts.append(f"{found['verdict']} on {name} ({found['difference']:+.4f}, {low:+.4f} to {high:+.4f})")
+            lines.append(f"{part}: {relation}: {'; '.join(verdicts)}")
     return lines

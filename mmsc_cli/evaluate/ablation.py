@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.evaluate.protocol import RelationProtocol, SliceName
+from mmsc_cli.evaluate.protocol import RelationProtocol, SliceName, TrueSliceName
 from mmsc_cli.evaluate.ranking import rank_catalogue
-from mmsc_cli.metrics import FIGURES, NDCG, bootstrap_interval
+from mmsc_cli.metrics import FIGURES, NDCG, bootstrap_interval_over_seeds
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import Part
 from mmsc_cli.relations import Relation
@@ -21,8 +21,9 @@ from mmsc_cli.seeds import numpy_generator
 
 Verdict = Literal["helps", "hurts", "no difference"]
 FitModel = Callable[[tuple[Part, ...], int], Scorer]
-ABLATED_SLICES: tuple[SliceName, ...] = ("all",)
-_Figures = dict[tuple[Relation, SliceName], NDArray[np.float64]]
+# Those of truth mode are there for synthetic catalogues alone.
+ABLATED_SLICES: tuple[SliceName | TrueSliceName, ...] = ("all", "clean", "tail", "cold", "true_warm", "true_cold")
+_Figures = dict[tuple[Relation, SliceName | TrueSliceName], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,16 @@ class AblationPlan:
         fit: trains the model without the given parts, from a seed; `()` is the full model.
         parts: each is left out by itself.
         seeds: every variant is trained from each of them.
+        not_tested: parts that were asked for but have nothing to do in this model, with the reason: a verdict of "no
+            difference" would say that they are useless, while all that is known is that they were not there.
+        annotator: who made the labels that `llm` stands for, None where there are none.
     """
 
     fit: FitModel
     parts: tuple[Part, ...]
     seeds: tuple[int, ...]
+    not_tested: Mapping[Part, str] = field(default_factory=dict)
+    annotator: str | None = None
 
     def __post_init__(self) -> None:
         if not self.seeds:
@@ -55,22 +61,22 @@ def ablate(
     """Train and rank every variant.
 
     Returns:
-        `seeds`; `full`: mean and standard deviation over the seeds of each figure, per relation and slice;
-        `parts`: per part, relation and slice the NDCG@10 of the full model minus that without the part (mean
-        over seeds per query), its paired bootstrap interval over queries, and a verdict on the part.
+        `seeds`; `annotator`; `full`: mean and standard deviation over the seeds of each figure, per relation and slice;
+        `parts`: per part, relation and slice the NDCG@10 of the full model minus that without the part, its paired
+        bootstrap interval over queries and seeds, the difference from each seed, and a verdict on the part;
+        `not_tested`: the reason per part.
     """
+    about = {"annotator": plan.annotator, "not_tested": dict(plan.not_tested)}
     full = _figures_per_seed(plan, (), protocols, progress)
     parts: dict[str, Any] = {}
     for part in plan.parts:
         without = _figures_per_seed(plan, (part,), protocols, progress)
         parts[part] = _per_relation(
-            {
-                key: compare(_ndcg(full[key]), _ndcg(without[key]), f"{part}/{key[0]}/{key[1]}", seed, resamples)
-                for key in full
-            }
+            {key: compare(full[key], without[key], f"{part}/{key[0]}/{key[1]}", seed, resamples) for key in full}
         )
     return {
         "seeds": list(plan.seeds),
+        **about,
         "full": _per_relation({key: _spread(values) for key, values in full.items()}),
         "parts": parts,
     }
@@ -79,17 +85,25 @@ def ablate(
 def compare(
     full: NDArray[np.float64], without: NDArray[np.float64], name: str, seed: int, resamples: int
 ) -> dict[str, Any]:
-    """Compare NDCG@10 per query, both of shape (queries,); all figures are None where there is no query."""
-    difference = full - without
+    """Compare the NDCG@10 of figures of shape (seeds, queries, 4); all are None where there is no query."""
+    by_seed = full[:, :, NDCG] - without[:, :, NDCG]
     generator = numpy_generator(seed, f"evaluate/ablation/{name}")
-    interval = bootstrap_interval(difference, generator, resamples)
+    interval = bootstrap_interval_over_seeds(by_seed, generator, resamples)
     if interval is None:
-        return {"difference": None, "difference_ci": None, "without": None, "queries": 0, "verdict": None}
+        return {
+            "difference": None,
+            "difference_ci": None,
+            "difference_by_seed": None,
+            "without": None,
+            "queries": 0,
+            "verdict": None,
+        }
     return {
-        "difference": float(difference.mean()),
+        "difference": float(by_seed.mean()),
         "difference_ci": list(interval),
-        "without": float(without.mean()),
-        "queries": len(difference),
+        "difference_by_seed": by_seed.mean(axis=1).tolist(),
+        "without": float(without[:, :, NDCG].mean()),
+        "queries": by_seed.shape[1],
         "verdict": _verdict(*interval),
     }
 
@@ -108,18 +122,14 @@ def _figures_per_seed(
 ) -> _Figures:
     """Figures of one variant per relation and slice, shape (seeds, queries, 4)."""
     name = f"mmsc without {without[0]}" if without else "mmsc"
-    found: dict[tuple[Relation, SliceName], list[NDArray[np.float64]]] = {}
+    found: dict[tuple[Relation, SliceName | TrueSliceName], list[NDArray[np.float64]]] = {}
     for seed in plan.seeds:
         scorer = plan.fit(without, seed)
         for relation, protocol in protocols.items():
             ranking = rank_catalogue(scorer, protocol, name=f"{name}, seed {seed}", progress=progress)
-            for part in ABLATED_SLICES:
+            for part in (name for name in ABLATED_SLICES if name in protocol.slices):
                 found.setdefault((relation, part), []).append(ranking.of_slice(part))
     return {key: np.stack(values) for key, values in found.items()}
-
-
-def _ndcg(figures: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(figures[:, :, NDCG].mean(axis=0))
 
 
 def _spread(figures: NDArray[np.float64]) -> dict[str, Any]:
@@ -133,7 +143,7 @@ def _spread(figures: NDArray[np.float64]) -> dict[str, Any]:
     return {**spread, "queries": queries}
 
 
-def _per_relation(values: Mapping[tuple[Relation, SliceName], dict[str, Any]]) -> dict[str, Any]:
+def _per_relation(values: Mapping[tuple[Relation, SliceName | TrueSliceName], dict[str, Any]]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for (relation, part), value in values.items():
         nested.setdefault(relation, {})[part] = value

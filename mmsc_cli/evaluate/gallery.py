@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,23 +22,31 @@ from mmsc_cli.seeds import numpy_generator
 QUERIES = 12
 ANSWERS = 5
 _THUMBNAIL_PIXELS = 96
+# Of all images together, as they stand in the page; a page that mails well and opens on a phone.
+IMAGE_BYTES = 2_000_000
 
 
 @dataclass(frozen=True)
 class Labels:
-    """How items are shown; each sequence has one entry per item row."""
+    """How items are shown; each sequence has one entry per item row. A price is NaN where unknown."""
 
     ids: Sequence[str]
     titles: Sequence[str]
+    prices: Sequence[float]
     images: Sequence[Path | None]
 
 
 @dataclass(frozen=True)
 class Card:
-    """One item as the report shows it; `image` is a data URI, `right` is None where nothing is judged."""
+    """One item as the report shows it.
+
+    `price` is None where unknown (its currency is the catalogue's), `image` a data URI, `right` None where nothing is
+    judged.
+    """
 
     id: str
     title: str
+    price: float | None
     image: str | None
     right: bool | None = None
 
@@ -70,10 +79,12 @@ def build_gallery(context: EvaluationContext, scorer: Scorer, labels: Labels, co
     protocols = [relation_protocol(relation, context.pairs, context.item_split) for relation in RELATIONS]
     queries = _draw(protocols, context, count)
     card = _CardMaker(labels)
+    # The queries first, so that they have images whatever the answers take.
+    asked = [card(int(query), None) for query in queries]
     columns = [_answer(scorer, protocol, queries, card) for protocol in protocols]
     return [
-        Exhibit(card(int(query), None), bool(context.item_split[query] != "warm"), list(relations))
-        for query, *relations in zip(queries, *columns, strict=True)
+        Exhibit(shown, bool(context.item_split[query] != "warm"), list(relations))
+        for query, shown, *relations in zip(queries, asked, *columns, strict=True)
     ]
 
 
@@ -93,10 +104,20 @@ class _CardMaker:
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
         self._thumbnail = cache(_thumbnail)
+        self._bytes_left = IMAGE_BYTES
 
     def __call__(self, item: int, right: bool | None) -> Card:
+        price = self._labels.prices[item]
+        known = None if math.isnan(price) else price
+        return Card(self._labels.ids[item], self._labels.titles[item], known, self._image(item), right)
+
+    def _image(self, item: int) -> str | None:
         path = self._labels.images[item]
-        return Card(self._labels.ids[item], self._labels.titles[item], self._thumbnail(path) if path else None, right)
+        image = self._thumbnail(path) if path else None
+        if image is None or len(image) > self._bytes_left:
+            return None
+        self._bytes_left -= len(image)
+        return image
 
 
 def _answer(scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], card: _CardMaker) -> list[Answers]:

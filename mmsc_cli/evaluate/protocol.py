@@ -21,7 +21,9 @@ from mmsc_cli.relations import Relation
 
 SliceName = Literal["all", "clean", "tail", "cold", "cold_clean"]
 SLICES: tuple[SliceName, ...] = get_args(SliceName)
-JudgementName = Literal["plain", "clean"]
+# The judgements and slices of truth mode (`mmsc_cli.evaluate.truth`) are there for synthetic catalogues alone.
+TrueSliceName = Literal["true_warm", "true_cold", "true_warm_unasked", "true_cold_unasked"]
+JudgementName = Literal["plain", "clean", "true", "true_unasked"]
 
 TAIL_BELOW = 3
 SLICE_MEANINGS: dict[SliceName, str] = {
@@ -60,7 +62,7 @@ class RelationProtocol:
 
     relation: Relation
     judgements: dict[JudgementName, Judgement]
-    slices: dict[SliceName, Slice]
+    slices: dict[SliceName | TrueSliceName, Slice]
 
     @property
     def queries(self) -> NDArray[np.int64]:
@@ -88,14 +90,14 @@ def relation_protocol(relation: Relation, pairs: Pairs, item_split: NDArray[np.s
     every = np.arange(items, dtype=np.int64)
     plain, clean = (judgements[name].has_positives(every) for name in ("plain", "clean"))
     tail = training_degree(relation, pairs, items) < TAIL_BELOW
-    slices = {
+    slices: dict[SliceName | TrueSliceName, Slice] = {
         "all": Slice("plain", np.flatnonzero(plain & warm)),
         "clean": Slice("clean", np.flatnonzero(clean & warm)),
         "tail": Slice("plain", np.flatnonzero(plain & warm & tail)),
         "cold": Slice("plain", np.flatnonzero(plain & cold)),
         "cold_clean": Slice("clean", np.flatnonzero(clean & cold)),
     }
-    return RelationProtocol(relation, judgements, {name: slices[name] for name in SLICES})
+    return RelationProtocol(relation, judgements, slices)
 
 
 def check_split(pairs: Pairs, item_split: NDArray[np.str_]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.evaluate.protocol import JudgementName, RelationProtocol, SliceName
+from mmsc_cli.evaluate.protocol import JudgementName, RelationProtocol, SliceName, TrueSliceName
 from mmsc_cli.evaluate.sampled import SampledPairs
 from mmsc_cli.metrics import FIGURES, NDCG, bootstrap_interval, judge
 from mmsc_cli.progress import SILENT, Progress
@@ -33,7 +33,7 @@ class Ranking:
     figures: dict[JudgementName, NDArray[np.float64]]
     sampled: NDArray[np.float64]
 
-    def of_slice(self, name: SliceName) -> NDArray[np.float64]:
+    def of_slice(self, name: SliceName | TrueSliceName) -> NDArray[np.float64]:
         """Figures of the queries of a slice, shape (queries, 4)."""
         part = self.protocol.slices[name]
         return self.figures[part.judgement][part.queries]
@@ -74,14 +74,18 @@ def rank_catalogue(
     return Ranking(protocol, figures, np.concatenate(sampled_figures))
 
 
-def summarise_slice(ranking: Ranking, name: SliceName, seed: int, resamples: int) -> dict[str, Any]:
+def summarise_slice(ranking: Ranking, name: SliceName | TrueSliceName, seed: int, resamples: int) -> dict[str, Any]:
     """Means of a slice under the keys of the contract; None instead of a figure where there is no query.
 
     The resamples depend on the seed, the relation and the slice alone, so all models share them.
     """
-    values = ranking.of_slice(name)
-    purpose = f"evaluate/bootstrap/{ranking.protocol.relation}/{name}"
-    interval = bootstrap_interval(values[:, NDCG], numpy_generator(seed, purpose), resamples)
+    return summarise(ranking.of_slice(name), f"{ranking.protocol.relation}/{name}", seed, resamples)
+
+
+def summarise(values: NDArray[np.float64], purpose: str, seed: int, resamples: int) -> dict[str, Any]:
+    """The same of any (queries, 4) figures; the resamples depend on seed, purpose and number of queries alone."""
+    generator = numpy_generator(seed, f"evaluate/bootstrap/{purpose}")
+    interval = bootstrap_interval(values[:, NDCG], generator, resamples)
     return {
         **mean_figures(values),
         "queries": len(values),

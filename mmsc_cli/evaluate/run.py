@@ -1,30 +1,23 @@
-"""The evaluation as a whole: protocol, model, baselines, sampled protocol and ablation in one result."""
+"""The evaluation as a whole: protocol, model, baselines, sampled protocol, truth and ablation in one result."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from mmsc_cli.evaluate.ablation import AblationPlan, ablate
 from mmsc_cli.evaluate.baselines.registry import applicable, fit_baseline, parse_baselines
 from mmsc_cli.evaluate.context import EvaluationContext
+from mmsc_cli.evaluate.degree import DEGREE_SLICE
 from mmsc_cli.evaluate.gate import MODEL
-from mmsc_cli.evaluate.protocol import (
-    SLICE_MEANINGS,
-    SLICES,
-    TAIL_BELOW,
-    RelationProtocol,
-    check_split,
-    relation_protocol,
-)
-from mmsc_cli.evaluate.ranking import mean_figures, rank_catalogue, summarise_slice
-from mmsc_cli.evaluate.sampled import NOTE, PAIR_CAP, SampledPairs, draw_sampled_pairs
+from mmsc_cli.evaluate.judge import Judge
+from mmsc_cli.evaluate.protocol import SLICE_MEANINGS, TAIL_BELOW, check_split, relation_protocol
+from mmsc_cli.evaluate.sampled import NOTE, PAIR_CAP, draw_sampled_pairs
+from mmsc_cli.evaluate.truth import KnownTruth, describe_truth, with_truth
 from mmsc_cli.metrics import CUTOFF
 from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.relations import RELATIONS
 from mmsc_cli.scoring import Scorer
 
 _LOG = logging.getLogger("mmsc_cli")
@@ -38,6 +31,7 @@ def evaluate(
     negatives: int = 1_000,
     bootstrap: int = 1_000,
     fit_seconds: float | None = None,
+    truth: KnownTruth | None = None,
     ablation: AblationPlan | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
@@ -49,11 +43,12 @@ def evaluate(
         negatives: how many are drawn per pair in the sampled protocol.
         bootstrap: number of resamples behind an interval.
         fit_seconds: how long the model took to train, to stand beside the baselines' time.
+        truth: what is true of a synthetic catalogue, None where nobody knows.
         ablation: what to retrain, None for nothing.
 
     Returns:
-        JSON values: `protocol`, `models`, `sampled`, and `ablation` if asked for. A figure is None where a
-        slice has no queries.
+        JSON values: `protocol`, `models`, `by_degree`, `sampled`, `truth` where it is known, and `ablation` if asked
+        for; see docs/evaluation.md. A figure is None where a slice has no queries.
 
     Raises:
         InputError: a baseline is unknown or cannot be fitted here, or scores contain NaN.
@@ -68,7 +63,11 @@ def evaluate(
         relation: draw_sampled_pairs(protocol, context.pairs, context.seed, negatives)
         for relation, protocol in protocols.items()
     }
-    judge = partial(_judge, context=context, protocols=protocols, drawn=drawn, bootstrap=bootstrap, progress=progress)
+    if truth is not None:
+        protocols = {
+            relation: with_truth(protocol, truth, context.item_split) for relation, protocol in protocols.items()
+        }
+    judge = Judge(context, protocols, drawn, bootstrap, progress)
     models: dict[str, Any] = {}
     sampled: dict[str, Any] = {}
     models[MODEL], sampled[MODEL], seconds = judge(MODEL, model)
@@ -76,43 +75,18 @@ def evaluate(
     for name in names:
         scorer = fit_baseline(name, context.for_fitting())
         models[name], sampled[name], seconds = judge(name, scorer)
-        fitting = scorer.fit_seconds
-        models[name]["seconds"] = {"fit": round(fitting, 3), "score": round(seconds - fitting, 3)}
+        models[name]["seconds"] = {"fit": round(scorer.fit_seconds, 3), "score": round(seconds, 3)}
     result = {
         "protocol": _describe(context, bootstrap, skipped),
         "models": models,
+        "by_degree": {"slice": DEGREE_SLICE, "models": judge.by_degree},
         "sampled": {"note": NOTE, "negatives": negatives, "pair_cap": PAIR_CAP, "models": sampled},
     }
+    if truth is not None:
+        result["truth"] = describe_truth(truth, context.items, judge.true)
     if ablation is not None:
         result["ablation"] = ablate(ablation, protocols, seed=context.seed, resamples=bootstrap, progress=progress)
     return result
-
-
-def _judge(
-    name: str,
-    scorer: Scorer,
-    context: EvaluationContext,
-    protocols: Mapping[Relation, RelationProtocol],
-    drawn: Mapping[Relation, SampledPairs],
-    bootstrap: int,
-    progress: Progress,
-) -> tuple[dict[str, Any], dict[str, Any], float]:
-    """The block of one scorer under `models`, that under `sampled`, and the seconds its scores took."""
-    figures: dict[str, Any] = {}
-    sampled: dict[str, Any] = {}
-    seconds = 0.0
-    for relation, protocol in protocols.items():
-        pairs = drawn[relation]
-        started = time.perf_counter()
-        ranking = rank_catalogue(scorer, protocol, name=name, sampled=pairs, progress=progress)
-        seconds += time.perf_counter() - started
-        figures[relation] = {part: summarise_slice(ranking, part, context.seed, bootstrap) for part in SLICES}
-        sampled[relation] = {
-            **mean_figures(ranking.sampled),
-            "pairs": len(pairs.query),
-            "pairs_available": pairs.available,
-        }
-    return figures, sampled, seconds
 
 
 def _describe(context: EvaluationContext, bootstrap: int, skipped: Mapping[str, str]) -> dict[str, Any]:

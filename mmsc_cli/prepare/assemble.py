@@ -21,10 +21,11 @@ from mmsc_cli.atomic import atomic_write
 from mmsc_cli.errors import InputError
 from mmsc_cli.items import ITEM_SCHEMA
 from mmsc_cli.pairs import STRENGTHS, Pairs, PairSplit, write_pairs
-from mmsc_cli.prepare.delivery import TRUTH_SCHEMA, Delivery, Kind
+from mmsc_cli.prepare.delivery import Delivery, Kind
 from mmsc_cli.prepare.engine import Engine, literal
 from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.recipe.settings import SplitSettings
+from mmsc_cli.truth import TRUTH_SCHEMA
 
 ROW_GROUP = 50_000
 FATES = (

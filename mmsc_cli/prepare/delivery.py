@@ -25,15 +25,6 @@ LIST_SCHEMA = pa.schema([_RECORD, pa.field("target", pa.string()), *_STRENGTHS])
 # What stands apart from the records: shoppers of the item `source` also viewed or bought `target`.
 RELATION_SCHEMA = pa.schema([pa.field("source", pa.string()), pa.field("target", pa.string()), *_STRENGTHS])
 Kind = Literal["records", "lists", "relations"]
-TRUTH_SCHEMA = pa.schema(
-    [
-        pa.field("a", pa.int32(), nullable=False),
-        pa.field("b", pa.int32(), nullable=False),
-        pa.field("substitute", pa.bool_(), nullable=False),
-        pa.field("complement", pa.bool_(), nullable=False),
-        pa.field("direction", pa.string()),
-    ]
-)
 
 
 class Delivery:

@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from scipy import sparse
 
 from mmsc_cli.atomic import write_json
+from mmsc_cli.edges import Edges
 from mmsc_cli.index import Strings
 from mmsc_cli.model.behaviour import Lendable
 from mmsc_cli.model.features import Attributes
 from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
 from mmsc_cli.pairs import Pairs, symmetric_matrix
 from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.train.pairs import TrainingPairs
 
 
 def index_tensors(
@@ -45,6 +48,19 @@ def index_tensors(
             f"{relation}.linear.values": branch.data.astype(np.float32),
         }
     return tensors
+
+
+def edge_table(pairs: TrainingPairs, reliability: torch.Tensor) -> Edges:
+    """The training pairs with the reliabilities they were given, (pairs, 2) by relation."""
+    strength = pairs.strength.numpy()
+    # A reliability in a relation where the pair was never seen weighs nothing, and would only mislead a reader.
+    believed = torch.where(pairs.strength > 0, reliability, torch.nan).numpy()
+    return Edges(
+        pairs.a.numpy().astype(np.int32),
+        pairs.b.numpy().astype(np.int32),
+        {relation: strength[:, column] for column, relation in enumerate(RELATIONS)},
+        {relation: believed[:, column] for column, relation in enumerate(RELATIONS)},
+    )
 
 
 def write_model(

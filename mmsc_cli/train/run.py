@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mmsc_cli.atomic import atomic_write
+from mmsc_cli.edges import write_edges
 from mmsc_cli.index import Index, write_index
 from mmsc_cli.items import item_splits, read_items
 from mmsc_cli.labels import read_labels
@@ -28,7 +29,7 @@ from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.seeds import derive_seed, numpy_generator
 from mmsc_cli.train.calibrate import calibrate
 from mmsc_cli.train.denoise import collect_evidence, fit_reliability
-from mmsc_cli.train.export import index_tensors, write_model
+from mmsc_cli.train.export import edge_table, index_tensors, write_model
 from mmsc_cli.train.linear_branch import choose_weight, linear_rows
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.reliability import EdgeReliability
@@ -120,6 +121,8 @@ def train(
     about["calibration"] = calibrate(unwritten, pairs, splits == "warm", numpy_generator(seed, "calibrate"))
     write_index(index, tensors, about)
     about_model = {"seed": seed, "without": list(without), "settings": settings.model_dump()}
+    if "denoise" not in without:
+        write_edges(model / "edges.parquet", edge_table(observed, reliability))
     write_model(model, network, fitted.lendable, shape, attributes, about_model)
     with atomic_write(model / "metrics.jsonl") as file:
         file.write("".join(json.dumps(epoch) + "\n" for epoch in fitted.history).encode())

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
+from mmsc_cli.edges import Edges
+from mmsc_cli.evaluate.ablation import AblationPlan
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
+from mmsc_cli.evaluate.gallery import Labels, build_gallery
+from mmsc_cli.evaluate.report import render_report
+from mmsc_cli.evaluate.run import evaluate
+from mmsc_cli.evaluate.truth import KnownTruth
 from mmsc_cli.pairs import Pairs
-from mmsc_cli.relations import Relation
+from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.truth import Truth
 
 # Items 0-9 are warm, 10 is cold_valid, 11 and 12 are cold_test.
 ITEM_SPLIT = np.asarray(["warm"] * 10 + ["cold_valid", "cold_test", "cold_test"])
@@ -98,3 +107,56 @@ def hand_pairs() -> Pairs:
 @pytest.fixture
 def hand_context(hand_pairs: Pairs) -> EvaluationContext:
     return EvaluationContext(hand_pairs, ITEM_SPLIT, [["root"]] * ITEMS)
+
+
+def _random_truth(context: EvaluationContext, seed: int = 7) -> KnownTruth:
+    """True relations of which behaviour shows a part, and reliabilities that know something of them."""
+    generator = np.random.default_rng(seed)
+    codes = np.flatnonzero(np.triu(generator.random((context.items, context.items)) < 0.04, k=1))
+    a, b = (codes // context.items).astype(np.int32), (codes % context.items).astype(np.int32)
+    substitute = generator.random(len(a)) < 0.5
+    truth = Truth(a, b, substitute, ~substitute, np.where(substitute, "", "both"))
+    train = context.pairs.of("train")
+    reliability: dict[Relation, NDArray[np.float32]] = {}
+    for relation in RELATIONS:
+        true = truth.of_pairs(relation, train.a, train.b, context.items)
+        reliability[relation] = ((generator.random(len(train)) + true) / 2).astype(np.float32)
+    strength = {relation: train.strength(relation) for relation in RELATIONS}
+    return KnownTruth(truth, Edges(train.a, train.b, strength, reliability))
+
+
+@pytest.fixture
+def random_truth() -> Callable[..., KnownTruth]:
+    return _random_truth
+
+
+@pytest.fixture
+def rendered(tmp_path: Path) -> str:
+    """A report that has every section, on a catalogue whose texts try to get out of it."""
+    context = _random_context()
+    scorer = _FixedScorer(np.random.default_rng(3).random((120, 120)).astype(np.float32))
+    result = evaluate(
+        context,
+        scorer,
+        baselines="popularity,resource-allocation,ease,knn-transfer",
+        negatives=20,
+        bootstrap=50,
+        truth=_random_truth(context),
+        ablation=AblationPlan(
+            lambda without, seed: scorer, ("llm",), (1, 2), {"image": "no item has an image"}, "judge & <co>"
+        ),
+    )
+    result["protocol"]["baselines_left_out"]["image-knn"] = "there are no image embeddings"
+    point = {"setting": {"regularisation": 30.0}, "ndcg@10": 0.5, "seconds": 1.25}
+    tuning = {"setting": point["setting"], "grid": [point, point], "seconds": 2.5}
+    result["models"]["ease"]["tuning"] = dict.fromkeys(RELATIONS, tuning)
+    Image.new("RGB", (300, 200), "teal").save(tmp_path / "item.png")
+    titles = [f'<script>alert({item})</script> & "quotes" {{{{ 7 * 7 }}}} {"long" * 40}' for item in range(120)]
+    labels = Labels(
+        ids=[f"<b>{item}" for item in range(120)],
+        titles=titles,
+        prices=[1234.5 if item % 2 else float("nan") for item in range(120)],
+        images=[tmp_path / "item.png" if item % 3 else None for item in range(120)],
+    )
+    history = [{"epoch": n, "loss": 9 / n, "substitute_warm": n / 20, "ndcg@10": n / 20} for n in range(1, 13)]
+    return render_report(result, build_gallery(context, scorer, labels), history, title="Beauty & <co>")

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.evaluate.ablation import AblationPlan, ablate
+from mmsc_cli.evaluate.ablation import AblationPlan, ablate, compare
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import relation_protocol
+from mmsc_cli.evaluate.run import evaluate
+from mmsc_cli.evaluate.truth import KnownTruth
 from mmsc_cli.recipe.settings import Part
 from mmsc_cli.relations import RELATIONS
 from mmsc_cli.scoring import Scorer
@@ -51,6 +53,9 @@ def test_verdicts_on_constructed_models(
         assert helped["difference_ci"][0] < helped["difference"] < helped["difference_ci"][1]
         mean = result["full"][relation]["all"]["ndcg@10"]["mean"]
         assert helped["difference"] == pytest.approx(mean - helped["without"])
+        assert len(helped["difference_by_seed"]) == 2
+        assert np.mean(helped["difference_by_seed"]) == pytest.approx(helped["difference"])
+        assert list(result["parts"]["llm"][relation]) == ["all", "clean", "tail", "cold"]
 
 
 def test_seeds_alone_give_mean_and_standard_deviation(
@@ -73,6 +78,50 @@ def test_an_empty_slice_has_no_verdict(
     result = _ablate(random_context(pairs=0), fixed_scorer, ("llm",), (1,))
     assert result["parts"]["llm"]["substitute"]["all"]["verdict"] is None
     assert result["full"]["substitute"]["all"]["queries"] == 0
+
+
+def test_the_interval_is_that_of_the_differences_query_by_query() -> None:
+    generator = np.random.default_rng(4)
+    # Queries differ much from one another, the two models little: only a paired comparison can tell them apart.
+    easy = generator.random((1, 400, 1)) * np.ones((2, 1, 4))
+    with_part = easy + 0.01 + 0.01 * generator.standard_normal((2, 400, 4))
+    found = compare(with_part, easy, "part", 1, 1_000)
+    low, high = found["difference_ci"]
+    assert found["verdict"] == "helps"
+    assert low < found["difference"] < high
+    assert high - low < 0.005
+
+
+def test_what_cannot_be_tested_is_named_with_its_reason(
+    random_context: Callable[..., EvaluationContext], fixed_scorer: Callable[..., Any]
+) -> None:
+    context = random_context()
+    trained: list[tuple[Part, ...]] = []
+
+    def fit(without: tuple[Part, ...], seed: int) -> Scorer:
+        trained.append(without)
+        scorer: Scorer = fixed_scorer(np.random.default_rng(seed).random((120, 120)).astype(np.float32))
+        return scorer
+
+    protocols = {relation: relation_protocol(relation, context.pairs, context.item_split) for relation in RELATIONS}
+    plan = AblationPlan(fit, ("id",), (1,), {"llm": "there are no labels"}, "rules")
+    result = ablate(plan, protocols, seed=1, resamples=50)
+    assert trained == [(), ("id",)]
+    assert result["not_tested"] == {"llm": "there are no labels"}
+    assert result["annotator"] == "rules"
+    assert list(result["parts"]) == ["id"]
+
+
+def test_where_the_truth_is_known_parts_are_judged_by_it_too(
+    random_context: Callable[..., EvaluationContext],
+    random_truth: Callable[..., KnownTruth],
+    fixed_scorer: Callable[..., Any],
+) -> None:
+    context = random_context()
+    scorer = fixed_scorer(np.random.default_rng(1).random((120, 120)).astype(np.float32))
+    plan = AblationPlan(lambda without, seed: scorer, ("id",), (1,))
+    result = evaluate(context, scorer, negatives=5, bootstrap=20, truth=random_truth(context), ablation=plan)
+    assert result["ablation"]["parts"]["id"]["substitute"]["true_cold"]["verdict"] == "no difference"
 
 
 def test_an_ablation_without_seeds_is_refused() -> None:

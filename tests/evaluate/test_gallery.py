@@ -13,7 +13,8 @@ from mmsc_cli.evaluate.gallery import Labels, build_gallery
 
 def _labels(items: int, images: list[Path | None] | None = None) -> Labels:
     names = [str(item) for item in range(items)]
-    return Labels(ids=names, titles=[f"item {name}" for name in names], images=images or [None] * items)
+    titles = [f"item {name}" for name in names]
+    return Labels(ids=names, titles=titles, prices=[1.5] * items, images=images or [None] * items)
 
 
 def test_answers_are_masked_and_marked_as_in_the_protocol(

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from mmsc_cli.evaluate.ablation import AblationPlan
 from mmsc_cli.evaluate.context import EvaluationContext
-from mmsc_cli.evaluate.gallery import Labels, build_gallery
-from mmsc_cli.evaluate.report import render_report, write_report
+from mmsc_cli.evaluate.report import write_report
 from mmsc_cli.evaluate.run import evaluate
 
 
@@ -43,28 +40,19 @@ class _Page(HTMLParser):
         self.text += data
 
 
-@pytest.fixture
-def rendered(random_context: Callable[..., EvaluationContext], fixed_scorer: Callable[..., Any]) -> str:
-    context = random_context()
-    scorer = fixed_scorer(np.random.default_rng(3).random((120, 120)).astype(np.float32))
-    result = evaluate(
-        context,
-        scorer,
-        baselines="all",
-        negatives=20,
-        bootstrap=50,
-        ablation=AblationPlan(lambda without, seed: scorer, ("llm",), (1, 2)),
-    )
-    titles = [f'<script>alert({item})</script> & "quotes" {{{{ 7 * 7 }}}}' for item in range(120)]
-    labels = Labels(ids=[f"<b>{item}" for item in range(120)], titles=titles, images=[None] * 120)
-    return render_report(result, build_gallery(context, scorer, labels), title="Beauty & <co>")
-
-
 def test_the_page_is_whole_and_says_what_was_measured(rendered: str) -> None:
     page = _Page(rendered)
     for word in ("resource-allocation", "cold_clean", "ndcg@10", "no difference", "not comparable", "95 %"):
         assert word in page.text.lower()
+    for section in ("glance", "figures", "degree", "truth", "ablation", "training", "gallery", "sampled", "reading"):
+        assert ("id", section) in page.attributes
+        assert ("href", f"#{section}") in page.attributes
     assert "Left out: image-knn" in page.text
+    assert "image was not tested: no item has an image" in page.text
+    assert "llm stands for labels by judge & <co>" in page.text
+    assert "regularisation 30.0" in page.text
+    assert "1,234.50" in page.text
+    assert "nan" not in page.text.lower()
     assert page.tags.count("article") == 12
 
 
@@ -72,9 +60,16 @@ def test_the_page_fetches_nothing_and_runs_nothing(rendered: str) -> None:
     page = _Page(rendered)
     assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(page.tags)
     loading = [value or "" for name, value in page.attributes if name in ("src", "href", "srcset", "action")]
-    assert all(value.startswith("data:") for value in loading)
+    assert all(value.startswith(("data:", "#")) for value in loading)
     assert not any(name.startswith("on") for name, _ in page.attributes)
     assert not re.search(r"https?://|url\(|@import|javascript:", rendered)
+
+
+def test_right_and_wrong_are_told_without_colour(rendered: str) -> None:
+    page = _Page(rendered)
+    marks = [value for name, value in page.attributes if name == "aria-label" and value in ("right", "wrong")]
+    assert marks.count("right") == page.text.count("✓") - 1  # the legend has one of each
+    assert marks.count("wrong") == page.text.count("✗") - 1 > 0
 
 
 def test_what_a_catalogue_says_is_escaped(rendered: str) -> None:
@@ -91,4 +86,5 @@ def test_an_empty_evaluation_renders(
     write_report(tmp_path / "report.html", evaluate(random_context(pairs=0), scorer, bootstrap=10))
     text = _Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
     assert text.count("empty: there is no query of this kind") == 10
-    assert "A look at" not in text
+    for absent in ("A look at", "Against the truth", "What each part is worth", "Loss"):
+        assert absent not in text

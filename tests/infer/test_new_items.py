@@ -126,5 +126,5 @@ def test_a_line_that_is_no_item_is_named(line: str, words: str) -> None:
 def test_a_workspace_without_its_model(trained_copy: Workspace) -> None:
     trained_copy.path("model/model.safetensors").unlink()
 
-    with pytest.raises(WorkspaceError, match="missing or damaged"):
+    with pytest.raises(WorkspaceError, match="model is damaged"):
         NewItemAnswers.open(trained_copy, _cpu)

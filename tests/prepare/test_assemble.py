@@ -15,8 +15,9 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.items import ITEM_SCHEMA, read_items
 from mmsc_cli.pairs import read_pairs
 from mmsc_cli.prepare.assemble import assemble
-from mmsc_cli.prepare.delivery import RECORD_SCHEMA, RELATION_SCHEMA, TRUTH_SCHEMA, Delivery
+from mmsc_cli.prepare.delivery import RECORD_SCHEMA, RELATION_SCHEMA, Delivery
 from mmsc_cli.recipe.settings import SplitSettings
+from mmsc_cli.truth import TRUTH_SCHEMA
 
 Observation = tuple[int, int, float]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmsc_cli.edges import read_edges
 from mmsc_cli.index import Index
 from mmsc_cli.pairs import read_pairs, write_pairs
 from mmsc_cli.recipe.settings import Part, TrainSettings
@@ -93,3 +94,19 @@ def test_known_pairs_are_the_training_pairs(prepared: Workspace, trained: tuple[
         if row < column
     }
     assert known == expected
+
+
+def test_the_reliabilities_of_the_training_pairs_are_kept(prepared: Workspace, tmp_path: Path) -> None:
+    fit(prepared, tmp_path / "whole")
+    edges = read_edges(tmp_path / "whole" / "model" / "edges.parquet")
+    train_pairs = read_pairs(prepared.path("pairs.parquet")).of("train")
+    np.testing.assert_array_equal(edges.a, train_pairs.a)
+    np.testing.assert_array_equal(edges.b, train_pairs.b)
+    for relation in RELATIONS:
+        np.testing.assert_array_equal(edges.strength[relation], train_pairs.strength(relation))
+        seen = train_pairs.holds(relation)
+        believed = edges.reliability[relation][seen]
+        assert 0 < believed.min() < believed.max() < 1
+        assert np.isnan(edges.reliability[relation][~seen]).all()
+    fit(prepared, tmp_path / "plain", without=("denoise",))
+    assert not (tmp_path / "plain" / "model" / "edges.parquet").exists()

@@ -1,0 +1,52 @@
+"""What the benchmarks share: running a command with its seconds and peak memory, and Markdown tables."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measured:
+    """stdout, wall seconds and peak GiB of one command, by the operating system's own account."""
+
+    output: str
+    seconds: float
+    peak_gib: float
+
+
+def run_mmsc(*arguments: object) -> Measured:
+    """Run one `mmsc` command as a user would; the benchmark ends where it fails."""
+    words = [str(argument) for argument in arguments]
+    started = time.monotonic()
+    with tempfile.TemporaryFile("w+") as stdout:
+        process = subprocess.Popen([sys.executable, "-m", "mmsc_cli", *words], stdout=stdout)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            sys.exit(f"mmsc {' '.join(words)} failed with exit code {process.returncode}")
+        stdout.seek(0)
+        unit = 2**30 if sys.platform == "darwin" else 2**20
+        return Measured(stdout.read(), time.monotonic() - started, usage.ru_maxrss / unit)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table, with its line ends."""
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+
+
+def machine() -> str:
+    """What the seconds were taken on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{platform.machine()}, {cores} cores, Python {platform.python_version()}, no GPU used"
+
+
+def whole_numbers(text: str) -> list[int]:
+    """`1,2,3` as numbers, for options."""
+    return [int(part) for part in text.split(",")]

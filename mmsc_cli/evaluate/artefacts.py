@@ -1,0 +1,98 @@
+"""What the verdict reads of a workspace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmsc_cli.edges import read_edges
+from mmsc_cli.evaluate.context import EvaluationContext, Modality
+from mmsc_cli.evaluate.gallery import Labels
+from mmsc_cli.evaluate.truth import KnownTruth
+from mmsc_cli.items import item_splits, read_items
+from mmsc_cli.labels import read_labels
+from mmsc_cli.pairs import read_pairs
+from mmsc_cli.recipe.settings import Part
+from mmsc_cli.truth import read_truth
+from mmsc_cli.workspace import StageRecord, Workspace
+
+
+def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
+    """Items, pairs and embeddings.
+
+    Raises:
+        WorkspaceError: they do not belong together.
+    """
+    items = read_items(workspace.path("items.parquet"), columns=["category", "split"])
+    folder = workspace.path("embeddings")
+    mask = np.load(folder / "mask.npy")
+    text, image = (
+        Modality(np.load(folder / f"{name}.npy", mmap_mode="r"), mask[:, column])
+        for column, name in enumerate(("text", "image"))
+    )
+    return EvaluationContext(
+        pairs=read_pairs(workspace.path("pairs.parquet")),
+        item_split=item_splits(items),
+        category=items["category"].to_pylist(),
+        text=text,
+        image=image,
+        seed=seed,
+    )
+
+
+def read_known_truth(workspace: Workspace, inputs: Mapping[str, str], training: StageRecord) -> KnownTruth | None:
+    """What truth mode needs; None where the stage's inputs have no truth table.
+
+    Args:
+        inputs: the checked inputs of the stage.
+        training: how the model that is judged was trained.
+    """
+    if "truth.parquet" not in inputs:
+        return None
+    edges = workspace.path("model") / "edges.parquet"
+    # An index is fresh only while the labels it was trained with lie there, so they need no check of their own.
+    return KnownTruth(
+        read_truth(workspace.path("truth.parquet")),
+        read_edges(edges) if edges.exists() else None,
+        read_labels(workspace.path("labels.parquet")) if "labels.parquet" in training.inputs else None,
+    )
+
+
+def read_training_history(workspace: Workspace) -> list[dict[str, float]]:
+    """Loss and validation figures of each epoch, oldest first; empty where the model has none."""
+    path = workspace.path("model") / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def read_item_labels(workspace: Workspace) -> Labels:
+    """How items are shown."""
+    items = read_items(workspace.path("items.parquet"), columns=["item_id", "title", "price", "image_path"])
+    images = [workspace.path(path) if path else None for path in items["image_path"].to_pylist()]
+    return Labels(items["item_id"].to_pylist(), items["title"].to_pylist(), items["price"].to_pylist(), images)
+
+
+def untestable_parts(parts: Sequence[Part], context: EvaluationContext, training: StageRecord) -> dict[Part, str]:
+    """The parts that have nothing to do in the model judged, with the reason: leaving them out changes nothing."""
+    reasons: dict[Part, str] = dict.fromkeys(training.config["without"], "the model judged was trained without it")
+    if context.text is None or not context.text.present.any():
+        reasons.setdefault("text", "no item has a text")
+    if context.image is None or not context.image.present.any():
+        reasons.setdefault("image", "no item has an image")
+    if "labels.parquet" not in training.inputs:
+        reasons.setdefault("llm", "the model judged was trained without labels; run `mmsc label`, then `mmsc train`")
+    elif training.config["train"]["llm"] == 0:
+        reasons.setdefault("llm", "train.llm is 0, so labels have no weight")
+    elif not training.counts.get("labelled_pairs") and not training.counts.get("added_pairs"):
+        reasons.setdefault("llm", "none of the labels is of use in training")
+    return {part: reasons[part] for part in parts if part in reasons}
+
+
+def annotator_of(workspace: Workspace, training: StageRecord) -> str | None:
+    """Who made the labels that the model was trained with."""
+    record = workspace.manifest().stages.get("label")
+    if record is None or "labels.parquet" not in training.inputs:
+        return None
+    annotator: str = record.counts["annotator"]
+    return annotator

@@ -1,0 +1,81 @@
+"""The truth table, `truth.parquet`: which pairs of a synthetic catalogue are really substitutes or complements.
+
+A row is an unordered pair, `a < b`; `direction` is that of a complement, with the reading of the label table. It is
+there for generated catalogues alone. Only the verdict and the oracle annotator may read it: whatever else did would
+no longer be judged by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.relations import Relation
+
+TRUTH_SCHEMA = pa.schema(
+    [
+        pa.field("a", pa.int32(), nullable=False),
+        pa.field("b", pa.int32(), nullable=False),
+        pa.field("substitute", pa.bool_(), nullable=False),
+        pa.field("complement", pa.bool_(), nullable=False),
+        pa.field("direction", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The truth table in memory; all arrays have shape (true pairs,). `direction` is "" where there is none."""
+
+    a: NDArray[np.int32]
+    b: NDArray[np.int32]
+    substitute: NDArray[np.bool_]
+    complement: NDArray[np.bool_]
+    direction: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def holds(self, relation: Relation) -> NDArray[np.bool_]:
+        """Whether each pair truly is of a relation."""
+        return self.substitute if relation == "substitute" else self.complement
+
+    def find(self, a: NDArray[Any], b: NDArray[Any], items: int) -> NDArray[np.int64]:
+        """The row of each pair `a < b` of item rows, -1 where nothing is true of it; shape (pairs,)."""
+        known = self.a.astype(np.int64) * items + self.b
+        order = np.argsort(known)
+        asked = np.asarray(a, np.int64) * items + np.asarray(b, np.int64)
+        if not len(known):
+            return np.full(len(asked), -1, np.int64)
+        place = np.minimum(np.searchsorted(known[order], asked), len(known) - 1)
+        return np.where(known[order][place] == asked, order[place], -1)
+
+    def of_pairs(self, relation: Relation, a: NDArray[Any], b: NDArray[Any], items: int) -> NDArray[np.bool_]:
+        """Whether each pair `a < b` of item rows truly is of a relation, shape (pairs,)."""
+        # The row that -1 stands for is one more than there are: nothing is true of it.
+        return np.append(self.holds(relation), False)[self.find(a, b, items)]
+
+
+def read_truth(path: Path) -> Truth:
+    """Read the truth table.
+
+    Raises:
+        WorkspaceError: the file is missing or is no truth table.
+    """
+    try:
+        # Without the check, pyarrow would fill columns that are not there with nulls.
+        if missing := set(TRUTH_SCHEMA.names) - set(pq.read_schema(path).names):
+            raise pa.ArrowInvalid(f"no column {min(missing)!r}")
+        table = pq.read_table(path, schema=TRUTH_SCHEMA)
+    except (OSError, pa.ArrowException) as error:
+        raise WorkspaceError(f"{path} cannot be read as a truth table: {error}", hint="run `mmsc prepare`") from error
+    columns = {name: table[name].to_numpy() for name in TRUTH_SCHEMA.names[:4]}
+    direction = np.asarray(table["direction"].fill_null("").to_pylist(), dtype=np.str_)
+    return Truth(**columns, direction=direction)
