@@ -1,9 +1,9 @@
 """Speed and memory of `prepare`, as Markdown tables; every ratio is of one run on one machine.
 
-python benchmarks/prepare.py literals --input meta_Digital_Music.json.gz    2014 dict literals against ast.literal_eval
-python benchmarks/prepare.py records --input meta_Gift_Cards.json.gz        blown up to 100,000 and 1,000,000 records
-python benchmarks/prepare.py events                                         20 million events against a pandas self-join
-python benchmarks/prepare.py scores                                         which score finds the true pairs of the demo
+python -m benchmarks.prepare literals --input meta_Digital_Music.json.gz    2014 dict literals against ast.literal_eval
+python -m benchmarks.prepare records --input meta_Gift_Cards.json.gz        blown up to 100,000 and 1,000,000 records
+python -m benchmarks.prepare events                                         20 million events against a pandas self-join
+python -m benchmarks.prepare scores                                         which score finds the true pairs of the demo
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import argparse
 import ast
 import gzip
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -31,6 +29,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.measured import machine, markdown_table, whole_numbers
 from mmsc_cli.items import read_items
 from mmsc_cli.pairs import Pairs, read_pairs
 from mmsc_cli.prepare.amazon import read_amazon
@@ -41,7 +40,7 @@ from mmsc_cli.prepare.demo.truth import true_relations
 from mmsc_cli.prepare.line_blocks import LineBlocks
 from mmsc_cli.relations import RELATIONS
 
-MMSC = Path(sys.executable).with_name("mmsc")
+MMSC = [sys.executable, "-m", "mmsc_cli"]
 RECIPE = 'name = "log"\n[source]\nkind = "events"\nevents = "log.parquet"\nscore = "{score}"\nmin_support = {support}\n'
 EVENTS_AT_A_TIME = 2_000_000
 
@@ -57,14 +56,14 @@ def main() -> None:
     parser.add_argument("--pandas-rows", type=int, default=2_000_000, help="events: how many pandas is given")
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
-    _write(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n\n")
+    _write(f"{machine()}\n\n")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         match given.benchmark:
             case "literals":
                 literals(given.input, folder, given.copies, given.runs)
             case "records":
-                records(given.input, folder, [int(size) for size in given.sizes.split(",")], given.runs)
+                records(given.input, folder, whole_numbers(given.sizes), given.runs)
             case "events":
                 events(folder, given.rows, given.pandas_rows)
             case "scores":
@@ -104,7 +103,7 @@ def records(path: Path, folder: Path, sizes: Sequence[int], runs: int) -> None:
         meta = folder / f"meta-{size}.json"
         _blow_up(path, meta, size)
         measured = [
-            _measure([str(MMSC), "prepare", "amazon-toys", "--input", str(meta), "-q", "-w", str(folder / f"w{run}")])
+            _measure([*MMSC, "prepare", "amazon-toys", "--input", str(meta), "-q", "-w", str(folder / f"w{run}")])
             for run in range(runs)
         ]
         seconds, peak = (statistics.median(figure) for figure in zip(*measured, strict=True))
@@ -135,13 +134,13 @@ def events(folder: Path, rows: int, pandas_rows: int) -> None:
     for count in (pandas_rows, rows):
         _write_log(folder / "log.parquet", count)
         (folder / "log.toml").write_text(RECIPE.format(score="npmi", support=3))
-        command = [str(MMSC), "prepare", str(folder / "log.toml"), "-q", "-w", str(folder / "w")]
+        command = [*MMSC, "prepare", str(folder / "log.toml"), "-q", "-w", str(folder / "w")]
         seconds, peak = _measure(command)
         pairs = len(read_pairs(folder / "w" / "pairs.parquet"))
         table.append(("mmsc prepare", f"{count:,}", f"{pairs:,}", f"{seconds:.1f}", f"{peak:.2f}"))
         if count == pandas_rows:
             log, found = folder / "log.parquet", folder / "found.txt"
-            seconds, peak = _measure([sys.executable, __file__, "pandas", str(log), str(found)])
+            seconds, peak = _measure([sys.executable, "-m", "benchmarks.prepare", "pandas", str(log), str(found)])
             manifest = json.loads((folder / "w" / "manifest.json").read_text())
             kept = manifest["stages"]["prepare"]["counts"]["event_pairs_kept"]
             assert sum(map(int, found.read_text().split())) == kept, "both must find the same pairs"
@@ -220,7 +219,7 @@ def scores(folder: Path) -> None:
     for score in ("npmi", "llr"):
         for support in (1, 2, 3):
             (folder / "log.toml").write_text(RECIPE.format(score=score, support=support))
-            command = [str(MMSC), "prepare", str(folder / "log.toml"), "-q", "-w", str(folder / "w")]
+            command = [*MMSC, "prepare", str(folder / "log.toml"), "-q", "-w", str(folder / "w")]
             subprocess.run(command, check=True)
             pairs = read_pairs(folder / "w" / "pairs.parquet")
             ids = [int(item[1:]) for item in read_items(folder / "w" / "items.parquet")["item_id"].to_pylist()]
@@ -280,9 +279,8 @@ def _resident(process: psutil.Process) -> int:
         return 0
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    for row in (head, ("---",) * len(head), *rows):
-        _write(f"| {' | '.join(row)} |\n")
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    _write(markdown_table(head, rows))
 
 
 def _write(text: str) -> None:
