@@ -20,12 +20,12 @@ MAX_NODE = 60
 MAX_NODE_WORDS = 8
 
 _DEBRIS = re.compile(
-    r"<script|<style|function\s*\w*\s*\([\w\s,]*\)\s*\{|var\s+\w+\s*=|getElementById|\{\s*[\w-]+\s*:",
+    r"<script|<style|function\s*\w*\s*\([\w\s,]*\)\s*\{|var\s+\w+\s*=|(?-i:getElementById)|\{\s*[\w-]+\s*:",
     re.IGNORECASE,
 )
 # A tag begins with a letter, so that "sizes <3 and >5" stays; one that the end of the text cuts off has attributes.
 _TAG = re.compile(r"<(?:/?[a-z]|!--)[^<>]{0,2000}>|<[a-z]+\s+[\w-]+=[^<>]*$", re.IGNORECASE)
-_SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 # 1,299.99 and 1.299,99, else a number with a decimal point or comma.
 _PRICE = re.compile(r"(?P<commas>\d{1,3}(?:,\d{3})+(?:\.\d+)?)(?!\d)|(?P<points>\d{1,3}(?:\.\d{3})+,\d+)|\d*[.,]?\d+")
 _LONGEST_PRICE = 64
@@ -64,25 +64,29 @@ def _clean(text: str, limit: int) -> tuple[str, tuple[str, ...]]:
     if "&" in text:
         # Twice: the published files hold doubly escaped entities such as &amp;amp;
         text = unescape(unescape(text))
-    # Looking for the marks of debris and tags first is far cheaper than the patterns.
-    folded = text.casefold()
-    marked = "{" in folded or "<s" in folded or ("=" in folded and "var" in folded) or "getelementbyid" in folded
+    # Looking for the marks of debris first is far cheaper than the pattern.
+    marked = "{" in text or "<s" in text or "<S" in text or "=" in text or "getElementById" in text
     if marked and _DEBRIS.search(text):
         return "", (_PAGE_CODE,)
     if "<" in text:
         text = _TAG.sub(" ", text)
     if text != given:
         kinds = (_MARKUP,) if text.strip() else (_MARKUP, _PAGE_CODE)
-    if not text.isprintable() or "  " in text:
-        text = _SPACE.sub(" ", text)
+    if "  " in text or not text.isprintable():
+        text = " ".join(text.split())
+        if not text.isprintable():
+            text = " ".join(_CONTROLS.sub(" ", text).split())
     text = text.strip()
     if len(text) > limit:
         return text[:limit].strip(), (*kinds, _CUT)
     return text, kinds
 
 
-# The names of categories recur in every record.
-_clean_node = lru_cache(1 << 16)(_clean)
+@lru_cache(1 << 16)  # the names of categories recur in every record
+def _clean_node(text: str) -> tuple[str, tuple[str, ...], bool]:
+    """A category's name, the kinds of what was met in it, and whether it is a name at all, not a sentence."""
+    name, kinds = _clean(text, MAX_TITLE)
+    return name, kinds, not (len(name) > MAX_NODE or name.endswith(".") or len(name.split()) > MAX_NODE_WORDS)
 
 
 def clean_price(value: Any, found: Counter[str] | None = None) -> float:
@@ -131,13 +135,13 @@ def clean_category(value: Any, found: Counter[str] | None = None) -> list[str]:
     for node in max(paths, key=len) if paths else value:
         if not isinstance(node, str):
             continue
-        name, kinds = _clean_node(node, MAX_TITLE)
+        name, kinds, is_name = _clean_node(node)
         if found is not None:
             for kind in kinds:
                 found[kind.format("categories")] += 1
         if not name:
             continue
-        if len(name) > MAX_NODE or name.endswith(".") or len(name.split()) > MAX_NODE_WORDS:
+        if not is_name:
             if found is not None:
                 found["categories_cut"] += 1
             break

@@ -1,8 +1,7 @@
 """Python dict literals, the format of the 2014 files, read at the speed of JSON.
 
 `ast.literal_eval` builds a syntax tree for every record. Here the quotes and escapes of a line are rewritten to JSON's
-and a JSON parser does the rest. Whatever has no exact counterpart in JSON is left to `ast.literal_eval`, so that both
-always agree.
+and a JSON parser does the rest. Whatever has no counterpart in JSON is left to `ast.literal_eval`, so that both agree.
 """
 
 from __future__ import annotations
@@ -16,9 +15,6 @@ import orjson
 _STRING = re.compile(rb"""'[^'\\]*+(?:\\.[^'\\]*+)*+'|"[^"\\]*+(?:\\.[^"\\]*+)*+\"""", re.DOTALL)
 _ESCAPE_OR_QUOTE = re.compile(rb'\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))|"', re.DOTALL)
 _SAME_IN_JSON = b'\\"nrtbf'
-# The JSON parser turns integers beyond 64 bits into floats, and those have at least so many digits.
-_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER = b"0" * 19
 
 
 class _NoJsonError(Exception):
@@ -26,7 +22,7 @@ class _NoJsonError(Exception):
 
 
 def read_dict_literal(line: bytes) -> Any:
-    """The value of a Python literal, exactly as `ast.literal_eval` reads it.
+    """The value of a Python literal, as `ast.literal_eval` reads it; but integers beyond 64 bits become floats.
 
     Raises:
         ValueError: the line is no literal (as do all errors of `ast.literal_eval`).
@@ -47,8 +43,6 @@ def _as_json(line: bytes) -> bytes:
     Between two marks (a double quote or a backslash) every string is single-quoted and plain, so that a count of the
     quotes tells whether a mark lies inside a string; only the strings with a mark are looked at one by one.
     """
-    if _LONG_NUMBER in line.translate(_DIGITS_AS_ZEROS):
-        raise _NoJsonError
     pieces: list[bytes] = []
     position = 0
     # bytes.find is several times as fast here as a pattern for either mark.

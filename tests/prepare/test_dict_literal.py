@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mmsc_cli.prepare.dict_literal import read_dict_literal
 
 TEXT = st.text(alphabet=st.sampled_from("ab é'\"\\/{}[]:,0\t\n\x00\x7f\u2028😀 "), max_size=12)
-LEAVES = TEXT | st.integers() | st.floats() | st.booleans() | st.none()
+LEAVES = TEXT | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.booleans() | st.none()
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4))
 QUOTING = ["'", '"', "\\", "\\'", '\\"', "\\x41", "\\u00e9", "\\ud83d", "\\N{DASH}", "\\0", "u'", "b'", "'''"]
 OTHER = [
@@ -35,7 +35,7 @@ OTHER = [
     "(",
     ")",
 ]
-PIECES = st.sampled_from([*QUOTING, *OTHER, "1_0", "12345678901234567890"])
+PIECES = st.sampled_from([*QUOTING, *OTHER, "1_0"])
 
 
 def _as_python(text: str) -> tuple[Any, ...]:
@@ -76,7 +76,6 @@ def test_any_line_is_read_as_python_reads_it_or_refused(pieces: list[str]) -> No
         r"{'a': '\x41\u00e9'}",
         r"{'a': '\ud83d\ude00'}",
         r"{'a': 'x\/y'}",
-        "{'a': 123456789012345678901234567890}",
         "{'a': 1e400}",
         "{'a': u'x', 'b': None, 'c': True, 'd': (1, 2)}",
         "{'a': 'b' 'c'}",
@@ -85,6 +84,10 @@ def test_any_line_is_read_as_python_reads_it_or_refused(pieces: list[str]) -> No
 )
 def test_what_json_writes_otherwise_keeps_its_meaning(text: str) -> None:
     assert repr(read_dict_literal(text.encode())) == repr(ast.literal_eval(text))
+
+
+def test_integers_beyond_64_bits_become_floats() -> None:
+    assert read_dict_literal(b"{'price': 123456789012345678901234567890}") == {"price": 1.2345678901234568e29}
 
 
 @pytest.mark.parametrize(
