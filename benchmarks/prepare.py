@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("benchmark", choices=("literals", "records", "events", "scores"))
     parser.add_argument("--input", type=Path, metavar="FILE", help="real metadata (literals, records)")
     parser.add_argument("--sizes", default="100000,1000000", help="records: how many")
-    parser.add_argument("--copies", type=int, default=10, help="literals: how often the file is repeated")
+    parser.add_argument("--copies", type=int, default=30, help="literals: how often the file is repeated")
     parser.add_argument("--rows", type=int, default=20_000_000, help="events: how many")
     parser.add_argument("--pandas-rows", type=int, default=2_000_000, help="events: how many pandas is given")
     parser.add_argument("--runs", type=int, default=3)

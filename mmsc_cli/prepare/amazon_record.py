@@ -7,16 +7,14 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 
 from mmsc_cli.prepare.cleaning import MAX_TITLE, clean_category, clean_price, clean_text
-from mmsc_cli.prepare.delivery import LIST_SCHEMA, RECORD_SCHEMA, filled, write_part
+from mmsc_cli.prepare.delivery import RECORD_SCHEMA, filled, write_part
 from mmsc_cli.prepare.dict_literal import read_dict_literal
 from mmsc_cli.prepare.line_blocks import Block
 
@@ -44,9 +42,7 @@ class RecordError(Exception):
 
 
 def deliver_block(block: Block, folder: Path, file_number: int) -> Counter[str]:
-    """Parse and clean the products of a block, write them as parts of the delivery in `folder`, and return the counts.
-
-    The strength of a relation is .5 + 1/log2(1 + position), with the position in the product's list.
+    """Parse and clean the products of a block, write them as a part of the delivery in `folder`, and return the counts.
 
     Raises:
         RecordError: a line is no product of either schema.
@@ -54,7 +50,6 @@ def deliver_block(block: Block, folder: Path, file_number: int) -> Counter[str]:
     counts: Counter[str] = Counter()
     start = file_number * _LINES_PER_FILE
     rows: list[tuple[Any, ...]] = []
-    partners: dict[str, list[list[str]]] = {"view": [], "buy": []}
     with _without_garbage_collection():
         for number, content in read_lines(block):
             related = content.get("related")
@@ -62,15 +57,11 @@ def deliver_block(block: Block, folder: Path, file_number: int) -> Counter[str]:
             views, purchases = _merge_lists(lists, VIEW_LISTS, counts), _merge_lists(lists, BUY_LISTS, counts)
             fields = _clean(content, number, counts)
             richness = sum(map(filled, fields)) * _MANY + len(views) + len(purchases)
-            rows.append((start + number, *fields, richness))
-            partners["view"].append(views)
-            partners["buy"].append(purchases)
+            rows.append((start + number, *fields, richness, views, purchases))
         counts["records"] = len(rows)
-        columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in RECORD_SCHEMA]
-        records = pa.table(columns, schema=RECORD_SCHEMA)
-        lists = pa.concat_tables(_list_table(kind, columns[0], per_record) for kind, per_record in partners.items())
-    write_part(folder, "records", start + block.first, records)
-    write_part(folder, "lists", start + block.first, lists)
+        columns = list(zip(*rows, strict=True)) or [()] * len(RECORD_SCHEMA)
+        arrays = [_array(column, field.type) for column, field in zip(columns, RECORD_SCHEMA, strict=True)]
+        write_part(folder, "records", start + block.first, pa.table(arrays, schema=RECORD_SCHEMA))
     return counts
 
 
@@ -167,19 +158,8 @@ def _image_url(content: dict[str, Any]) -> str | None:
     return None
 
 
-def _list_table(kind: str, records: Sequence[int], partners: Sequence[list[str]]) -> pa.Table:
-    lengths = np.fromiter(map(len, partners), np.int64, len(partners))
-    ends = np.cumsum(lengths)
-    place = np.arange(1, lengths.sum() + 1) - np.repeat(ends - lengths, lengths)
-    nothing = np.zeros(len(place), np.float32)
-    strengths = {"view": nothing, "buy": nothing} | {kind: (0.5 + 1 / np.log2(1 + place)).astype(np.float32)}
-    targets = _texts(list(chain.from_iterable(partners)))
-    columns = {"record": np.repeat(np.asarray(records, np.int64), lengths), "target": targets, **strengths}
-    return pa.table(columns, schema=LIST_SCHEMA)
-
-
-def _texts(values: list[str]) -> pa.Array:
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     try:
-        return pa.array(values, pa.string())
-    except UnicodeEncodeError:  # lone surrogates, which are no part of an id we keep
-        return pa.array([value.encode("utf-8", "replace").decode() for value in values], pa.string())
+        return pa.array(values, kind)
+    except UnicodeEncodeError:  # lone surrogates in lists, which are no part of an id we keep
+        return pa.array([[text.encode("utf-8", "replace").decode() for text in texts] for texts in values], kind)

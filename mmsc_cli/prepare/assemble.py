@@ -46,16 +46,24 @@ FROM (
 )
 """
 # Why a relation is dropped stands in `fate`, null where it is kept. The first that fits counts.
+# The strength of a place in a record's list is .5 + 1/log2(1 + place), places counted from 1.
 _FROM_LISTS = """
 INSERT INTO relations
-SELECT s.item_row, t.item_row, r.view, r.buy, CASE
+SELECT s.item_row, t.item_row, view * strength, (1 - view) * strength, CASE
     WHEN s.item_row IS NULL THEN 'relations_of_repeated_records'
     WHEN t.item_row IS NULL THEN 'relations_outside'
     WHEN s.item_row = t.item_row THEN 'relations_to_itself'
 END
-FROM read_parquet($parts) r
+FROM (
+    SELECT record, target, view, 0.5 + 1 / log2(1 + place) AS strength FROM (
+        SELECT record, 1 AS view, unnest(views) AS target, generate_subscripts(views, 1) AS place
+        FROM read_parquet($parts)
+        UNION ALL
+        SELECT record, 0 AS view, unnest(purchases), generate_subscripts(purchases, 1) FROM read_parquet($parts)
+    )
+)
 LEFT JOIN item_rows s USING (record)
-LEFT JOIN item_rows t ON t.item_id = r.target
+LEFT JOIN item_rows t ON t.item_id = target
 """
 _FROM_RELATIONS = """
 INSERT INTO relations
@@ -96,7 +104,7 @@ ORDER BY item_row
 """
 _WRITE_RECORDS_IN_ORDER = """
 COPY (
-    SELECT records.* EXCLUDE (record, richness)
+    SELECT records.* EXCLUDE (record, richness, views, purchases)
     FROM read_parquet($records) records JOIN item_rows USING (record)
     ORDER BY item_row
 ) TO {ordered} (FORMAT parquet, CODEC 'zstd')
@@ -164,7 +172,7 @@ def _choose_records(engine: Engine, delivery: Delivery) -> list[str]:
 def _fold(engine: Engine, delivery: Delivery) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
     """Unordered pairs in (a, b) order with four strengths, and what became of the relations."""
     engine.run("CREATE TABLE relations (source INTEGER, target INTEGER, view FLOAT, buy FLOAT, fate VARCHAR)")
-    statements: dict[Kind, str] = {"lists": _FROM_LISTS, "relations": _FROM_RELATIONS}
+    statements: dict[Kind, str] = {"records": _FROM_LISTS, "relations": _FROM_RELATIONS}
     for kind, statement in statements.items():
         if parts := delivery.parts(kind):
             engine.run(statement, parts=parts)

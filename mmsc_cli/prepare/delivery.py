@@ -15,16 +15,28 @@ import pyarrow.parquet as pq
 from mmsc_cli.items import ITEM_SCHEMA
 
 CATALOGUE_SCHEMA = pa.schema([column for column in ITEM_SCHEMA if column.name != "split"])
-_RECORD = pa.field("record", pa.int64(), nullable=False)
-_STRENGTHS = [pa.field("view", pa.float32(), nullable=False), pa.field("buy", pa.float32(), nullable=False)]
 # `record` is a number of its own for each record, in their order. Of records with the same id the one of the greatest
-# richness is kept; of equals the first.
-RECORD_SCHEMA = pa.schema([_RECORD, *CATALOGUE_SCHEMA, pa.field("richness", pa.int64(), nullable=False)])
-# What a record's own lists say.
-LIST_SCHEMA = pa.schema([_RECORD, pa.field("target", pa.string()), *_STRENGTHS])
+# richness is kept; of equals the first. `views` and `purchases` are the ids of other items in the record's own lists of
+# what its shoppers also viewed and bought, the strongest first.
+RECORD_SCHEMA = pa.schema(
+    [
+        pa.field("record", pa.int64(), nullable=False),
+        *CATALOGUE_SCHEMA,
+        pa.field("richness", pa.int64(), nullable=False),
+        pa.field("views", pa.list_(pa.string())),
+        pa.field("purchases", pa.list_(pa.string())),
+    ]
+)
 # What stands apart from the records: shoppers of the item `source` also viewed or bought `target`.
-RELATION_SCHEMA = pa.schema([pa.field("source", pa.string()), pa.field("target", pa.string()), *_STRENGTHS])
-Kind = Literal["records", "lists", "relations"]
+RELATION_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string()),
+        pa.field("target", pa.string()),
+        pa.field("view", pa.float32(), nullable=False),
+        pa.field("buy", pa.float32(), nullable=False),
+    ]
+)
+Kind = Literal["records", "relations"]
 
 
 class Delivery:
@@ -50,7 +62,7 @@ class Delivery:
         return sorted(map(str, self.folder.glob(f"{kind}-*.parquet")))
 
     def add(self, kind: Kind, table: pa.Table) -> None:
-        """Add a part, of RECORD_SCHEMA, LIST_SCHEMA or RELATION_SCHEMA."""
+        """Add a part, of RECORD_SCHEMA or RELATION_SCHEMA."""
         self._added += 1
         write_part(self.folder, kind, self._added, table)
 
@@ -63,7 +75,7 @@ def part_path(folder: Path, kind: Kind, number: int) -> Path:
 def write_part(folder: Path, kind: Kind, number: int, table: pa.Table) -> None:
     """Write a part of a delivery, which is read once: in haste."""
     path = part_path(folder, kind, number)
-    pq.write_table(table, path, compression="lz4", use_dictionary=["view", "buy"], write_statistics=False)
+    pq.write_table(table, path, compression="lz4", use_dictionary=False, write_statistics=False)
 
 
 def filled(value: Any) -> bool:

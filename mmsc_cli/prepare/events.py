@@ -178,7 +178,15 @@ def _count_events(engine: Engine, paths: Sequence[Path], settings: EventsSource,
 
 def _deliver_ids(engine: Engine, delivery: Delivery) -> None:
     ids = engine.columns("SELECT item FROM log_items ORDER BY id")["item"]
-    blank = {"title": "", "description": "", "brand": "", "category": [], "price": np.nan, "richness": 0}
+    blank: dict[str, Any] = {
+        "title": "",
+        "description": "",
+        "brand": "",
+        "category": [],
+        "price": np.nan,
+        "richness": 0,
+    }
+    blank |= {"views": [], "purchases": []}
     columns: dict[str, Any] = {name: [value] * len(ids) for name, value in blank.items()}
     columns |= {
         "record": np.arange(len(ids)),

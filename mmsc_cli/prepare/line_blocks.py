@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmsc_cli.errors import InputError
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 2 << 20
 _CHUNK_BYTES = 1 << 18
 _UNPACKED_BYTES = 1 << 22  # what is unpacked at a time, however well it was packed
 _LONGEST_LINE = 1 << 26

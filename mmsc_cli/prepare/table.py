@@ -122,7 +122,9 @@ def _record_table(frame: pd.DataFrame, counts: Counter[str]) -> pa.Table:
     for name in set(frame) - {"item_id"}:
         counts["empty_fields"] += sum(_optional(value) is None for value in frame[name])
     richness = [sum(map(filled, values)) for values in zip(*fields.values(), strict=True)]
-    return pa.table({"record": range(len(frame)), **fields, "richness": richness}, schema=RECORD_SCHEMA)
+    none: list[list[str]] = [[] for _ in richness]
+    fields |= {"record": list(range(len(frame))), "richness": richness, "views": none, "purchases": none}
+    return pa.table({name: fields[name] for name in RECORD_SCHEMA.names}, schema=RECORD_SCHEMA)
 
 
 def _nodes(value: Any) -> list[Any]:

@@ -65,23 +65,22 @@ def records() -> Callable[[Delivery], list[dict[str, Any]]]:
 
     def read(delivery: Delivery) -> list[dict[str, Any]]:
         table = pa.concat_tables(pq.read_table(path) for path in delivery.parts("records"))
-        rows: list[dict[str, Any]] = table.sort_by("record").drop(["record", "richness"]).to_pylist()
+        rows: list[dict[str, Any]] = (
+            table.sort_by("record").drop(["record", "richness", "views", "purchases"]).to_pylist()
+        )
         return rows
 
     return read
 
 
 @pytest.fixture
-def listed() -> Callable[[Delivery, Behaviour], Edges]:
-    """Strength by (source, target), of what the records' own lists say."""
+def listed() -> Callable[[Delivery, Behaviour], dict[tuple[str, str], int]]:
+    """Place by (source, target), of what the records' own lists say."""
 
-    def read(delivery: Delivery, kind: Behaviour) -> Edges:
-        item_of: dict[int, str] = {}
-        for path in delivery.parts("records"):
-            table = pq.read_table(path)
-            item_of |= dict(zip(table["record"].to_pylist(), table["item_id"].to_pylist(), strict=True))
-        rows = [row for path in delivery.parts("lists") for row in pq.read_table(path).to_pylist()]
-        return {(item_of[row["record"]], row["target"]): row[kind] for row in rows if row[kind] > 0}
+    def read(delivery: Delivery, kind: Behaviour) -> dict[tuple[str, str], int]:
+        name = {"view": "views", "buy": "purchases"}[kind]
+        rows = [row for path in delivery.parts("records") for row in pq.read_table(path).to_pylist()]
+        return {(row["item_id"], target): place for row in rows for place, target in enumerate(row[name], start=1)}
 
     return read
 

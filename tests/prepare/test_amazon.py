@@ -97,13 +97,14 @@ def test_the_2018_schema_is_told_apart_record_by_record(write: Write, row: Row) 
     }
 
 
-def test_strength_falls_with_the_position_in_the_merged_list(write: Write, delivery: Delivery, listed: Any) -> None:
+def test_strength_falls_with_the_position_in_the_merged_list(write: Write, delivery: Delivery, assembled: Any) -> None:
     read_amazon([write([RECORD_2014, RECORD_2018, *OTHERS])], delivery)
+    shop = assembled(delivery)
     first, second, third = (0.5 + 1 / math.log2(1 + position) for position in (1, 2, 3))
-    assert listed(delivery, "view") == pytest.approx(
+    assert shop.edges("view") == pytest.approx(
         {("A1", "B2"): first, ("A1", "C3"): second, ("A1", "D4"): third, ("B2", "A1"): first}
     )
-    assert listed(delivery, "buy") == pytest.approx({("A1", "D4"): first, ("B2", "A1"): first, ("B2", "C3"): second})
+    assert shop.edges("buy") == pytest.approx({("A1", "D4"): first, ("B2", "A1"): first, ("B2", "C3"): second})
 
 
 def test_empty_and_missing_fields_are_unknown(write: Write, row: Row, delivery: Delivery) -> None:

@@ -29,7 +29,7 @@ def _deliver(
     purchases: Sequence[Observation] = (),
 ) -> None:
     blank = {"title": "", "description": "", "brand": "", "category": [], "price": float("nan"), "richness": 0}
-    blank |= {"image_url": None, "image_path": None}
+    blank |= {"image_url": None, "image_path": None, "views": [], "purchases": []}
     rows = [blank | {"record": number, "item_id": item_id} for number, item_id in enumerate(ids)]
     if rows:
         delivery.add("records", pa.Table.from_pylist(rows, schema=RECORD_SCHEMA))
