@@ -179,6 +179,7 @@ def run_evaluate(
             bootstrap=recipe.evaluate.bootstrap,
             fit_seconds=training.seconds,
             ablation=plan,
+            device=device,
             progress=progress,
         )
         write_json(stage.path("metrics.json"), result)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmsc_cli.evaluate.ablation import AblationPlan, ablate
+from mmsc_cli.evaluate.baselines.baseline import on_cpu
 from mmsc_cli.evaluate.baselines.registry import applicable, fit_baseline, parse_baselines
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.gate import MODEL
@@ -27,6 +28,9 @@ from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.scoring import Scorer
 
+if TYPE_CHECKING:
+    import torch
+
 _LOG = logging.getLogger("mmsc_cli")
 
 
@@ -39,6 +43,7 @@ def evaluate(
     bootstrap: int = 1_000,
     fit_seconds: float | None = None,
     ablation: AblationPlan | None = None,
+    device: Callable[[], torch.device] = on_cpu,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Judge a trained model, and baselines beside it, by the protocol.
@@ -50,6 +55,7 @@ def evaluate(
         bootstrap: number of resamples behind an interval.
         fit_seconds: how long the model took to train, to stand beside the baselines' time.
         ablation: what to retrain, None for nothing.
+        device: where graph baselines compute; asked only when one is fitted.
 
     Returns:
         JSON values: `protocol`, `models`, `sampled`, and `ablation` if asked for. A figure is None where a
@@ -74,10 +80,11 @@ def evaluate(
     models[MODEL], sampled[MODEL], seconds = judge(MODEL, model)
     models[MODEL]["seconds"] = {"fit": fit_seconds, "score": round(seconds, 3)}
     for name in names:
-        scorer = fit_baseline(name, context.for_fitting())
+        scorer = fit_baseline(name, context, device, progress)
         models[name], sampled[name], seconds = judge(name, scorer)
         fitting = scorer.fit_seconds
         models[name]["seconds"] = {"fit": round(fitting, 3), "score": round(seconds - fitting, 3)}
+        models[name]["tuning"] = scorer.tuning
     result = {
         "protocol": _describe(context, bootstrap, skipped),
         "models": models,
