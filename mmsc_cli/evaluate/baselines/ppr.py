@@ -14,7 +14,7 @@ from scipy import sparse
 
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, every
 
-PPR_GRID = every(steps=(3, 2, 5), damping=(0.85, 0.5), strengths=(False, True))
+PPR_GRID = every(steps=(3, 2, 5), damping=(0.85, 0.5), strengths=(True, False))
 
 
 def fit_ppr(task: FittingTask, *, steps: int, damping: float, strengths: bool) -> ScoreRows:

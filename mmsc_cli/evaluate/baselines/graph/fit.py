@@ -15,15 +15,14 @@ HEADS = 4
 # So that an item without behaviour is answered as those in training that were played as having none.
 ISOLATED = 0.5
 
-LIGHTGCN_GRID = ({"layers": 2, "hide": 0.0}, {"layers": 1, "hide": 0.0}, {"layers": 2, "hide": 0.5})
-GRAPHSAGE_GRID = (
-    {"layers": 2, "hide": 0.0, "item_vectors": False},
-    {"layers": 2, "hide": 0.0, "item_vectors": True},
+LIGHTGCN_GRID = ({"layers": 2, "hide": 0.0}, {"layers": 3, "hide": 0.0}, {"layers": 2, "hide": 0.5})
+GRAPHSAGE_GRID = ({"layers": 2, "item_vectors": False}, {"layers": 2, "item_vectors": True})
+GAT_GRID = (
+    {"layers": 1, "hide": 0.0, "item_vectors": False},
     {"layers": 1, "hide": 0.0, "item_vectors": True},
 )
-GAT_GRID = ({"layers": 2, "hide": 0.0, "item_vectors": False}, {"layers": 1, "hide": 0.5, "item_vectors": True})
 DECGCN_GRID = ({"layers": 2, "hide": 0.0}, {"layers": 2, "hide": 0.5})
-SCOMGNN_GRID = ({"layers": 2, "hide": 0.0}, {"layers": 1, "hide": 0.0}, {"layers": 2, "hide": 0.5})
+SCOMGNN_GRID = ({"layers": 2, "hide": 0.0}, {"layers": 2, "hide": 0.5})
 
 
 def fit_lightgcn(task: FittingTask, *, layers: int, hide: float) -> ScoreRows:
@@ -35,14 +34,14 @@ def fit_lightgcn(task: FittingTask, *, layers: int, hide: float) -> ScoreRows:
     return train(task, LightGcn(task.context.items, DIM, layers), hide=hide)
 
 
-def fit_graphsage(task: FittingTask, *, layers: int, hide: float, item_vectors: bool) -> ScoreRows:
+def fit_graphsage(task: FittingTask, *, layers: int, item_vectors: bool) -> ScoreRows:
     """GraphSAGE from embeddings, and item vectors if asked for; half of the items are isolated in each view."""
     from mmsc_cli.evaluate.baselines.graph.graphsage import GraphSage
     from mmsc_cli.evaluate.baselines.graph.training import train
 
     _seed(task)
     network = GraphSage(_content(task, item_vectors=item_vectors), DIM, layers)
-    return train(task, network, hide=hide, isolate=ISOLATED)
+    return train(task, network, hide=0.0, isolate=ISOLATED)
 
 
 def fit_gat(task: FittingTask, *, layers: int, hide: float, item_vectors: bool) -> ScoreRows:

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch_geometric.nn import GATConv
 
 from mmsc_cli.evaluate.baselines.graph.content import Content
+from mmsc_cli.evaluate.baselines.graph.readout import CosineReadout
 from mmsc_cli.evaluate.baselines.graph.views import View
 
 
@@ -20,6 +21,7 @@ class Gat(nn.Module):
     def __init__(self, content: Content, dim: int, layers: int, heads: int) -> None:
         super().__init__()
         self.content = content
+        self.readout = CosineReadout()
         self.layers = nn.ModuleList(GATConv(dim, dim // heads, heads, residual=True) for _ in range(layers))
 
     def forward(self, view: View) -> tuple[torch.Tensor, torch.Tensor]:
@@ -30,4 +32,5 @@ class Gat(nn.Module):
             if number:
                 hidden = functional.elu(hidden)
             hidden = layer(hidden, edges)
-        return hidden, hidden
+        found: tuple[torch.Tensor, torch.Tensor] = self.readout(hidden)
+        return found

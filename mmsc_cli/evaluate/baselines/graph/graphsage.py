@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from mmsc_cli.evaluate.baselines.graph.content import Content
+from mmsc_cli.evaluate.baselines.graph.readout import CosineReadout
 from mmsc_cli.evaluate.baselines.graph.views import View
 
 
@@ -21,6 +22,7 @@ class GraphSage(nn.Module):
         super().__init__()
         self.content = content
         self.own = nn.ModuleList(nn.Linear(dim, dim) for _ in range(layers))
+        self.readout = CosineReadout()
         self.around = nn.ModuleList(nn.Linear(dim, dim, bias=False) for _ in range(layers))
 
     def forward(self, view: View) -> tuple[torch.Tensor, torch.Tensor]:
@@ -30,4 +32,5 @@ class GraphSage(nn.Module):
             if number:
                 hidden = functional.relu(hidden)
             hidden = own(hidden) + around(view.own_mean.propagate(hidden))
-        return hidden, hidden
+        found: tuple[torch.Tensor, torch.Tensor] = self.readout(hidden)
+        return found

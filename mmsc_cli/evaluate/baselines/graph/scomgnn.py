@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from mmsc_cli.evaluate.baselines.graph.content import Content
+from mmsc_cli.evaluate.baselines.graph.readout import CosineReadout
 from mmsc_cli.evaluate.baselines.graph.views import View
 from mmsc_cli.model.graph import Graph
 
@@ -23,6 +24,7 @@ class ScomGnn(nn.Module):
     def __init__(self, content: Content, dim: int, layers: int) -> None:
         super().__init__()
         self.content = content
+        self.readout = CosineReadout()
         self.layers = layers
         self.low, self.middle = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.attention = nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, 1, bias=False))
@@ -36,7 +38,8 @@ class ScomGnn(nn.Module):
             middle = mid_pass(view.own, middle)
         seen = torch.stack([self.low(low), self.middle(middle)], dim=1)
         mixed = (torch.softmax(self.attention(seen), dim=1) * seen).sum(dim=1)
-        return mixed, mixed
+        found: tuple[torch.Tensor, torch.Tensor] = self.readout(mixed)
+        return found
 
 
 def low_pass(graph: Graph, signal: torch.Tensor) -> torch.Tensor:

@@ -24,11 +24,11 @@ BATCH_PAIRS = 8_192
 NEGATIVES = 512
 STEPS_PER_VIEW = 10
 VIEWS_PER_CHECK = 3
-PATIENCE = 3
-MOST_CHECKS = 40
+PATIENCE = 2
+MOST_CHECKS = 30
 # Tables of item vectors see a row's gradient now and then and may learn fast; weights that all items share may not.
 TABLE_RATE = 0.01
-SHARED_RATE = 0.001
+SHARED_RATE = 0.005
 
 
 def train(task: FittingTask, network: nn.Module, *, hide: float, isolate: float = 0.0) -> ScoreRows:

@@ -22,7 +22,7 @@ class TrainingGraph:
         self.device = device
         self.a, self.b = (torch.from_numpy(end.astype(np.int64)).to(device) for end in (pairs.a, pairs.b))
         other = next(each for each in RELATIONS if each != relation)
-        self.own, self.other = (torch.from_numpy(pairs.holds(each)).to(device) for each in (relation, other))
+        self.own, self.other = (torch.from_numpy(pairs.strength(each)).to(device) for each in (relation, other))
         self.touched = torch.zeros(self.items, dtype=torch.bool, device=device)
         self.touched[self.a] = self.touched[self.b] = True
 
@@ -33,7 +33,7 @@ class TrainingGraph:
 
     def whole(self) -> View:
         """All training pairs, to answer from."""
-        return View(self, torch.ones_like(self.own), self.touched)
+        return View(self, torch.ones_like(self.own, dtype=torch.bool), self.touched)
 
     def masked(self, hide: float, isolate: float, generator: torch.Generator) -> tuple[View, torch.Tensor]:
         """Hide pairs, of both relations at once, and play items as having none.
@@ -50,9 +50,9 @@ class TrainingGraph:
         hidden = (torch.rand(len(self.a), generator=generator) < hide).to(self.device)
         isolated = (torch.rand(self.items, generator=generator) < isolate).to(self.device)
         hidden |= isolated[self.a] | isolated[self.b]
-        wanted = self.own & hidden
+        wanted = (self.own > 0) & hidden
         if not bool(wanted.any()):
-            wanted = self.own
+            wanted = self.own > 0
         return View(self, ~hidden, self.touched & ~isolated), torch.stack([self.a[wanted], self.b[wanted]])
 
 
@@ -89,7 +89,6 @@ class View:
         edges = EdgeIndex(torch.stack([rows, columns]), sparse_size=(items, items), sort_order="row")
         return Graph(edges.fill_cache_(), 1 / degree[rows].float())
 
-    def _symmetric(self, holds: torch.Tensor) -> Graph:
-        kept = self._visible & holds
-        a, b = self._pairs.a[kept], self._pairs.b[kept]
-        return symmetric_graph(a, b, torch.ones(len(a), device=self._pairs.device), self._pairs.items)
+    def _symmetric(self, strength: torch.Tensor) -> Graph:
+        kept = self._visible & (strength > 0)
+        return symmetric_graph(self._pairs.a[kept], self._pairs.b[kept], strength[kept], self._pairs.items)
