@@ -18,7 +18,7 @@ from mmsc_cli.evaluate.context import FittingContext
 from mmsc_cli.seeds import derive_seed
 
 ITERATIONS = 15
-ALS_GRID = every(factors=(256,), regularisation=(0.1, 1.0), confidence=(10.0, 1.0), strengths=(True,))
+ALS_GRID = every(factors=(256, 512), regularisation=(1.0,), confidence=(10.0, 30.0), strengths=(True,))
 
 
 def check_als(context: FittingContext) -> None:

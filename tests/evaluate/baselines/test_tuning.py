@@ -125,6 +125,11 @@ def test_a_large_catalogue_is_validated_on_a_sample(
     assert asked[:5] == asked[5:]
 
 
-def test_no_pairs_at_all(pair_table: Callable[..., Pairs], hand_context: EvaluationContext) -> None:
-    scorer = fit_baseline("ease", replace(hand_context, pairs=pair_table([])))
-    assert scorer.scores("substitute", np.asarray([1])).shape == (1, 13)
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_relation_without_pairs_is_no_error(
+    name: str, pair_table: Callable[..., Pairs], planted: EvaluationContext
+) -> None:
+    only_views = replace(planted, pairs=pair_table([(2, 3, 1.0, 0.0, "train"), (3, 4, 1.0, 0.0, "valid")]))
+    scores = fit_baseline(name, only_views).scores("complement", np.asarray([2, 100]))
+    assert scores.shape == (2, planted.items)
+    assert np.isfinite(scores).all()

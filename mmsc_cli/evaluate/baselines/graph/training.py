@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, dot_products
 from mmsc_cli.evaluate.baselines.graph.views import TrainingGraph, View
 from mmsc_cli.seeds import torch_generator
@@ -41,8 +40,8 @@ def train(task: FittingTask, network: nn.Module, *, hide: float, isolate: float 
             propagated over and predicted, as the papers have it.
         isolate: share of the items played as having no behaviour in each view.
 
-    Raises:
-        InputError: there is no training pair, or the loss is not a number.
+    Returns:
+        Scores by dot product; those of the untrained network where the relation has no training pair.
     """
     device = task.device()
     pairs = TrainingGraph(task.context, task.relation, device)
@@ -52,6 +51,8 @@ def train(task: FittingTask, network: nn.Module, *, hide: float, isolate: float 
     whole, candidates = pairs.whole(), pairs.candidates
     best = _answer(network, whole)
     best_ndcg, since_best = -1.0, 0
+    if not bool((pairs.own > 0).any()):
+        return dot_products(*best)
     with task.progress.task(task.label, total=MOST_CHECKS * VIEWS_PER_CHECK * STEPS_PER_VIEW) as shown:
         for _ in range(MOST_CHECKS):
             network.train()
@@ -69,7 +70,8 @@ def train(task: FittingTask, network: nn.Module, *, hide: float, isolate: float 
                     total += float(loss.detach())
                     shown.advance()
             if not math.isfinite(total):
-                raise InputError(f"{task.label}: the loss is not a number", hint="leave it out of --baselines")
+                # It diverged: validation decides whether what it had learned before is of any use.
+                break
             latest = _answer(network, whole)
             ndcg = task.validation.ndcg(dot_products(*latest), task.label)
             shown.show(loss=total / (VIEWS_PER_CHECK * STEPS_PER_VIEW), valid=0.0 if ndcg is None else ndcg)
@@ -108,7 +110,8 @@ def _sampled_softmax(
 def _answer(network: nn.Module, whole: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     network.eval()
     query, key = network(whole)
-    return query.cpu().numpy(), key.cpu().numpy()
+    # Copies: what a network hands out may be its own weights, which are about to change.
+    return query.cpu().numpy().copy(), key.cpu().numpy().copy()
 
 
 def _parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
