@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows
+from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, every
 from mmsc_cli.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -16,13 +16,10 @@ HEADS = 4
 ISOLATED = 0.5
 
 LIGHTGCN_GRID = ({"layers": 2, "hide": 0.0}, {"layers": 3, "hide": 0.0}, {"layers": 2, "hide": 0.5})
-GRAPHSAGE_GRID = ({"layers": 2, "item_vectors": False}, {"layers": 2, "item_vectors": True})
-GAT_GRID = (
-    {"layers": 1, "hide": 0.0, "item_vectors": False},
-    {"layers": 1, "hide": 0.0, "item_vectors": True},
-)
-DECGCN_GRID = ({"layers": 2, "hide": 0.0}, {"layers": 2, "hide": 0.5})
-SCOMGNN_GRID = ({"layers": 2, "hide": 0.0}, {"layers": 2, "hide": 0.5})
+GRAPHSAGE_GRID = every(layers=(2,), item_vectors=(False, True))
+GAT_GRID = every(layers=(1,), hide=(0.0,), item_vectors=(False, True))
+DECGCN_GRID = every(layers=(2,), hide=(0.0, 0.5))
+SCOMGNN_GRID = every(hide=(0.0, 0.5))
 
 
 def fit_lightgcn(task: FittingTask, *, layers: int, hide: float) -> ScoreRows:
@@ -63,13 +60,13 @@ def fit_decgcn(task: FittingTask, *, layers: int, hide: float) -> ScoreRows:
     return train(task, DecGcn(own, other, DIM, layers), hide=hide)
 
 
-def fit_scomgnn(task: FittingTask, *, layers: int, hide: float) -> ScoreRows:
+def fit_scomgnn(task: FittingTask, *, hide: float) -> ScoreRows:
     """SComGNN over the relation's pairs."""
     from mmsc_cli.evaluate.baselines.graph.scomgnn import ScomGnn
     from mmsc_cli.evaluate.baselines.graph.training import train
 
     _seed(task)
-    return train(task, ScomGnn(_content(task, item_vectors=True), DIM, layers), hide=hide)
+    return train(task, ScomGnn(_content(task, item_vectors=True), DIM), hide=hide)
 
 
 def _content(task: FittingTask, *, item_vectors: bool) -> Content:

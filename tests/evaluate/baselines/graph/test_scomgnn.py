@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmsc_cli.evaluate.baselines.graph.scomgnn import low_pass, mid_pass
+from mmsc_cli.evaluate.baselines.graph.scomgnn import filters
 from mmsc_cli.evaluate.baselines.graph.views import TrainingGraph
 from mmsc_cli.evaluate.context import EvaluationContext
 
@@ -22,14 +22,18 @@ def spectrum(planted: EvaluationContext) -> tuple[np.ndarray, np.ndarray]:
 def test_filters_have_the_response_claimed(planted: EvaluationContext, spectrum: tuple[np.ndarray, np.ndarray]) -> None:
     values, vectors = spectrum
     graph = TrainingGraph(planted.for_fitting(), "complement", torch.device("cpu")).whole().own
-    signals = torch.from_numpy(vectors.astype(np.float32))
-    for apply, response in ((low_pass, 1 - values / 2), (mid_pass, values * (2 - values))):
-        np.testing.assert_allclose(apply(graph, signals).numpy(), vectors * response, atol=1e-5)
+    low, middle = filters(graph, torch.from_numpy(vectors.astype(np.float32)))
+    np.testing.assert_allclose(low.numpy(), vectors * (1 - values / 2) ** 2, atol=1e-5)
+    np.testing.assert_allclose(middle.numpy(), vectors * values * (2 - values), atol=1e-5)
 
 
-def test_the_middle_passes_and_both_ends_do_not(spectrum: tuple[np.ndarray, np.ndarray]) -> None:
-    values, _ = spectrum
-    assert values.min() == pytest.approx(0, abs=1e-9)
-    response = values * (2 - values)
-    assert response[np.argmin(abs(values - 1))] == pytest.approx(1)
-    assert response[np.argmin(values)] == pytest.approx(0, abs=1e-9)
+def test_a_smooth_signal_is_low_and_an_unrelated_one_is_in_the_middle(
+    planted: EvaluationContext, spectrum: tuple[np.ndarray, np.ndarray]
+) -> None:
+    values, vectors = spectrum
+    graph = TrainingGraph(planted.for_fitting(), "complement", torch.device("cpu")).whole().own
+    smooth, unrelated = (vectors[:, [np.argmin(abs(values - wanted))]] for wanted in (0, 1))
+    for signal, kept in ((smooth, (1, 0)), (unrelated, (0.25, 1))):
+        found = filters(graph, torch.from_numpy(signal.astype(np.float32)))
+        lengths = [float(part.norm()) for part in found]
+        np.testing.assert_allclose(lengths, kept, atol=0.05)
