@@ -51,24 +51,25 @@ class BaselineScorer:
 
     def fit(self, relation: Relation) -> None:
         """Tune and fit a relation now, unless it is the one that is fitted."""
-        if self._fitted is not None and self._fitted[0] == relation:
-            return
-        self._fitted = None
-        validation = ValidationQueries(self._context, relation, cold=self._baseline.answers_cold)
-        task = FittingTask(
-            self._context.for_fitting(),
-            relation,
-            validation,
-            f"{self._name}: {relation}",
-            self._device,
-            self._progress,
-        )
-        tuned = tune(self._baseline, task)
-        self._fitted = relation, tuned.rows
-        self.tuning[relation] = {**tuned.report(), "chosen_on": validation.kinds if self._baseline.grid else []}
+        self._rows(relation)
 
     def scores(self, relation: Relation, queries: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return scores of shape (queries, items)."""
-        self.fit(relation)
-        assert self._fitted is not None
-        return self._fitted[1](queries)
+        return self._rows(relation)(queries)
+
+    def _rows(self, relation: Relation) -> ScoreRows:
+        if self._fitted is None or self._fitted[0] != relation:
+            self._fitted = None
+            validation = ValidationQueries(self._context, relation, cold=self._baseline.answers_cold)
+            task = FittingTask(
+                self._context.for_fitting(),
+                relation,
+                validation,
+                f"{self._name}: {relation}",
+                self._device,
+                self._progress,
+            )
+            tuned = tune(self._baseline, task)
+            self._fitted = relation, tuned.rows
+            self.tuning[relation] = {**tuned.report(), "chosen_on": validation.kinds if self._baseline.grid else []}
+        return self._fitted[1]

@@ -42,17 +42,22 @@ def tune(baseline: Baseline, task: FittingTask) -> Tuned:
     The best so far stays in memory beside the one being fitted, which is cheaper than fitting it again.
     """
     started = time.perf_counter()
-    if not baseline.grid:
-        return Tuned(baseline.fit(task), {}, (), time.perf_counter() - started)
     trials: list[Trial] = []
-    best: tuple[float, Setting, ScoreRows] | None = None
+    kept: tuple[Trial, ScoreRows] | None = None
     for number, setting in enumerate(baseline.grid, start=1):
         trial_started = time.perf_counter()
         point = replace(task, label=f"{task.label}, setting {number} of {len(baseline.grid)}")
         rows = baseline.fit(point, **setting)
         ndcg = task.validation.ndcg(rows, point.label, task.progress)
         trials.append(Trial(setting, ndcg, time.perf_counter() - trial_started))
-        if best is None or (ndcg is not None and ndcg > best[0]):
-            best = (0.0 if ndcg is None else ndcg), setting, rows
-    _, chosen, rows = best or (0.0, {}, rows)
-    return Tuned(rows, chosen, tuple(trials), time.perf_counter() - started)
+        if kept is None or _is_better(ndcg, kept[0].ndcg):
+            kept = trials[-1], rows
+        # A dense item-to-item model that lost must not lie in memory beside the next one.
+        del rows
+    if kept is None:
+        return Tuned(baseline.fit(task), {}, (), time.perf_counter() - started)
+    return Tuned(kept[1], kept[0].setting, tuple(trials), time.perf_counter() - started)
+
+
+def _is_better(ndcg: float | None, than: float | None) -> bool:
+    return ndcg is not None and (than is None or ndcg > than)

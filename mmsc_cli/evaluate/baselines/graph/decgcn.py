@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from mmsc_cli.evaluate.baselines.graph.content import Content
-from mmsc_cli.evaluate.baselines.graph.readout import CosineReadout
 from mmsc_cli.evaluate.baselines.graph.views import View
 from mmsc_cli.model.graph import Graph
 
@@ -23,7 +22,6 @@ class DecGcn(nn.Module):
     def __init__(self, own: Content, other: Content, dim: int, layers: int) -> None:
         super().__init__()
         self.own, self.other = own, other
-        self.readout = CosineReadout()
         self.layers = layers
         self.translate = nn.Linear(dim, dim, bias=False)
         self.attention = nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, 1, bias=False))
@@ -40,8 +38,7 @@ class DecGcn(nn.Module):
             dim=1,
         )
         mixed = (torch.softmax(self.attention(seen), dim=1) * seen).sum(dim=1)
-        found: tuple[torch.Tensor, torch.Tensor] = self.readout(mixed)
-        return found
+        return mixed, mixed
 
     def _propagate(self, start: torch.Tensor, graph: Graph) -> torch.Tensor:
         """Mean of the vectors after 0 .. `layers` hops, as in LightGCN."""

@@ -12,8 +12,8 @@ INITIAL_SCALE = 10.0
 class CosineReadout(nn.Module):
     """Cosine times a learned scale: the logits reach a useful size in a few steps, whatever the layers before give.
 
-    GraphSAGE normalises its output likewise; for the other networks it is our addition, as it trains them several times
-    faster.
+    For networks that start from embeddings: GraphSAGE's paper normalises likewise, and without it both of these
+    need many times the steps. Networks that start from item vectors do better by dot products (docs/experiments.md).
     """
 
     def __init__(self) -> None:
