@@ -15,7 +15,7 @@ from mmsc_cli.evaluate.context import FittingContext, Modality
 from mmsc_cli.linear.transfer import transfer_rows
 
 ModalityName = Literal["text", "image"]
-KNN_TRANSFER_GRID = every(nearest=(50, 100), self_weight=(0.5, 0.0, 1.0), sharpness=(4, 1))
+KNN_TRANSFER_GRID = every(nearest=(100, 50), self_weight=(0.5, 0.25, 0.0), sharpness=(4, 2))
 BELOW_ANY_COSINE = np.float32(-2)
 
 

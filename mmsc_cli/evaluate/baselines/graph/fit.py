@@ -15,7 +15,7 @@ HEADS = 4
 # So that an item without behaviour is answered as those in training that were played as having none.
 ISOLATED = 0.5
 
-LIGHTGCN_GRID = ({"layers": 2, "hide": 0.0}, {"layers": 3, "hide": 0.0}, {"layers": 2, "hide": 0.5})
+LIGHTGCN_GRID = every(layers=(3, 2, 4), hide=(0.0,))
 GRAPHSAGE_GRID = every(layers=(2,), item_vectors=(False, True))
 GAT_GRID = every(layers=(1,), hide=(0.0,), item_vectors=(False, True))
 DECGCN_GRID = every(layers=(2,), hide=(0.0, 0.5))
