@@ -78,7 +78,7 @@ class Baseline:
     Attributes:
         fit: called as fit(task, **setting).
         grid: the settings to choose from on validation, the default first; empty if there is nothing to tune.
-        answers_cold: whether it knows anything of items without behaviour. If so, its setting is chosen by the mean of
+        answers_cold: whether it is meant to answer items without behaviour. If so, its setting is chosen by the mean of
             the validation figures of warm and of cold items, else by warm items alone.
         check: raises InputError where what it needs is missing.
     """
