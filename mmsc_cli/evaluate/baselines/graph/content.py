@@ -22,9 +22,9 @@ class Content(nn.Module):
             if modality is not None and modality.present.any()
         ]
         joined = np.concatenate(found, axis=1) if found else np.zeros((context.items, 0), np.float32)
-        self.register_buffer("features", torch.from_numpy(joined), persistent=False)
         # Unit rows are short beside what a linear layer's initial weights expect of each of their columns.
         joined *= np.float32(np.sqrt(joined.shape[1]))
+        self.register_buffer("features", torch.from_numpy(joined), persistent=False)
         self.projection = nn.Linear(joined.shape[1], dim, bias=False) if joined.shape[1] else None
         self.item = nn.Embedding(context.items, dim) if item_vectors else None
         if self.item is not None:
