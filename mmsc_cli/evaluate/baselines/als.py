@@ -48,15 +48,15 @@ def fit_als(task: FittingTask, *, factors: int, regularisation: float, confidenc
     from threadpoolctl import threadpool_limits
 
     items = task.context.items
-    model = AlternatingLeastSquares(
-        factors=min(factors, items),
-        regularization=regularisation,
-        iterations=ITERATIONS,
-        random_state=derive_seed(task.context.seed, f"baseline/als/{task.relation}") % 2**32,
-    )
     known = sparse.csr_matrix(task.adjacency(strengths=strengths) + sparse.eye_array(items, dtype=np.float32))
     known.data = 1 + confidence * known.data
-    # Its own threads and BLAS's would fight over the same cores.
+    # Its own threads and BLAS's would fight over the same cores; it warns of that when it is made.
     with task.progress.task(task.label, total=ITERATIONS) as shown, threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(
+            factors=min(factors, items),
+            regularization=regularisation,
+            iterations=ITERATIONS,
+            random_state=derive_seed(task.context.seed, f"baseline/als/{task.relation}") % 2**32,
+        )
         model.fit(known, show_progress=False, callback=lambda *_: shown.advance())
     return dot_products(model.user_factors, model.item_factors)
