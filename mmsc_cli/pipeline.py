@@ -155,6 +155,7 @@ def run_evaluate(
             fit_seconds=training.seconds,
             truth=artefacts.read_known_truth(workspace, stage.inputs, training),
             ablation=_plan_ablation(workspace, stage.staging, context, index, asked, seeds, device, progress),
+            device=device,
             progress=progress,
         )
         write_json(stage.path("metrics.json"), result)

@@ -100,6 +100,29 @@ def relation_protocol(relation: Relation, pairs: Pairs, item_split: NDArray[np.s
     return RelationProtocol(relation, judgements, slices)
 
 
+def validation_protocol(relation: Relation, pairs: Pairs, item_split: NDArray[np.str_]) -> RelationProtocol:
+    """The protocol moved one split ahead, to choose settings by: validation pairs are right, training pairs known.
+
+    Its slices are `all` and `cold`, the latter with cold_valid items as queries.
+
+    Raises:
+        ValueError: there are test pairs among `pairs`.
+    """
+    if np.any(pairs.split == "test"):
+        raise ValueError("settings were about to be chosen by test pairs")
+    items = len(item_split)
+    warm, cold = item_split == "warm", item_split == "cold_valid"
+    train, valid = pairs.of("train"), pairs.of("valid")
+    known = symmetric_matrix(train.a, train.b, None, items) + sparse.eye_array(items, dtype=np.bool_, format="csr")
+    judgement = Judgement(_positives(valid.select(valid.holds(relation)), warm, cold), sparse.csr_array(known))
+    asked = judgement.has_positives(np.arange(items, dtype=np.int64))
+    slices: dict[SliceName | TrueSliceName, Slice] = {
+        "all": Slice("plain", np.flatnonzero(asked & warm)),
+        "cold": Slice("plain", np.flatnonzero(asked & cold)),
+    }
+    return RelationProtocol(relation, {"plain": judgement}, slices)
+
+
 def check_split(pairs: Pairs, item_split: NDArray[np.str_]) -> None:
     """Check that no held-out pair can have been trained on.
 
@@ -126,9 +149,9 @@ def training_degree(relation: Relation, pairs: Pairs, items: int) -> NDArray[np.
     return np.bincount(np.concatenate([kept.a, kept.b]), minlength=items)
 
 
-def _positives(test: Pairs, warm: NDArray[np.bool_], cold: NDArray[np.bool_]) -> sparse.csr_array[Any]:
-    """Both directions between warm items; from cold_test to warm, never from warm to cold."""
-    queries, answers = np.concatenate([test.a, test.b]), np.concatenate([test.b, test.a])
+def _positives(pairs: Pairs, warm: NDArray[np.bool_], cold: NDArray[np.bool_]) -> sparse.csr_array[Any]:
+    """Both directions between warm items; from cold to warm, never from warm to cold."""
+    queries, answers = np.concatenate([pairs.a, pairs.b]), np.concatenate([pairs.b, pairs.a])
     asked = (warm | cold)[queries] & warm[answers]
     entries = (np.ones(int(asked.sum()), np.bool_), (queries[asked], answers[asked]))
     return sparse.coo_array(entries, shape=(len(warm), len(warm))).tocsr()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mmsc_cli.evaluate.ablation import AblationPlan, ablate
+from mmsc_cli.evaluate.baselines.baseline import on_cpu
 from mmsc_cli.evaluate.baselines.registry import applicable, fit_baseline, parse_baselines
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.degree import DEGREE_SLICE
@@ -19,6 +20,9 @@ from mmsc_cli.metrics import CUTOFF
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.relations import RELATIONS
 from mmsc_cli.scoring import Scorer
+
+if TYPE_CHECKING:
+    import torch
 
 _LOG = logging.getLogger("mmsc_cli")
 
@@ -33,6 +37,7 @@ def evaluate(
     fit_seconds: float | None = None,
     truth: KnownTruth | None = None,
     ablation: AblationPlan | None = None,
+    device: Callable[[], torch.device] = on_cpu,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Judge a trained model, and baselines beside it, by the protocol.
@@ -45,6 +50,7 @@ def evaluate(
         fit_seconds: how long the model took to train, to stand beside the baselines' time.
         truth: what is true of a synthetic catalogue, None where nobody knows.
         ablation: what to retrain, None for nothing.
+        device: where graph baselines compute; asked only when one is fitted.
 
     Returns:
         JSON values: `protocol`, `models`, `by_degree`, `sampled`, `truth` where it is known, and `ablation` if asked
@@ -73,9 +79,10 @@ def evaluate(
     models[MODEL], sampled[MODEL], seconds = judge(MODEL, model)
     models[MODEL]["seconds"] = {"fit": fit_seconds, "score": round(seconds, 3)}
     for name in names:
-        scorer = fit_baseline(name, context.for_fitting())
+        scorer = fit_baseline(name, context, device, progress)
         models[name], sampled[name], seconds = judge(name, scorer)
         models[name]["seconds"] = {"fit": round(scorer.fit_seconds, 3), "score": round(seconds, 3)}
+        models[name]["tuning"] = scorer.tuning
     result = {
         "protocol": _describe(context, bootstrap, skipped),
         "models": models,

@@ -84,6 +84,15 @@ def _random_context(items: int = 120, pairs: int = 900, seed: int = 0) -> Evalua
     return EvaluationContext(table, item_split, category, text=text, image=None, seed=seed)
 
 
+@pytest.fixture(autouse=True)
+def hardly_any_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graph baselines take part, but how well they learn is tested next to them."""
+    from mmsc_cli.evaluate.baselines.graph import training
+
+    for name in ("MOST_CHECKS", "VIEWS_PER_CHECK", "STEPS_PER_VIEW"):
+        monkeypatch.setattr(training, name, 1)
+
+
 @pytest.fixture
 def pair_table() -> Callable[..., Pairs]:
     return _pair_table

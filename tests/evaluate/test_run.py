@@ -37,7 +37,7 @@ def test_the_result_has_the_keys_of_the_contract(
     assert list(result) == ["protocol", "models", "by_degree", "sampled", "ablation"]
     assert list(result["models"]) == ["mmsc", "popularity", "ease"]
     for model in result["models"].values():
-        assert set(model) == {"substitute", "complement", "seconds"}
+        assert set(model) - {"tuning"} == {"substitute", "complement", "seconds"}
         assert list(model["complement"]) == ["all", "clean", "tail", "cold", "cold_clean"]
         cell = model["substitute"]["all"]
         assert set(cell) == {"hit@10", "ndcg@10", "recall@10", "mrr@10", "queries", "ndcg@10_ci"}
@@ -45,6 +45,11 @@ def test_the_result_has_the_keys_of_the_contract(
         assert model["seconds"]["score"] >= 0
     assert result["models"]["mmsc"]["seconds"]["fit"] == 4.5
     assert result["models"]["ease"]["seconds"]["fit"] > 0
+    tuning = result["models"]["ease"]["tuning"]["complement"]
+    assert tuning["setting"] in [point["setting"] for point in tuning["grid"]]
+    assert all(0 <= point["ndcg@10"] <= 1 for point in tuning["grid"])
+    assert tuning["chosen_on"] == ["warm"]
+    assert result["models"]["popularity"]["tuning"]["complement"]["grid"] == []
     assert "not comparable" in result["sampled"]["note"]
     assert result["sampled"]["pair_cap"] == 20_000
 

@@ -7,23 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.evaluate.baselines.scorer import ScoreRows
-from mmsc_cli.evaluate.context import FittingContext
+from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows
 from mmsc_cli.evaluate.protocol import training_degree
-from mmsc_cli.relations import Relation
 
 
-def fit_popularity(context: FittingContext, relation: Relation) -> ScoreRows:
+def fit_popularity(task: FittingTask) -> ScoreRows:
     """Score every item by its number of training pairs in the relation."""
-    degree = training_degree(relation, context.pairs, context.items).astype(np.float32)
+    degree = training_degree(task.relation, task.context.pairs, task.context.items).astype(np.float32)
     return lambda queries: np.broadcast_to(degree, (len(queries), len(degree)))
 
 
-def fit_category_popularity(context: FittingContext, relation: Relation) -> ScoreRows:
+def fit_category_popularity(task: FittingTask) -> ScoreRows:
     """Score by the depth of the category path shared with the query; popularity decides between equals."""
-    degree = training_degree(relation, context.pairs, context.items)
+    degree = training_degree(task.relation, task.context.pairs, task.context.items)
     share = (degree / (1 + degree.max(initial=0))).astype(np.float32)
-    prefixes = _prefix_ids(context.category)
+    prefixes = _prefix_ids(task.context.category)
 
     def rows(queries: NDArray[np.int64]) -> NDArray[np.float32]:
         scores = np.tile(share, (len(queries), 1))

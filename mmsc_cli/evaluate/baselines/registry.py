@@ -5,43 +5,59 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.evaluate.baselines.nearest import check_modality, fit_knn, fit_knn_transfer
+from mmsc_cli.evaluate.baselines.als import ALS_GRID, check_als, fit_als
+from mmsc_cli.evaluate.baselines.baseline import Baseline, on_cpu
+from mmsc_cli.evaluate.baselines.ease import EASE_GRID, fit_ease
+from mmsc_cli.evaluate.baselines.graph.fit import (
+    DECGCN_GRID,
+    GAT_GRID,
+    GRAPHSAGE_GRID,
+    LIGHTGCN_GRID,
+    SCOMGNN_GRID,
+    fit_decgcn,
+    fit_gat,
+    fit_graphsage,
+    fit_lightgcn,
+    fit_scomgnn,
+)
+from mmsc_cli.evaluate.baselines.nearest import KNN_TRANSFER_GRID, check_modality, fit_knn, fit_knn_transfer
 from mmsc_cli.evaluate.baselines.neighbours import (
-    check_ease,
+    RESOURCE_ALLOCATION_GRID,
     fit_common_neighbours,
-    fit_ease,
     fit_resource_allocation,
 )
 from mmsc_cli.evaluate.baselines.popularity import fit_category_popularity, fit_popularity
-from mmsc_cli.evaluate.baselines.scorer import BaselineScorer, FitRelation
-from mmsc_cli.evaluate.context import FittingContext
+from mmsc_cli.evaluate.baselines.ppr import PPR_GRID, fit_ppr
+from mmsc_cli.evaluate.baselines.scorer import BaselineScorer
+from mmsc_cli.evaluate.context import EvaluationContext, FittingContext
+from mmsc_cli.progress import SILENT, Progress
 
-Check = Callable[[FittingContext], None]
+if TYPE_CHECKING:
+    import torch
 
+_check_text = partial(check_modality, modality="text")
+_check_image = partial(check_modality, modality="image")
 
-def _always(context: FittingContext) -> None:
-    """Needs nothing but pairs and categories."""
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """How a baseline is fitted for one relation; `check` raises InputError where what it needs is missing."""
-
-    fit: FitRelation
-    check: Check = _always
-
-
+# From knowing least to knowing most; tables and reports keep this order.
 BASELINES: dict[str, Baseline] = {
     "popularity": Baseline(fit_popularity),
-    "category-popularity": Baseline(fit_category_popularity),
-    "text-knn": Baseline(fit_knn("text"), partial(check_modality, modality="text")),
-    "image-knn": Baseline(fit_knn("image"), partial(check_modality, modality="image")),
+    "category-popularity": Baseline(fit_category_popularity, answers_cold=True),
+    "text-knn": Baseline(fit_knn("text"), answers_cold=True, check=_check_text),
+    "image-knn": Baseline(fit_knn("image"), answers_cold=True, check=_check_image),
     "common-neighbours": Baseline(fit_common_neighbours),
-    "resource-allocation": Baseline(fit_resource_allocation),
-    "ease": Baseline(fit_ease, check_ease),
-    "knn-transfer": Baseline(fit_knn_transfer, partial(check_modality, modality="text")),
+    "resource-allocation": Baseline(fit_resource_allocation, RESOURCE_ALLOCATION_GRID),
+    "ppr": Baseline(fit_ppr, PPR_GRID),
+    "ease": Baseline(fit_ease, EASE_GRID),
+    "als": Baseline(fit_als, ALS_GRID, check=check_als),
+    "lightgcn": Baseline(fit_lightgcn, LIGHTGCN_GRID),
+    "graphsage": Baseline(fit_graphsage, GRAPHSAGE_GRID, answers_cold=True, check=_check_text),
+    "gat": Baseline(fit_gat, GAT_GRID, check=_check_text),
+    "decgcn": Baseline(fit_decgcn, DECGCN_GRID),
+    "scomgnn": Baseline(fit_scomgnn, SCOMGNN_GRID),
+    "knn-transfer": Baseline(fit_knn_transfer, KNN_TRANSFER_GRID, answers_cold=True, check=_check_text),
 }
 
 
@@ -94,12 +110,23 @@ def applicable(choice: BaselineChoice, context: FittingContext) -> tuple[tuple[s
     return tuple(fitting), skipped
 
 
-def fit_baseline(name: str, context: FittingContext) -> BaselineScorer:
-    """Return a scorer of the named baseline; it fits each relation when first asked for it.
+def fit_baseline(
+    name: str,
+    context: EvaluationContext,
+    device: Callable[[], torch.device] = on_cpu,
+    progress: Progress = SILENT,
+) -> BaselineScorer:
+    """Return a scorer of the named baseline; it tunes and fits each relation when first asked for it.
+
+    Args:
+        name: as in BASELINES.
+        context: it is fitted on the training pairs of these, and tuned on the validation pairs.
+        device: where networks compute; asked only when one is fitted.
+        progress: told of long work.
 
     Raises:
         InputError: the baseline cannot be fitted here.
     """
     baseline = BASELINES[name]
-    baseline.check(context)
-    return BaselineScorer(context, baseline.fit)
+    baseline.check(context.for_fitting())
+    return BaselineScorer(name, baseline, context, device, progress)

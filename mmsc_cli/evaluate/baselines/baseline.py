@@ -1,0 +1,99 @@
+"""What a baseline is: how it is fitted, and the written grid from which its setting is chosen."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mmsc_cli.evaluate.context import FittingContext
+from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.relations import Relation
+
+if TYPE_CHECKING:
+    import torch
+
+ScoreRows = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+"""From query rows, shape (queries,), to scores of shape (queries, items)."""
+
+Setting = Mapping[str, float | int | bool]
+"""One point of a grid: the keyword arguments of the baseline's fit."""
+
+Check = Callable[[FittingContext], None]
+
+
+class Validation(Protocol):
+    """How good scores are on validation pairs."""
+
+    def ndcg(self, rows: ScoreRows, name: str, progress: Progress = SILENT) -> float | None:
+        """NDCG@10; None where there is no validation query. `name` is what the scores are called in messages."""
+
+
+def on_cpu() -> torch.device:
+    """Compute on the processor."""
+    import torch
+
+    return torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class FittingTask:
+    """What a baseline is fitted on.
+
+    Attributes:
+        context: training pairs and metadata.
+        relation: the relation to be answered.
+        validation: says how good scores are on validation pairs, for early stopping. That figure is all that a
+            baseline ever learns of a held-out pair.
+        label: what this fit is called in progress and messages.
+        device: where networks are to compute; asked only when one is fitted.
+        progress: told of long work.
+    """
+
+    context: FittingContext
+    relation: Relation
+    validation: Validation
+    label: str
+    device: Callable[[], torch.device] = on_cpu
+    progress: Progress = SILENT
+
+    def adjacency(self, *, strengths: bool) -> sparse.csr_array[Any]:
+        """Symmetric (items, items) matrix of the relation's training pairs: their strengths, or ones."""
+        return self.context.pairs.adjacency(self.relation, self.context.items, weighted=strengths)
+
+
+def _always(context: FittingContext) -> None:
+    """Needs nothing but pairs and categories."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline as the registry lists it.
+
+    Attributes:
+        fit: called as fit(task, **setting).
+        grid: the settings to choose from on validation, the default first; empty if there is nothing to tune.
+        answers_cold: whether it is meant to answer items without behaviour. If so, its setting is chosen by the mean of
+            the validation figures of warm and of cold items, else by warm items alone.
+        check: raises InputError where what it needs is missing.
+    """
+
+    fit: Callable[..., ScoreRows]
+    grid: tuple[Setting, ...] = ()
+    answers_cold: bool = False
+    check: Check = _always
+
+
+def every(**choices: Sequence[float | int | bool]) -> tuple[Setting, ...]:
+    """All combinations of the choices, as a grid; the first of each make up the default."""
+    return tuple(dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values()))
+
+
+def dot_products(query: NDArray[np.float32], key: NDArray[np.float32]) -> ScoreRows:
+    """Score by the dot product of the query's vector and each item's, both given as (items, dim)."""
+    return lambda queries: np.asarray(query[queries] @ key.T, dtype=np.float32)
