@@ -171,7 +171,8 @@ def _choose_records(engine: Engine, delivery: Delivery) -> list[str]:
 
 def _fold(engine: Engine, delivery: Delivery) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
     """Unordered pairs in (a, b) order with four strengths, and what became of the relations."""
-    engine.run("CREATE TABLE relations (source INTEGER, target INTEGER, view FLOAT, buy FLOAT, fate VARCHAR)")
+    fate = f"ENUM ({', '.join(map(literal, FATES))})"
+    engine.run(f"CREATE TABLE relations (source INTEGER, target INTEGER, view FLOAT, buy FLOAT, fate {fate})")
     statements: dict[Kind, str] = {"records": _FROM_LISTS, "relations": _FROM_RELATIONS}
     for kind, statement in statements.items():
         if parts := delivery.parts(kind):

@@ -46,9 +46,9 @@ def prepare(
     """
     with workspace.stage("prepare", prepare_config(recipe, inputs, recipe_directory)) as stage:
         paths = _local_inputs(recipe, inputs, recipe_directory)
+        images = _image_places(workspace, recipe, paths, recipe_directory, stage, progress)
         delivery = Delivery(stage.directory("delivery"))
         _read(workspace, recipe, list(paths), stage, delivery, progress)
-        images = _image_places(workspace, recipe, paths, recipe_directory, stage, progress)
         assembled = assemble(
             delivery,
             stage.path("items.parquet"),
