@@ -19,6 +19,7 @@ from mmsc_cli.prepare.line_blocks import Block, LineBlocks
 from mmsc_cli.prepare.parallel import map_in_order, usable_cores
 from mmsc_cli.progress import SILENT, Progress
 
+SMALL_BYTES = 8 << 20
 _LOG = logging.getLogger("mmsc_cli")
 
 
@@ -36,7 +37,7 @@ def read_amazon(
         paths: the files, in the order in which repeated records count as earlier.
         delivery: where records, lists and counts go.
         allow_truncated: keep the whole records of a file that is cut short, and say so in the notes.
-        cores: how many processes parse (None: all that this process may use).
+        cores: how many processes parse (None: all that this process may use, but for a small file).
         progress: told of the records read.
 
     Raises:
@@ -48,7 +49,7 @@ def read_amazon(
         read = 0
         with progress.task(f"Reading {path.name}") as task:
             try:
-                for counts in map_in_order(deliver, _whole_lines(blocks), cores or usable_cores()):
+                for counts in map_in_order(deliver, _whole_lines(blocks), cores or _worthwhile_cores(path)):
                     delivery.counts.update(counts)
                     read += counts["records"]
                     task.advance(counts["records"])
@@ -63,6 +64,11 @@ def read_amazon(
         if blocks.truncated_after is not None:
             _LOG.warning("%s is cut short after record %d; what is whole is kept", path, blocks.truncated_after)
             delivery.notes.setdefault("truncated", {})[path.name] = {"after_record": blocks.truncated_after}
+
+
+def _worthwhile_cores(path: Path) -> int:
+    """A small file is read before another process is up."""
+    return usable_cores() if path.is_file() and path.stat().st_size > SMALL_BYTES else 1
 
 
 def _whole_lines(blocks: LineBlocks) -> Iterator[Block]:
