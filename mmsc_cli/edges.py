@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mmsc_cli.artefact_table import read_artefact_table
 from mmsc_cli.atomic import atomic_write
-from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.relations import RELATIONS, Relation
 
 EDGE_SCHEMA = pa.schema(
@@ -65,13 +65,7 @@ def read_edges(path: Path) -> Edges:
     Raises:
         WorkspaceError: the file is missing or is no edge table.
     """
-    try:
-        # Without the check, pyarrow would fill columns that are not there with nulls.
-        if missing := set(EDGE_SCHEMA.names) - set(pq.read_schema(path).names):
-            raise pa.ArrowInvalid(f"no column {min(missing)!r}")
-        table = pq.read_table(path, schema=EDGE_SCHEMA)
-    except (OSError, pa.ArrowException) as error:
-        raise WorkspaceError(f"{path} cannot be read as an edge table: {error}", hint="run `mmsc train`") from error
+    table = read_artefact_table(path, EDGE_SCHEMA, what="an edge table", made_by="mmsc train")
     columns = {name: table[name].to_numpy() for name in EDGE_SCHEMA.names}
     return Edges(
         columns["a"],

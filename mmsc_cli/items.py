@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmsc_cli.artefact_table import read_artefact_table
 from mmsc_cli.atomic import atomic_write
-from mmsc_cli.errors import WorkspaceError
 
 ItemSplit = Literal["warm", "cold_valid", "cold_test"]
 
@@ -44,13 +44,7 @@ def read_items(path: Path, columns: list[str] | None = None) -> pa.Table:
     Raises:
         WorkspaceError: the file is missing or is no item table.
     """
-    try:
-        # Without the check, pyarrow would pass over columns that are not there.
-        if missing := set(columns or ITEM_SCHEMA.names) - set(pq.read_schema(path).names):
-            raise pa.ArrowInvalid(f"no column {min(missing)!r}")
-        return pq.read_table(path, columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        raise WorkspaceError(f"{path} cannot be read as an item table: {error}", hint="run `mmsc prepare`") from error
+    return read_artefact_table(path, ITEM_SCHEMA, what="an item table", made_by="mmsc prepare", columns=columns)
 
 
 def item_splits(items: pa.Table) -> np.ndarray[Any, np.dtype[np.str_]]:

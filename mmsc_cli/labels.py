@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mmsc_cli.artefact_table import read_artefact_table
 from mmsc_cli.atomic import atomic_write
-from mmsc_cli.errors import WorkspaceError
 
 Direction = Literal["a_to_b", "b_to_a", "both", ""]
 CLASSES = ("substitute", "complement", "neither")
@@ -78,10 +78,7 @@ def read_labels(path: Path) -> Labels:
     Raises:
         WorkspaceError: the file is missing or is no label table.
     """
-    try:
-        table = pq.read_table(path, schema=LABEL_SCHEMA)
-    except (OSError, pa.ArrowException) as error:
-        raise WorkspaceError(f"{path} cannot be read as a label table: {error}", hint="run `mmsc label`") from error
+    table = read_artefact_table(path, LABEL_SCHEMA, what="a label table", made_by="mmsc label")
     columns: dict[str, Any] = {}
     for field in LABEL_SCHEMA:
         if field.type == pa.string():

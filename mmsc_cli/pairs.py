@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import sparse
 
+from mmsc_cli.artefact_table import read_artefact_table
 from mmsc_cli.atomic import atomic_write
-from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.relations import RELATIONS, Relation
 
 PairSplit = Literal["train", "valid", "test"]
@@ -106,13 +106,7 @@ def read_pairs(path: Path) -> Pairs:
     Raises:
         WorkspaceError: the file is missing or is no pair table.
     """
-    try:
-        # Without the check, pyarrow would fill columns that are not there with nulls.
-        if missing := set(PAIR_SCHEMA.names) - set(pq.read_schema(path).names):
-            raise pa.ArrowInvalid(f"no column {min(missing)!r}")
-        table = pq.read_table(path, schema=PAIR_SCHEMA)
-    except (OSError, pa.ArrowException) as error:
-        raise WorkspaceError(f"{path} cannot be read as a pair table: {error}", hint="run `mmsc prepare`") from error
+    table = read_artefact_table(path, PAIR_SCHEMA, what="a pair table", made_by="mmsc prepare")
     columns = {name: table[name].to_numpy() for name in PAIR_SCHEMA.names}
     columns["split"] = columns["split"].astype(np.str_)
     return Pairs(**columns)

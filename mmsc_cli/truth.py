@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.artefact_table import read_artefact_table
 from mmsc_cli.relations import Relation
 
 TRUTH_SCHEMA = pa.schema(
@@ -69,13 +68,7 @@ def read_truth(path: Path) -> Truth:
     Raises:
         WorkspaceError: the file is missing or is no truth table.
     """
-    try:
-        # Without the check, pyarrow would fill columns that are not there with nulls.
-        if missing := set(TRUTH_SCHEMA.names) - set(pq.read_schema(path).names):
-            raise pa.ArrowInvalid(f"no column {min(missing)!r}")
-        table = pq.read_table(path, schema=TRUTH_SCHEMA)
-    except (OSError, pa.ArrowException) as error:
-        raise WorkspaceError(f"{path} cannot be read as a truth table: {error}", hint="run `mmsc prepare`") from error
+    table = read_artefact_table(path, TRUTH_SCHEMA, what="a truth table", made_by="mmsc prepare")
     columns = {name: table[name].to_numpy() for name in TRUTH_SCHEMA.names[:4]}
     direction = np.asarray(table["direction"].fill_null("").to_pylist(), dtype=np.str_)
     return Truth(**columns, direction=direction)
