@@ -59,6 +59,41 @@ class Labels:
     def __len__(self) -> int:
         return len(self.a)
 
+    @classmethod
+    def of_one_opinion(
+        cls,
+        a: NDArray[Any],
+        b: NDArray[Any],
+        probabilities: NDArray[np.float32],
+        direction: NDArray[np.str_],
+        model: str,
+        prompt_version: str,
+    ) -> Labels:
+        """Labels of an annotator that speaks once and plainly: mass and agreement are 1.
+
+        Args:
+            a: item rows, shape (labels,).
+            b: item rows, shape (labels,).
+            probabilities: shape (labels, 3), columns in the order of CLASSES.
+            direction: of each label if it is a complement, shape (labels,); kept where that is the likeliest class.
+            model: the annotator's name.
+            prompt_version: which version of it.
+        """
+        complement = probabilities.argmax(axis=1) == CLASSES.index("complement")
+        ones = np.ones(len(a), np.float32)
+        return cls(
+            a=a.astype(np.int32),
+            b=b.astype(np.int32),
+            p_substitute=probabilities[:, 0],
+            p_complement=probabilities[:, 1],
+            p_neither=probabilities[:, 2],
+            direction=np.where(complement, direction, ""),
+            model=np.full(len(a), model),
+            prompt_version=np.full(len(a), prompt_version),
+            label_mass=ones,
+            agreement=ones,
+        )
+
     def probabilities(self) -> NDArray[np.float32]:
         """The distributions as an array of shape (labels, 3), columns in the order of CLASSES."""
         return np.stack([self.p_substitute, self.p_complement, self.p_neither], axis=1)

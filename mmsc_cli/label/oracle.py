@@ -68,19 +68,7 @@ def consult(
     complement = CLASSES.index("complement")
     known = np.append(truth.direction, "")[truth.find(a, b, items)]
     direction = np.where((true == complement) & (known != ""), known, "both")
-    ones = np.ones(len(a), np.float32)
-    return Labels(
-        a=a.astype(np.int32),
-        b=b.astype(np.int32),
-        p_substitute=probabilities[:, 0],
-        p_complement=probabilities[:, 1],
-        p_neither=probabilities[:, 2],
-        direction=np.where(probabilities.argmax(axis=1) == complement, direction, ""),
-        model=np.full(len(a), oracle_name(accuracy)),
-        prompt_version=np.full(len(a), ORACLE_VERSION),
-        label_mass=ones,
-        agreement=ones,
-    )
+    return Labels.of_one_opinion(a, b, probabilities, direction, oracle_name(accuracy), ORACLE_VERSION)
 
 
 def _true_class(truth: Truth, a: NDArray[Any], b: NDArray[Any], items: int) -> NDArray[np.int64]:

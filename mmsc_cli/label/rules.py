@@ -59,19 +59,7 @@ def annotate(items: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32]) -> Lab
     complement = -2 + 2 * related + seen.brand * (1 - seen.leaf) + 1.5 * one_sided * related + 4 * named
     scores = np.stack([substitute, complement, np.zeros_like(substitute)], axis=1)
     probabilities = softmax(scores.astype(np.float64), axis=1).astype(np.float32)
-    ones = np.ones(len(a), np.float32)
-    return Labels(
-        a=a.astype(np.int32),
-        b=b.astype(np.int32),
-        p_substitute=probabilities[:, 0],
-        p_complement=probabilities[:, 1],
-        p_neither=probabilities[:, 2],
-        direction=np.where(probabilities.argmax(axis=1) == 1, _direction(seen), ""),
-        model=np.full(len(a), RULES_MODEL),
-        prompt_version=np.full(len(a), RULES_VERSION),
-        label_mass=ones,
-        agreement=ones,
-    )
+    return Labels.of_one_opinion(a, b, probabilities, _direction(seen), RULES_MODEL, RULES_VERSION)
 
 
 def _direction(seen: _Features) -> NDArray[np.str_]:

@@ -37,8 +37,8 @@ class LineBlocks:
     """The blocks of a file, to be iterated over once.
 
     Attributes:
-        truncated_after: after the last block, the number of the last whole line of a gzip stream that is cut short;
-            None for a whole file.
+        truncated_after: after the last block, the number of the last whole line of a gzip stream that is cut short (a
+            plain file does not show it: whoever reads its last line finds out); None for a whole file.
     """
 
     def __init__(self, path: Path, *, allow_truncated: bool = False, block_bytes: int = BLOCK_BYTES) -> None:
