@@ -81,6 +81,14 @@ class Pairs:
         values = strength[keep] if weighted else np.ones(len(a), np.float32)
         return symmetric_matrix(a, b, values, items)
 
+    def lists(self, relation: Relation, items: int) -> sparse.csr_array[Any]:
+        """Directed (items, items) float32 matrix of a relation: how strongly shoppers of the row choose the column."""
+        kind = BEHAVIOUR[relation]
+        strength = np.concatenate([getattr(self, f"{kind}_ab"), getattr(self, f"{kind}_ba")])
+        keep = strength > 0
+        query, answer = np.concatenate([self.a, self.b])[keep], np.concatenate([self.b, self.a])[keep]
+        return sparse.coo_array((strength[keep], (query, answer)), shape=(items, items)).tocsr()
+
 
 def symmetric_matrix(
     a: NDArray[Any], b: NDArray[Any], values: NDArray[Any] | None, items: int
