@@ -55,8 +55,16 @@ class BehaviourLevel(nn.Module):
         self.item = nn.Embedding(items, dim)
         nn.init.normal_(self.item.weight, std=0.1)
 
-    def forward(self, semantic: torch.Tensor, around: Surroundings) -> tuple[torch.Tensor, Lendable]:
-        """Channels of every item, (items, channels, dim), from semantic vectors (items, dim); and what they lend."""
+    def forward(
+        self, semantic: torch.Tensor, around: Surroundings, rows: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Lendable]:
+        """Channels of items, (rows, channels, dim), from semantic vectors (items, dim); and what all items lend.
+
+        Args:
+            semantic: of the whole catalogue.
+            around: graphs over the whole catalogue.
+            rows: (rows,) the items wanted; None: all.
+        """
         item = self.item.weight * around.has_item_vector
         start = semantic + item
         viewed, bought = around.view.propagate(start), around.purchase.propagate(start)
@@ -75,10 +83,10 @@ class BehaviourLevel(nn.Module):
             purchase_of_view,
             *around.similar.propagate(lent).chunk(3, dim=1),
         )
-        stacked = torch.stack(channels, dim=1)
         # One size per channel, over all items: channels become equal, items keep their differences in length.
-        size = torch.stack([channel.detach().square().mean() for channel in channels]).sqrt().clamp_min(1e-6)
-        return stacked, Lendable(lent, size)
+        size = torch.stack([_root_mean_square(channel.detach()) for channel in channels]).clamp_min(1e-6)
+        wanted = channels if rows is None else [channel[rows] for channel in channels]
+        return torch.stack(wanted, dim=1), Lendable(lent, size)
 
     @staticmethod
     def borrow(semantic: torch.Tensor, similar: Graph, lendable: Lendable) -> torch.Tensor:
@@ -92,3 +100,9 @@ class BehaviourLevel(nn.Module):
         borrowed = similar.propagate(lendable.vectors).chunk(3, dim=1)
         nothing = [torch.zeros_like(semantic)] * (len(CHANNELS) - 4)
         return torch.stack([semantic, *nothing, *borrowed], dim=1)
+
+
+def _root_mean_square(channel: torch.Tensor) -> torch.Tensor:
+    # Row by row first: the sum over a whole channel, in one float32, would be off in the fifth digit.
+    squares: torch.Tensor = torch.linalg.vector_norm(channel, dim=1).square()
+    return (squares.mean() / channel.shape[1]).sqrt()

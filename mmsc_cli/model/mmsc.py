@@ -47,12 +47,29 @@ class Mmsc(nn.Module):
         self.task = TaskLevel(shape.dim, gated=aggregation)
         self.log_scale = nn.Parameter(torch.full((len(RELATIONS),), -0.5 * math.log(shape.dim)))
 
-    def forward(self, items: ItemFeatures, around: Surroundings) -> tuple[Vectors, Lendable]:
-        """Per relation queries and keys, each (items, dim), whose dot product is the score; and what items lend."""
+    def forward(
+        self,
+        items: ItemFeatures,
+        around: Surroundings,
+        semantic: torch.Tensor | None = None,
+        rows: torch.Tensor | None = None,
+    ) -> tuple[Vectors, Lendable]:
+        """Per relation queries and keys, each (rows, dim), whose dot product is the score; and what all items lend.
+
+        Args:
+            items: the whole catalogue.
+            around: what it may be read from.
+            semantic: (items, dim), where the semantic level has already answered; it sees nothing of `around`.
+            rows: (rows,) the items wanted; None: all.
+        """
         if not self.use_item_vector:
             around = replace(around, has_item_vector=torch.zeros_like(around.has_item_vector))
-        channels, lendable = self.behaviour(self.semantic(items), around)
+        if semantic is None:
+            semantic = self.semantic(items)
+        channels, lendable = self.behaviour(semantic, around, rows)
         features = gate_features(around.degree, items.present)
+        if rows is not None:
+            features = features[rows]
         return self._scaled(self.task(channels, lendable.channel_size, features)), lendable
 
     def new_items(self, items: ItemFeatures, similar: Graph, lendable: Lendable) -> Vectors:

@@ -2,65 +2,76 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from torch.nn import functional
 
-LOGITS_PER_CHUNK = 1 << 25
+
+@dataclass(frozen=True)
+class SoftmaxGradient:
+    """A softmax loss and its gradient: the mean `loss` over the queries, `query` (queries, dim), `key` (keys, dim)."""
+
+    loss: float
+    query: torch.Tensor
+    key: torch.Tensor
 
 
 def catalogue_softmax(
     query: torch.Tensor,
     key: torch.Tensor,
-    rows: torch.Tensor,
+    own: NDArray[np.int64],
     targets: sparse.csr_array[Any],
     hidden: sparse.csr_array[Any],
-    candidate: torch.Tensor,
-    backward_scale: float,
-) -> float:
-    """Multinomial likelihood of each query item's targets among the whole catalogue; gradients are left in the inputs.
+    logits_per_chunk: int,
+) -> SoftmaxGradient:
+    """Multinomial likelihood of each query item's targets among all candidates, and its gradient.
 
-    The full softmax of Liang et al. (WWW 2018), one row per query item rather than per pair. It runs in chunks whose
-    gradients are accumulated, so that memory is bounded by LOGITS_PER_CHUNK, not by items squared.
+    The full softmax of Liang et al. (WWW 2018), one row per query item rather than per pair. Its gradient is known in
+    closed form (share of the softmax less share of the targets), so no graph is kept, and it runs in chunks of query
+    rows: memory is bounded by `logits_per_chunk`, not by items squared.
 
     Args:
-        query: (items, dim) leaf tensor.
-        key: (items, dim) leaf tensor.
-        rows: (queries,) item rows.
-        targets: (items, items) weights of what is to be predicted.
-        hidden: (items, items) non-zero where a pair is already known to the model: neither target nor negative.
-        candidate: (items,) bool; items without any training pair can be no target, so they are no negatives either.
-        backward_scale: factor on the gradient.
-
-    Returns:
-        The mean loss over the queries that have targets.
+        query: (queries, dim), of queries that have targets.
+        key: (candidates, dim).
+        own: (queries,) the candidate that is the query item itself: neither target nor negative.
+        targets: (queries, candidates) weights of what is to be predicted.
+        hidden: (queries, candidates) an entry where a pair is already known to the model: neither target nor negative.
+        logits_per_chunk: how many scores are in memory at a time.
     """
-    chunk = max(1, LOGITS_PER_CHUNK // len(key))
-    numbers = rows.cpu().numpy()
-    wanted = np.diff(targets.indptr)[numbers] > 0
-    numbers = numbers[wanted]
+    found = SoftmaxGradient(0.0, torch.empty_like(query), torch.zeros_like(key))
+    chunk = max(1, logits_per_chunk // len(key))
     total = 0.0
-    for start in range(0, len(numbers), chunk):
-        part = numbers[start : start + chunk]
-        device_rows = torch.from_numpy(part).to(key.device)
-        logits = query[device_rows] @ key.T
-        known_row, known_column, _ = _coordinates(hidden[part], key.device)
-        blocked = (~candidate).repeat(len(part), 1)
-        blocked[known_row, known_column] = True
-        blocked[torch.arange(len(part), device=key.device), device_rows] = True
-        logits = logits.masked_fill(blocked, -torch.inf)
-        normaliser = torch.logsumexp(logits, dim=1)
-        row, column, weight = _coordinates(targets[part], key.device)
-        mass = torch.zeros(len(part), device=key.device).index_add_(0, row, weight)
-        # Square root: an item with many partners counts more than one with few, but not in proportion.
-        share = weight / mass[row].sqrt()
-        loss = (share * (normaliser[row] - logits[row, column])).sum() / len(numbers)
-        (loss * backward_scale).backward()  # type: ignore[no-untyped-call]
-        total += float(loss.detach())
-    return total
+    for start in range(0, len(query), chunk):
+        rows = slice(start, start + chunk)
+        part = query[rows]
+        logits = (part @ key.T).float()
+        known = hidden[rows]
+        logits[_entry_rows(known, key.device), _columns(known, key.device)] = -torch.inf
+        logits[torch.arange(len(part), device=key.device), torch.from_numpy(own[rows]).to(key.device)] = -torch.inf
+        log_share = torch.log_softmax(logits, dim=1, out=logits)
+        total += _to_gradient(log_share, targets[rows]) / len(query)
+        log_share /= len(query)
+        found.query[rows] = log_share @ key
+        found.key.addmm_(log_share.T, part)
+    return SoftmaxGradient(total, found.query, found.key)
+
+
+def _to_gradient(log_share: torch.Tensor, targets: sparse.csr_array[Any]) -> float:
+    """Overwrite log-shares (queries, candidates) with the gradient to the scores; the loss, summed, is returned."""
+    row, column = _entry_rows(targets, log_share.device), _columns(targets, log_share.device)
+    weight = torch.from_numpy(targets.data.astype(np.float32)).to(log_share.device)
+    # Square root: an item with many partners counts more than one with few, but not in proportion.
+    root = torch.zeros(len(log_share), device=weight.device).index_add_(0, row, weight).sqrt()
+    weight /= root[row]
+    loss = -float((weight * log_share[row, column]).sum())
+    log_share.exp_().mul_(root[:, None])
+    log_share[row, column] -= weight
+    return loss
 
 
 def agreement(first: torch.Tensor, second: torch.Tensor, temperature: float = 0.2) -> torch.Tensor:
@@ -70,12 +81,9 @@ def agreement(first: torch.Tensor, second: torch.Tensor, temperature: float = 0.
     return (functional.cross_entropy(logits, labels) + functional.cross_entropy(logits.T, labels)) / 2
 
 
-def _coordinates(
-    matrix: sparse.csr_array[Any], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    entries = matrix.tocoo()
-    return (
-        torch.from_numpy(entries.row.astype(np.int64)).to(device),
-        torch.from_numpy(entries.col.astype(np.int64)).to(device),
-        torch.from_numpy(entries.data.astype(np.float32)).to(device),
-    )
+def _entry_rows(matrix: sparse.csr_array[Any], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))).to(device)
+
+
+def _columns(matrix: sparse.csr_array[Any], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(matrix.indices.astype(np.int64)).to(device)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -22,6 +23,7 @@ from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import TrainSettings
 from mmsc_cli.relations import RELATIONS
 from mmsc_cli.seeds import torch_generator
+from mmsc_cli.train.candidates import Candidates
 from mmsc_cli.train.loss import agreement, catalogue_softmax
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.views import View, masked_views, surroundings
@@ -34,6 +36,7 @@ ADAPTER_RATE = 1 / 50
 # A step propagates over the whole catalogue, so a larger one gets larger steps, not more.
 STEPS_PER_EPOCH = 40
 SMALLEST_BATCH = 256
+LOGITS_PER_CHUNK = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,11 @@ class Problem:
     def has_behaviour(self) -> torch.Tensor:
         """(items,) bool: items with any training pair."""
         return self.pairs.touched(len(self.items))
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """What can be a target, and so a negative: items without any training pair are neither."""
+        return Candidates.of(torch.nonzero(self.has_behaviour).squeeze(1), len(self.items))
 
     def everything_seen(self) -> Surroundings:
         """The surroundings for answering: all training pairs visible."""
@@ -101,7 +109,7 @@ def fit(
         MmscError: the loss is not a number.
     """
     generator = torch_generator(seed, "train")
-    optimiser = torch.optim.Adam(_parameter_groups(model, settings.learning_rate))
+    optimiser = torch.optim.Adam(_parameter_groups(model, settings.learning_rate), fused=True)
     seen = problem.everything_seen()
     rows = torch.nonzero(problem.has_behaviour).squeeze(1)
     batch_queries = settings.batch_queries or max(SMALLEST_BATCH, math.ceil(len(rows) / STEPS_PER_EPOCH))
@@ -175,37 +183,41 @@ def _step(
     use_agreement: bool,
     generator: torch.Generator,
 ) -> float:
-    candidate = problem.has_behaviour
+    candidates = problem.candidates
+    semantic = model.semantic(problem.items)
+    numbers = batch.cpu().numpy()
     total = 0.0
     outputs: list[torch.Tensor] = []
-    gradients: list[torch.Tensor | None] = []
+    gradients: list[torch.Tensor] = []
     seen_alike = []
     for view in views:
         around = view.around
         kept = (torch.rand(len(problem.items), 1, generator=generator) >= settings.item_dropout).to(batch.device)
         shown = around.has_item_vector * kept
-        vectors, _ = model(problem.items, replace(around, has_item_vector=shown))
+        vectors, _ = model(problem.items, replace(around, has_item_vector=shown), semantic)
         for relation in RELATIONS:
-            leaves = [tensor.detach().requires_grad_() for tensor in vectors[relation]]
-            total += catalogue_softmax(
-                leaves[0],
-                leaves[1],
-                batch,
-                view.targets[relation],
-                view.hidden[relation],
-                candidate,
-                backward_scale=0.5,
+            query, key = vectors[relation]
+            asking = np.diff(view.targets[relation].indptr)[numbers] > 0
+            asked = batch[torch.from_numpy(asking).to(batch.device)]
+            found = catalogue_softmax(
+                query.detach()[asked],
+                key.detach()[candidates.rows],
+                candidates.place[asked].cpu().numpy(),
+                candidates.columns(view.targets[relation][numbers[asking]]),
+                candidates.columns(view.hidden[relation][numbers[asking]]),
+                LOGITS_PER_CHUNK,
             )
-            outputs += vectors[relation]
-            gradients += [leaf.grad for leaf in leaves]
+            total += found.loss / 2
+            outputs += query, key
+            gradients.append(torch.zeros_like(query).index_copy_(0, asked, found.query / 2))
+            gradients.append(torch.zeros_like(key).index_copy_(0, candidates.rows, found.key / 2))
         seen_alike.append(torch.cat([vectors[relation][0][batch] for relation in RELATIONS], dim=1))
     if use_agreement and settings.agreement:
         alike = agreement(seen_alike[0], seen_alike[1]) * settings.agreement
         outputs.append(alike)
         gradients.append(torch.ones_like(alike))
-    have = [(output, gradient) for output, gradient in zip(outputs, gradients, strict=True) if gradient is not None]
-    torch.autograd.backward([output for output, _ in have], [gradient for _, gradient in have])
-    return total / 2
+    torch.autograd.backward(outputs, gradients)
+    return total
 
 
 def _parameter_groups(model: Mmsc, learning_rate: float) -> list[dict[str, Any]]:
