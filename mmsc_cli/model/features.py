@@ -47,6 +47,20 @@ class ItemFeatures:
         nodes = int(self.category.max()) + 1 if len(self.category) else 1
         return Graph(start.int(), self.category.int(), weight, nodes, symmetric=False)
 
+    def part(self, start: int, stop: int) -> ItemFeatures:
+        """The items of rows start .. stop."""
+        bounds = [int(self.category_start[row]) if row < len(self) else len(self.category) for row in (start, stop)]
+        rows = slice(start, stop)
+        return ItemFeatures(
+            self.text[rows],
+            self.image[rows],
+            self.present[rows],
+            self.category[bounds[0] : bounds[1]],
+            self.category_start[rows] - bounds[0],
+            self.brand[rows],
+            self.price[rows],
+        )
+
     def to(self, device: torch.device) -> ItemFeatures:
         """The same on another device."""
         return ItemFeatures(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))

@@ -1,4 +1,4 @@
-"""The losses: softmax over the whole catalogue, and agreement of two views."""
+"""The losses: softmax over candidate items, and agreement of two views."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch.nn import functional
 
+# Agreement is among at most so many items at a time: its cost is the square of their number.
+AGREEMENT_GROUP = 4_096
+
 
 @dataclass(frozen=True)
 class SoftmaxGradient:
-    """A softmax loss and its gradient: the mean `loss` over the queries, `query` (queries, dim), `key` (keys, dim)."""
+    """A softmax loss, summed over queries, and its gradient: `query` (queries, dim) and `key` (candidates, dim)."""
 
     loss: float
     query: torch.Tensor
@@ -28,6 +31,7 @@ def catalogue_softmax(
     targets: sparse.csr_array[Any],
     hidden: sparse.csr_array[Any],
     logits_per_chunk: int,
+    log_inclusion: torch.Tensor | None = None,
 ) -> SoftmaxGradient:
     """Multinomial likelihood of each query item's targets among all candidates, and its gradient.
 
@@ -38,10 +42,12 @@ def catalogue_softmax(
     Args:
         query: (queries, dim), of queries that have targets.
         key: (candidates, dim).
-        own: (queries,) the candidate that is the query item itself: neither target nor negative.
+        own: (queries,) the candidate that is the query item itself, neither target nor negative; -1 where none is.
         targets: (queries, candidates) weights of what is to be predicted.
         hidden: (queries, candidates) an entry where a pair is already known to the model: neither target nor negative.
         logits_per_chunk: how many scores are in memory at a time.
+        log_inclusion: (candidates,) where they are a sample: log-probability of each to be in it, see
+            `mmsc_cli.train.sampled_softmax`. A query's targets are always in the sample.
     """
     found = SoftmaxGradient(0.0, torch.empty_like(query), torch.zeros_like(key))
     chunk = max(1, logits_per_chunk // len(key))
@@ -50,40 +56,48 @@ def catalogue_softmax(
         rows = slice(start, start + chunk)
         part = query[rows]
         logits = (part @ key.T).float()
-        known = hidden[rows]
-        logits[_entry_rows(known, key.device), _columns(known, key.device)] = -torch.inf
-        logits[torch.arange(len(part), device=key.device), torch.from_numpy(own[rows]).to(key.device)] = -torch.inf
+        row, column = _coordinates(targets[rows], key.device)
+        if log_inclusion is not None:
+            logits -= log_inclusion
+            logits[row, column] += log_inclusion[column]
+        logits[_coordinates(hidden[rows], key.device)] = -torch.inf
+        itself = np.flatnonzero(own[rows] >= 0)
+        logits[itself, own[rows][itself]] = -torch.inf
         log_share = torch.log_softmax(logits, dim=1, out=logits)
-        total += _to_gradient(log_share, targets[rows]) / len(query)
-        log_share /= len(query)
-        found.query[rows] = log_share @ key
-        found.key.addmm_(log_share.T, part)
+        weight = torch.from_numpy(targets[rows].data.astype(np.float32)).to(key.device)
+        total += _to_gradient(log_share, row, column, weight)
+        gradient = log_share.to(key.dtype)
+        found.query[rows] = gradient @ key
+        found.key.addmm_(gradient.T, part)
     return SoftmaxGradient(total, found.query, found.key)
 
 
-def _to_gradient(log_share: torch.Tensor, targets: sparse.csr_array[Any]) -> float:
-    """Overwrite log-shares (queries, candidates) with the gradient to the scores; the loss, summed, is returned."""
-    row, column = _entry_rows(targets, log_share.device), _columns(targets, log_share.device)
-    weight = torch.from_numpy(targets.data.astype(np.float32)).to(log_share.device)
+def agreement(first: torch.Tensor, second: torch.Tensor, temperature: float = 0.2) -> torch.Tensor:
+    """InfoNCE between the same items' vectors in two views, both (rows, dim) (van den Oord et al., 2018).
+
+    Others are told apart within groups of at most AGREEMENT_GROUP rows.
+    """
+    first, second = functional.normalize(first, dim=1), functional.normalize(second, dim=1)
+    total = first.new_zeros(())
+    for one, other in zip(first.split(AGREEMENT_GROUP), second.split(AGREEMENT_GROUP), strict=True):
+        logits = one @ other.T / temperature
+        labels = torch.arange(len(logits), device=logits.device)
+        both_ways = functional.cross_entropy(logits, labels) + functional.cross_entropy(logits.T, labels)
+        total = total + both_ways / 2 * len(logits) / len(first)
+    return total
+
+
+def _to_gradient(log_share: torch.Tensor, row: torch.Tensor, column: torch.Tensor, weight: torch.Tensor) -> float:
+    """Overwrite log-shares (queries, candidates) with the gradient to the scores; the summed loss is returned."""
     # Square root: an item with many partners counts more than one with few, but not in proportion.
     root = torch.zeros(len(log_share), device=weight.device).index_add_(0, row, weight).sqrt()
-    weight /= root[row]
+    weight = weight / root[row]
     loss = -float((weight * log_share[row, column]).sum())
     log_share.exp_().mul_(root[:, None])
     log_share[row, column] -= weight
     return loss
 
 
-def agreement(first: torch.Tensor, second: torch.Tensor, temperature: float = 0.2) -> torch.Tensor:
-    """InfoNCE between the same items' vectors in two views, both (rows, dim) (van den Oord et al., 2018)."""
-    logits = functional.normalize(first, dim=1) @ functional.normalize(second, dim=1).T / temperature
-    labels = torch.arange(len(logits), device=logits.device)
-    return (functional.cross_entropy(logits, labels) + functional.cross_entropy(logits.T, labels)) / 2
-
-
-def _entry_rows(matrix: sparse.csr_array[Any], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))).to(device)
-
-
-def _columns(matrix: sparse.csr_array[Any], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(matrix.indices.astype(np.int64)).to(device)
+def _coordinates(matrix: sparse.csr_array[Any], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    return torch.from_numpy(row).to(device), torch.from_numpy(matrix.indices.astype(np.int64)).to(device)
