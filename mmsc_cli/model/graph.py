@@ -34,7 +34,7 @@ class Graph:
 
     def propagate(self, vectors: torch.Tensor) -> torch.Tensor:
         """Weighted sum of each row's neighbours' vectors, (items, dim) to (rows, dim)."""
-        found: torch.Tensor = _Propagate.apply(vectors, self)  # type: ignore[no-untyped-call]
+        found: torch.Tensor = _Propagate.apply(vectors, self)
         return found
 
     def sums(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -52,11 +52,21 @@ class Graph:
 
     def of_rows(self, rows: torch.Tensor) -> Graph:
         """The matrix of some rows alone, (len(rows), items)."""
-        degree = (self.start[1:] - self.start[:-1])[rows]
+        degree = self.degree[rows]
         start = _offsets(degree)
         shift = (self.start[rows] - start[:-1]).repeat_interleave(degree)
         entries = torch.arange(len(shift), device=shift.device, dtype=shift.dtype) + shift
         return Graph(start, self.column[entries], self.weight[entries], self.items, symmetric=False)
+
+    @property
+    def degree(self) -> torch.Tensor:
+        """(rows,) how many neighbours each row has."""
+        return self.start.diff()
+
+    @property
+    def row(self) -> torch.Tensor:
+        """(entries,) int32, the row of each entry."""
+        return torch.arange(len(self), device=self.start.device, dtype=torch.int32).repeat_interleave(self.degree)
 
     @cached_property
     def transposed(self) -> Graph:
@@ -64,10 +74,8 @@ class Graph:
         if self.symmetric:
             return self
         order = torch.argsort(self.column, stable=True)
-        row = torch.arange(len(self), device=order.device, dtype=torch.int32)
-        row = row.repeat_interleave(self.start[1:] - self.start[:-1])
         start = _offsets(torch.bincount(self.column, minlength=self.items))
-        return Graph(start, row[order], self.weight[order], len(self), symmetric=False)
+        return Graph(start, self.row[order], self.weight[order], len(self), symmetric=False)
 
     def as_sparse(self) -> sparse.csr_array[Any]:
         """The matrix for scipy."""
@@ -76,8 +84,8 @@ class Graph:
 
     def to(self, device: torch.device) -> Graph:
         """The same on another device."""
-        parts = (tensor.to(device) for tensor in (self.start, self.column, self.weight))
-        return Graph(*parts, self.items, self.symmetric)
+        start, column, weight = (tensor.to(device) for tensor in (self.start, self.column, self.weight))
+        return Graph(start, column, weight, self.items, self.symmetric)
 
 
 class _Propagate(torch.autograd.Function):
@@ -88,7 +96,7 @@ class _Propagate(torch.autograd.Function):
         return graph.sums(vectors)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         found = ctx.graph.transposed.sums(gradient.contiguous())
         # A table may hold more rows than the matrix has columns: what is never a neighbour gets nothing.
         return functional.pad(found, (0, 0, 0, ctx.items - len(found))), None

@@ -79,7 +79,8 @@ def agreement(first: torch.Tensor, second: torch.Tensor, temperature: float = 0.
     """
     first, second = functional.normalize(first, dim=1), functional.normalize(second, dim=1)
     total = first.new_zeros(())
-    for one, other in zip(first.split(AGREEMENT_GROUP), second.split(AGREEMENT_GROUP), strict=True):
+    groups = (torch.split(vectors, AGREEMENT_GROUP) for vectors in (first, second))
+    for one, other in zip(*groups, strict=True):
         logits = one @ other.T / temperature
         labels = torch.arange(len(logits), device=logits.device)
         both_ways = functional.cross_entropy(logits, labels) + functional.cross_entropy(logits.T, labels)

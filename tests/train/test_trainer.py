@@ -21,6 +21,7 @@ from mmsc_cli.train.checkpoint import Checkpoints, Resume
 from mmsc_cli.train.problem import Problem
 from mmsc_cli.train.step import Step
 from mmsc_cli.train.trainer import Fitted, fit
+from mmsc_cli.train.views import masked_views
 from tests.train.test_views import random_pairs
 
 ITEMS = 60
@@ -109,7 +110,12 @@ def test_a_run_that_was_interrupted_ends_as_if_it_was_not(
     torch.rand(3)
     steps: list[int] = []
     original = Step.__call__
-    monkeypatch.setattr(Step, "__call__", lambda self, *given: steps.append(1) or original(self, *given))
+
+    def counted(self: Step, *given: Any) -> float:
+        steps.append(1)
+        return original(self, *given)
+
+    monkeypatch.setattr(Step, "__call__", counted)
     assert_same(run(posed, checkpoints=saved(tmp_path)), whole)
     kept = after if seconds_between == 0 else after // STEPS * STEPS
     assert len(steps) == STEPS * SETTINGS.epochs - kept
@@ -180,7 +186,7 @@ def test_where_memory_runs_out_a_step_is_done_again_in_smaller_chunks(
 ) -> None:
     whole = run(posed)
     limit = memory.ChunkSize().logits // 4
-    original = step.catalogue_softmax
+    original = loss.catalogue_softmax
 
     def short_of_memory(*given: Any) -> loss.SoftmaxGradient:
         # The first softmax of a step goes well, so that a failed try leaves something to undo.
@@ -272,7 +278,7 @@ def test_sampled_training_with_all_items_in_the_sample_is_full_training(posed: P
     for settings in (SETTINGS, SETTINGS.model_copy(update={"full_softmax_items": 1})):
         model.zero_grad()
         generator = torch.Generator().manual_seed(3)
-        views = trainer.masked_views(
+        views = masked_views(
             posed.pairs, posed.weight, posed.target_weight, posed.has_behaviour, posed.similar, 0.2, generator
         )
         # The draw of the sample moves the random stream on, so nothing may hang on what comes after it.
