@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from mmsc_cli.errors import InputError
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import Part, Recipe, TrainSettings
-from mmsc_cli.workspace import Stage, Workspace
+from mmsc_cli.workspace import Stage, Workspace, software_versions
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mmsc_cli.evaluate.ablation import AblationPlan
     from mmsc_cli.evaluate.context import EvaluationContext
     from mmsc_cli.index import Index
+    from mmsc_cli.train.checkpoint import Resume
 
     DeviceChooser = Callable[[], torch.device]
 
@@ -93,12 +94,23 @@ def run_train(
     without: Sequence[str],
     device: DeviceChooser,
     progress: Progress = SILENT,
+    resume: Resume = "auto",
 ) -> dict[str, Any]:
-    """Run `train`; see `mmsc_cli.train.run.train`."""
+    """Run `train`; see `mmsc_cli.train.run.train`. Its checkpoints outlive an interrupted run."""
     parts = _parts(without)
-    with workspace.stage("train", stage_config("train", recipe) | {"without": list(parts)}) as stage:
+    config = stage_config("train", recipe) | {"without": list(parts)}
+    with workspace.stage("train", config) as stage:
+        from mmsc_cli.train.checkpoint import Checkpoints
         from mmsc_cli.train.run import train
 
+        where = device()
+        fingerprint = {
+            "settings": config,
+            "inputs": stage.inputs,
+            "device": where.type,
+            "software": {name: software_versions().get(name) for name in ("mmsc-cli", "torch")},
+        }
+        checkpoints = Checkpoints(workspace.path("training"), fingerprint, resume)
         stage.counts |= train(
             workspace,
             recipe.train,
@@ -107,9 +119,11 @@ def run_train(
             without=parts,
             model=stage.directory("model"),
             index=stage.directory("index"),
-            device=device(),
+            device=where,
+            checkpoints=checkpoints,
             progress=progress,
         )
+    checkpoints.remove()
     return stage.counts
 
 

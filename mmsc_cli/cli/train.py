@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmsc_cli.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from mmsc_cli.train.checkpoint import Resume
 
 
 class PartName(StrEnum):
@@ -31,6 +34,7 @@ def register(app: typer.Typer) -> None:
         "mmsc train",
         "mmsc train --epochs 5 --seed 2",
         "mmsc train --without llm --without image",
+        "mmsc train --no-resume",
     )
     def train_command(
         session: Session,
@@ -39,13 +43,25 @@ def register(app: typer.Typer) -> None:
             list[PartName] | None,
             typer.Option(metavar="PART", help=f"Leave out a part ({', '.join(PartName)}). Repeatable."),
         ] = None,
+        resume: Annotated[
+            bool | None,
+            typer.Option(
+                "--resume/--no-resume",
+                help="Continue an interrupted run, and fail where its checkpoint does not fit; or begin anew. "
+                "Default: continue where it fits.",
+            ),
+        ] = None,
     ) -> None:
-        """Train the model and write the index that answers."""
+        """Train the model and write the index that answers.
+
+        An interrupted run continues from its last checkpoint when the same command is given again.
+        """
         from mmsc_cli.pipeline import run_train
 
         started = time.monotonic()
         recipe = session.recipe({"train.epochs": epochs})
         parts = [part.value for part in without or []]
-        counts = run_train(session.workspace, recipe, parts, session.device, session.progress)
+        asked: Resume = "auto" if resume is None else "must" if resume else "never"
+        counts = run_train(session.workspace, recipe, parts, session.device, session.progress, asked)
         figures = ", ".join(f"{name} {value:.4f}" for name, value in counts["validation"].items() if value is not None)
         session.finish("train", counts, started, f"{counts['epochs']} epochs; validation NDCG@10 {figures}")

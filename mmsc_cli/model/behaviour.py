@@ -47,6 +47,14 @@ class Lendable:
     channel_size: torch.Tensor
 
 
+@dataclass(frozen=True)
+class WantedRows:
+    """Some items of a large catalogue: `rows` (rows,), and the places among them that are a fair `sample` of all."""
+
+    rows: torch.Tensor
+    sample: torch.Tensor
+
+
 class BehaviourLevel(nn.Module):
     """What shoppers do around an item: one vector per channel."""
 
@@ -55,15 +63,35 @@ class BehaviourLevel(nn.Module):
         self.item = nn.Embedding(items, dim)
         nn.init.normal_(self.item.weight, std=0.1)
 
-    def forward(self, semantic: torch.Tensor, around: Surroundings) -> tuple[torch.Tensor, Lendable]:
-        """Channels of every item, (items, channels, dim), from semantic vectors (items, dim); and what they lend."""
+    def forward(
+        self, semantic: torch.Tensor, around: Surroundings, wanted: WantedRows | None = None
+    ) -> tuple[torch.Tensor, Lendable]:
+        """Channels of items, (rows, channels, dim), and what all items lend; see `channels`."""
+        channels, lendable = self.channels(semantic, around, wanted)
+        return torch.stack(channels, dim=1), lendable
+
+    def channels(
+        self, semantic: torch.Tensor, around: Surroundings, wanted: WantedRows | None = None
+    ) -> tuple[tuple[torch.Tensor, ...], Lendable]:
+        """Each channel of items, (rows, dim), from semantic vectors (items, dim); and what all items lend.
+
+        Args:
+            semantic: of the whole catalogue.
+            around: graphs over the whole catalogue.
+            wanted: the items whose channels are wanted; None: all.
+        """
         item = self.item.weight * around.has_item_vector
         start = semantic + item
-        viewed, bought = around.view.propagate(start), around.purchase.propagate(start)
-        once = torch.cat([viewed, bought], dim=1)
-        view_of_view, view_of_purchase = around.view.propagate(once).chunk(2, dim=1)
-        purchase_of_view, purchase_of_purchase = around.purchase.propagate(once).chunk(2, dim=1)
+        once = torch.cat([around.view.propagate(start), around.purchase.propagate(start)], dim=1)
         lent = torch.cat([start, once], dim=1)
+        view, purchase, similar = around.view, around.purchase, around.similar
+        near = once
+        if wanted is not None:
+            view, purchase, similar = (graph.of_rows(wanted.rows) for graph in (view, purchase, similar))
+            semantic, item, near = (vectors[wanted.rows] for vectors in (semantic, item, once))
+        viewed, bought = near.chunk(2, dim=1)
+        view_of_view, view_of_purchase = view.propagate(once).chunk(2, dim=1)
+        purchase_of_view, purchase_of_purchase = purchase.propagate(once).chunk(2, dim=1)
         channels = (
             semantic,
             item,
@@ -73,12 +101,12 @@ class BehaviourLevel(nn.Module):
             purchase_of_purchase,
             view_of_purchase,
             purchase_of_view,
-            *around.similar.propagate(lent).chunk(3, dim=1),
+            *similar.propagate(lent).chunk(3, dim=1),
         )
-        stacked = torch.stack(channels, dim=1)
         # One size per channel, over all items: channels become equal, items keep their differences in length.
-        size = torch.stack([channel.detach().square().mean() for channel in channels]).sqrt().clamp_min(1e-6)
-        return stacked, Lendable(lent, size)
+        measured = (channel.detach() if wanted is None else channel.detach()[wanted.sample] for channel in channels)
+        size = torch.stack([_root_mean_square(channel) for channel in measured]).clamp_min(1e-6)
+        return channels, Lendable(lent, size)
 
     @staticmethod
     def borrow(semantic: torch.Tensor, similar: Graph, lendable: Lendable) -> torch.Tensor:
@@ -92,3 +120,9 @@ class BehaviourLevel(nn.Module):
         borrowed = similar.propagate(lendable.vectors).chunk(3, dim=1)
         nothing = [torch.zeros_like(semantic)] * (len(CHANNELS) - 4)
         return torch.stack([semantic, *nothing, *borrowed], dim=1)
+
+
+def _root_mean_square(channel: torch.Tensor) -> torch.Tensor:
+    # Row by row first: the sum over a whole channel, in one float32, would be off in the fifth digit.
+    squares: torch.Tensor = torch.linalg.vector_norm(channel, dim=1).square()
+    return (squares.mean() / channel.shape[1]).sqrt()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from mmsc_cli.model.graph import Graph
 from mmsc_cli.recipe.settings import Part
 
 
@@ -34,6 +36,30 @@ class ItemFeatures:
 
     def __len__(self) -> int:
         return len(self.text)
+
+    @cached_property
+    def category_membership(self) -> Graph:
+        """(n, category nodes) matrix whose rows hold one over the number of an item's nodes; node 0 is none."""
+        start = torch.cat([self.category_start, self.category_start.new_tensor([len(self.category)])])
+        size = start.diff()
+        row = torch.arange(len(self), device=size.device).repeat_interleave(size)
+        weight = (self.category > 0) / size[row]
+        nodes = int(self.category.max()) + 1 if len(self.category) else 1
+        return Graph(start.int(), self.category.int(), weight, nodes, symmetric=False)
+
+    def part(self, start: int, stop: int) -> ItemFeatures:
+        """The items of rows start .. stop."""
+        bounds = [int(self.category_start[row]) if row < len(self) else len(self.category) for row in (start, stop)]
+        rows = slice(start, stop)
+        return ItemFeatures(
+            self.text[rows],
+            self.image[rows],
+            self.present[rows],
+            self.category[bounds[0] : bounds[1]],
+            self.category_start[rows] - bounds[0],
+            self.brand[rows],
+            self.price[rows],
+        )
 
     def to(self, device: torch.device) -> ItemFeatures:
         """The same on another device."""

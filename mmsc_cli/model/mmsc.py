@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from mmsc_cli.model.behaviour import BehaviourLevel, Lendable, Surroundings
+from mmsc_cli.model.behaviour import BehaviourLevel, Lendable, Surroundings, WantedRows
 from mmsc_cli.model.features import ItemFeatures
 from mmsc_cli.model.graph import Graph
 from mmsc_cli.model.semantic import SemanticLevel
-from mmsc_cli.model.task import TaskLevel, gate_features
+from mmsc_cli.model.task import SIDES, TaskLevel, gate_features
 from mmsc_cli.recipe.settings import Part
 from mmsc_cli.relations import RELATIONS, Relation
 
@@ -47,19 +47,59 @@ class Mmsc(nn.Module):
         self.task = TaskLevel(shape.dim, gated=aggregation)
         self.log_scale = nn.Parameter(torch.full((len(RELATIONS),), -0.5 * math.log(shape.dim)))
 
-    def forward(self, items: ItemFeatures, around: Surroundings) -> tuple[Vectors, Lendable]:
-        """Per relation queries and keys, each (items, dim), whose dot product is the score; and what items lend."""
-        if not self.use_item_vector:
-            around = replace(around, has_item_vector=torch.zeros_like(around.has_item_vector))
-        channels, lendable = self.behaviour(self.semantic(items), around)
+    def forward(
+        self,
+        items: ItemFeatures,
+        around: Surroundings,
+        semantic: torch.Tensor | None = None,
+        wanted: WantedRows | None = None,
+    ) -> tuple[Vectors, Lendable]:
+        """Per relation queries and keys, each (rows, dim), whose dot product is the score; and what all items lend.
+
+        Args:
+            items: the whole catalogue.
+            around: what it may be read from.
+            semantic: (items, dim), where the semantic level has already answered; it sees nothing of `around`.
+            wanted: the items whose vectors are wanted; None: all.
+        """
+        around = self._shown(around)
+        if semantic is None:
+            semantic = self.semantic(items)
+        channels, lendable = self.behaviour(semantic, around, wanted)
         features = gate_features(around.degree, items.present)
+        if wanted is not None:
+            features = features[wanted.rows]
         return self._scaled(self.task(channels, lendable.channel_size, features)), lendable
+
+    def in_parts(self, parts: Sequence[ItemFeatures], around: Surroundings) -> tuple[Vectors, Lendable]:
+        """The same for a whole catalogue that is given in parts: only one part of it is in the task level at a time."""
+        channels, lendable = self.behaviour.channels(
+            torch.cat([self.semantic(part) for part in parts]), self._shown(around)
+        )
+        found: list[Vectors] = []
+        start = 0
+        for part in parts:
+            rows = slice(start, start + len(part))
+            stacked = torch.stack([channel[rows] for channel in channels], dim=1)
+            features = gate_features(around.degree[rows], part.present)
+            found.append(self._scaled(self.task(stacked, lendable.channel_size, features)))
+            start += len(part)
+        joined = {
+            relation: tuple(torch.cat([vectors[relation][side] for vectors in found]) for side in range(SIDES))
+            for relation in RELATIONS
+        }
+        return {relation: (sides[0], sides[1]) for relation, sides in joined.items()}, lendable
 
     def new_items(self, items: ItemFeatures, similar: Graph, lendable: Lendable) -> Vectors:
         """The same for items the model has never seen, from `similar` (new, items) and what the catalogue lends."""
         channels = self.behaviour.borrow(self.semantic(items), similar, lendable)
         degree = torch.zeros(len(items), len(RELATIONS), device=items.text.device)
         return self._scaled(self.task(channels, lendable.channel_size, gate_features(degree, items.present)))
+
+    def _shown(self, around: Surroundings) -> Surroundings:
+        if self.use_item_vector:
+            return around
+        return replace(around, has_item_vector=torch.zeros_like(around.has_item_vector))
 
     def _scaled(self, vectors: Vectors) -> Vectors:
         scales = zip(vectors.items(), self.log_scale.exp(), strict=True)

@@ -36,7 +36,7 @@ class SemanticLevel(nn.Module):
         super().__init__()
         self.text = Adapter(text_dim, dim)
         self.image = Adapter(image_dim, dim)
-        self.category = nn.EmbeddingBag(categories + 1, dim, mode="mean", padding_idx=0)
+        self.category = nn.Embedding(categories + 1, dim, padding_idx=0)
         self.brand = nn.Embedding(brands + 1, dim, padding_idx=0)
         self.price = nn.Linear(1, dim)
         self.attribute_norm = nn.ModuleList(nn.LayerNorm(dim) for _ in range(3))
@@ -51,18 +51,16 @@ class SemanticLevel(nn.Module):
     def forward(self, items: ItemFeatures) -> torch.Tensor:
         """(items, dim)."""
         attributes = (
-            self.category(items.category, items.category_start),
+            items.category_membership.propagate(self.category.weight),
             self.brand(items.brand),
             self.price(items.price[:, :1]),
         )
-        tokens = torch.stack(
-            [
-                self.text(items.text),
-                self.image(items.image),
-                *(norm(value) for norm, value in zip(self.attribute_norm, attributes, strict=True)),
-            ],
-            dim=1,
+        embedded = (
+            adapter(embedding) if bool(items.present[:, column].any()) else torch.zeros_like(attributes[0])
+            for column, (adapter, embedding) in enumerate(((self.text, items.text), (self.image, items.image)))
         )
+        normal = (norm(value) for norm, value in zip(self.attribute_norm, attributes, strict=True))
+        tokens = torch.stack([*embedded, *normal], dim=1)
         has_category = attributes[0].detach().abs().sum(dim=1) > 0
         known = [items.present, has_category[:, None], items.brand[:, None] > 0, items.price[:, 1:] > 0]
         mask = torch.cat(known, dim=1)
@@ -72,4 +70,4 @@ class SemanticLevel(nn.Module):
             logits = self.attention(tokens).squeeze(-1).masked_fill(~mask, -1e4)
             weight = torch.softmax(logits, dim=1) * mask
         # Scaled up, so that an item with several modalities is not shorter than one with a single one.
-        return (weight.unsqueeze(-1) * tokens).sum(dim=1) * mask.sum(dim=1, keepdim=True).sqrt()
+        return torch.bmm(weight.unsqueeze(1), tokens).squeeze(1) * mask.sum(dim=1, keepdim=True).sqrt()

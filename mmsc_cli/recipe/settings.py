@@ -163,6 +163,10 @@ class TrainSettings(Settings):
     patience: Positive = 4
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     batch_queries: Positive | None = Field(default=None, description="None: 40 steps an epoch, at least 256")
+    full_softmax_items: Positive = Field(
+        default=100_000, description="catalogues smaller than this: every item is a negative; else a sample"
+    )
+    sampled_negatives: Positive = Field(default=4_096, description="uniform negatives of such a sample, in each step")
     item_dropout: Share = 0.3
     play_cold: Share = 0.15
     neighbours: Positive = 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.atomic import atomic_write
 from mmsc_cli.edges import write_edges
 from mmsc_cli.index import Index, write_index
 from mmsc_cli.items import item_splits, read_items
@@ -28,13 +26,15 @@ from mmsc_cli.recipe.settings import Part, TrainSettings
 from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.seeds import derive_seed, numpy_generator
 from mmsc_cli.train.calibrate import calibrate
+from mmsc_cli.train.checkpoint import Checkpoints, write_history
 from mmsc_cli.train.denoise import collect_evidence, fit_reliability
 from mmsc_cli.train.export import edge_table, index_tensors, write_model
 from mmsc_cli.train.linear_branch import choose_weight, linear_rows
 from mmsc_cli.train.pairs import TrainingPairs
+from mmsc_cli.train.problem import Problem
 from mmsc_cli.train.reliability import EdgeReliability
 from mmsc_cli.train.supervision import Supervision, read_supervision
-from mmsc_cli.train.trainer import Problem, fit
+from mmsc_cli.train.trainer import fit
 from mmsc_cli.train.validation import Kind, Validation
 from mmsc_cli.workspace import Workspace
 
@@ -52,6 +52,7 @@ def train(
     model: Path,
     index: Path,
     device: torch.device,
+    checkpoints: Checkpoints | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Train on a workspace's items, pairs, embeddings and labels (if any).
@@ -65,6 +66,7 @@ def train(
         model: an empty folder for the model.
         index: an empty folder for the index.
         device: where to compute.
+        checkpoints: where the loop saves its state, and continues from; None: nowhere.
         progress: who watches.
 
     Returns:
@@ -107,6 +109,7 @@ def train(
         lambda vectors: _figures(vectors, validations),
         seed,
         use_agreement="denoise" not in without,
+        checkpoints=checkpoints,
         progress=progress,
     )
 
@@ -124,8 +127,7 @@ def train(
     if "denoise" not in without:
         write_edges(model / "edges.parquet", edge_table(observed, reliability))
     write_model(model, network, fitted.lendable, shape, attributes, about_model)
-    with atomic_write(model / "metrics.jsonl") as file:
-        file.write("".join(json.dumps(epoch) + "\n" for epoch in fitted.history).encode())
+    write_history(model / "metrics.jsonl", fitted.history)
     return {
         "epochs": len(fitted.history),
         "training_pairs": len(observed),

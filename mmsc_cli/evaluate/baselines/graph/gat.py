@@ -27,7 +27,7 @@ class Gat(nn.Module):
     def forward(self, view: View) -> tuple[torch.Tensor, torch.Tensor]:
         """Query and key vectors, the same, each (items, dim)."""
         hidden = self.content(view)
-        edges = view.own.edges.as_tensor()
+        edges = torch.stack([view.own.row, view.own.column]).long()
         for number, layer in enumerate(self.layers):
             if number:
                 hidden = functional.elu(hidden)

@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch_geometric import EdgeIndex
 
 from mmsc_cli.evaluate.context import FittingContext
 from mmsc_cli.model.graph import Graph, symmetric_graph
@@ -83,11 +82,8 @@ class View:
     @cached_property
     def own_mean(self) -> Graph:
         """The relation to be answered, the weights of each item's neighbours summing to one."""
-        rows, columns = self.own.edges.as_tensor()
-        items = self._pairs.items
-        degree = torch.bincount(rows, minlength=items)
-        edges = EdgeIndex(torch.stack([rows, columns]), sparse_size=(items, items), sort_order="row")
-        return Graph(edges.fill_cache_(), 1 / degree[rows].float())
+        weight = 1 / self.own.degree[self.own.row].float()
+        return Graph(self.own.start, self.own.column, weight, self.own.items, symmetric=False)
 
     def _symmetric(self, strength: torch.Tensor) -> Graph:
         kept = self._visible & (strength > 0)
