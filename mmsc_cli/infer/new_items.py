@@ -112,7 +112,7 @@ class NewItemAnswers:
             lendable = Lendable(**load_file(folder / "lendable.safetensors"))
             attributes = Attributes(**about["attributes"])
             neighbours = about["settings"]["neighbours"]
-            weight = {relation: index.about["linear_weight"][relation]["cold"] for relation in RELATIONS}
+            weight = {relation: index.about["transfer_weight"][relation] for relation in RELATIONS}
             keep = about["settings"]["linear_top"]
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise WorkspaceError(f"{folder} is missing or damaged: {error}", hint="run `mmsc train` again") from error
@@ -138,7 +138,8 @@ class NewItemAnswers:
         answers = self._model.new_items(features, similar, self._lendable)
         for relation in asked_relations(asked):
             query = answers[relation][0].numpy()[0]
-            scores = np.asarray(self._index.vectors(relation).key @ query, dtype=np.float32)
+            # Keys may have one more column, which orders ranked answers of known items (`train/rerank/stage.py`).
+            scores = np.asarray(self._index.vectors(relation).key[:, : len(query)] @ query, dtype=np.float32)
             scores += self._transfer.scores(relation, similar.as_sparse())
             yield from rank_scores(self._index, item.id or name, relation, scores, k)
 

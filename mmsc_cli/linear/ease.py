@@ -1,7 +1,7 @@
 """EASE: the item-to-item weights that best rebuild each item's neighbourhood without using the item itself.
 
 Source: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, closed form of eq. 8. There the rows
-of X are users; here they are the items' own neighbourhoods (adjacency plus identity).
+of X are users; here they are the items' own neighbourhoods (`with_self`).
 """
 
 from __future__ import annotations
@@ -13,19 +13,24 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 
-class Ease:
-    """Scores X B, with X = adjacency + I and B the closed-form weights (zero diagonal)."""
+def with_self(adjacency: sparse.csr_array[Any]) -> sparse.csr_array[Any]:
+    """Each item's neighbourhood, itself among it: (items, items) adjacency plus identity."""
+    return sparse.csr_array(adjacency + sparse.eye_array(adjacency.shape[0], dtype=np.float32, format="csr"))
 
-    def __init__(self, adjacency: sparse.csr_array[Any], regularisation: float = 30.0) -> None:
-        """Fit on a symmetric (items, items) matrix of training pairs.
+
+class Ease:
+    """Scores X B, with B the closed-form weights (zero diagonal)."""
+
+    def __init__(self, inputs: sparse.csr_array[Any], regularisation: float = 30.0) -> None:
+        """Fit on X, (rows, items).
 
         Takes O(items³) time and two dense (items, items) float32 matrices while it fits, one afterwards.
 
         Raises:
             FloatingPointError: the Gram matrix is singular, which a `regularisation` above 0 rules out.
         """
-        items = adjacency.shape[0]
-        self._inputs = sparse.csr_array(adjacency + sparse.eye_array(items, dtype=np.float32, format="csr"))
+        items = inputs.shape[1]
+        self._inputs = inputs
         gram = (self._inputs.T @ self._inputs).toarray(order="F").astype(np.float32, copy=False)
         gram.flat[:: items + 1] += np.float32(regularisation)
         factor, status = linalg.lapack.spotrf(gram, lower=1, overwrite_a=1)
@@ -41,7 +46,7 @@ class Ease:
         self._weights = inverse
 
     def rows(self, queries: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Scores of shape (queries, items)."""
+        """Scores of shape (queries, items); `queries` are rows of X."""
         return np.asarray(self._inputs[queries] @ self._weights, dtype=np.float32)
 
 

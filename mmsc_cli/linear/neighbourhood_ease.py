@@ -17,16 +17,17 @@ COLUMNS_PER_CHUNK = 2_048
 
 
 class NeighbourhoodEase:
-    """Scores X B, with X = adjacency + I; a column of B has weights on its `neighbours` nearest items alone."""
+    """Scores X B; a column of B has weights on its `neighbours` nearest items alone."""
 
-    def __init__(self, adjacency: sparse.csr_array[Any], regularisation: float = 30.0, neighbours: int = 100) -> None:
-        """Fit on a symmetric (items, items) matrix of training pairs.
+    def __init__(self, inputs: sparse.csr_array[Any], regularisation: float = 30.0, neighbours: int = 100) -> None:
+        """Fit on X, (rows, items).
 
         The nearest items are those with the largest entries in the item's column of the Gram matrix. Takes
         O(items · neighbours³) time, and memory for items · neighbours weights.
         """
-        items = adjacency.shape[0]
-        self._inputs = sparse.csr_array(adjacency + sparse.eye_array(items, dtype=np.float32, format="csr"))
+        items = inputs.shape[1]
+        self._inputs = inputs
+        self._columns = sparse.csr_array(inputs.T)
         found = [
             self._weights_of(start, min(start + COLUMNS_PER_CHUNK, items), regularisation, neighbours)
             for start in range(0, items, COLUMNS_PER_CHUNK)
@@ -35,13 +36,12 @@ class NeighbourhoodEase:
         self._weights = sparse.csr_array(sparse.vstack(found, format="csr").T)
 
     def rows(self, queries: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Scores of shape (queries, items)."""
+        """Scores of shape (queries, items); `queries` are rows of X."""
         return np.asarray((self._inputs[queries] @ self._weights).toarray(), dtype=np.float32)
 
     def _weights_of(self, start: int, stop: int, regularisation: float, neighbours: int) -> sparse.csr_array[Any]:
         """Columns start .. stop of B, as rows (stop - start, items)."""
-        # The inputs are symmetric, so that rows of X'X are rows of X X.
-        gram = sparse.csr_array(self._inputs[start:stop] @ self._inputs)
+        gram = sparse.csr_array(self._columns[start:stop] @ self._inputs)
         pointers, nearest, values = [0], [], []
         for row in range(stop - start):
             part = slice(gram.indptr[row], gram.indptr[row + 1])
@@ -52,13 +52,13 @@ class NeighbourhoodEase:
                 kept = np.argpartition(overlap, len(column) - neighbours)[-neighbours:]
                 column, overlap = column[kept], overlap[kept]
             if len(column):
-                chosen = self._inputs[column]
+                chosen = self._columns[column]
                 among = (chosen @ chosen.T).toarray()
                 among.flat[:: len(column) + 1] += np.float32(regularisation)
                 values.append(linalg.solve(among, overlap, assume_a="pos", overwrite_a=True, check_finite=False))
                 nearest.append(column)
             pointers.append(pointers[-1] + len(column))
-        shape = (stop - start, self._inputs.shape[0])
+        shape = (stop - start, self._inputs.shape[1])
         empty = np.empty(0, np.float32), np.empty(0, np.int32)
         data, indices = np.concatenate([empty[0], *values]), np.concatenate([empty[1], *nearest])
         return sparse.csr_array((data.astype(np.float32, copy=False), indices, np.asarray(pointers)), shape=shape)

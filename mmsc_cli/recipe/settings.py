@@ -175,6 +175,10 @@ class TrainSettings(Settings):
     llm: Annotated[float, Field(ge=0)] = 0.3
     linear_items: Positive = Field(default=20_000, description="up to so many items the linear branch is EASE")
     linear_top: Positive = 256
+    rerank_candidates: Annotated[int, Field(ge=2)] = Field(
+        default=200, description="answers of an item that the second stage ranks"
+    )
+    rerank_epochs: Positive = 8
 
 
 class EvaluateSettings(Settings):

@@ -33,7 +33,8 @@ def calibrate(index: Index, pairs: Pairs, warm: NDArray[np.bool_], rng: np.rando
     unlinked = rng.choice(np.flatnonzero(warm), size=(2, len(chosen)))
     items = np.int64(len(warm))
     low, high = unlinked.min(axis=0).astype(np.int64), unlinked.max(axis=0).astype(np.int64)
-    fresh = ~np.isin(low * items + high, pairs.a.astype(np.int64) * items + pairs.b) & (low != high)
+    known = pairs.of("train", "valid")
+    fresh = ~np.isin(low * items + high, known.a.astype(np.int64) * items + known.b) & (low != high)
     a, b = np.concatenate([a, low[fresh]]), np.concatenate([b, high[fresh]])
     labels = np.concatenate([labels, np.full(int(fresh.sum()), 2)])
     if np.bincount(labels, minlength=3).min() < 10:

@@ -19,16 +19,20 @@ from mmsc_cli.edges import Edges
 from mmsc_cli.index import Strings
 from mmsc_cli.model.behaviour import Lendable
 from mmsc_cli.model.features import Attributes
-from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
+from mmsc_cli.model.mmsc import Mmsc, Shape
 from mmsc_cli.pairs import Pairs, symmetric_matrix
 from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.train.pairs import TrainingPairs
 
 
 def index_tensors(
-    items: pa.Table, pairs: Pairs, vectors: Vectors, linear: Mapping[Relation, sparse.csr_array[Any]]
+    items: pa.Table,
+    pairs: Pairs,
+    query: Mapping[Relation, NDArray[np.float32]],
+    key: Mapping[Relation, NDArray[np.float32]],
+    rows: Mapping[Relation, sparse.csr_array[Any]],
 ) -> dict[str, NDArray[Any]]:
-    """The tensors of `index.safetensors`; `linear` is already weighted."""
+    """The tensors of `index.safetensors`: vectors (items, dim), and sparse rows that are added to their products."""
     known = pairs.of("train")
     matrix = symmetric_matrix(known.a, known.b, None, len(items))
     tensors: dict[str, NDArray[Any]] = {
@@ -38,11 +42,10 @@ def index_tensors(
     for name, column in (("ids", "item_id"), ("titles", "title")):
         tensors[f"{name}.bytes"], tensors[f"{name}.offsets"] = Strings.pack(items[column].to_pylist())
     for relation in RELATIONS:
-        query, key = (tensor.cpu().numpy().astype(np.float32) for tensor in vectors[relation])
-        branch = linear[relation]
+        branch = rows[relation]
         tensors |= {
-            f"{relation}.query": query,
-            f"{relation}.key": key,
+            f"{relation}.query": query[relation].astype(np.float32),
+            f"{relation}.key": key[relation].astype(np.float32),
             f"{relation}.linear.indptr": branch.indptr.astype(np.int64),
             f"{relation}.linear.indices": branch.indices.astype(np.int32),
             f"{relation}.linear.values": branch.data.astype(np.float32),

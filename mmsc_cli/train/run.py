@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy import sparse
 
 from mmsc_cli.edges import write_edges
 from mmsc_cli.index import Index, write_index
@@ -18,28 +17,30 @@ from mmsc_cli.items import item_splits, read_items
 from mmsc_cli.labels import read_labels
 from mmsc_cli.model.features import Attributes, Embeddings, ItemFeatures
 from mmsc_cli.model.graph import Graph, neighbour_graph
-from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
+from mmsc_cli.model.mmsc import Mmsc, Shape
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
-from mmsc_cli.pairs import Pairs, read_pairs
+from mmsc_cli.pairs import read_pairs
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import Part, TrainSettings
-from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.relations import RELATIONS
 from mmsc_cli.seeds import derive_seed, numpy_generator
 from mmsc_cli.train.calibrate import calibrate
 from mmsc_cli.train.checkpoint import Checkpoints, write_history
 from mmsc_cli.train.denoise import collect_evidence, fit_reliability
 from mmsc_cli.train.export import edge_table, index_tensors, write_model
-from mmsc_cli.train.linear_branch import choose_weight, linear_rows
+from mmsc_cli.train.linear_branch import linear_rows
+from mmsc_cli.train.mixing import NetworkScorer, mix, transfer_weights
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.problem import Problem
 from mmsc_cli.train.reliability import EdgeReliability
+from mmsc_cli.train.rerank.evidence import CandidateEvidence
+from mmsc_cli.train.rerank.stage import SecondStage, compose
 from mmsc_cli.train.supervision import Supervision, read_supervision
 from mmsc_cli.train.trainer import fit
-from mmsc_cli.train.validation import Kind, Validation
+from mmsc_cli.train.validation import figures, validations_of
 from mmsc_cli.workspace import Workspace
 
 _LOG = logging.getLogger("mmsc_cli")
-KINDS: tuple[Kind, ...] = ("warm", "cold")
 
 
 def train(
@@ -92,36 +93,49 @@ def train(
         evidence = collect_evidence(features, semantic, observed)
         reliability = fit_reliability(EdgeReliability(), evidence, observed, supervision, seed, progress)
     similar = neighbour_graph(neighbours, similarity, len(items))
+    nearest = similar.as_sparse()
     problem = _pose_problem(features, observed, reliability, supervision, similar).to(device)
 
     widths = (features.text.shape[1], features.image.shape[1])
     shape = Shape(len(items), *widths, len(attributes.categories), len(attributes.brands), settings.dim)
     network = Mmsc(shape, without).to(device)
-    validations = {
-        (relation, kind): Validation(pairs, splits, relation, kind, numpy_generator(seed, f"valid/{relation}/{kind}"))
-        for relation in RELATIONS
-        for kind in KINDS
-    }
+    validations = validations_of(pairs, splits, seed)
+    adjacency = {relation: pairs.of("train").adjacency(relation, len(items)) for relation in RELATIONS}
+    linear = {}
+    for relation in RELATIONS:
+        with progress.task(f"Linear branch: {relation}"):
+            linear[relation] = linear_rows(adjacency, relation, nearest, settings.linear_items, settings.linear_top)
     fitted = fit(
         network,
         problem,
         settings,
-        lambda vectors: _figures(vectors, validations),
+        lambda vectors: figures(NetworkScorer(vectors), validations),
         seed,
         use_agreement="denoise" not in without,
         checkpoints=checkpoints,
         progress=progress,
     )
 
-    linear, mixing = _mix_linear(
-        pairs, similar.as_sparse(), _NetworkScorer(fitted.vectors), validations, settings, progress
-    )
-    tensors = index_tensors(items, pairs, fitted.vectors, linear)
+    scorer = NetworkScorer(fitted.vectors)
+    first, mixing = mix(scorer, linear, has_behaviour.numpy(), validations)
+    query, key = dict(first.query), dict(first.key)
+    rows = {relation: first.weighted(relation) for relation in RELATIONS}
+    judged = pairs.split == "valid"
+    if "aggregation" not in without:
+        found = CandidateEvidence(pairs, features, nearest, first)
+        second = SecondStage(first, found, pairs, splits, settings.rerank_candidates, settings.rerank_epochs, seed)
+        for relation, ranked in second.rank(second.fit(progress), progress).items():
+            query[relation], key[relation], rows[relation] = compose(
+                query[relation], key[relation], rows[relation], ranked
+            )
+            judged = second.kept_back
+    tensors = index_tensors(items, pairs, query, key, rows)
     about: dict[str, Any] = {"items": len(items), "dim": settings.dim, "seed": seed, "without": list(without)}
     unwritten = Index(tensors, about)
-    figures = {f"{relation} {kind}": found.ndcg(unwritten) for (relation, kind), found in validations.items()}
-    about["linear_weight"] = mixing
-    about["calibration"] = calibrate(unwritten, pairs, splits == "warm", numpy_generator(seed, "calibrate"))
+    # What the rankers learned from is known to them, like training pairs, and no longer a question.
+    still_asked = replace(pairs, split=np.where((pairs.split == "valid") & ~judged, "train", pairs.split))
+    about["transfer_weight"] = transfer_weights(scorer, pairs, nearest, validations, settings.linear_top)
+    about["calibration"] = calibrate(unwritten, still_asked, splits == "warm", numpy_generator(seed, "calibrate"))
     write_index(index, tensors, about)
     about_model = {"seed": seed, "without": list(without), "settings": settings.model_dump()}
     if "denoise" not in without:
@@ -136,7 +150,10 @@ def train(
         "without": list(without),
         "linear_weight": mixing,
         "calibration_error": about["calibration"].get("expected_calibration_error"),
-        "validation": figures,
+        "validation": {
+            f"{relation} {kind}": found.ndcg(unwritten)
+            for (relation, kind), found in validations_of(still_asked, splits, seed).items()
+        },
         "device": device.type,
     }
 
@@ -169,51 +186,3 @@ def _pose_problem(
     target_weight = torch.cat([weight * supervision.target_factor(len(observed)), added.strength])
     weight = torch.cat([weight, torch.zeros(len(added), 2)])
     return Problem(features, observed.joined(added), weight, target_weight, similar)
-
-
-def _mix_linear(
-    pairs: Pairs,
-    nearest: sparse.csr_array[Any],
-    network: _NetworkScorer,
-    validations: dict[tuple[Relation, Kind], Validation],
-    settings: TrainSettings,
-    progress: Progress,
-) -> tuple[dict[Relation, sparse.csr_array[Any]], dict[str, dict[str, float]]]:
-    """The weighted rows of the linear branch, per relation, and the weights, per relation and kind of item."""
-    linear: dict[Relation, sparse.csr_array[Any]] = {}
-    mixing: dict[str, dict[str, float]] = {}
-    for relation in RELATIONS:
-        with progress.task(f"Linear branch: {relation}"):
-            adjacency = pairs.of("train").adjacency(relation, nearest.shape[0])
-            rows = linear_rows(adjacency, nearest, settings.linear_items, settings.linear_top)
-        chosen: dict[str, float] = {kind: choose_weight(validations[relation, kind], network, rows) for kind in KINDS}
-        is_warm = np.diff(adjacency.indptr) > 0
-        factor = np.where(is_warm, chosen["warm"], chosen["cold"]).astype(np.float32)
-        linear[relation] = sparse.csr_array(sparse.diags_array(factor) @ rows)
-        mixing[relation] = chosen
-    return linear, mixing
-
-
-def _figures(vectors: Vectors, validations: dict[tuple[Relation, Kind], Validation]) -> dict[str, float]:
-    found = {}
-    network = _NetworkScorer(vectors)
-    for (relation, kind), validation in validations.items():
-        value = validation.ndcg(network)
-        if value is not None:
-            found[f"{relation}_{kind}"] = value
-    found["ndcg@10"] = float(np.mean(list(found.values()))) if found else 0.0
-    return found
-
-
-class _NetworkScorer:
-    """The network alone, as a scorer."""
-
-    def __init__(self, vectors: Vectors) -> None:
-        self._vectors = {
-            relation: tuple(tensor.cpu().numpy() for tensor in sides) for relation, sides in vectors.items()
-        }
-
-    def scores(self, relation: Relation, queries: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(queries, items)."""
-        query, key = self._vectors[relation]
-        return np.asarray(query[queries] @ key.T)

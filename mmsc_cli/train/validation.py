@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,12 @@ from scipy import sparse
 
 from mmsc_cli.metrics import NDCG, judge
 from mmsc_cli.pairs import Pairs, symmetric_matrix
-from mmsc_cli.relations import Relation
+from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.scoring import Scorer
+from mmsc_cli.seeds import numpy_generator
 
 Kind = Literal["warm", "cold"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 CHUNK_CELLS = 16_000_000
 QUERIES = 2_000
 
@@ -60,3 +63,21 @@ class Validation:
         if not len(self.queries):
             return None
         return float(np.concatenate([self.figures(q, scorer.scores(self.relation, q)) for q in self.chunks()]).mean())
+
+
+def validations_of(pairs: Pairs, item_splits: NDArray[np.str_], seed: int) -> dict[tuple[Relation, Kind], Validation]:
+    """The queries of both relations and kinds, drawn by the seed."""
+    return {
+        (relation, kind): Validation(
+            pairs, item_splits, relation, kind, numpy_generator(seed, f"valid/{relation}/{kind}")
+        )
+        for relation in RELATIONS
+        for kind in KINDS
+    }
+
+
+def figures(scorer: Scorer, validations: Mapping[tuple[Relation, Kind], Validation]) -> dict[str, float]:
+    """NDCG@10 of each relation and kind that has queries, and as `ndcg@10` their mean (0 where there are none)."""
+    values = {f"{relation}_{kind}": found.ndcg(scorer) for (relation, kind), found in validations.items()}
+    known = {name: value for name, value in values.items() if value is not None}
+    return {**known, "ndcg@10": float(np.mean(list(known.values()))) if known else 0.0}

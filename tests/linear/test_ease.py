@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from mmsc_cli.linear import ease
-from mmsc_cli.linear.ease import Ease
+from mmsc_cli.linear.ease import Ease, with_self
 
 
 def _adjacency(items: int, seed: int, density: float = 0.2) -> sparse.csr_array[Any]:
@@ -30,20 +30,20 @@ def _textbook(adjacency: sparse.csr_array[Any], regularisation: float) -> np.nda
 @settings(max_examples=30, deadline=None)
 def test_scores_are_those_of_the_closed_form(items: int, seed: int, regularisation: float) -> None:
     adjacency = _adjacency(items, seed)
-    scores = Ease(adjacency, regularisation).rows(np.arange(items))
+    scores = Ease(with_self(adjacency), regularisation).rows(np.arange(items))
     np.testing.assert_allclose(scores, _textbook(adjacency, regularisation), rtol=2e-4, atol=2e-5)
     assert scores.dtype == np.float32
 
 
 def test_rows_come_in_the_order_asked_for() -> None:
     adjacency = _adjacency(30, seed=1)
-    model = Ease(adjacency)
+    model = Ease(with_self(adjacency))
     np.testing.assert_allclose(model.rows(np.asarray([7, 2, 7])), model.rows(np.arange(30))[[7, 2, 7]], rtol=1e-5)
 
 
 def test_no_item_is_used_to_rebuild_itself() -> None:
-    assert not Ease(_adjacency(30, seed=1))._weights.diagonal().any()
-    assert not Ease(_adjacency(3, seed=1, density=0)).rows(np.arange(3)).any()
+    assert not Ease(with_self(_adjacency(30, seed=1)))._weights.diagonal().any()
+    assert not Ease(with_self(_adjacency(3, seed=1, density=0))).rows(np.arange(3)).any()
 
 
 def test_blocks_of_the_triangle_are_mirrored() -> None:
@@ -56,4 +56,4 @@ def test_blocks_of_the_triangle_are_mirrored() -> None:
 
 def test_a_matrix_without_inverse_is_said_to_be_one() -> None:
     with pytest.raises(FloatingPointError, match="singular"):
-        Ease(_adjacency(5, seed=1), regularisation=-100)
+        Ease(with_self(_adjacency(5, seed=1)), regularisation=-100)

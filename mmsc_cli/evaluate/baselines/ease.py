@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows
-from mmsc_cli.linear.ease import Ease
+from mmsc_cli.linear.ease import Ease, with_self
 from mmsc_cli.linear.neighbourhood_ease import NeighbourhoodEase
 
 DENSE_ITEMS = 30_000
@@ -23,8 +23,8 @@ def fit_ease(task: FittingTask, *, regularisation: float, strengths: bool) -> Sc
         regularisation: L2 penalty on the weights.
         strengths: whether pairs count by their strength rather than all alike.
     """
-    adjacency = task.adjacency(strengths=strengths)
+    inputs = with_self(task.adjacency(strengths=strengths))
     with task.progress.task(task.label):
         if task.context.items <= DENSE_ITEMS:
-            return Ease(adjacency, regularisation).rows
-        return NeighbourhoodEase(adjacency, regularisation).rows
+            return Ease(inputs, regularisation).rows
+        return NeighbourhoodEase(inputs, regularisation).rows

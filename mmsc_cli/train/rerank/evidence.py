@@ -8,7 +8,6 @@ leads, and what look-alikes are related to.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,18 +18,10 @@ from mmsc_cli.model.category import CategoryAffinity, category_paths
 from mmsc_cli.model.features import ItemFeatures
 from mmsc_cli.pairs import Pairs
 from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.train.rerank.first_stage import FirstStage
 
 Sparse = sparse.csr_array[Any]
 CHUNK_CELLS = 16_000_000
-
-
-@dataclass(frozen=True)
-class FirstStage:
-    """What the first stage says: linear rows (items, items), and query and key vectors (items, dim), per relation."""
-
-    linear: Mapping[Relation, Sparse]
-    query: Mapping[Relation, NDArray[np.float32]]
-    key: Mapping[Relation, NDArray[np.float32]]
 
 
 class CandidateEvidence:
@@ -103,7 +94,7 @@ def _walks(
 ) -> list[tuple[Sparse, Sparse]]:
     """Walks of two steps, as pairs of matrices whose product counts them; busy items in the middle count less."""
     walks = []
-    total = sum(np.asarray(adjacency[relation].sum(axis=0)).ravel() for relation in RELATIONS)
+    total = np.sum([np.asarray(adjacency[relation].sum(axis=0)).ravel() for relation in RELATIONS], axis=0)
     shared = {relation: _scaled(adjacency[relation], total) for relation in RELATIONS}
     walks += [(adjacency[first], shared[second]) for first in RELATIONS for second in RELATIONS]
     for relation in RELATIONS:

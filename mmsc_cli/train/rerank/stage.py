@@ -1,0 +1,189 @@
+"""The second stage as a whole: candidates for every item, rankers fitted on validation pairs, and the ranked rows.
+
+The rankers learn from validation pairs, as everything they see of a pair comes from training pairs: to them a
+validation pair looks as a test pair will. A share of the validation pairs is kept from them, to say how good they
+are and to make probabilities of their scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mmsc_cli.pairs import Pairs, symmetric_matrix
+from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.train.rerank.evidence import CHUNK_CELLS, CandidateEvidence
+from mmsc_cli.train.rerank.first_stage import FirstStage
+from mmsc_cli.train.rerank.ranker import Examples, Ranker, fit_ranker
+
+KEPT_BACK = 0.2
+FEWEST_QUERIES = 50
+QUERIES = 8_000
+LARGEST_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Items whose candidates were ranked: rows (n,), `candidates` (n, candidates) item rows, `scores` alike."""
+
+    rows: NDArray[np.int64]
+    candidates: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+class SecondStage:
+    """Fits and applies a ranker per relation, for items with and without behaviour apart.
+
+    `kept_back` (pairs,) bool: the validation pairs that no ranker learns from.
+    """
+
+    def __init__(
+        self,
+        first: FirstStage,
+        evidence: CandidateEvidence,
+        pairs: Pairs,
+        item_splits: NDArray[np.str_],
+        candidates: int,
+        epochs: int,
+        seed: int,
+    ) -> None:
+        """Take what is known; nothing is fitted yet.
+
+        Args:
+            first: whose greatest scores are the candidates.
+            evidence: what the rankers see.
+            pairs: training pairs, which are no examples, and validation pairs, which are.
+            item_splits: (items,).
+            candidates: how many an item has.
+            epochs: of each ranker's fit.
+            seed: of every random choice.
+        """
+        count = len(item_splits)
+        training = pairs.of("train")
+        self._first = first
+        self._evidence = evidence
+        self._epochs = epochs
+        self._seed = seed
+        self._known = symmetric_matrix(training.a, training.b, None, count)
+        self._has_behaviour = np.diff(self._known.indptr) > 0
+        self._answers = self._has_behaviour & (item_splits == "warm")
+        self._candidates = min(candidates, int(self._answers.sum()) - 1)
+        valid = np.flatnonzero(pairs.split == "valid")
+        self.kept_back = np.zeros(len(pairs), np.bool_)
+        self.kept_back[valid] = numpy_generator(seed, "rerank/kept back").random(len(valid)) < KEPT_BACK
+        back = pairs.select(self.kept_back)
+        self._back = symmetric_matrix(back.a, back.b, None, count)
+        examples = pairs.select((pairs.split == "valid") & ~self.kept_back)
+        self._right = {relation: examples.adjacency(relation, count, weighted=False) > 0 for relation in RELATIONS}
+        self._asked = np.isin(item_splits, ("warm", "cold_valid"))
+
+    def fit(self, progress: Progress = SILENT) -> dict[tuple[Relation, bool], Ranker]:
+        """A ranker per relation and kind of item (with behaviour or without), where there are examples enough."""
+        rankers = {}
+        if self._candidates < 2:
+            return {}
+        for relation in RELATIONS:
+            for behaviour in (True, False):
+                kind = "known" if behaviour else "cold"
+                wanted = np.diff(self._right[relation].indptr) > 0
+                queries = np.flatnonzero(wanted & self._asked & (self._has_behaviour == behaviour))
+                draw = numpy_generator(self._seed, f"rerank/{relation}/{kind}")
+                queries = np.sort(draw.choice(queries, min(QUERIES, len(queries)), replace=False)).astype(np.int64)
+                examples = self._examples(relation, queries)
+                if len(examples.answerable()) >= FEWEST_QUERIES:
+                    purpose = f"{relation}s of {kind} items"
+                    rankers[relation, behaviour] = fit_ranker(examples, self._epochs, self._seed, purpose, progress)
+        return rankers
+
+    def rank(
+        self, rankers: Mapping[tuple[Relation, bool], Ranker], progress: Progress = SILENT
+    ) -> dict[Relation, Ranked]:
+        """The candidates of every item for which there is a ranker, and their scores."""
+        ranked = {}
+        every = np.arange(len(self._has_behaviour), dtype=np.int64)
+        for relation in RELATIONS:
+            found = []
+            with progress.task(f"Ranking {relation}s", len(every)) as task:
+                for behaviour in (True, False):
+                    ranker = rankers.get((relation, behaviour))
+                    if ranker is None:
+                        continue
+                    for rows in self._chunks(every[self._has_behaviour == behaviour]):
+                        candidates = self._candidates_of(relation, rows)
+                        scores = ranker.scores(self._evidence.of(rows, candidates))
+                        found.append(Ranked(rows, candidates, scores))
+                        task.advance(len(rows))
+            if found:
+                parts = ([getattr(part, name) for part in found] for name in ("rows", "candidates", "scores"))
+                ranked[relation] = Ranked(*(np.concatenate(part) for part in parts))
+        return ranked
+
+    def _examples(self, relation: Relation, queries: NDArray[np.int64]) -> Examples:
+        evidence, right, left_out = [], [], []
+        for rows in self._chunks(queries):
+            candidates = self._candidates_of(relation, rows)
+            evidence.append(self._evidence.of(rows, candidates))
+            right.append(_holds(self._right[relation], rows, candidates))
+            left_out.append(_holds(self._known, rows, candidates) | _holds(self._back, rows, candidates))
+        if not evidence:
+            return Examples(torch.empty(0, 0, 0), torch.empty(0, 0, dtype=torch.bool), torch.empty(0, 0))
+        return Examples(*(torch.from_numpy(np.concatenate(part)) for part in (evidence, right, left_out)))
+
+    def _candidates_of(self, relation: Relation, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        scores = self._first.scores(relation, rows)
+        scores[:, ~self._answers] = -np.inf
+        scores[np.arange(len(rows)), rows] = -np.inf
+        found = np.argpartition(scores, -self._candidates, axis=1)[:, -self._candidates :]
+        return np.sort(found, axis=1).astype(np.int64)
+
+    def _chunks(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        size = max(1, min(LARGEST_CHUNK, CHUNK_CELLS // len(self._has_behaviour)))
+        return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def compose(
+    query: NDArray[np.float32], key: NDArray[np.float32], mixed: sparse.csr_array[Any], ranked: Ranked
+) -> tuple[NDArray[np.float32], NDArray[np.float32], sparse.csr_array[Any]]:
+    """Query vectors, key vectors and sparse rows whose scores put an item's ranked candidates before all others.
+
+    score(i, j) = query[i] . key[j] + rows[i, j] stays what the index computes: the rows hold what is missing from the
+    product to the ranker's score. What is no candidate follows in the order of the network, between 0 and 2 below the
+    last candidate. That takes one further column in the vectors. Items that were not ranked keep their scores.
+
+    Args:
+        query: (items, dim) of the network.
+        key: (items, dim) of the network.
+        mixed: (items, items) the first stage's sparse rows, for items that were not ranked.
+        ranked: the second stage's answers.
+    """
+    reach = np.linalg.norm(query[ranked.rows], axis=1) * np.linalg.norm(key, axis=1).max(initial=0)
+    query = np.column_stack([query, np.zeros(len(query), np.float32)])
+    key = np.column_stack([key, np.ones(len(key), np.float32)])
+    query[ranked.rows] /= np.where(reach > 0, reach, 1)[:, None]
+    query[ranked.rows, -1] = ranked.scores.min(axis=1) - 1
+    parts = [slice(start, start + LARGEST_CHUNK) for start in range(0, len(ranked.rows), LARGEST_CHUNK)]
+    products = [np.matmul(key[ranked.candidates[part]], query[ranked.rows[part], :, None])[:, :, 0] for part in parts]
+    missing = (ranked.scores - np.concatenate(products)).astype(np.float32)
+    width = ranked.candidates.shape[1]
+    pointers = np.zeros(len(query) + 1, np.int64)
+    pointers[1 + ranked.rows] = width
+    place = np.argsort(ranked.rows, kind="stable")
+    entries = (missing[place].ravel(), ranked.candidates[place].ravel(), np.cumsum(pointers))
+    kept = np.ones(len(query), np.float32)
+    kept[ranked.rows] = 0
+    others = sparse.csr_array(sparse.diags_array(kept) @ mixed)
+    others.eliminate_zeros()
+    return query, key, sparse.csr_array(others + sparse.csr_array(entries, shape=mixed.shape))
+
+
+def _holds(matrix: sparse.csr_array[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether a sparse matrix has entries at `columns` (rows, candidates)."""
+    return np.take_along_axis(matrix[rows].toarray(), columns, axis=1).astype(np.bool_)
