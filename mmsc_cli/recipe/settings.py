@@ -176,7 +176,7 @@ class TrainSettings(Settings):
     linear_items: Positive = Field(default=20_000, description="up to so many items the linear branch is EASE")
     linear_top: Positive = 256
     rerank_candidates: Annotated[int, Field(ge=2)] = Field(
-        default=200, description="answers of an item that the second stage ranks"
+        default=256, description="answers of an item that the second stage ranks"
     )
     rerank_epochs: Positive = 8
 

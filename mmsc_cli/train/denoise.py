@@ -9,6 +9,7 @@ import torch
 from scipy import sparse
 from torch.nn import functional
 
+from mmsc_cli.model.category import category_paths
 from mmsc_cli.model.features import ItemFeatures
 from mmsc_cli.pairs import symmetric_matrix
 from mmsc_cli.progress import SILENT, Progress
@@ -35,7 +36,7 @@ def fit_reliability(
     Chance pairs get strengths drawn from the observed ones, so that strength alone cannot tell them apart.
     """
     a, b = pairs.a.numpy(), pairs.b.numpy()
-    observed = torch.from_numpy(evidence.features(a, b))
+    observed = torch.from_numpy(evidence.features(a, b, (pairs.strength > 0).numpy()))
     chance = torch.from_numpy(evidence.features(*evidence.chance_pairs(len(a), numpy_generator(seed, "chance"))))
     network.standardise(observed)
     generator = torch_generator(seed, "denoise")
@@ -59,7 +60,9 @@ def fit_reliability(
         return torch.sigmoid(network(observed, pairs.strength))
 
 
-def collect_evidence(items: ItemFeatures, semantic: torch.Tensor, pairs: TrainingPairs) -> PairEvidence:
+def collect_evidence(
+    items: ItemFeatures, semantic: torch.Tensor, similar: sparse.csr_array[Any], pairs: TrainingPairs
+) -> PairEvidence:
     """Gather what `PairEvidence` compares, from training data alone."""
     count = len(items)
     adjacency: list[sparse.csr_array[Any]] = []
@@ -77,7 +80,8 @@ def collect_evidence(items: ItemFeatures, semantic: torch.Tensor, pairs: Trainin
         ),
         shape=(count, int(items.category.max()) + 1),
     )
-    return PairEvidence((adjacency[0], adjacency[1]), semantic.numpy(), membership, items.brand.numpy())
+    leaf = category_paths(items).max(axis=1)
+    return PairEvidence((adjacency[0], adjacency[1]), semantic.numpy(), membership, items.brand.numpy(), similar, leaf)
 
 
 def _contrast(logits: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -51,8 +51,8 @@ def linear_rows(
     # Items without behaviour are asked for, but never an answer here: nothing says what they are related to.
     answers = np.flatnonzero(sum(np.diff(matrix.indptr) for matrix in adjacency.values()))
     if not len(answers):
-        return sparse.csr_array((items, items), dtype=np.float32)
-    inputs = sparse.csr_array(with_self(sparse.csr_array(near))[:, answers], dtype=np.float32)
+        return greatest(sparse.csr_array(0 * similar), keep)
+    inputs = sparse.csr_array(with_self(sparse.csr_array(near, dtype=np.float32))[:, answers])
     rows = (Ease if items <= largest_ease else NeighbourhoodEase)(inputs, REGULARISATION).rows
     blocks = [greatest(rows(np.arange(start, min(start + CHUNK, items))), keep) for start in range(0, items, CHUNK)]
     found = sparse.csr_array(sparse.vstack(blocks, format="csr"))

@@ -1,7 +1,8 @@
 """Denoising: how far each behaviour pair can be believed, learned without labels.
 
-Ours: a small network sees what the *rest* of the data says of a pair (shared neighbours, which never include the pair
-itself; likeness of the ends; strengths) and learns to tell observed pairs from pairs drawn at random by popularity.
+Ours: a small network sees what the *rest* of the data says of a pair (shared neighbours and partners of look-alikes,
+which never include the pair itself; how often their categories are related, the pair itself not counted; likeness of
+the ends; strengths) and learns to tell observed pairs from pairs drawn at random by popularity.
 A pair that looks like chance (a bestseller in every basket, an accidental view) gets a low reliability. LLM labels,
 where there are any, are further targets.
 """
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
-PAIR_FEATURES = 9
+from mmsc_cli.model.category import CategoryAffinity
+
+PAIR_FEATURES = 13
 BLOCK = 200_000
 
 
@@ -29,6 +32,8 @@ class PairEvidence:
         semantic: NDArray[np.float32],
         category: sparse.csr_array[Any],
         brand: NDArray[np.int64],
+        similar: sparse.csr_array[Any],
+        leaf: NDArray[np.int64],
     ) -> None:
         """Take the training data.
 
@@ -37,6 +42,8 @@ class PairEvidence:
             semantic: (items, dim) unit vectors of content.
             category: (items, nodes) membership, rows normalised.
             brand: (items,) brand numbers, 0 unknown.
+            similar: (items, items) content neighbours, rows summing to one.
+            leaf: (items,) category numbers, 0 unknown.
         """
         self._binary = [(matrix > 0).astype(np.float32) for matrix in adjacency]
         self._degree = [np.asarray(matrix.sum(axis=1)).ravel() for matrix in self._binary]
@@ -48,19 +55,33 @@ class PairEvidence:
         self._semantic = semantic
         self._category = category
         self._brand = brand
+        self._similar = similar
+        self._affinity = [CategoryAffinity(matrix, leaf) for matrix in adjacency]
 
-    def features(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(pairs, PAIR_FEATURES): Adamic-Adar within and across relations, likeness, degrees."""
-        blocks = [self._block(a[i : i + BLOCK], b[i : i + BLOCK]) for i in range(0, len(a), BLOCK)]
+    def features(
+        self, a: NDArray[np.int64], b: NDArray[np.int64], holds: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """(pairs, PAIR_FEATURES): Adamic-Adar within and across relations, look-alikes, likeness, categories, degrees.
+
+        `holds` (pairs, 2): in which relations each pair is itself among the training pairs; None for none.
+        """
+        holds = np.zeros((len(a), 2), np.bool_) if holds is None else holds
+        parts = [slice(start, start + BLOCK) for start in range(0, len(a), BLOCK)]
+        blocks = [self._block(a[part], b[part], holds[part]) for part in parts]
         return np.concatenate(blocks) if blocks else np.empty((0, PAIR_FEATURES), np.float32)
 
-    def _block(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _block(self, a: NDArray[np.int64], b: NDArray[np.int64], holds: NDArray[np.bool_]) -> NDArray[np.float32]:
         view, buy = self._damped
         shared = [_row_dots(left[a], right[b]) for left, right in ((view, view), (buy, buy), (view, buy), (buy, view))]
         columns = [
             np.log1p(shared[0]),
             np.log1p(shared[1]),
             np.log1p(shared[2] + shared[3]),
+            *(
+                np.log1p(10 * (_row_dots(self._similar[a], matrix[b]) + _row_dots(matrix[a], self._similar[b])))
+                for matrix in self._binary
+            ),
+            *(affinity.log_ratio(a, b, holds[:, i].astype(np.float32)) for i, affinity in enumerate(self._affinity)),
             np.einsum("ij,ij->i", self._semantic[a], self._semantic[b]),
             _row_dots(self._category[a], self._category[b]),
             (self._brand[a] == self._brand[b]) & (self._brand[a] > 0),
@@ -87,7 +108,10 @@ class EdgeReliability(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(PAIR_FEATURES))
         self.register_buffer("scale", torch.ones(PAIR_FEATURES))
-        self.network = nn.Sequential(nn.Linear(PAIR_FEATURES + 2, width), nn.GELU(), nn.Linear(width, 2))
+        # One per relation: what a pair is in the other one says little of whether it is one in this.
+        self.networks = nn.ModuleList(
+            nn.Sequential(nn.Linear(PAIR_FEATURES + 1, width), nn.GELU(), nn.Linear(width, 1)) for _ in range(2)
+        )
 
     def standardise(self, features: torch.Tensor) -> None:
         """Take mean and scale of the features from the training pairs, (pairs, PAIR_FEATURES)."""
@@ -97,5 +121,7 @@ class EdgeReliability(nn.Module):
     def forward(self, features: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
         """Log-odds (pairs, 2) from evidence (pairs, PAIR_FEATURES) and strengths (pairs, 2)."""
         standard = (features - self.mean) / self.scale
-        log_odds: torch.Tensor = self.network(torch.cat([standard, strength], dim=1))
-        return log_odds
+        sides = [
+            network(torch.cat([standard, strength[:, [column]]], dim=1)) for column, network in enumerate(self.networks)
+        ]
+        return torch.cat(sides, dim=1)

@@ -87,13 +87,13 @@ def train(
         semantic, semantic, has_behaviour, settings.neighbours, torch.arange(len(items))
     )
 
+    similar = neighbour_graph(neighbours, similarity, len(items))
+    nearest = similar.as_sparse()
     supervision = _supervision(None if "llm" in without else labels, observed, has_behaviour, settings)
     reliability = torch.ones_like(observed.strength)
     if "denoise" not in without:
-        evidence = collect_evidence(features, semantic, observed)
+        evidence = collect_evidence(features, semantic, nearest, observed)
         reliability = fit_reliability(EdgeReliability(), evidence, observed, supervision, seed, progress)
-    similar = neighbour_graph(neighbours, similarity, len(items))
-    nearest = similar.as_sparse()
     problem = _pose_problem(features, observed, reliability, supervision, similar).to(device)
 
     widths = (features.text.shape[1], features.image.shape[1])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -11,14 +13,17 @@ ITEMS = 30
 COLD = ITEMS - 1
 
 
-def random_adjacency(seed: int) -> sparse.csr_array:
+def random_adjacency(seed: int) -> sparse.csr_array[Any]:
     random = np.random.default_rng(seed)
     upper = np.triu(random.random((ITEMS, ITEMS)) < 0.2, 1) * random.random((ITEMS, ITEMS))
     upper[:, COLD] = 0
     return sparse.csr_array((upper + upper.T).astype(np.float32))
 
 
-ADJACENCY: dict[Relation, sparse.csr_array] = {"substitute": random_adjacency(0), "complement": random_adjacency(1)}
+ADJACENCY: dict[Relation, sparse.csr_array[Any]] = {
+    "substitute": random_adjacency(0),
+    "complement": random_adjacency(1),
+}
 # The look-alike of every item is the first one.
 SIMILAR = sparse.csr_array(
     (np.ones(ITEMS - 1, np.float32), (np.arange(1, ITEMS), np.zeros(ITEMS - 1, int))), (ITEMS, ITEMS)
@@ -33,7 +38,7 @@ def test_a_cold_item_is_answered_for_by_its_look_alike_and_is_no_answer_itself(l
     assert (rows.data > 0).all()
     assert COLD not in rows.indices
     assert rows[[COLD]].nnz
-    nothing = sparse.csr_array((ITEMS, ITEMS), dtype=np.float32)
+    nothing = sparse.csr_array(np.zeros((ITEMS, ITEMS), np.float32))
     assert not linear_rows(ADJACENCY, "substitute", nothing, largest_ease=largest_ease, keep=8)[[COLD]].nnz
 
 
@@ -41,8 +46,8 @@ def test_pairs_of_the_other_relation_help_an_item_that_has_none_in_this_one() ->
     lonely = ADJACENCY["complement"].tolil()
     lonely[5, :] = 0
     lonely[:, 5] = 0
-    adjacency: dict[Relation, sparse.csr_array] = {**ADJACENCY, "complement": sparse.csr_array(lonely)}
-    nothing = sparse.csr_array((ITEMS, ITEMS), dtype=np.float32)
+    adjacency: dict[Relation, sparse.csr_array[Any]] = {**ADJACENCY, "complement": sparse.csr_array(lonely)}
+    nothing = sparse.csr_array(np.zeros((ITEMS, ITEMS), np.float32))
     row = linear_rows(adjacency, "complement", nothing, largest_ease=ITEMS, keep=8)[[5]]
     assert row.nnz
 
@@ -54,5 +59,5 @@ def test_the_unit_of_strengths_does_not_matter() -> None:
 
 
 def test_without_behaviour_there_is_nothing_to_say() -> None:
-    nothing = sparse.csr_array((ITEMS, ITEMS), dtype=np.float32)
+    nothing = sparse.csr_array(np.zeros((ITEMS, ITEMS), np.float32))
     assert not linear_rows({"substitute": nothing, "complement": nothing}, "complement", SIMILAR, ITEMS, keep=8).nnz

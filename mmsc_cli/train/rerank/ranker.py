@@ -24,8 +24,8 @@ OUTLIER = 5.0
 class Examples:
     """Queries with their candidates.
 
-    `evidence` (queries, candidates, features), `right` (queries, candidates) bool, `left_out` (queries, candidates)
-    bool: candidates that take no part, being neither right nor wrong.
+    `evidence` (queries, candidates, features), `right` (queries, candidates) how much each is to be found, 0 where it is
+    not, `left_out` (queries, candidates) bool: candidates that take no part, being neither right nor wrong.
     """
 
     evidence: torch.Tensor
@@ -37,8 +37,13 @@ class Examples:
 
     def answerable(self) -> Examples:
         """The queries with something right among their candidates; nothing can be learned from the others."""
-        rows = self.right.any(dim=1)
+        rows = (self.right > 0).any(dim=1)
         return Examples(self.evidence[rows], self.right[rows], self.left_out[rows])
+
+    def joined(self, others: Examples, times: int = 1) -> Examples:
+        """These queries and `others` after them, so many times over."""
+        parts = ([getattr(self, name)] + [getattr(others, name)] * times for name in ("evidence", "right", "left_out"))
+        return Examples(*(torch.cat(part) for part in parts))
 
 
 class Ranker(nn.Module):
@@ -94,8 +99,8 @@ def fit_ranker(examples: Examples, epochs: int, seed: int, purpose: str, progres
     ranker.train()
     with progress.task(f"Ranking: {purpose}", steps) as task:
         for _ in range(epochs):
-            for batch in torch.randperm(len(examples), generator=generator).split(BATCH):
-                right = examples.right[batch].float()
+            for batch in torch.split(torch.randperm(len(examples), generator=generator), BATCH):
+                right = examples.right[batch]
                 scores = ranker(examples.evidence[batch]).masked_fill(examples.left_out[batch], -1e4)
                 share = right / right.sum(dim=1, keepdim=True).sqrt()
                 loss = -(share * torch.log_softmax(scores, dim=1)).sum() / len(batch)

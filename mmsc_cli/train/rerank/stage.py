@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,9 +24,14 @@ from mmsc_cli.train.rerank.evidence import CHUNK_CELLS, CandidateEvidence
 from mmsc_cli.train.rerank.first_stage import FirstStage
 from mmsc_cli.train.rerank.ranker import Examples, Ranker, fit_ranker
 
-KEPT_BACK = 0.2
+KEPT_BACK = 0.15
 FEWEST_QUERIES = 50
+FEWEST_COLD_QUERIES = 20
+# Items without behaviour are few among the examples and the hardest to learn: alone they overfit, once each they drown.
+COLD_REPEATS = 2
 QUERIES = 8_000
+# A pair seen in this relation alone tells more of it than one that was seen in both.
+EXCLUSIVE = 2.5
 LARGEST_CHUNK = 256
 
 
@@ -39,8 +44,15 @@ class Ranked:
     scores: NDArray[np.float32]
 
 
+class Fitted(NamedTuple):
+    """A ranker, and whether it has learned from items without behaviour too."""
+
+    ranker: Ranker
+    learned_cold: bool
+
+
 class SecondStage:
-    """Fits and applies a ranker per relation, for items with and without behaviour apart.
+    """Fits and applies a ranker per relation.
 
     `kept_back` (pairs,) bool: the validation pairs that no ranker learns from.
     """
@@ -82,59 +94,53 @@ class SecondStage:
         back = pairs.select(self.kept_back)
         self._back = symmetric_matrix(back.a, back.b, None, count)
         examples = pairs.select((pairs.split == "valid") & ~self.kept_back)
-        self._right = {relation: examples.adjacency(relation, count, weighted=False) > 0 for relation in RELATIONS}
+        worth = np.where(examples.ambiguous(), 1, EXCLUSIVE).astype(np.float32)
+        self._right = {}
+        for relation in RELATIONS:
+            holds = examples.holds(relation)
+            self._right[relation] = symmetric_matrix(examples.a[holds], examples.b[holds], worth[holds], count)
         self._asked = np.isin(item_splits, ("warm", "cold_valid"))
 
-    def fit(self, progress: Progress = SILENT) -> dict[tuple[Relation, bool], Ranker]:
-        """A ranker per relation and kind of item (with behaviour or without), where there are examples enough."""
-        rankers = {}
-        if self._candidates < 2:
-            return {}
-        for relation in RELATIONS:
-            for behaviour in (True, False):
-                kind = "known" if behaviour else "cold"
-                wanted = np.diff(self._right[relation].indptr) > 0
-                queries = np.flatnonzero(wanted & self._asked & (self._has_behaviour == behaviour))
-                draw = numpy_generator(self._seed, f"rerank/{relation}/{kind}")
-                queries = np.sort(draw.choice(queries, min(QUERIES, len(queries)), replace=False)).astype(np.int64)
-                examples = self._examples(relation, queries)
-                if len(examples.answerable()) >= FEWEST_QUERIES:
-                    purpose = f"{relation}s of {kind} items"
-                    rankers[relation, behaviour] = fit_ranker(examples, self._epochs, self._seed, purpose, progress)
-        return rankers
+    def fit(self, progress: Progress = SILENT) -> dict[Relation, Fitted]:
+        """A ranker per relation, where there are examples enough."""
+        fitted = {}
+        for relation in RELATIONS if self._candidates > 1 else ():
+            known, cold = (self._examples(relation, behaviour).answerable() for behaviour in (True, False))
+            if len(known) < FEWEST_QUERIES:
+                continue
+            learns_cold = len(cold) >= FEWEST_COLD_QUERIES
+            examples = known.joined(cold, COLD_REPEATS) if learns_cold else known
+            fitted[relation] = Fitted(fit_ranker(examples, self._epochs, self._seed, relation, progress), learns_cold)
+        return fitted
 
-    def rank(
-        self, rankers: Mapping[tuple[Relation, bool], Ranker], progress: Progress = SILENT
-    ) -> dict[Relation, Ranked]:
-        """The candidates of every item for which there is a ranker, and their scores."""
+    def rank(self, fitted: Mapping[Relation, Fitted], progress: Progress = SILENT) -> dict[Relation, Ranked]:
+        """The candidates of every item of a kind that the ranker has learned from, and their scores."""
         ranked = {}
-        every = np.arange(len(self._has_behaviour), dtype=np.int64)
-        for relation in RELATIONS:
+        for relation, (ranker, learned_cold) in fitted.items():
+            items = np.flatnonzero(self._has_behaviour | learned_cold).astype(np.int64)
             found = []
-            with progress.task(f"Ranking {relation}s", len(every)) as task:
-                for behaviour in (True, False):
-                    ranker = rankers.get((relation, behaviour))
-                    if ranker is None:
-                        continue
-                    for rows in self._chunks(every[self._has_behaviour == behaviour]):
-                        candidates = self._candidates_of(relation, rows)
-                        scores = ranker.scores(self._evidence.of(rows, candidates))
-                        found.append(Ranked(rows, candidates, scores))
-                        task.advance(len(rows))
-            if found:
-                parts = ([getattr(part, name) for part in found] for name in ("rows", "candidates", "scores"))
-                ranked[relation] = Ranked(*(np.concatenate(part) for part in parts))
+            with progress.task(f"Ranking {relation}s", len(items)) as task:
+                for rows in self._chunks(items):
+                    candidates = self._candidates_of(relation, rows)
+                    found.append((rows, candidates, ranker.scores(self._evidence.of(rows, candidates))))
+                    task.advance(len(rows))
+            ranked[relation] = Ranked(*(np.concatenate(part) for part in zip(*found, strict=True)))
         return ranked
 
-    def _examples(self, relation: Relation, queries: NDArray[np.int64]) -> Examples:
+    def _examples(self, relation: Relation, behaviour: bool) -> Examples:
+        """Of items with or without behaviour, in the order of the catalogue."""
+        wanted = np.diff(self._right[relation].indptr) > 0
+        queries = np.flatnonzero(wanted & self._asked & (self._has_behaviour == behaviour))
+        draw = numpy_generator(self._seed, f"rerank/{relation}/{behaviour}")
+        queries = np.sort(draw.choice(queries, min(QUERIES, len(queries)), replace=False)).astype(np.int64)
         evidence, right, left_out = [], [], []
         for rows in self._chunks(queries):
             candidates = self._candidates_of(relation, rows)
             evidence.append(self._evidence.of(rows, candidates))
-            right.append(_holds(self._right[relation], rows, candidates))
-            left_out.append(_holds(self._known, rows, candidates) | _holds(self._back, rows, candidates))
+            right.append(_entries(self._right[relation], rows, candidates))
+            left_out.append(_entries(self._known, rows, candidates) | _entries(self._back, rows, candidates))
         if not evidence:
-            return Examples(torch.empty(0, 0, 0), torch.empty(0, 0, dtype=torch.bool), torch.empty(0, 0))
+            return Examples(torch.empty(0, 0, 0), torch.empty(0, 0), torch.empty(0, 0, dtype=torch.bool))
         return Examples(*(torch.from_numpy(np.concatenate(part)) for part in (evidence, right, left_out)))
 
     def _candidates_of(self, relation: Relation, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -184,6 +190,6 @@ def compose(
     return query, key, sparse.csr_array(others + sparse.csr_array(entries, shape=mixed.shape))
 
 
-def _holds(matrix: sparse.csr_array[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether a sparse matrix has entries at `columns` (rows, candidates)."""
-    return np.take_along_axis(matrix[rows].toarray(), columns, axis=1).astype(np.bool_)
+def _entries(matrix: sparse.csr_array[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[Any]:
+    """The entries of some rows of a sparse matrix at `columns` (rows, candidates)."""
+    return np.take_along_axis(matrix[rows].toarray(), columns, axis=1)

@@ -14,15 +14,15 @@ def examples() -> Examples:
     """One feature says what is right, three are noise; its offset and unit differ from the others'."""
     draw = torch.Generator().manual_seed(0)
     evidence = torch.randn(QUERIES, CANDIDATES, FEATURES, generator=draw)
-    right = torch.zeros(QUERIES, CANDIDATES, dtype=torch.bool)
-    right[torch.arange(QUERIES), evidence[:, :, 2].argmax(dim=1)] = True
+    right = torch.zeros(QUERIES, CANDIDATES)
+    right[torch.arange(QUERIES), evidence[:, :, 2].argmax(dim=1)] = 1
     evidence[:, :, 2] = 1_000 + 50 * evidence[:, :, 2]
-    return Examples(evidence, right, torch.zeros_like(right))
+    return Examples(evidence, right, torch.zeros(right.shape, dtype=torch.bool))
 
 
 def share_on_top(examples: Examples, scores: np.ndarray) -> float:
     best = torch.from_numpy(scores).argmax(dim=1)
-    return float(examples.right[torch.arange(len(examples)), best].float().mean())
+    return float(examples.right[torch.arange(len(examples)), best].mean())
 
 
 def test_what_is_right_comes_first_among_candidates_never_seen(examples: Examples) -> None:
@@ -34,9 +34,9 @@ def test_what_is_right_comes_first_among_candidates_never_seen(examples: Example
 
 def test_what_is_left_out_is_neither_right_nor_wrong(examples: Examples) -> None:
     """Candidates that are as good as the right ones but no positives would teach the opposite if they were wrong."""
-    left_out = torch.zeros_like(examples.right)
+    left_out = torch.zeros(examples.right.shape, dtype=torch.bool)
     left_out[:, :4] = True
-    right = examples.right & ~left_out
+    right = examples.right * ~left_out
     evidence = examples.evidence.clone()
     evidence[:, :4, 2] = evidence[:, :, 2].max() + 10
     ranker = fit_ranker(Examples(evidence, right, left_out), 20, seed=1, purpose="test")

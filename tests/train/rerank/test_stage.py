@@ -39,7 +39,7 @@ def test_all_others_follow_in_the_order_of_the_network(composed: tuple[np.ndarra
 def test_the_order_of_what_is_no_candidate_is_that_of_the_vectors() -> None:
     draw = np.random.default_rng(1)
     query, key = (draw.normal(size=(ITEMS, DIM)).astype(np.float32) for _ in range(2))
-    nothing = sparse.csr_array((ITEMS, ITEMS), dtype=np.float32)
+    nothing = sparse.csr_array(np.zeros((ITEMS, ITEMS), np.float32))
     ranked = Ranked(np.array([3]), np.array([[0, 1]]), np.array([[1.0, 2.0]], np.float32))
     new_query, new_key, rows = compose(query, key, nothing, ranked)
     before, after = query[3] @ key[2:].T, (new_query @ new_key.T + rows.toarray())[3, 2:]
