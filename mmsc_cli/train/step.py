@@ -23,6 +23,8 @@ from mmsc_cli.train.views import View
 
 # Above so many items the semantic level keeps nothing for its gradient, and is computed again instead.
 SEMANTIC_KEPT = 200_000
+# bfloat16 needs no scaling of the loss, and is quick on any GPU that one would train on; on a CPU it mostly is not.
+MIXED_PRECISION = ("cuda",)
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,7 @@ class Step:
             generator: the random stream, on the CPU.
         """
         device = batch.device
-        # bf16 needs no scaling of the loss, and is what every GPU for training has; a CPU mostly has not.
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type in MIXED_PRECISION):
             loss, outputs, gradients = self._forward(views, batch, generator)
         torch.autograd.backward(outputs, gradients)
         return loss
