@@ -75,16 +75,15 @@ class Mmsc(nn.Module):
 
     def in_parts(self, parts: Sequence[ItemFeatures], around: Surroundings) -> tuple[Vectors, Lendable]:
         """The same for a whole catalogue that is given in parts: only one part of it is in the task level at a time."""
-        channels, lendable = self.behaviour.channels(
-            torch.cat([self.semantic(part) for part in parts]), self._shown(around)
-        )
+        channels, lendable = self.behaviour(torch.cat([self.semantic(part) for part in parts]), self._shown(around))
         found: list[Vectors] = []
         start = 0
         for part in parts:
             rows = slice(start, start + len(part))
-            stacked = torch.stack([channel[rows] for channel in channels], dim=1)
             features = gate_features(around.degree[rows], part.present)
-            found.append(self._scaled(self.task(stacked, lendable.channel_size, features)))
+            found.append(
+                self._scaled(self.task([channel[rows] for channel in channels], lendable.channel_size, features))
+            )
             start += len(part)
         joined = {
             relation: tuple(torch.cat([vectors[relation][side] for vectors in found]) for side in range(SIDES))
