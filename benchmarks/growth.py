@@ -69,7 +69,7 @@ def main() -> None:
             found = _measure_steps(folder, size, given.steps) if given.steps else _measure(folder, size, given.epochs)
             first = first or found
             rows.append(found.row(first))
-            sys.stderr.write(f"{found}\n")
+            sys.stderr.write(" ".join(rows[-1]) + "\n")
     sys.stdout.write(machine() + "\n\n")
     head = [
         "items",
