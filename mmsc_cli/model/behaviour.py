@@ -65,13 +65,6 @@ class BehaviourLevel(nn.Module):
 
     def forward(
         self, semantic: torch.Tensor, around: Surroundings, wanted: WantedRows | None = None
-    ) -> tuple[torch.Tensor, Lendable]:
-        """Channels of items, (rows, channels, dim), and what all items lend; see `channels`."""
-        channels, lendable = self.channels(semantic, around, wanted)
-        return torch.stack(channels, dim=1), lendable
-
-    def channels(
-        self, semantic: torch.Tensor, around: Surroundings, wanted: WantedRows | None = None
     ) -> tuple[tuple[torch.Tensor, ...], Lendable]:
         """Each channel of items, (rows, dim), from semantic vectors (items, dim); and what all items lend.
 
@@ -109,8 +102,8 @@ class BehaviourLevel(nn.Module):
         return channels, Lendable(lent, size)
 
     @staticmethod
-    def borrow(semantic: torch.Tensor, similar: Graph, lendable: Lendable) -> torch.Tensor:
-        """Channels of new items, (new, channels, dim): their content, and what similar items lend them.
+    def borrow(semantic: torch.Tensor, similar: Graph, lendable: Lendable) -> tuple[torch.Tensor, ...]:
+        """Each channel of new items, (new, dim): their content, and what similar items lend them.
 
         Args:
             semantic: (new, dim) from the semantic level.
@@ -119,7 +112,7 @@ class BehaviourLevel(nn.Module):
         """
         borrowed = similar.propagate(lendable.vectors).chunk(3, dim=1)
         nothing = [torch.zeros_like(semantic)] * (len(CHANNELS) - 4)
-        return torch.stack([semantic, *nothing, *borrowed], dim=1)
+        return semantic, *nothing, *borrowed
 
 
 def _root_mean_square(channel: torch.Tensor) -> torch.Tensor:

@@ -21,8 +21,9 @@ from mmsc_cli.recipe.settings import Part
 class ItemFeatures:
     """Metadata of `n` items as the semantic level takes it.
 
-    `text` (n, text_dim) and `image` (n, image_dim) float32, zero rows where absent; `present` (n, 2) bool for the two;
-    `category` and `category_start` an embedding bag of category nodes; `brand` (n,) with 0 for unknown;
+    `text` (n, text_dim) and `image` (n, image_dim) of the float type they were stored in, zero rows where absent;
+    `present` (n, 2) bool for the two; `category` and `category_start` an embedding bag of category nodes; `brand` (n,)
+    with 0 for unknown;
     `price` (n, 2): standardised log-price and whether it is known.
     """
 
@@ -113,8 +114,8 @@ class Attributes:
         known = np.isfinite(price)
         scaled = (np.log1p(np.where(known, price, 0)) - self.price_mean) / self.price_scale
         return ItemFeatures(
-            text=torch.from_numpy(np.asarray(text, np.float32) * present[:, :1]),
-            image=torch.from_numpy(np.asarray(image, np.float32) * present[:, 1:]),
+            text=torch.from_numpy(np.asarray(text) * present[:, :1]),
+            image=torch.from_numpy(np.asarray(image) * present[:, 1:]),
             present=torch.from_numpy(present),
             category=torch.tensor([node for bag in bags for node in bag]),
             category_start=torch.from_numpy(starts),

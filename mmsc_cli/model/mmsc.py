@@ -53,14 +53,16 @@ class Mmsc(nn.Module):
         around: Surroundings,
         semantic: torch.Tensor | None = None,
         wanted: WantedRows | None = None,
+        queries: torch.Tensor | None = None,
     ) -> tuple[Vectors, Lendable]:
-        """Per relation queries and keys, each (rows, dim), whose dot product is the score; and what all items lend.
+        """Per relation queries and keys, (rows, dim), whose dot product is the score; and what all items lend.
 
         Args:
             items: the whole catalogue.
             around: what it may be read from.
             semantic: (items, dim), where the semantic level has already answered; it sees nothing of `around`.
             wanted: the items whose vectors are wanted; None: all.
+            queries: (queries,) which of these ask, by their place; None: all. The others have a key alone.
         """
         around = self._shown(around)
         if semantic is None:
@@ -69,20 +71,19 @@ class Mmsc(nn.Module):
         features = gate_features(around.degree, items.present)
         if wanted is not None:
             features = features[wanted.rows]
-        return self._scaled(self.task(channels, lendable.channel_size, features)), lendable
+        return self._scaled(self.task(channels, lendable.channel_size, features, queries)), lendable
 
     def in_parts(self, parts: Sequence[ItemFeatures], around: Surroundings) -> tuple[Vectors, Lendable]:
         """The same for a whole catalogue that is given in parts: only one part of it is in the task level at a time."""
-        channels, lendable = self.behaviour.channels(
-            torch.cat([self.semantic(part) for part in parts]), self._shown(around)
-        )
+        channels, lendable = self.behaviour(torch.cat([self.semantic(part) for part in parts]), self._shown(around))
         found: list[Vectors] = []
         start = 0
         for part in parts:
             rows = slice(start, start + len(part))
-            stacked = torch.stack([channel[rows] for channel in channels], dim=1)
             features = gate_features(around.degree[rows], part.present)
-            found.append(self._scaled(self.task(stacked, lendable.channel_size, features)))
+            found.append(
+                self._scaled(self.task([channel[rows] for channel in channels], lendable.channel_size, features))
+            )
             start += len(part)
         joined = {
             relation: tuple(torch.cat([vectors[relation][side] for vectors in found]) for side in range(SIDES))

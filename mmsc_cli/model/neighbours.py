@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from importlib.util import find_spec
+
 import torch
 
-CHUNK = 2_048
+from mmsc_cli.progress import SILENT, Progress
+
+_LOG = logging.getLogger("mmsc_cli")
+CHUNK_ROWS = 2_048
+CHUNK_CELLS = 1 << 26
+# Comparing every item with every other takes time in the square of them; from here on an index may do it.
+APPROXIMATE_FROM = 200_000
+PROBED_CELLS = 32
 
 
 def semantic_vectors(text: torch.Tensor, image: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
@@ -15,7 +25,7 @@ def semantic_vectors(text: torch.Tensor, image: torch.Tensor, present: torch.Ten
         image: (items, image_dim) unit or zero rows.
         present: (items, 2) bool.
     """
-    joined = torch.cat([text, image], dim=1)
+    joined = torch.cat([text.float(), image.float()], dim=1)
     return joined / present.sum(dim=1, keepdim=True).clamp_min(1).sqrt()
 
 
@@ -25,8 +35,9 @@ def nearest_items(
     allowed: torch.Tensor,
     k: int,
     self_rows: torch.Tensor | None = None,
+    progress: Progress = SILENT,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Exact nearest neighbours by dot product, in chunks.
+    """Nearest neighbours by dot product, in chunks: exact, or of a large catalogue by faiss, where it is installed.
 
     Args:
         queries: (queries, dim) vectors.
@@ -34,18 +45,73 @@ def nearest_items(
         allowed: (items,) bool, which items may be neighbours.
         k: neighbours per query.
         self_rows: (queries,) each query's own row in the catalogue, never its own neighbour; None for new items.
+        progress: told of queries.
 
     Returns:
         Rows (queries, k), -1 where there are fewer, and similarities (queries, k), sharpened by the fourth power.
     """
     k = min(k, len(catalogue))
+    chunk = max(1, min(CHUNK_ROWS, CHUNK_CELLS // max(1, len(catalogue))))
+    search = _Exact(catalogue, allowed)
+    if min(len(queries), len(catalogue)) >= APPROXIMATE_FROM:
+        if find_spec("faiss"):
+            search, chunk = _Approximate(catalogue, allowed), CHUNK_ROWS
+        else:
+            _LOG.warning(
+                "semantic neighbours of %d items: exact search takes long; `pip install faiss-cpu` shortens it",
+                len(queries),
+            )
     found, similar = [], []
-    for start in range(0, len(queries), CHUNK):
-        scores = queries[start : start + CHUNK] @ catalogue.T
-        scores[:, ~allowed] = 0
-        if self_rows is not None:
-            scores.scatter_(1, self_rows[start : start + CHUNK, None], 0)
-        values, rows = scores.topk(k, dim=1)
-        found.append(torch.where(values > 0, rows, -1))
-        similar.append(values.clamp_min(0) ** 4)
+    with progress.task("Semantic neighbours", len(queries)) as task:
+        for start in range(0, len(queries), chunk):
+            own = None if self_rows is None else self_rows[start : start + chunk]
+            values, rows = search(queries[start : start + chunk], k, own)
+            found.append(torch.where(values > 0, rows, -1))
+            similar.append(values.clamp_min(0) ** 4)
+            task.advance(len(rows))
     return torch.cat(found), torch.cat(similar)
+
+
+class _Exact:
+    def __init__(self, catalogue: torch.Tensor, allowed: torch.Tensor) -> None:
+        self._catalogue = catalogue
+        self._banned = ~allowed
+
+    def __call__(self, queries: torch.Tensor, k: int, own: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Similarities and rows of the k nearest, each (queries, k); similarity 0 where there are fewer."""
+        scores = queries @ self._catalogue.T
+        scores[:, self._banned] = 0
+        if own is not None:
+            scores.scatter_(1, own[:, None], 0)
+        values, rows = scores.topk(k, dim=1)
+        return values, rows
+
+
+class _Approximate(_Exact):
+    """The same from the cells of an inverted file nearest to a query (faiss's IVF, vectors in 16 bits)."""
+
+    def __init__(self, catalogue: torch.Tensor, allowed: torch.Tensor) -> None:
+        import faiss
+
+        self._rows = torch.nonzero(allowed).squeeze(1)
+        width = catalogue.shape[1]
+        cells = max(1, int(4 * len(self._rows) ** 0.5))
+        self._quantiser = faiss.IndexFlatIP(width)
+        self._index = faiss.IndexIVFScalarQuantizer(
+            self._quantiser, width, cells, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        )
+        self._index.nprobe = PROBED_CELLS
+        # About as many as faiss would draw for its (seeded) k-means, taken evenly, without a copy of all.
+        step = max(1, len(self._rows) // (64 * cells))
+        self._index.train(catalogue[self._rows[::step]].cpu().numpy())
+        for part in torch.split(self._rows, 1 << 17):
+            self._index.add(catalogue[part].cpu().numpy())
+
+    def __call__(self, queries: torch.Tensor, k: int, own: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        values, places = (torch.from_numpy(found) for found in self._index.search(queries.cpu().numpy(), k + 1))
+        rows = torch.where(places >= 0, self._rows.cpu()[places], -1)
+        values = values.masked_fill(rows < 0, 0)
+        if own is not None:
+            values = values.masked_fill(rows == own.cpu()[:, None], 0)
+        values, order = values.sort(dim=1, descending=True)
+        return values[:, :k].to(queries.device), rows.gather(1, order)[:, :k].to(queries.device)

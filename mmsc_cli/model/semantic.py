@@ -18,8 +18,8 @@ class Adapter(nn.Module):
         self.normalise = nn.LayerNorm(dim)
 
     def forward(self, embedding: torch.Tensor) -> torch.Tensor:
-        """(items, width) to (items, dim)."""
-        projected = self.project(embedding)
+        """(items, width), of any float type, to (items, dim)."""
+        projected = self.project(embedding.to(self.project.weight.dtype))
         normal: torch.Tensor = self.normalise(projected + self.residual(projected))
         return normal
 

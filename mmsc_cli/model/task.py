@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from mmsc_cli.model.behaviour import CHANNELS
+from mmsc_cli.model.mixing import mix
 from mmsc_cli.relations import RELATIONS, Relation
 
 SIDES = 2
@@ -36,24 +39,32 @@ class TaskLevel(nn.Module):
         self.output = nn.ModuleList(outputs)
 
     def forward(
-        self, channels: torch.Tensor, channel_size: torch.Tensor, features: torch.Tensor
+        self,
+        channels: Sequence[torch.Tensor],
+        channel_size: torch.Tensor,
+        features: torch.Tensor,
+        queries: torch.Tensor | None = None,
     ) -> dict[Relation, tuple[torch.Tensor, torch.Tensor]]:
         """Mix the channels.
 
         Args:
-            channels: (items, channels, dim).
+            channels: each (items, dim).
             channel_size: (channels,), what each channel is divided by, so that all start equal.
             features: (items, GATE_FEATURES).
+            queries: (queries,) which of the items ask; None: all.
 
         Returns:
-            Per relation the query and the key vectors, each (items, dim).
+            Per relation the query vectors (queries, dim) and the key vectors (items, dim).
         """
-        shape = (len(channels), HEADS, len(CHANNELS))
+        shape = (len(features), HEADS, len(CHANNELS))
         gate = (
-            torch.ones(shape, device=channels.device)
+            torch.ones(shape, device=features.device)
             if self.gate is None
             else 2 * torch.sigmoid(self.gate(features).view(shape))
         )
-        mixed = torch.bmm(gate / (channel_size * len(CHANNELS)), channels)
-        sides = [vector + layer(vector) for vector, layer in zip(mixed.unbind(dim=1), self.output, strict=True)]
+        mixed = mix(gate / (channel_size * len(CHANNELS)), channels)
+        vectors = list(mixed.unbind(dim=1))
+        if queries is not None:
+            vectors[::SIDES] = [vector[queries] for vector in vectors[::SIDES]]
+        sides = [vector + layer(vector) for vector, layer in zip(vectors, self.output, strict=True)]
         return {relation: (sides[SIDES * i], sides[SIDES * i + 1]) for i, relation in enumerate(RELATIONS)}

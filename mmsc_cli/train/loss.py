@@ -65,10 +65,14 @@ def catalogue_softmax(
         logits[itself, own[rows][itself]] = -torch.inf
         log_share = torch.log_softmax(logits, dim=1, out=logits)
         weight = torch.from_numpy(targets[rows].data.astype(np.float32)).to(key.device)
-        total += _to_gradient(log_share, row, column, weight)
-        gradient = log_share.to(key.dtype)
-        found.query[rows] = gradient @ key
-        found.key.addmm_(gradient.T, part)
+        # Square root: an item with many partners counts more than one with few, but not in proportion.
+        root = torch.zeros(len(part), device=key.device).index_add_(0, row, weight).sqrt()
+        total -= float((weight / root[row] * log_share[row, column]).sum())
+        # Share of the softmax less share of the targets; times the root it is the gradient to the scores.
+        difference = log_share.exp_()
+        difference[row, column] -= weight / root[row].square()
+        found.query[rows] = (difference @ key) * root[:, None]
+        found.key.addmm_(difference.T, part * root[:, None])
     return SoftmaxGradient(total, found.query, found.key)
 
 
@@ -86,17 +90,6 @@ def agreement(first: torch.Tensor, second: torch.Tensor, temperature: float = 0.
         both_ways = functional.cross_entropy(logits, labels) + functional.cross_entropy(logits.T, labels)
         total = total + both_ways / 2 * len(logits) / len(first)
     return total
-
-
-def _to_gradient(log_share: torch.Tensor, row: torch.Tensor, column: torch.Tensor, weight: torch.Tensor) -> float:
-    """Overwrite log-shares (queries, candidates) with the gradient to the scores; the summed loss is returned."""
-    # Square root: an item with many partners counts more than one with few, but not in proportion.
-    root = torch.zeros(len(log_share), device=weight.device).index_add_(0, row, weight).sqrt()
-    weight = weight / root[row]
-    loss = -float((weight * log_share[row, column]).sum())
-    log_share.exp_().mul_(root[:, None])
-    log_share[row, column] -= weight
-    return loss
 
 
 def _coordinates(matrix: sparse.csr_array[Any], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

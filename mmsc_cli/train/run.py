@@ -84,9 +84,8 @@ def train(
     has_behaviour = observed.touched(len(items))
     semantic = semantic_vectors(features.text, features.image, features.present)
     neighbours, similarity = nearest_items(
-        semantic, semantic, has_behaviour, settings.neighbours, torch.arange(len(items))
+        semantic, semantic, has_behaviour, settings.neighbours, torch.arange(len(items)), progress
     )
-
     similar = neighbour_graph(neighbours, similarity, len(items))
     nearest = similar.as_sparse()
     supervision = _supervision(None if "llm" in without else labels, observed, has_behaviour, settings)
@@ -94,6 +93,9 @@ def train(
     if "denoise" not in without:
         evidence = collect_evidence(features, semantic, nearest, observed)
         reliability = fit_reliability(EdgeReliability(), evidence, observed, supervision, seed, progress)
+        del evidence
+    # Of a large catalogue they take gigabytes, and are not needed any more.
+    del semantic
     problem = _pose_problem(features, observed, reliability, supervision, similar).to(device)
 
     widths = (features.text.shape[1], features.image.shape[1])

@@ -23,6 +23,8 @@ from mmsc_cli.train.views import View
 
 # Above so many items the semantic level keeps nothing for its gradient, and is computed again instead.
 SEMANTIC_KEPT = 200_000
+# bfloat16 needs no scaling of the loss, and is quick on any GPU that one would train on; on a CPU it mostly is not.
+MIXED_PRECISION = ("cuda",)
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,7 @@ class Step:
             generator: the random stream, on the CPU.
         """
         device = batch.device
-        # bf16 needs no scaling of the loss, and is what every GPU for training has; a CPU mostly has not.
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type in MIXED_PRECISION):
             loss, outputs, gradients = self._forward(views, batch, generator)
         torch.autograd.backward(outputs, gradients)
         return loss
@@ -65,11 +66,11 @@ class Step:
         for view in views:
             kept = torch.rand(len(self.problem.items), 1, generator=generator) >= self.settings.item_dropout
             around = replace(view.around, has_item_vector=view.around.has_item_vector * kept.to(batch.device))
-            vectors, _ = self.model(self.problem.items, around, semantic, wanted)
+            vectors, _ = self.model(self.problem.items, around, semantic, wanted, here)
             for relation in RELATIONS:
                 query, key = vectors[relation]
                 asking = np.diff(view.targets[relation].indptr)[numbers] > 0
-                asked = here[torch.from_numpy(asking).to(batch.device)]
+                asked = torch.from_numpy(np.flatnonzero(asking)).to(batch.device)
                 loss = self._softmax(
                     view, relation, query.detach()[asked], key.detach(), present, numbers[asking], uniform
                 )
@@ -78,7 +79,7 @@ class Step:
                 outputs += query, key
                 gradients.append(torch.zeros_like(query).index_copy_(0, asked, (loss.query * share).to(query.dtype)))
                 gradients.append((loss.key * share).to(key.dtype))
-            seen_alike.append(torch.cat([vectors[relation][0][here] for relation in RELATIONS], dim=1))
+            seen_alike.append(torch.cat([vectors[relation][0] for relation in RELATIONS], dim=1))
         if self.use_agreement and self.settings.agreement:
             alike = agreement(seen_alike[0], seen_alike[1]) * self.settings.agreement
             outputs.append(alike)

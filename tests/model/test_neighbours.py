@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
+from mmsc_cli.model import neighbours
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
 
 
@@ -36,3 +38,22 @@ def test_semantic_vectors_compare_by_the_modalities_both_items_have() -> None:
     similarity = vectors @ vectors.T
     torch.testing.assert_close(similarity.diagonal(), torch.ones(3))
     torch.testing.assert_close(similarity[0, 1], torch.tensor(0.5))
+
+
+def test_an_index_finds_what_exact_search_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    random = torch.Generator().manual_seed(3)
+    centres = torch.randn(20, 16, generator=random)
+    catalogue = torch.nn.functional.normalize(
+        centres.repeat(100, 1) + torch.randn(2_000, 16, generator=random) / 3, dim=1
+    )
+    allowed = torch.arange(2_000) % 10 > 0
+    own = torch.arange(2_000)
+    exact, _ = nearest_items(catalogue, catalogue, allowed, 10, own)
+    monkeypatch.setattr(neighbours, "APPROXIMATE_FROM", 1)
+    found, weights = nearest_items(catalogue, catalogue, allowed, 10, own)
+    assert bool(allowed[found].all())
+    assert not bool((found == own[:, None]).any())
+    assert bool((weights[:, :-1] >= weights[:, 1:]).all())
+    same = (found[:, :, None] == exact[:, None, :]).any(dim=2).float().mean()
+    assert same > 0.95

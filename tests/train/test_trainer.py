@@ -290,6 +290,17 @@ def test_sampled_training_with_all_items_in_the_sample_is_full_training(posed: P
         torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-3, atol=1e-6)
 
 
+def test_mixed_precision_goes_the_same_way(posed: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, exact = run(posed)
+    monkeypatch.setattr(step, "MIXED_PRECISION", ("cpu",))
+    state, mixed = run(posed)
+    assert all(tensor.dtype == torch.float32 for tensor in state.values())
+    assert mixed.vectors["substitute"][0].dtype == torch.float32
+    losses = [[epoch["loss"] for epoch in fitted.history] for fitted in (exact, mixed)]
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
 def test_sampled_training_learns(posed: Problem) -> None:
     settings = SETTINGS.model_copy(update={"full_softmax_items": 1, "sampled_negatives": 20, "epochs": 8})
     _, fitted = run(posed, settings)

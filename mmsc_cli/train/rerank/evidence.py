@@ -128,9 +128,10 @@ def _entries(rows: Sparse, columns: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.take_along_axis(rows.toarray(), columns, axis=1)
 
 
-def _dots(vectors: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+def _dots(vectors: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float32]:
     """Dot products (queries, candidates) of (queries, dim) with (queries, candidates, dim)."""
-    products: NDArray[np.float32] = np.matmul(others, vectors[:, :, None])[:, :, 0]
+    left, right = (side.astype(np.float32, copy=False) for side in (vectors[:, :, None], others))
+    products: NDArray[np.float32] = np.matmul(right, left)[:, :, 0]
     return products
 
 
