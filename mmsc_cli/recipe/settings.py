@@ -178,6 +178,7 @@ class TrainSettings(Settings):
     rerank_candidates: Annotated[int, Field(ge=2)] = Field(
         default=256, description="answers of an item that the second stage ranks"
     )
+    rerank_items: Positive = Field(default=100_000, description="up to so many items there is a second stage")
     rerank_epochs: Positive = 8
 
 

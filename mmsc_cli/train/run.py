@@ -24,18 +24,18 @@ from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import Part, TrainSettings
 from mmsc_cli.relations import RELATIONS
 from mmsc_cli.seeds import derive_seed, numpy_generator
+from mmsc_cli.train.blending import NetworkScorer, mix, transfer_weights
 from mmsc_cli.train.calibrate import calibrate
 from mmsc_cli.train.checkpoint import Checkpoints, write_history
 from mmsc_cli.train.denoise import collect_evidence, fit_reliability
 from mmsc_cli.train.export import edge_table, index_tensors, write_model
 from mmsc_cli.train.linear_branch import linear_rows
-from mmsc_cli.train.mixing import NetworkScorer, mix, transfer_weights
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.problem import Problem
 from mmsc_cli.train.reliability import EdgeReliability
 from mmsc_cli.train.rerank.evidence import CandidateEvidence
 from mmsc_cli.train.rerank.stage import SecondStage, compose
-from mmsc_cli.train.supervision import Supervision, read_supervision
+from mmsc_cli.train.supervision import Supervision, label_trust, read_supervision
 from mmsc_cli.train.trainer import fit
 from mmsc_cli.train.validation import figures, validations_of
 from mmsc_cli.workspace import Workspace
@@ -123,7 +123,7 @@ def train(
     query, key = dict(first.query), dict(first.key)
     rows = {relation: first.weighted(relation) for relation in RELATIONS}
     judged = pairs.split == "valid"
-    if "aggregation" not in without:
+    if "aggregation" not in without and len(items) <= settings.rerank_items:
         found = CandidateEvidence(pairs, features, nearest, first)
         second = SecondStage(first, found, pairs, splits, settings.rerank_candidates, settings.rerank_epochs, seed)
         for relation, ranked in second.rank(second.fit(progress), progress).items():
@@ -149,6 +149,7 @@ def train(
         "training_pairs": len(observed),
         "labelled_pairs": len(supervision.on_pairs) if supervision else 0,
         "added_pairs": len(supervision.added) if supervision else 0,
+        "label_strength": supervision.strength if supervision else 0.0,
         "without": list(without),
         "linear_weight": mixing,
         "calibration_error": about["calibration"].get("expected_calibration_error"),
@@ -168,7 +169,9 @@ def _supervision(
         return None
     labels = read_labels(path)
     _LOG.info("labels: %d by %s", len(labels), ", ".join(sorted(set(labels.model.tolist()))))
-    return read_supervision(labels, observed, has_behaviour, settings.llm)
+    trust = label_trust(labels, observed, len(has_behaviour))
+    _LOG.info("labels: followed by %.2f of train.llm, as far as they agree with behaviour", trust)
+    return read_supervision(labels, observed, has_behaviour, settings.llm * trust)
 
 
 def _pose_problem(

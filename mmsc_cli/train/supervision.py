@@ -1,4 +1,7 @@
-"""LLM-assisted supervision: labels re-weight training pairs, and add pairs that behaviour never showed."""
+"""LLM-assisted supervision: labels re-weight training pairs, and add pairs that behaviour never showed.
+
+How far to follow them is not assumed but measured, on the behaviour of the training split: see `label_trust`.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from mmsc_cli.labels import Labels
 from mmsc_cli.train.pairs import TrainingPairs
+
+FEWEST_JUDGED = 20
 
 
 @dataclass(frozen=True)
@@ -41,13 +48,8 @@ def read_supervision(labels: Labels, pairs: TrainingPairs, trainable: torch.Tens
         trainable: (items,) bool; pairs are added between such items alone, so that held-out items stay unseen.
         strength: of the whole term, 0 to 1.
     """
-    items = np.int64(len(trainable))
-    known = pairs.a.numpy() * items + pairs.b.numpy()
-    order = np.argsort(known)
-    keys = labels.a.astype(np.int64) * items + labels.b
-    place = np.minimum(np.searchsorted(known[order], keys), max(len(known) - 1, 0))
-    rows = order[place]
-    matched = known[rows] == keys
+    rows = _training_rows(labels, pairs, len(trainable))
+    matched = rows >= 0
     believed = torch.from_numpy(labels.probabilities()[:, :2].copy())
     confidence = torch.from_numpy((labels.label_mass * labels.agreement)[:, None])
     free = trainable.numpy()
@@ -62,3 +64,39 @@ def read_supervision(labels: Labels, pairs: TrainingPairs, trainable: torch.Tens
         added=TrainingPairs(a, b, added[use]),
         strength=strength,
     )
+
+
+def label_trust(labels: Labels, pairs: TrainingPairs, items: int) -> float:
+    """How far labels can be followed, from 0 (no better than dice) to 1: how well they agree with behaviour.
+
+    Behaviour is noisy, but without regard to the labels. So labels that know something give pairs seen in one relation
+    alone more of that relation than pairs seen in the other alone, and pairs that were seen more of either than pairs
+    that were not. Each is measured as an AUROC, rescaled so that chance is 0; the mean of both is returned, 0 if it is
+    negative, and 0 for a part that has too few labels to tell.
+    """
+    rows = _training_rows(labels, pairs, items)
+    seen = rows >= 0
+    probabilities = labels.probabilities()
+    holds = pairs.strength.numpy()[rows[seen]] > 0
+    alone = holds.sum(axis=1) == 1
+    leaning = (probabilities[:, 0] - probabilities[:, 1])[seen][alone]
+    agreements = [_agreement(holds[alone][:, 0], leaning), _agreement(seen, -probabilities[:, 2])]
+    return max(0.0, float(np.mean(agreements)))
+
+
+def _agreement(wanted: NDArray[np.bool_], score: NDArray[np.float32]) -> float:
+    """Gini coefficient, 2 AUROC - 1; 0 where one of the classes has fewer than FEWEST_JUDGED."""
+    if min(np.count_nonzero(wanted), np.count_nonzero(~wanted)) < FEWEST_JUDGED:
+        return 0.0
+    return 2 * float(roc_auc_score(wanted, score)) - 1
+
+
+def _training_rows(labels: Labels, pairs: TrainingPairs, items: int) -> NDArray[np.int64]:
+    """The row of each labelled pair among the training pairs, -1 where it is none."""
+    if not len(pairs):
+        return np.full(len(labels), -1, np.int64)
+    known = pairs.a.numpy() * np.int64(items) + pairs.b.numpy()
+    order = np.argsort(known)
+    keys = labels.a.astype(np.int64) * items + labels.b
+    rows = order[np.minimum(np.searchsorted(known[order], keys), len(known) - 1)]
+    return np.where(known[rows] == keys, rows, -1)

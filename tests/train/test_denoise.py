@@ -1,17 +1,27 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
 from mmsc_cli.items import read_items
 from mmsc_cli.model.features import Attributes, Embeddings
-from mmsc_cli.model.neighbours import semantic_vectors
+from mmsc_cli.model.graph import neighbour_graph
+from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
 from mmsc_cli.pairs import read_pairs
 from mmsc_cli.train.denoise import collect_evidence, fit_reliability
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.reliability import EdgeReliability
 from mmsc_cli.workspace import Workspace
+
+
+def nearest(semantic: torch.Tensor) -> sparse.csr_array[Any]:
+    items = len(semantic)
+    found, similarity = nearest_items(semantic, semantic, torch.ones(items, dtype=torch.bool), 10, torch.arange(items))
+    return neighbour_graph(found, similarity, items).as_sparse()
 
 
 def test_planted_noise_is_trusted_less_than_true_pairs(prepared: Workspace) -> None:
@@ -22,7 +32,7 @@ def test_planted_noise_is_trusted_less_than_true_pairs(prepared: Workspace) -> N
     features = Attributes.fit(items).features(items, embeddings.text, embeddings.image, np.array(embeddings.mask))
     pairs = TrainingPairs.of(table)
     semantic = semantic_vectors(features.text, features.image, features.present)
-    evidence = collect_evidence(features, semantic, pairs)
+    evidence = collect_evidence(features, semantic, nearest(semantic), pairs)
     torch.manual_seed(0)
     reliability = fit_reliability(EdgeReliability(), evidence, pairs, None, seed=1).numpy()
 
@@ -41,11 +51,14 @@ def test_the_evidence_for_a_pair_leaves_out_the_pair_itself(prepared: Workspace)
     features = Attributes.fit(items).features(items, embeddings.text, embeddings.image, np.array(embeddings.mask))
     semantic = semantic_vectors(features.text, features.image, features.present)
     whole = TrainingPairs.of(table)
-    # Shared neighbours of a pair do not change when the pair is taken away; degrees do, by one at each end.
+    # What neighbours, look-alikes and categories say of a pair does not change when it is taken away; degrees do,
+    # by one at either end.
     row = int(torch.argmax(whole.strength[:, 0]))
     rest = torch.arange(len(whole)) != row
     without = TrainingPairs(whole.a[rest], whole.b[rest], whole.strength[rest])
     ends = whole.a[row : row + 1].numpy(), whole.b[row : row + 1].numpy()
-    first = collect_evidence(features, semantic, whole).features(*ends)
-    second = collect_evidence(features, semantic, without).features(*ends)
-    np.testing.assert_allclose(first[:, :2], second[:, :2], rtol=1e-5)
+    similar = nearest(semantic)
+    holds = (whole.strength[row : row + 1] > 0).numpy()
+    first = collect_evidence(features, semantic, similar, whole).features(*ends, holds)
+    second = collect_evidence(features, semantic, similar, without).features(*ends)
+    np.testing.assert_allclose(first[:, :7], second[:, :7], rtol=1e-5)

@@ -24,8 +24,8 @@ OUTLIER = 5.0
 class Examples:
     """Queries with their candidates.
 
-    `evidence` (queries, candidates, features), `right` (queries, candidates) how much each is to be found, 0 where it is
-    not, `left_out` (queries, candidates) bool: candidates that take no part, being neither right nor wrong.
+    `evidence` (queries, candidates, features); `right` (queries, candidates): how much a right one counts, 0 for a
+    wrong one; `left_out` (queries, candidates) bool: candidates that take no part, being neither right nor wrong.
     """
 
     evidence: torch.Tensor
