@@ -172,7 +172,9 @@ class TrainSettings(Settings):
     neighbours: Positive = 20
     agreement: Annotated[float, Field(ge=0)] = 0.1
     reliability: Annotated[float, Field(ge=0)] = 0.1
-    llm: Annotated[float, Field(ge=0)] = 0.3
+    llm: Annotated[float, Field(ge=0)] = Field(
+        default=1.0, description="how far labels are followed, times how far they agree with behaviour"
+    )
     linear_items: Positive = Field(default=20_000, description="up to so many items the linear branch is EASE")
     linear_top: Positive = 256
     rerank_candidates: Annotated[int, Field(ge=2)] = Field(
