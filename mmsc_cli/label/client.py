@@ -35,7 +35,7 @@ class LabelClient:
         endpoints: Sequence[str],
         model: str,
         settings: LabelSettings,
-        broken: Callable[[], MmscError | None] = lambda: None,
+        broken: Callable[[], MmscError | None] | None = None,
     ) -> None:
         """`broken` says why no server can answer any more, where that is known of a server of our own.
 
@@ -113,7 +113,7 @@ class LabelClient:
         return answer
 
     def _enough(self, state: RetryCallState) -> bool:
-        self.stopped = self.stopped or self._broken()
+        self.stopped = self.stopped or (self._broken() if self._broken else None)
         return self.stopped is not None or stop_after_attempt(self.settings.retries + 1)(state)
 
     def _wait(self, state: RetryCallState) -> float:

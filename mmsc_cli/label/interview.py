@@ -80,7 +80,7 @@ def interview(
     started = time.monotonic()
     if todo:
         with ExitStack() as stack:
-            broken: Callable[[], MmscError | None] = lambda: None  # noqa: E731
+            broken: Callable[[], MmscError | None] | None = None
             if not endpoints:
                 folder = cache or Path(tempfile.mkdtemp(prefix="mmsc-"))
                 own = serve(

@@ -41,7 +41,8 @@ class Server:
         if status is None:
             return None
         return UnreachableError(
-            f"vLLM ended with status {status}{_tail(self.log)}", hint=f"the whole log: {self.log}; run the command again"
+            f"vLLM ended with status {status}{_tail(self.log)}",
+            hint=f"the whole log: {self.log}; run the command again",
         )
 
 

@@ -128,7 +128,9 @@ class CandidateMix(Settings):
 
     ambiguous: Annotated[float, Field(ge=0)] = Field(default=0.25, description="seen in both relations")
     weak: Annotated[float, Field(ge=0)] = Field(default=0.15, description="seen in one relation only, weakly")
-    far: Annotated[float, Field(ge=0)] = Field(default=0.1, description="seen together, but texts have little in common")
+    far: Annotated[float, Field(ge=0)] = Field(
+        default=0.1, description="seen together, but texts have little in common"
+    )
     similar: Annotated[float, Field(ge=0)] = Field(default=0.15, description="similar text, no behaviour")
     look_alike: Annotated[float, Field(ge=0)] = Field(
         default=0.1, description="similar image, no behaviour; once `encode` has run"
