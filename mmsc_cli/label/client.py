@@ -10,7 +10,7 @@ from itertools import cycle
 from types import TracebackType
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from mmsc_cli.errors import GateError, MmscError, UnreachableError
 from mmsc_cli.label.answer import Answer
@@ -51,7 +51,7 @@ class LabelClient:
         self._endpoints = [Endpoint(endpoint, model, settings.timeout) for endpoint in endpoints]
         self._next = cycle(self._endpoints)
         self._stack = AsyncExitStack()
-        self._backoff = wait_exponential_jitter(settings.backoff, LONGEST_WAIT, jitter=settings.backoff)
+        self._backoff = wait_exponential(settings.backoff, LONGEST_WAIT) + wait_random(0, settings.backoff)
 
     @property
     def tokens(self) -> int:
@@ -100,8 +100,12 @@ class LabelClient:
             before_sleep=self._count_retry,
             reraise=True,
         )
+
+        async def ask_next() -> Answer:
+            return await next(self._next).ask(question)
+
         try:
-            answer = await tries(lambda: next(self._next).ask(question))
+            answer = await tries(ask_next)
         except (RetryError, UnanswerableError) as error:
             if not self.stopped:
                 self._give_up(str(error))

@@ -89,7 +89,7 @@ def _cost(pairs: int, constant: int, total: int, served: bool, measured: Mapping
     return (
         tokens,
         seconds,
-        f"a guess: {CHARACTERS_PER_TOKEN} characters a token, {speed:,} tokens a second that are not cached, as a {kind} "
+        f"a guess: {CHARACTERS_PER_TOKEN} characters a token, {speed:,} tokens a second beside those cached, as a {kind} "
         "may do with 8 billion parameters; a first run measures both",
     )
 
