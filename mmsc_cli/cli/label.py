@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(
                 metavar="FILE",
-                help="Pairs that people labelled (columns a, b, label): asked too, to tell how often the model is right.",
+                help="Pairs that people labelled (columns a, b, label), asked too: how often is the model right?",
             ),
         ] = None,
         max_failures: Annotated[

@@ -10,7 +10,14 @@ from itertools import cycle
 from types import TracebackType
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from mmsc_cli.errors import GateError, MmscError, UnreachableError
 from mmsc_cli.label.answer import Answer

@@ -86,12 +86,11 @@ def _cost(pairs: int, constant: int, total: int, served: bool, measured: Mapping
     kind = "GPU" if served or shutil.which("nvidia-smi") else "CPU"
     speed = GUESSED_SPEED[kind]
     seconds = round((total - constant) / CHARACTERS_PER_TOKEN / speed)
-    return (
-        tokens,
-        seconds,
-        f"a guess: {CHARACTERS_PER_TOKEN} characters a token, {speed:,} tokens a second beside those cached, as a {kind} "
-        "may do with 8 billion parameters; a first run measures both",
+    estimate = (
+        f"a guess: {CHARACTERS_PER_TOKEN} characters a token, and {speed:,} tokens a second beside those cached, as a "
+        f"{kind} may do with 8 billion parameters; a first run measures both"
     )
+    return tokens, seconds, estimate
 
 
 def _first_questions(items: pa.Table, candidates: Candidates) -> tuple[Question, ...]:

@@ -12,12 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from mmsc_cli.items import read_items
 from mmsc_cli.label.server import Server, serve
 from mmsc_cli.labels import read_labels
 from mmsc_cli.recipe.settings import ServerSettings
@@ -84,7 +86,13 @@ def test_started_by_us_killed_and_continued(tiny_llama: Path, prepared_copy: Wor
     assert len(labels) == 200
     # It knows nothing, so that hardly any probability falls on letters; but what does is told.
     assert 0 < labels.label_mass.max() < 0.2
-    for choice in ("dtype: bfloat16 (", "tensor-parallel size: 1 (", "memory: ", "context length: ", "vLLM is up after"):
+    for choice in (
+        "dtype: bfloat16 (",
+        "tensor-parallel size: 1 (",
+        "memory: ",
+        "context length: ",
+        "vLLM is up after",
+    ):
         assert choice in ran.stderr
     again = subprocess.run(asking, capture_output=True, text=True, check=True)
     assert json.loads(again.stdout)["counts"]["asked"] == 0
@@ -96,7 +104,8 @@ def test_as_an_endpoint_killed_at_any_moment_nothing_is_asked_twice(
     asking = command(prepared_copy, tiny_llama, "--endpoint", server.url, "--budget", 300)
     for moment in (1, 4):
         with subprocess.Popen(asking, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            kill_when(process, lambda enough=shards(prepared_copy) + moment: shards(prepared_copy) >= enough)
+            enough = shards(prepared_copy) + moment
+            kill_when(process, partial(lambda least: shards(prepared_copy) >= least, enough))
     counts = json.loads(subprocess.run(asking, capture_output=True, check=True).stdout)["counts"]
     assert counts["asked"] + counts["reused"] == counts["labelled"] == 300
     assert counts["reused"] >= 5 * 5
@@ -104,9 +113,8 @@ def test_as_an_endpoint_killed_at_any_moment_nothing_is_asked_twice(
     assert server.ended() is None
 
 
-def test_gold_and_the_time_it_takes(
-    server: Server, tiny_llama: Path, prepared_copy: Workspace, item_ids: list[str]
-) -> None:
+def test_gold_and_the_time_it_takes(server: Server, tiny_llama: Path, prepared_copy: Workspace) -> None:
+    item_ids = read_items(prepared_copy.path("items.parquet"))["item_id"].to_pylist()
     gold = prepared_copy.root / "gold.jsonl"
     rows = [{"a": a, "b": b, "label": "neither"} for a, b in zip(item_ids[:20], item_ids[20:40], strict=True)]
     gold.write_text("\n".join(map(json.dumps, rows)))
