@@ -40,18 +40,19 @@ from mmsc_cli.labels import CLASSES
 from mmsc_cli.pairs import read_pairs
 from mmsc_cli.progress import SILENT
 from mmsc_cli.recipe.settings import CandidateMix, LabelSettings, ServerSettings
+from mmsc_cli.relations import RELATIONS
 from mmsc_cli.seeds import numpy_generator
 from mmsc_cli.truth import read_truth
 
 QUESTION_BYTES = 7_900
 SHARD = 20
-SHORT = {
+SHORT: dict[str, Any] = {
     "label": {"enum": list(CLASSES)},
     "direction": {"enum": ["a_to_b", "b_to_a", "both", "none"]},
     "confidence": {"enum": ["low", "medium", "high"]},
 }
 # What is asked for in JSON: nothing but the label, or also why, in a sentence.
-JSON_ANSWERS = {
+JSON_ANSWERS: dict[str, dict[str, Any]] = {
     "short": SHORT,
     "with a reason": {"reason": {"type": "string", "minLength": 40, "maxLength": 160}} | SHORT,
 }
@@ -265,7 +266,7 @@ def rules(folder: Path, seed: int, each: int = 500) -> None:
     truth = read_truth(folder / "shop" / "truth.parquet")
     ids = read_items(folder / "shop" / "items.parquet")["item_id"].to_pylist()
     generator = numpy_generator(seed, "benchmarks/label/rules")
-    drawn = [(row, name) for name in CLASSES[:2] for row in generator.choice(np.flatnonzero(truth.holds(name)), each)]
+    drawn = [(row, name) for name in RELATIONS for row in generator.choice(np.flatnonzero(truth.holds(name)), each)]
     rows = [(ids[truth.a[row]], ids[truth.b[row]], name) for row, name in drawn]
     while len(rows) < 3 * each:
         a, b = sorted(generator.choice(len(ids), 2, replace=False).tolist())

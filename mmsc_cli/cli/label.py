@@ -98,7 +98,7 @@ def _summary(counts: Mapping[str, Any]) -> str:
 def _show_verdict(out: Output, gold: Mapping[str, Any]) -> None:
     figures = [[name, value] for name, value in gold.items() if not isinstance(value, dict | list)]
     if gold["accuracy_ci"]:
-        figures += zip(("accuracy_low", "accuracy_high"), gold["accuracy_ci"], strict=True)
+        figures += map(list, zip(("accuracy_low", "accuracy_high"), gold["accuracy_ci"], strict=True))
     out.table(("figure", "value"), [[name, "-" if value is None else value] for name, value in figures])
     head = ("people say", *(f"model: {name}" for name in gold["confusion"]))
     out.table(head, [[name, *row.values()] for name, row in gold["confusion"].items()])

@@ -112,7 +112,7 @@ class LabelClient:
             return await next(self._next).ask(question)
 
         try:
-            answer = await tries(ask_next)
+            answer: Answer = await tries(ask_next)
         except (RetryError, UnanswerableError) as error:
             if not self.stopped:
                 self._give_up(str(error))

@@ -59,7 +59,7 @@ def similar_texts(
     """
     wanted = min(neighbours + 1, vectors.shape[0])
     if not len(queries):
-        return sparse.csr_array((0, vectors.shape[0]), dtype=np.float32)
+        return _as_matrix(np.empty((0, 1)), np.empty((0, 1), np.int64), queries, vectors.shape[0])
     with config_context(working_memory=MEMORY_MIB):
         search = NearestNeighbors(n_neighbors=wanted, metric="cosine", algorithm="brute").fit(vectors)
         distances, columns = search.kneighbors(vectors[queries])

@@ -38,6 +38,7 @@ pytestmark = [
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny model."""
     folder = tmp_path_factory.mktemp("tiny") / "llama"
+    assert VLLM_PYTHON is not None
     subprocess.run([VLLM_PYTHON, ROOT / "benchmarks" / "tiny_llama.py", folder], check=True, capture_output=True)
     return folder
 
@@ -63,7 +64,7 @@ def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> li
     while not ready():
         assert process.poll() is None, "it ended before"
         time.sleep(0.05)
-    started = psutil.Process(process.pid).children(recursive=True)
+    started: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
     return started

@@ -156,11 +156,11 @@ def test_what_is_chosen_is_said_before_it_starts(
     assert "a token has one or more" in caplog.text
 
 
-@pytest.mark.parametrize("found", [{"device": ""}, {"device": "cuda"}])
+@pytest.mark.parametrize("device", ["", "cuda"])
 def test_vllm_without_a_device_it_was_built_for_has_three_ways_out(
-    fake_vllm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: dict[str, str]
+    fake_vllm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
-    nothing = Machine(**found, dtypes=(), gpus=(), free_memory=2**30, model=ModelFacts())
+    nothing = Machine(device, dtypes=(), gpus=(), free_memory=2**30, model=ModelFacts())
     monkeypatch.setattr(Vllm, "examine", lambda *_: nothing)
     with (
         pytest.raises(UnreachableError, match="no GPU") as caught,

@@ -43,8 +43,8 @@ def test_every_choice_has_a_reason() -> None:
 def test_a_model_is_split_over_as_few_gpus_as_hold_it(
     gpus: int, weights: int | None, heads: int, expected: str
 ) -> None:
-    facts = {"weights": weights and weights * GIB, "heads": heads}
-    assert chosen(choose_serving(machine(gpus, **facts), AUTO, 1).arguments)["--tensor-parallel-size"] == expected
+    cards = machine(gpus, weights=weights and weights * GIB, heads=heads)
+    assert chosen(choose_serving(cards, AUTO, 1).arguments)["--tensor-parallel-size"] == expected
 
 
 @pytest.mark.parametrize(("free", "share"), [(78, "0.9"), (40, "0.47"), (1, "0.1")])
