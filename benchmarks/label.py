@@ -267,7 +267,7 @@ def rules(folder: Path, seed: int, each: int = 500) -> None:
     ids = read_items(folder / "shop" / "items.parquet")["item_id"].to_pylist()
     generator = numpy_generator(seed, "benchmarks/label/rules")
     drawn = [(row, name) for name in RELATIONS for row in generator.choice(np.flatnonzero(truth.holds(name)), each)]
-    rows = [(ids[truth.a[row]], ids[truth.b[row]], name) for row, name in drawn]
+    rows: list[tuple[str, str, str]] = [(ids[truth.a[row]], ids[truth.b[row]], name) for row, name in drawn]
     while len(rows) < 3 * each:
         a, b = sorted(generator.choice(len(ids), 2, replace=False).tolist())
         if truth.find(np.array([a]), np.array([b]), len(ids))[0] < 0:

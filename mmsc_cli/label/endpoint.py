@@ -89,7 +89,7 @@ class Endpoint:
         while True:
             way = self._ways[0]
             extra = dict(way.extra)
-            if self._label_tokens and way is _WAYS[0]:
+            if self._label_tokens and "logprobs" in extra:
                 extra["logprob_token_ids"] = self._label_tokens
             try:
                 return way.read(await self._post(question, extra))

@@ -95,8 +95,9 @@ def label(
     labels = found.select(place[place >= 0])
     write_labels(out, labels)
     if stopped:
-        kept = f"{stopped.message}; {len(found)} of {len(a)} pairs are answered and kept"
-        raise type(stopped)(kept, hint=stopped.hint)
+        what, *details = stopped.message.splitlines()
+        kept = f"{what}; {len(found)} of {len(a)} pairs are answered and kept"
+        raise type(stopped)("\n".join([kept, *details]), hint=stopped.hint)
     head = {"annotator": annotator, "candidates": len(candidates), "mix": candidates.mix()}
     verdict = {} if gold is None else {"gold": judge(gold, found, len(items), seed)}
     return head | counts | _summary(labels) | verdict

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,10 @@ WAYS_OUT = (
     "with vLLM, also a CPU build of it), name a running server with `--endpoint URL`, or use `--model rules`, which "
     "needs none (with `mmsc run`: --set label.model=rules, or --no-label)"
 )
+
+
+# What a script that failed, and so printed something else, gives when it is read.
+_NOT_THE_FORM = (IndexError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class Vllm:
         """Look at device and model with vLLM's own eyes; takes seconds. None where vLLM cannot be looked into."""
         if self.python is None:
             return None
-        with Path(vllm_probe.__file__).open("rb") as script:
+        with Path(vllm_probe.__file__).open("rb") as script, suppress(subprocess.TimeoutExpired, *_NOT_THE_FORM):
             # From standard input: as a file it would put this folder in front of the packages that it imports.
             ran = subprocess.run(
                 [self.python, "-", model],
@@ -93,17 +98,16 @@ class Vllm:
                 timeout=PROBE_SECONDS,
                 check=False,
             )
-        if ran.returncode:
-            return None
-        found = json.loads(ran.stdout.splitlines()[-1])
-        return Machine(
-            device=found["device"],
-            dtypes=tuple(found["dtypes"]),
-            gpus=tuple(Gpu(**gpu) for gpu in found["gpus"]),
-            free_memory=found["free_memory"],
-            model=ModelFacts(**found["model"]),
-            distribution=found["distribution"],
-        )
+            found = json.loads(ran.stdout.splitlines()[-1])
+            return Machine(
+                device=found["device"],
+                dtypes=tuple(found["dtypes"]),
+                gpus=tuple(Gpu(**gpu) for gpu in found["gpus"]),
+                free_memory=found["free_memory"],
+                model=ModelFacts(**found["model"]),
+                distribution=found["distribution"],
+            )
+        return None
 
 
 def find_vllm() -> Vllm:

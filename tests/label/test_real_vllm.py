@@ -5,6 +5,7 @@ MMSC_VLLM_PYTHON names the Python of an environment that holds it, as `.ci/run` 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -20,6 +21,9 @@ import psutil
 import pytest
 
 from mmsc_cli.items import read_items
+from mmsc_cli.label import endpoint
+from mmsc_cli.label.answer import Answer
+from mmsc_cli.label.prompt import ask_pair
 from mmsc_cli.label.server import Server, serve
 from mmsc_cli.labels import read_labels
 from mmsc_cli.recipe.settings import ServerSettings
@@ -112,6 +116,21 @@ def test_as_an_endpoint_killed_at_any_moment_nothing_is_asked_twice(
     assert counts["reused"] >= 5 * 5
     assert counts["tokens"] > 100 * counts["asked"]
     assert server.ended() is None
+
+
+def test_a_structured_choice_is_one_of_the_letters(
+    server: Server, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "_WAYS", endpoint._WAYS[1:])  # as if it gave no log-probabilities
+    questions = ask_pair('{"title": "kettle"}', '{"title": "teapot"}', ("kettle", "teapot"))
+
+    async def ask() -> list[Answer]:
+        async with endpoint.Endpoint(server.url, str(tiny_llama), 60) as asked:
+            return [await asked.ask(question) for question in questions]
+
+    for answer in asyncio.run(ask()):
+        assert sorted(answer.by_letter) == [0, 0, 0, 1]
+        assert answer.label_mass == 1
 
 
 def test_gold_and_the_time_it_takes(server: Server, tiny_llama: Path, prepared_copy: Workspace) -> None:

@@ -102,7 +102,10 @@ def test_one_that_ignores_the_request_to_end_is_killed(
     assert gone(fake_vllm)
 
 
-def test_it_is_gone_when_we_are_killed(fake_vllm: Path, tmp_path: Path, gone: Callable[[Path], bool]) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_it_is_gone_when_we_are_killed(
+    fake_vllm: Path, tmp_path: Path, gone: Callable[[Path], bool], how: signal.Signals
+) -> None:
     script = (
         "import pathlib, sys, time\n"
         "from mmsc_cli.label.server import serve\n"
@@ -112,10 +115,12 @@ def test_it_is_gone_when_we_are_killed(fake_vllm: Path, tmp_path: Path, gone: Ca
         "    time.sleep(60)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "log")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2]
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(how)
     assert gone(fake_vllm)
 
 
@@ -131,8 +136,8 @@ def test_a_failed_start_shows_the_end_of_the_log(fake_vllm: Path, tmp_path: Path
 
 def test_a_start_that_takes_too_long_is_given_up(fake_vllm: Path, tmp_path: Path) -> None:
     with (
-        pytest.raises(UnreachableError, match=r"not up after 0 s\n  loading slow"),
-        serve("slow", tmp_path / "log", ServerSettings(start_timeout=0.4), question_bytes=100),
+        pytest.raises(UnreachableError, match=r"not up after 4 s\n  loading slow"),
+        serve("slow", tmp_path / "log", ServerSettings(start_timeout=4), question_bytes=100),
     ):
         pass
 
