@@ -195,17 +195,17 @@ def _forget(server: Server) -> None:
 def kills(folder: Path, model: Path, pairs: int, clients: int, servers: int, seed: int) -> None:
     """Kill -9 at random moments; count pairs that were answered but not kept, and pairs that were kept twice."""
     chance = random.Random(seed)
-    rows = []
+    _write(f"shards of {SHARD} pairs\n\n")
+    _write(markdown_table(("killed", "pairs kept before", "kept after", "answered but lost", "kept twice"), []))
     with serve(str(model), folder / "vllm.log", ServerSettings(), question_bytes=QUESTION_BYTES) as server:
         for number in range(clients):
-            before, answered = _kept(folder), _answered(server.url)
+            before, answered = len(_kept(folder)), _answered(server.url)
             with _labelling(folder, model, pairs, "--endpoint", server.url) as process:
                 _wait_for_answers(process, server.url, answered + chance.randint(1, 2 * pairs // clients))
                 process.send_signal(signal.SIGKILL)
-            lost = (_answered(server.url) - answered) / 2 - (len(_kept(folder)) - len(before))
-            rows.append(_killed(f"client {number + 1}", before, _kept(folder), lost))
+            _tell_kill(f"client {number + 1}", before, _kept(folder), _answered(server.url) - answered)
     for number in range(servers):
-        before = _kept(folder)
+        before = len(_kept(folder))
         with _labelling(folder, model, pairs + 100 * (number + 1)) as process:
             victim = _server_of(process)
             url = f"http://127.0.0.1:{victim.cmdline()[victim.cmdline().index('--port') + 1]}/v1"
@@ -213,10 +213,13 @@ def kills(folder: Path, model: Path, pairs: int, clients: int, servers: int, see
             answered = _answered(url)
             victim.kill()
         assert process.returncode == 4, f"a server that is gone is exit code 4, not {process.returncode}"
-        lost = answered / 2 - (len(_kept(folder)) - len(before))
-        rows.append(_killed(f"server {number + 1}", before, _kept(folder), lost))
-    _write(f"shards of {SHARD} pairs\n\n")
-    _write(markdown_table(("killed", "pairs kept before", "kept after", "answered but lost", "kept twice"), rows))
+        _tell_kill(f"server {number + 1}", before, _kept(folder), answered)
+
+
+def _tell_kill(who: str, before: int, kept: Sequence[Any], answered: int) -> None:
+    """One row of the table; `answered` questions are two to a pair."""
+    lost = max(answered / 2 - (len(kept) - before), 0)
+    _write(f"| {who} | {before} | {len(kept)} | {lost:.1f} | {len(kept) - len(set(kept))} |\n")
 
 
 def _labelling(folder: Path, model: Path, pairs: int, *more: str) -> subprocess.Popen[bytes]:
@@ -255,10 +258,6 @@ def _kept(folder: Path) -> list[tuple[str, str]]:
         table = pq.read_table(shard, columns=["item_a", "item_b"])
         found += zip(table["item_a"].to_pylist(), table["item_b"].to_pylist(), strict=True)
     return found
-
-
-def _killed(who: str, before: Sequence[Any], after: Sequence[Any], lost: float) -> tuple[str, ...]:
-    return who, str(len(before)), str(len(after)), f"{max(lost, 0):.1f}", str(len(after) - len(set(after)))
 
 
 def rules(folder: Path, seed: int, each: int = 500) -> None:
