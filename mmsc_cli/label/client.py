@@ -95,9 +95,13 @@ class LabelClient:
                 if self.stopped:
                     return
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.settings.concurrency):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.settings.concurrency):
+                    group.create_task(work())
+        except ExceptionGroup as errors:
+            # Of `answered`, such as a full disk: all tasks stop at the first, which says it all.
+            raise errors.exceptions[0] from errors
 
     async def _ask(self, question: Question) -> Answer | None:
         tries = AsyncRetrying(

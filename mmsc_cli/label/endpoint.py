@@ -110,7 +110,7 @@ class Endpoint:
             models = json.loads((await patient.models.with_raw_response.list()).content)
             if not any(model.get("owned_by") == "vllm" for model in models["data"]):
                 return
-            tokenizer = str(httpx.URL(self.url).join("/tokenize"))
+            tokenizer = f"{self.url.removesuffix('/v1')}/tokenize"
             found = set()
             for text in (*LETTERS, *(f" {letter}" for letter in LETTERS)):
                 body = {"model": self._model, "prompt": text, "add_special_tokens": False}

@@ -68,20 +68,25 @@ class Machine:
 
 @dataclass(frozen=True)
 class Vllm:
-    """An installation of vLLM: its Python, and its command, where each is known."""
+    """An installation of vLLM: its Python, and its command, where each is known.
+
+    `guessed` says that the Python was read from the command, and may be another one's.
+    """
 
     python: str | None
     executable: str | None
+    guessed: bool = False
 
     def command(self, machine: Machine | None) -> list[str]:
         """The words that start the server; the model comes next.
 
         A CPU build may not know the name it is installed under: then its `vllm` command fails, and its module works.
         """
-        if self.python and (machine is None or not machine.distribution or self.executable is None):
-            return [self.python, "-m", "vllm.entrypoints.openai.api_server", "--model"]
-        assert self.executable is not None, "one of the two is known"
-        return [self.executable, "serve"]
+        works = machine.distribution if machine else self.python is None or self.guessed
+        if self.executable is not None and works:
+            return [self.executable, "serve"]
+        assert self.python is not None, "one of the two is known"
+        return [self.python, "-m", "vllm.entrypoints.openai.api_server", "--model"]
 
     def examine(self, model: str) -> Machine | None:
         """Look at device and model with vLLM's own eyes; takes seconds. None where vLLM cannot be looked into."""
@@ -131,7 +136,14 @@ def find_vllm() -> Vllm:
         return Vllm(sys.executable, executable)
     if executable is None:
         raise no_server("vLLM is not installed")
-    return Vllm(None, executable)
+    return Vllm(_interpreter(Path(executable)), executable, guessed=True)
+
+
+def _interpreter(executable: Path) -> str | None:
+    """The Python that a command installed by pip is run by, from its first line."""
+    with executable.open("rb") as file:
+        first = file.readline(500).decode(errors="replace").strip()
+    return shutil.which(first.removeprefix("#!")) if first.startswith("#!") else None
 
 
 def no_server(reason: str, details: Sequence[str] = ()) -> UnreachableError:

@@ -170,7 +170,9 @@ class LabelSettings(Settings):
     max_failures: Positive = Field(default=20, description="questions given up before the command stops")
     retries: Annotated[int, Field(ge=0)] = Field(default=4, description="further tries of a failed question")
     backoff: Annotated[float, Field(ge=0)] = Field(default=0.5, description="seconds before a retry, doubling")
-    timeout: Annotated[float, Field(gt=0)] = Field(default=120.0, description="seconds one answer may take")
+    timeout: Annotated[float, Field(gt=0)] = Field(
+        default=600.0, description="seconds one answer may take, waiting in the server's queue included"
+    )
     shard_pairs: Positive = Field(
         default=1_000, description="pairs whose answers are saved at a time, and may be lost when killed"
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import time
@@ -240,6 +241,22 @@ def test_a_server_without_structured_output_is_read_as_text(
 
     url, _ = fake_llm(reply)
     assert ask([url])[1][0].by_letter == (0, 1, 0, 0)
+
+
+def test_an_answer_that_cannot_be_kept_is_an_error_by_itself(
+    fake_llm: Callable[..., Any], completion: Callable[..., Any]
+) -> None:
+    def full(key: int, answer: Answer | None) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def run() -> None:
+        async with LabelClient([url], "some-model", LabelSettings(**FAST)) as client:
+            questions = {n: Question(({"role": "user", "content": str(n)},), OPTIONS) for n in range(9)}
+            await client.ask_all(questions.items(), full)
+
+    url, _ = fake_llm(lambda request: completion({"A": 1.0}, "A"))
+    with pytest.raises(OSError, match="No space left"):
+        asyncio.run(run())
 
 
 def test_nobody_there_is_unreachable() -> None:

@@ -187,7 +187,15 @@ def test_a_cpu_build_is_started_by_its_module(tmp_path: Path, monkeypatch: pytes
     vllm = Vllm(sys.executable, "/somewhere/vllm")
     machine = Machine("cpu", ("bfloat16",), (), 2**30, ModelFacts(), distribution=False)
     assert vllm.command(machine) == [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model"]
+    assert vllm.command(None) == vllm.command(machine)
     assert vllm.command(replace(machine, distribution=True)) == ["/somewhere/vllm", "serve"]
+
+
+def test_a_vllm_on_the_path_is_started_by_its_command_and_looked_at_by_its_python(fake_vllm: Path) -> None:
+    vllm = vllm_install.find_vllm()
+    assert (vllm.python, vllm.executable) == (sys.executable, str(fake_vllm / "vllm"))
+    assert vllm.examine("tiny") is None  # this Python holds no vLLM
+    assert vllm.command(None) == [str(fake_vllm / "vllm"), "serve"]
 
 
 def test_without_vllm_the_three_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
