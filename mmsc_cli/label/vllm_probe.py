@@ -10,12 +10,15 @@ import contextlib
 import json
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 
 def main(model: str) -> None:
-    """Print what was found."""
+    """Print what was found; nothing, at once, where this is not the Python that holds vLLM."""
+    if find_spec("vllm") is None:
+        sys.exit(1)
     found = {"distribution": _has_distribution(), **_platform(), "model": _model(model)}
     sys.stdout.write(f"\n{json.dumps(found)}\n")
 
