@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from mmsc_cli.device import DeviceRequest, choose_device
 from mmsc_cli.errors import MmscError
+from mmsc_cli.label.vllm_install import PYTHON_VARIABLE
 from mmsc_cli.workspace import STAGES, Workspace, software_versions
 
 EXTRAS = {"vllm": "vllm", "faiss": "faiss", "baselines": "implicit"}
@@ -17,14 +18,18 @@ def examine(workspace: Workspace, request: DeviceRequest) -> dict[str, dict[str,
     """Describe the environment; topics map names to values. What is wrong is described too, not raised."""
     return {
         "software": software_versions(),
-        "extras": {
-            name: "installed" if find_spec(module) else f"absent: pip install 'mmsc-cli[{name}]'"
-            for name, module in EXTRAS.items()
-        },
+        "extras": {name: _extra(name, module) for name, module in EXTRAS.items()},
         "device": _device(request),
         "machine": {"cores": str(os.cpu_count()), "free disk": _free_disk(workspace)},
         "workspace": _stages(workspace),
     }
+
+
+def _extra(name: str, module: str) -> str:
+    python = os.environ.get(PYTHON_VARIABLE) if name == "vllm" else None
+    if python:
+        return f"{PYTHON_VARIABLE}={python}"
+    return "installed" if find_spec(module) else f"absent: pip install 'mmsc-cli[{name}]'"
 
 
 def _device(request: DeviceRequest) -> dict[str, str]:

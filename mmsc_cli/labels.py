@@ -7,7 +7,7 @@ table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.artefact_table import read_artefact_table
 from mmsc_cli.atomic import atomic_write
+from mmsc_cli.pairs import find_pairs
 
 Direction = Literal["a_to_b", "b_to_a", "both", ""]
 CLASSES = ("substitute", "complement", "neither")
@@ -93,6 +94,14 @@ class Labels:
             label_mass=ones,
             agreement=ones,
         )
+
+    def select(self, rows: NDArray[Any]) -> Labels:
+        """Some rows, by a mask or by number."""
+        return Labels(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def find(self, a: NDArray[Any], b: NDArray[Any], items: int) -> NDArray[np.int64]:
+        """The row of each pair `a < b` of item rows, -1 where it has no label; shape (pairs,)."""
+        return find_pairs(self.a, self.b, a, b, items)
 
     def probabilities(self) -> NDArray[np.float32]:
         """The distributions as an array of shape (labels, 3), columns in the order of CLASSES."""

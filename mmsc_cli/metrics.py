@@ -84,6 +84,24 @@ def top_values(scores: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     return np.partition(candidates, candidates.shape[1] - count, axis=1)[:, -count:]
 
 
+def calibration_error(probabilities: NDArray[Any], labels: NDArray[Any], bins: int = 10) -> float:
+    """Expected calibration error of the likeliest class (Guo et al., ICML 2017), in bins of equal width.
+
+    Args:
+        probabilities: shape (examples, classes), at least one example.
+        labels: the number of the right class, shape (examples,).
+        bins: how many.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        abs(confidence[bin_of == number].mean() - right[bin_of == number].mean()) * (bin_of == number).mean()
+        for number in range(bins)
+        if np.any(bin_of == number)
+    ]
+    return float(sum(gaps))
+
+
 def bootstrap_interval(
     values: NDArray[np.float64], generator: np.random.Generator, resamples: int = 1_000, level: float = 0.95
 ) -> tuple[float, float] | None:

@@ -19,7 +19,9 @@ from mmsc_cli.recipe.settings import Part, Recipe, TrainSettings
 from mmsc_cli.workspace import Stage, Workspace, software_versions
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from mmsc_cli.evaluate.ablation import AblationPlan
     from mmsc_cli.evaluate.context import EvaluationContext
@@ -55,16 +57,27 @@ def run_encode(
 
 
 def run_label(
-    workspace: Workspace, recipe: Recipe, endpoints: Sequence[str], progress: Progress = SILENT
+    workspace: Workspace,
+    recipe: Recipe,
+    endpoints: Sequence[str],
+    progress: Progress = SILENT,
+    *,
+    gold: Path | None = None,
 ) -> dict[str, Any]:
-    """Run `label`; see `mmsc_cli.label.run.label`. Finished answers outlive an interrupted run."""
+    """Run `label`; see `mmsc_cli.label.run.label`. Finished answers outlive an interrupted run.
+
+    Raises:
+        InputError: `gold` is no table of human labels.
+    """
     with workspace.stage("label", stage_config("label", recipe)) as stage:
         from mmsc_cli.items import read_items
+        from mmsc_cli.label.gold import read_gold
         from mmsc_cli.label.run import label
         from mmsc_cli.pairs import read_pairs
 
+        items = read_items(workspace.path("items.parquet"))
         stage.counts |= label(
-            read_items(workspace.path("items.parquet")),
+            items,
             read_pairs(workspace.path("pairs.parquet")),
             recipe.label,
             seed=recipe.seed,
@@ -72,20 +85,31 @@ def run_label(
             out=stage.path("labels.parquet"),
             cache=workspace.path("answers"),
             truth=_known_truth(workspace, stage.inputs),
+            images=_image_vectors(workspace),
+            gold=read_gold(gold, items["item_id"].to_pylist()) if gold else None,
             progress=progress,
         )
     return stage.counts
 
 
-def plan_label(workspace: Workspace, recipe: Recipe) -> dict[str, Any]:
-    """What `label` would ask; see `mmsc_cli.label.run.dry_run`."""
+def plan_label(workspace: Workspace, recipe: Recipe, endpoints: Sequence[str] = ()) -> dict[str, Any]:
+    """What `label` would ask; see `mmsc_cli.label.plan.dry_run`."""
     from mmsc_cli.items import read_items
-    from mmsc_cli.label.run import dry_run
+    from mmsc_cli.label.plan import dry_run
     from mmsc_cli.pairs import read_pairs
 
     inputs = workspace.inputs_of("label")
-    items, pairs = read_items(workspace.path("items.parquet")), read_pairs(workspace.path("pairs.parquet"))
-    return dry_run(items, pairs, recipe.label, seed=recipe.seed, truth=_known_truth(workspace, inputs))
+    last = workspace.manifest().stages.get("label")
+    return dry_run(
+        read_items(workspace.path("items.parquet")),
+        read_pairs(workspace.path("pairs.parquet")),
+        recipe.label,
+        seed=recipe.seed,
+        truth=_known_truth(workspace, inputs),
+        images=_image_vectors(workspace),
+        served=bool(endpoints),
+        measured=last.counts if last and last.config["label"]["model"] == recipe.label.model else None,
+    )
 
 
 def run_train(
@@ -306,6 +330,17 @@ def stage_config(stage: Stage, recipe: Recipe) -> dict[str, Any]:
 def _labels(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:
     """The label table, where it is among the checked inputs of a training."""
     return workspace.path("labels.parquet") if "labels.parquet" in inputs else None
+
+
+def _image_vectors(workspace: Workspace) -> NDArray[np.float16] | None:
+    """Memory-mapped image vectors, where `encode` has run; labels say nothing of them, so they are no input."""
+    import numpy as np
+
+    folder = workspace.find_current("embeddings")
+    if folder is None:
+        return None
+    vectors: NDArray[np.float16] = np.load(folder / "image.npy", mmap_mode="r")
+    return vectors
 
 
 def _known_truth(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmsc_cli.artefact_table import read_artefact_table
+from mmsc_cli.pairs import find_pairs
 from mmsc_cli.relations import Relation
 
 TRUTH_SCHEMA = pa.schema(
@@ -48,13 +49,7 @@ class Truth:
 
     def find(self, a: NDArray[Any], b: NDArray[Any], items: int) -> NDArray[np.int64]:
         """The row of each pair `a < b` of item rows, -1 where nothing is true of it; shape (pairs,)."""
-        known = self.a.astype(np.int64) * items + self.b
-        order = np.argsort(known)
-        asked = np.asarray(a, np.int64) * items + np.asarray(b, np.int64)
-        if not len(known):
-            return np.full(len(asked), -1, np.int64)
-        place = np.minimum(np.searchsorted(known[order], asked), len(known) - 1)
-        return np.where(known[order][place] == asked, order[place], -1)
+        return find_pairs(self.a, self.b, a, b, items)
 
     def of_pairs(self, relation: Relation, a: NDArray[Any], b: NDArray[Any], items: int) -> NDArray[np.bool_]:
         """Whether each pair `a < b` of item rows truly is of a relation, shape (pairs,)."""

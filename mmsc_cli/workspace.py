@@ -179,6 +179,23 @@ class Workspace:
             found[artefact] = recorded
         return found
 
+    def find_current(self, artefact: str) -> Path | None:
+        """Where an artefact lies that is whole and made from what lies here now; None otherwise.
+
+        For what gives a stage a hint and decides nothing about whether its outputs are up to date.
+        """
+        manifest = self.manifest()
+        maker = MAKER[artefact]
+        record = manifest.stages.get(maker)
+        if record is None or artefact not in record.outputs:
+            return None
+        try:
+            self._check_whole(artefact, record.outputs[artefact], maker)
+            self._check_fresh(manifest, artefact, record, maker)
+        except WorkspaceError:
+            return None
+        return self.path(artefact)
+
     def is_current(self, stage: Stage, config: Mapping[str, Any]) -> bool:
         """Whether a stage ran with this configuration on the artefacts that lie here now."""
         record = self.manifest().stages.get(stage)

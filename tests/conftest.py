@@ -35,7 +35,7 @@ def mmsc(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     """Run a command line in this process."""
     from mmsc_cli.cli.app import run_command
 
-    for name in ("MMSC_WORKSPACE", "MMSC_DEVICE", "MMSC_SEED", "MMSC_DEBUG"):
+    for name in ("MMSC_WORKSPACE", "MMSC_DEVICE", "MMSC_SEED", "MMSC_DEBUG", "MMSC_VLLM_PYTHON"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: object) -> Ran:

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = ("recipes/*.toml", "mmsc_cli/prepare/demo/*.toml", "mmsc_cli/evaluate/templates/*", "mmsc_cli/py.typed")
+DATA = (
+    "recipes/*.toml",
+    "mmsc_cli/prepare/demo/*.toml",
+    "mmsc_cli/label/*.jinja",
+    "mmsc_cli/evaluate/templates/*",
+    "mmsc_cli/py.typed",
+)
 
 
 @pytest.fixture(scope="module")

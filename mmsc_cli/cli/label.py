@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from mmsc_cli.cli.output import Output
 from mmsc_cli.cli.session import Session, command
 
 
@@ -18,8 +21,9 @@ def register(app: typer.Typer) -> None:
         "label",
         "mmsc label --model rules",
         "mmsc label --model llama --budget 5000",
-        "mmsc label --model qwen --endpoint http://gpu1:8000/v1",
-        "mmsc label --dry-run",
+        "mmsc label --model qwen --endpoint http://gpu1:8000/v1 --endpoint http://gpu2:8000/v1",
+        "mmsc label --model ./my-model --dry-run",
+        "mmsc label --model rules --gold judged-by-people.csv --json | jq .counts.gold.accuracy",
     )
     def label_command(
         session: Session,
@@ -33,9 +37,23 @@ def register(app: typer.Typer) -> None:
         ] = None,
         endpoint: Annotated[
             list[str] | None,
-            typer.Option(metavar="URL", help="An OpenAI-compatible server, instead of starting vLLM. Repeatable."),
+            typer.Option(
+                metavar="URL",
+                help="An OpenAI-compatible server, instead of starting vLLM; its key is taken from MMSC_API_KEY. "
+                "Repeatable: questions are spread over them.",
+            ),
         ] = None,
         budget: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many pairs to annotate.")] = None,
+        gold: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FILE",
+                help="Pairs that people labelled (columns a, b, label), asked too: how often is the model right?",
+            ),
+        ] = None,
+        max_failures: Annotated[
+            int | None, typer.Option(min=1, metavar="N", help="Stop when so many questions were given up.")
+        ] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Show prompts, mix and cost; ask nothing.")] = False,
     ) -> None:
         """Annotate pairs: substitute, complement or neither.
@@ -45,16 +63,42 @@ def register(app: typer.Typer) -> None:
         from mmsc_cli.pipeline import plan_label, run_label
 
         started = time.monotonic()
-        recipe = session.recipe({"label.model": model, "label.budget": budget})
+        flags = {"label.model": model, "label.budget": budget, "label.max_failures": max_failures}
+        recipe = session.recipe(flags)
         if dry_run:
-            plan = plan_label(session.workspace, recipe)
-            if session.out.as_json:
-                session.out.json(plan)
-            else:
-                for number, prompt in enumerate(plan.pop("prompts"), start=1):
-                    session.out.write(f"--- prompt {number}\n{prompt}\n")
-                session.out.write("".join(f"{name}: {value}\n" for name, value in plan.items()))
+            _show_plan(session.out, plan_label(session.workspace, recipe, endpoint or []))
             return
-        counts = run_label(session.workspace, recipe, endpoint or [], session.progress)
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in counts["shares"].items())
-        session.finish("label", counts, started, f"{counts['labelled']:,} pairs by {counts['annotator']}: {shares}")
+        counts = run_label(session.workspace, recipe, endpoint or [], session.progress, gold=gold)
+        session.finish("label", counts, started, _summary(counts))
+        if gold and not session.out.as_json:
+            _show_verdict(session.out, counts["gold"])
+
+
+def _show_plan(out: Output, plan: dict[str, Any]) -> None:
+    if out.as_json:
+        out.json(plan)
+        return
+    for number, prompt in enumerate(plan.pop("prompts"), start=1):
+        out.write(f"--- prompt {number}\n{prompt}\n")
+    plan["mix"] = ", ".join(f"{name} {count:,}" for name, count in plan["mix"].items())
+    out.write("".join(f"{name.replace('_', ' ')}: {value}\n" for name, value in plan.items()))
+
+
+def _summary(counts: Mapping[str, Any]) -> str:
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in counts["shares"].items())
+    parts = [f"{counts['labelled']:,} pairs by {counts['annotator']}: {shares}"]
+    if counts["labelled"]:
+        parts.append(f"agreement {counts['mean_agreement']:.2f}, label mass {counts['mean_label_mass']:.2f}")
+    speed = f"{counts['pairs_per_second']:,} pairs/s"
+    parts.append(speed + (f", {counts['tokens_per_second']:,} tokens/s" if "tokens_per_second" in counts else ""))
+    parts.append(", ".join(f"{counts[name]:,} {name}" for name in ("asked", "reused", "failed", "retried")))
+    return "; ".join(parts)
+
+
+def _show_verdict(out: Output, gold: Mapping[str, Any]) -> None:
+    figures = [[name, value] for name, value in gold.items() if not isinstance(value, dict | list)]
+    if gold["accuracy_ci"]:
+        figures += map(list, zip(("accuracy_low", "accuracy_high"), gold["accuracy_ci"], strict=True))
+    out.table(("figure", "value"), [[name, "-" if value is None else value] for name, value in figures])
+    head = ("people say", *(f"model: {name}" for name in gold["confusion"]))
+    out.table(head, [[name, *row.values()] for name, row in gold["confusion"].items()])

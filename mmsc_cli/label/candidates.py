@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import rankdata
 
-from mmsc_cli.label.neighbours import similar_items
+from mmsc_cli.label.neighbours import pair_similarity, similar_images, similar_texts, text_vectors
 from mmsc_cli.linear.transfer import transfer_rows
 from mmsc_cli.pairs import Pairs
 from mmsc_cli.recipe.settings import CandidateMix
 from mmsc_cli.seeds import numpy_generator
 
 NEIGHBOURS = 10
+FAR = 0.1  # cosine of the texts below which two items have little in common
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,26 @@ class Candidates:
         return {name: counted[name] for name in CandidateMix.model_fields}
 
 
-def choose_candidates(items: pa.Table, pairs: Pairs, budget: int, mix: CandidateMix, *, seed: int) -> Candidates:
+def choose_candidates(
+    items: pa.Table,
+    pairs: Pairs,
+    budget: int,
+    mix: CandidateMix,
+    *,
+    seed: int,
+    images: NDArray[np.float16] | None = None,
+) -> Candidates:
     """Choose at most `budget` pairs, each strategy its share; what one leaves goes to all but `random`.
 
-    Memory follows the budget, time min(budget, items) * items at worst. Same arguments, same candidates.
+    `images` are image vectors, shape (items, width), unit rows or zero where there is no image; without them nothing
+    is found to look alike. Memory follows the budget, time min(budget, items) * items at worst. Same arguments, same
+    candidates.
     """
     train = pairs.of("train")
     count = items.num_rows
     generator = numpy_generator(seed, "label/candidates")
-    ranked = _uncertain(train, count, generator) | _unseen(items, train, budget, mix, generator)
+    texts = text_vectors(items) if mix.far or mix.similar or mix.transfer else None
+    ranked = _uncertain(train, count, texts, generator) | _unseen(train, count, texts, images, budget, mix, generator)
     quotas = _quotas(budget, mix)
     chosen: dict[str, NDArray[np.int64]] = {}
     for name, keys in ranked.items():
@@ -74,37 +86,54 @@ def _quotas(budget: int, mix: CandidateMix) -> dict[str, int]:
     return dict(zip(shares, np.diff(ends, prepend=0).tolist(), strict=True))
 
 
-def _uncertain(train: Pairs, count: int, generator: np.random.Generator) -> dict[str, NDArray[np.int64]]:
-    """Training pairs by uncertainty: in both relations (the more evenly, the earlier), or in one, weakly.
+def _uncertain(
+    train: Pairs, count: int, texts: sparse.csr_matrix[Any] | None, generator: np.random.Generator
+) -> dict[str, NDArray[np.int64]]:
+    """Training pairs by uncertainty: in both relations (the more evenly, the earlier), or in one, weakly; or far apart.
 
-    Strength counts by its rank, as its unit differs between sources; ties fall by chance.
+    Strength counts by its rank, as its unit differs between sources; ties fall by chance. A pair is far apart where
+    its texts have little in common; an item without text is far from nothing.
     """
     keys = _keys(train.a, train.b, count)
+    chance = generator.permutation(len(train))
     view, buy = train.strength("substitute"), train.strength("complement")
     weakness = 1 - rankdata(view + buy) / max(len(train), 1)
     evenness = np.minimum(view, buy) / np.maximum(np.maximum(view, buy), np.finfo(np.float32).tiny)
-    order = np.lexsort((generator.permutation(len(train)), -(weakness + evenness)))
+    order = np.lexsort((chance, -(weakness + evenness)))
     both = train.ambiguous()[order]
-    return {"ambiguous": keys[order][both], "weak": keys[order][~both]}
+    found = {"ambiguous": keys[order][both], "weak": keys[order][~both]}
+    if texts is not None:
+        similarity = pair_similarity(texts, train.a, train.b)
+        order = np.lexsort((chance, similarity))
+        found["far"] = keys[order][similarity[order] < FAR]
+    return found
 
 
 def _unseen(
-    items: pa.Table, train: Pairs, budget: int, mix: CandidateMix, generator: np.random.Generator
+    train: Pairs,
+    count: int,
+    texts: sparse.csr_matrix[Any] | None,
+    images: NDArray[np.float16] | None,
+    budget: int,
+    mix: CandidateMix,
+    generator: np.random.Generator,
 ) -> dict[str, NDArray[np.int64]]:
     """Pairs without training behaviour: similar items, and what is bought with those; tail and cold first."""
-    if not mix.similar and not mix.transfer:
-        return {}
-    count = items.num_rows
     degree = np.bincount(train.a, minlength=count) + np.bincount(train.b, minlength=count)
-    queries = np.lexsort((generator.permutation(count), degree))[:budget]
-    similar = similar_items(items, queries, NEIGHBOURS)
-    weights = sparse.csr_array(sparse.diags_array(1 / np.maximum(similar.sum(axis=1), 1e-6)) @ similar)
-    transferred = transfer_rows(weights, train.adjacency("complement", count), self_weight=0)
+    neediest = np.lexsort((generator.permutation(count), degree))
     known = _keys(train.a, train.b, count)
-    return {
-        "similar": _neediest_first(similar, queries, degree, known),
-        "transfer": _neediest_first(transferred, queries, degree, known),
-    }
+    found = {}
+    if texts is not None and (mix.similar or mix.transfer):
+        queries = neediest[:budget]
+        similar = similar_texts(texts, queries, NEIGHBOURS)
+        weights = sparse.csr_array(sparse.diags_array(1 / np.maximum(similar.sum(axis=1), 1e-6)) @ similar)
+        transferred = transfer_rows(weights, train.adjacency("complement", count), self_weight=0)
+        found["similar"] = _neediest_first(similar, queries, degree, known)
+        found["transfer"] = _neediest_first(transferred, queries, degree, known)
+    if images is not None and mix.look_alike:
+        pictured = neediest[np.any(images, axis=1)[neediest]][:budget]
+        found["look_alike"] = _neediest_first(similar_images(images, pictured, NEIGHBOURS), pictured, degree, known)
+    return found
 
 
 def _neediest_first(

@@ -1,11 +1,11 @@
-"""Putting candidate pairs to a language model, shard by shard, without asking anything twice."""
+"""Putting pairs to a language model, without asking anything twice, and keeping what is answered as it comes."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,18 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import MmscError
 from mmsc_cli.label.answer import Answer
 from mmsc_cli.label.cache import AnswerCache
-from mmsc_cli.label.candidates import Candidates
-from mmsc_cli.label.client import LabelClient, chat_url
+from mmsc_cli.label.client import LabelClient
+from mmsc_cli.label.endpoint import base_url
 from mmsc_cli.label.opinion import Opinion, combine
-from mmsc_cli.label.prompt import PROMPT_VERSION, Question, ask_pair, quote_items
+from mmsc_cli.label.prompt import PROMPT_VERSION, SYSTEM, Question, ask_pair, quote_items
 from mmsc_cli.label.server import serve
 from mmsc_cli.labels import Labels
 from mmsc_cli.progress import Progress, Task
 from mmsc_cli.recipe.settings import LabelSettings
+
+SAVE_SECONDS = 60.0
+OPTION_BYTES = 300  # of the options and the words between the items
+_Key = tuple[int, bool]  # number of the pair, and whether its second item comes first
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Interview:
 
 def interview(
     items: pa.Table,
-    candidates: Candidates,
+    a: NDArray[np.int32],
+    b: NDArray[np.int32],
     model: str,
     settings: LabelSettings,
     *,
@@ -47,10 +52,20 @@ def interview(
     cache: Path | None,
     progress: Progress,
 ) -> Interview:
-    """Ask a model about all candidates that are not in the cache yet, in both orders.
+    """Ask a model about all pairs of item rows that are not in the cache yet, in both orders.
 
     Without endpoints vLLM is started for it, unless nothing is left to ask; its log lies in the cache. A pair
     is labelled when both its questions are answered; one that was given up has no label.
+
+    Args:
+        items: the item table.
+        a: shape (pairs,), `a < b`; sorted, as the server's prefix cache would have it.
+        b: shape (pairs,).
+        model: the name the server knows the model by.
+        settings: manners.
+        endpoints: base URLs of servers.
+        cache: a folder for finished answers; None: they do not outlive the run.
+        progress: who watches.
 
     Raises:
         InputError: an endpoint is not a URL.
@@ -58,83 +73,147 @@ def interview(
         WorkspaceError: the cache is damaged.
     """
     for endpoint in endpoints:
-        chat_url(endpoint)
-    asking = _Asking(items, candidates, settings, AnswerCache(cache, model, PROMPT_VERSION))
+        base_url(endpoint)
+    asking = _Asking(items, a, b, settings, AnswerCache(cache, model, PROMPT_VERSION))
     todo = asking.unanswered()
     client = None
     started = time.monotonic()
     if todo:
         with ExitStack() as stack:
+            broken: Callable[[], MmscError | None] | None = None
             if not endpoints:
                 folder = cache or Path(tempfile.mkdtemp(prefix="mmsc-"))
-                endpoints = [stack.enter_context(serve(model, folder / "vllm.log", progress=progress))]
+                own = serve(
+                    model,
+                    folder / "vllm.log",
+                    settings.server,
+                    question_bytes=asking.longest_question(todo),
+                    progress=progress,
+                )
+                server = stack.enter_context(own)
+                endpoints, broken = [server.url], server.ended
             started = time.monotonic()
-            client = LabelClient(endpoints, model, settings)
+            client = LabelClient(endpoints, model, settings, broken)
             with progress.task(f"asking {model}", total=2 * len(todo)) as task:
                 asyncio.run(asking.ask(client, todo, task))
     seconds = time.monotonic() - started
     labels = asking.labels(model)
-    new = len(labels) - (len(candidates) - len(todo))
+    new = len(labels) - (len(a) - len(todo))
+    tokens = client.tokens if client else 0
     counts = {
         "asked": len(todo),
-        "reused": len(candidates) - len(todo),
+        "reused": len(a) - len(todo),
         "failed": len(todo) - new,
         "retried": client.retried if client else 0,
+        "tokens": tokens,
         "pairs_per_second": round(new / seconds, 2) if new else 0.0,
+        "tokens_per_second": round(tokens / seconds, 1) if tokens else 0.0,
     }
     return Interview(labels, counts, client.stopped if client else None)
 
 
 class _Asking:
-    def __init__(self, items: pa.Table, candidates: Candidates, settings: LabelSettings, cache: AnswerCache) -> None:
+    """The pairs, what is known of them, and what is on its way.
+
+    Pairs are asked about in windows of half a shard, and answers are kept when there is half a shard of them: so that
+    what is in the air when a process is killed is a shard at most.
+    """
+
+    def __init__(
+        self,
+        items: pa.Table,
+        a: NDArray[np.int32],
+        b: NDArray[np.int32],
+        settings: LabelSettings,
+        cache: AnswerCache,
+    ) -> None:
         self._items = items
         self._ids: list[str] = items["item_id"].to_pylist()
-        self._pairs = list(zip(candidates.a.tolist(), candidates.b.tolist(), strict=True))
-        self._shard = settings.shard_pairs
+        self._pairs = list(zip(a.tolist(), b.tolist(), strict=True))
+        self._half_shard = max(1, settings.shard_pairs // 2)
         self._cache = cache
-        self._opinions: list[Opinion | None] = [None] * len(candidates)
+        self._opinions: list[Opinion | None] = [None] * len(a)
+        self._keys: dict[int, str] = {}
+        self._waiting: dict[int, dict[bool, tuple[Question, Answer]]] = {}
+        self._asked: dict[_Key, Question] = {}
+        self._finished: list[int] = []
+        self._saved = time.monotonic()
 
     def unanswered(self) -> list[int]:
-        """Take from the cache what is there; return the other candidates, in order."""
-        for shard in self._shards(range(len(self._pairs))):
-            quoted = self._quoted(shard)
-            for index in shard:
+        """Take from the cache what is there; return the numbers of the other pairs, in order."""
+        for window in self._windows(range(len(self._pairs))):
+            quoted = self._quoted(window)
+            for index in window:
                 self._opinions[index] = self._cache.get(self._key(index, quoted))
         return [index for index, opinion in enumerate(self._opinions) if opinion is None]
 
+    def longest_question(self, todo: Sequence[int]) -> int:
+        """Bytes of the longest question about some pairs, rounded up."""
+        longest = 0
+        for window in self._windows(todo):
+            sizes = {row: len(text.encode()) for row, text in self._quoted(window).items()}
+            longest = max(longest, *(sizes[a] + sizes[b] for a, b in (self._pairs[index] for index in window)))
+        return len(SYSTEM.encode()) + longest + OPTION_BYTES
+
     async def ask(self, client: LabelClient, todo: Sequence[int], task: Task) -> None:
-        """Ask about the candidates in `todo`, and keep each shard when it is done (or broken off)."""
-        async with client:
-            for shard in self._shards(todo):
-                await self._ask_shard(client, shard, task)
-                if client.stopped:
-                    return
+        """Ask about the pairs in `todo`, and keep the answers as they come, also when it is broken off."""
+        started = self._saved = time.monotonic()
 
-    async def _ask_shard(self, client: LabelClient, shard: Sequence[int], task: Task) -> None:
-        quoted = self._quoted(shard)
-        questions: dict[tuple[int, int], Question] = {}
-        for a, b in (self._pairs[index] for index in shard):
-            both = ask_pair(quoted[a], quoted[b], (self._ids[a], self._ids[b]))
-            questions[a, b], questions[b, a] = both
-        answers: dict[tuple[int, int], Answer] = {}
-
-        def progressed() -> None:
+        def answered(key: _Key, answer: Answer | None) -> None:
+            self._take(key, answer)
+            seconds = max(time.monotonic() - started, 1e-6)
             task.advance()
-            task.show(failed=client.failed, retried=client.retried)
+            task.show(
+                **{"pairs/s": client.answered / 2 / seconds, "tokens/s": client.tokens / seconds},
+                failed=client.failed,
+                retried=client.retried,
+            )
 
         try:
-            # Sorted by the item that comes first in the prompt, for the server's prefix cache.
-            await client.ask_all(dict(sorted(questions.items())), answers, progressed)
+            async with client:
+                await client.ask_all(self._questions(todo), answered)
         finally:
-            finished = []
-            for index in shard:
+            self._save()
+
+    def _questions(self, todo: Sequence[int]) -> Iterator[tuple[_Key, Question]]:
+        for window in self._windows(todo):
+            quoted = self._quoted(window)
+            order: list[tuple[tuple[int, int], _Key]] = []
+            for index in window:
                 a, b = self._pairs[index]
-                if (a, b) in answers and (b, a) in answers:
-                    orders = (a, b), (b, a)
-                    opinion = combine([questions[order] for order in orders], [answers[order] for order in orders])
-                    self._opinions[index] = opinion
-                    finished.append((self._key(index, quoted), self._ids[a], self._ids[b], opinion))
-            self._cache.add(finished)
+                both = ask_pair(quoted[a], quoted[b], (self._ids[a], self._ids[b]))
+                self._asked[index, False], self._asked[index, True] = both
+                self._keys[index] = self._key(index, quoted)
+                order += [((a, b), (index, False)), ((b, a), (index, True))]
+            # Sorted by the item that comes first in the prompt, for the server's prefix cache.
+            for _, key in sorted(order):
+                yield key, self._asked[key]
+
+    def _take(self, key: _Key, answer: Answer | None) -> None:
+        index, swapped = key
+        question = self._asked.pop(key)
+        if answer is None:
+            return
+        answers = self._waiting.setdefault(index, {})
+        answers[swapped] = question, answer
+        if len(answers) == 2:
+            del self._waiting[index]
+            first, second = answers[False], answers[True]
+            self._opinions[index] = combine([first[0], second[0]], [first[1], second[1]])
+            self._finished.append(index)
+            if len(self._finished) >= self._half_shard or time.monotonic() - self._saved > SAVE_SECONDS:
+                self._save()
+
+    def _save(self) -> None:
+        rows = []
+        for index in self._finished:
+            opinion = self._opinions[index]
+            assert opinion is not None, "it is finished"
+            a, b = self._pairs[index]
+            rows.append((self._keys.pop(index), self._ids[a], self._ids[b], opinion))
+        self._cache.add(rows)
+        self._finished.clear()
+        self._saved = time.monotonic()
 
     def labels(self, model: str) -> Labels:
         """The finished pairs as a label table."""
@@ -156,9 +235,9 @@ class _Asking:
             agreement=column("agreement"),
         )
 
-    def _shards(self, indices: Sequence[int]) -> Iterator[Sequence[int]]:
-        for start in range(0, len(indices), self._shard):
-            yield indices[start : start + self._shard]
+    def _windows(self, indices: Sequence[int]) -> Iterator[Sequence[int]]:
+        for start in range(0, len(indices), self._half_shard):
+            yield indices[start : start + self._half_shard]
 
     def _quoted(self, indices: Sequence[int]) -> dict[int, str]:
         return quote_items(self._items, (row for index in indices for row in self._pairs[index]))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,98 +11,110 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import httpx
 
 from mmsc_cli.errors import UnreachableError
 from mmsc_cli.label import watchdog
+from mmsc_cli.label.serving import choose_serving
+from mmsc_cli.label.vllm_install import find_vllm, no_server
 from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.recipe.settings import ServerSettings
 
-LOG_LINES = 12
-WAYS_OUT = (
-    "install it with `pip install 'mmsc-cli[vllm]'`, name a running server with `--endpoint URL`, "
-    "or use `--model rules`, which needs none (with `mmsc run`: --set label.model=rules, or --no-label)"
-)
+LOG_LINES = 20
+_LOG = logging.getLogger("mmsc_cli")
 
 
-def vllm_command() -> list[str]:
-    """How to start vLLM here: its executable (on PATH, or beside this Python), else its module.
+@dataclass(frozen=True)
+class Server:
+    """A server that is up: its base URL, and its process and log, to see whether it still is."""
 
-    Raises:
-        UnreachableError: vLLM is not installed; the hint names the three ways out.
-    """
-    beside = str(Path(sys.executable).parent)
-    executable = shutil.which("vllm") or shutil.which("vllm", path=beside)
-    if executable:
-        return [executable, "serve"]
-    if find_spec("vllm"):
-        return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model"]
-    raise UnreachableError("no language model to ask: vLLM is not installed, and no endpoint is given", hint=WAYS_OUT)
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def ended(self) -> UnreachableError | None:
+        """The error of a server that is gone, with its last log lines; None while it runs."""
+        status = self.process.poll()
+        if status is None:
+            return None
+        return UnreachableError(
+            f"vLLM ended with status {status}{_tail(self.log)}",
+            hint=f"the whole log: {self.log}; run the command again",
+        )
 
 
 @contextmanager
 def serve(
-    model: str, log: Path, *, start_timeout: float = 1_800, grace: float = 10, progress: Progress = SILENT
-) -> Iterator[str]:
-    """Start vLLM on a free loopback port, wait until it is healthy, yield its base URL, and always stop it.
+    model: str,
+    log: Path,
+    settings: ServerSettings,
+    *,
+    question_bytes: int,
+    grace: float = 10,
+    progress: Progress = SILENT,
+) -> Iterator[Server]:
+    """Start vLLM on a free loopback port, wait until it is healthy, yield it, and always stop it.
 
     Args:
         model: a name on the model hub or a path.
         log: file for what the server prints.
-        start_timeout: seconds it may take to load (it may have to download the model).
+        settings: what not to choose.
+        question_bytes: of the longest question that will be asked.
         grace: seconds between asking it to end and killing it.
+        progress: where to say how long it takes.
 
     Raises:
-        UnreachableError: vLLM is not there, ended before it was healthy, or took too long; with its last log
-        lines.
+        InputError: MMSC_VLLM_PYTHON names no program.
+        UnreachableError: vLLM is not there, has nothing to compute on, ended before it was healthy, or took too long;
+            with its last log lines.
     """
-    command = vllm_command()
+    vllm = find_vllm()
+    with progress.task("looking at vLLM and its device"):
+        machine = vllm.examine(model)
+    if machine and (not machine.device or (machine.device == "cuda" and not machine.gpus)):
+        raise no_server("vLLM finds no GPU here, and is not built for the CPU")
+    serving = choose_serving(machine, settings, question_bytes)
+    for reason in serving.reasons:
+        _LOG.info("%s", reason)
     port = _free_port()
-    with log.open("wb") as output, _watchdog() as tell:
+    address = ["--host", "127.0.0.1", "--port", str(port)]
+    with log.open("wb") as output, _watchdog() as group:
         process = subprocess.Popen(
-            [*command, model, "--host", "127.0.0.1", "--port", str(port)],
+            [*vllm.command(machine), model, *address, *serving.arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a group of its own, which can be stopped as a whole
+            env={**os.environ, **serving.environment},
+            process_group=group,  # which is not the terminal's: a Ctrl-C is ours to handle
         )
         try:
-            tell.write(str(process.pid).encode())
-            tell.flush()
-            _wait_until_healthy(process, f"http://127.0.0.1:{port}/health", model, log, start_timeout, progress)
-            yield f"http://127.0.0.1:{port}/v1"
+            server = Server(f"http://127.0.0.1:{port}/v1", process, log)
+            _wait_until_healthy(server, model, settings.start_timeout, progress)
+            yield server
         finally:
-            _stop(process, grace)
+            _stop(process, group, grace)
 
 
 @contextmanager
-def _watchdog() -> Iterator[IO[bytes]]:
-    """Have the process group whose id is written to the pipe killed if this process dies first."""
-    guard = subprocess.Popen(
-        [sys.executable, str(Path(watchdog.__file__))], stdin=subprocess.PIPE, start_new_session=True
-    )
-    assert guard.stdin is not None
+def _watchdog() -> Iterator[int]:
+    """A process group that is killed if this process dies; yields its id."""
+    guard = subprocess.Popen([sys.executable, str(Path(watchdog.__file__))], stdin=subprocess.PIPE, process_group=0)
     try:
-        yield guard.stdin
+        yield guard.pid
     finally:
         guard.kill()
         guard.wait()
+        assert guard.stdin is not None
         guard.stdin.close()
 
 
-def _wait_until_healthy(
-    process: subprocess.Popen[bytes],
-    url: str,
-    model: str,
-    log: Path,
-    start_timeout: float,
-    progress: Progress,
-) -> None:
+def _wait_until_healthy(server: Server, model: str, start_timeout: float, progress: Progress) -> None:
     started = time.monotonic()
-    hint = f"the whole log: {log}; or use `--endpoint URL`, or `--model rules`"
+    url = server.url.replace("/v1", "/health")
+    hint = f"the whole log: {server.log}; or use `--endpoint URL`, or `--model rules`"
     with (
         progress.task(f"starting vLLM with {model}") as task,
         httpx.Client(trust_env=False, timeout=5) as client,
@@ -112,29 +124,27 @@ def _wait_until_healthy(
             task.show(seconds=round(seconds))
             with suppress(httpx.TransportError):
                 if client.get(url).is_success:
+                    _LOG.info("vLLM is up after %.0f s; its log: %s", seconds, server.log)
                     return
-            status = process.poll()
+            status = server.process.poll()
             if status is not None:
-                raise UnreachableError(f"vLLM ended with status {status} while starting{_tail(log)}", hint=hint)
+                raise UnreachableError(f"vLLM ended with status {status} while starting{_tail(server.log)}", hint=hint)
             if seconds > start_timeout:
-                raise UnreachableError(f"vLLM was not up after {start_timeout:.0f} s{_tail(log)}", hint=hint)
+                raise UnreachableError(f"vLLM was not up after {start_timeout:.0f} s{_tail(server.log)}", hint=hint)
             time.sleep(0.2)
 
 
-def _stop(process: subprocess.Popen[bytes], grace: float) -> None:
-    _signal_group(process.pid, signal.SIGTERM)
+def _stop(process: subprocess.Popen[bytes], group: int, grace: float) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
     try:
         process.wait(grace)
     except subprocess.TimeoutExpired:
         pass
     finally:
-        _signal_group(process.pid, signal.SIGKILL)  # what is left of the group, such as its workers
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)  # what is left of the group, such as its workers
         process.wait()
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
 
 
 def _free_port() -> int:

@@ -13,8 +13,8 @@ import duckdb
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.engine import Engine, literal
-from mmsc_cli.prepare.table_file import sniff_separator, undecodable_place
 from mmsc_cli.recipe.settings import EventColumn, EventsSource
+from mmsc_cli.table_file import sniff_separator, undecodable_place
 
 VIEW, PURCHASE = 0, 1
 

@@ -126,9 +126,15 @@ class EncodeSettings(Settings):
 class CandidateMix(Settings):
     """Relative shares of the label budget, by why a pair is worth asking about."""
 
-    ambiguous: Annotated[float, Field(ge=0)] = Field(default=0.3, description="seen in both relations")
-    weak: Annotated[float, Field(ge=0)] = Field(default=0.2, description="seen in one relation only, weakly")
-    similar: Annotated[float, Field(ge=0)] = Field(default=0.25, description="similar text, no behaviour")
+    ambiguous: Annotated[float, Field(ge=0)] = Field(default=0.25, description="seen in both relations")
+    weak: Annotated[float, Field(ge=0)] = Field(default=0.15, description="seen in one relation only, weakly")
+    far: Annotated[float, Field(ge=0)] = Field(
+        default=0.1, description="seen together, but texts have little in common"
+    )
+    similar: Annotated[float, Field(ge=0)] = Field(default=0.15, description="similar text, no behaviour")
+    look_alike: Annotated[float, Field(ge=0)] = Field(
+        default=0.1, description="similar image, no behaviour; once `encode` has run"
+    )
     transfer: Annotated[float, Field(ge=0)] = Field(
         default=0.15, description="bought with a similar item, not with this one"
     )
@@ -141,18 +147,35 @@ class CandidateMix(Settings):
         return self
 
 
+class ServerSettings(Settings):
+    """How vLLM serves the model; None: chosen for this machine, and said why."""
+
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] | None = None
+    tensor_parallel: Positive | None = Field(default=None, description="GPUs that one copy of the model is split over")
+    memory_share: Annotated[float, Field(gt=0, le=1)] | None = Field(default=None, description="of each GPU's memory")
+    context: Positive | None = Field(default=None, description="tokens that a question and its answer may have")
+    start_timeout: Annotated[float, Field(gt=0)] = Field(
+        default=1_800.0, description="seconds until it is up (it may have to download the model)"
+    )
+
+
 class LabelSettings(Settings):
     """How candidate pairs are annotated."""
 
     model: str = "llama"
     budget: Positive = 20_000
     mix: CandidateMix = CandidateMix()
-    concurrency: Positive = 32
-    max_failures: Positive = 20
+    server: ServerSettings = ServerSettings()
+    concurrency: Positive = Field(default=64, description="questions on their way at once")
+    max_failures: Positive = Field(default=20, description="questions given up before the command stops")
     retries: Annotated[int, Field(ge=0)] = Field(default=4, description="further tries of a failed question")
     backoff: Annotated[float, Field(ge=0)] = Field(default=0.5, description="seconds before a retry, doubling")
-    timeout: Annotated[float, Field(gt=0)] = Field(default=120.0, description="seconds one answer may take")
-    shard_pairs: Positive = Field(default=1_000, description="pairs whose answers are saved at a time")
+    timeout: Annotated[float, Field(gt=0)] = Field(
+        default=600.0, description="seconds one answer may take, waiting in the server's queue included"
+    )
+    shard_pairs: Positive = Field(
+        default=1_000, description="pairs whose answers are saved at a time, and may be lost when killed"
+    )
 
 
 class TrainSettings(Settings):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from mmsc_cli.index import CLASSES, Index
+from mmsc_cli.metrics import calibration_error
 from mmsc_cli.pairs import Pairs
 from mmsc_cli.relations import RELATIONS
 
@@ -50,17 +51,5 @@ def calibrate(index: Index, pairs: Pairs, warm: NDArray[np.bool_], rng: np.rando
         "intercepts": model.intercept_.tolist(),
         "scale": scale.tolist(),
         "examples": len(labels),
-        "expected_calibration_error": _calibration_error(probabilities, labels[held_out]),
+        "expected_calibration_error": round(calibration_error(probabilities, labels[held_out]), 4),
     }
-
-
-def _calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.int64], bins: int = 10) -> float:
-    """Expected calibration error of the likeliest class (Guo et al., ICML 2017)."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(confidence[bin_of == number].mean() - right[bin_of == number].mean()) * (bin_of == number).mean()
-        for number in range(bins)
-        if np.any(bin_of == number)
-    ]
-    return round(float(sum(gaps)), 4)

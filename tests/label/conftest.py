@@ -84,27 +84,36 @@ def behaviour(make_pairs: Callable[[Sequence[tuple[int, int, float, float, str]]
 
 
 @pytest.fixture
-def fake_llm() -> Iterator[Callable[[Reply], tuple[str, list[dict[str, Any]]]]]:
+def fake_llm() -> Iterator[Callable[..., tuple[str, list[dict[str, Any]]]]]:
     """Start a server whose replies (status, headers, body) a function makes of the request's JSON.
 
-    A reply that raises ConnectionAbortedError drops the connection. Gives the base URL and the requests seen.
+    A reply that raises ConnectionAbortedError drops the connection. With `owned_by` it lists a model, as vLLM does.
+    Gives the base URL and the questions seen.
     """
     servers: list[ThreadingHTTPServer] = []
 
-    def start(reply: Reply) -> tuple[str, list[dict[str, Any]]]:
+    def start(reply: Reply, owned_by: str = "") -> tuple[str, list[dict[str, Any]]]:
         seen: list[dict[str, Any]] = []
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def do_GET(self) -> None:
+                models = {"data": [{"id": "some-model", "owned_by": owned_by}]} if owned_by else {}
+                self._send(200 if owned_by else 404, {}, json.dumps(models).encode())
+
             def do_POST(self) -> None:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 seen.append(request | {"path": self.path, "authorization": self.headers.get("Authorization")})
-                self.close_connection = True
                 try:
                     status, headers, body = reply(request)
                 except ConnectionAbortedError:
+                    self.close_connection = True
                     return
+                self._send(status, headers, body)
+
+            def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+                self.close_connection = True
                 self.send_response(status)
                 for name, value in ({"Content-Length": str(len(body)), "Connection": "close"} | headers).items():
                     self.send_header(name, value)

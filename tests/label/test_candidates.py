@@ -4,13 +4,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
-from numpy.testing import assert_array_equal
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
+from mmsc_cli.label import neighbours
 from mmsc_cli.label.candidates import Candidates, choose_candidates
 from mmsc_cli.pairs import Pairs
 from mmsc_cli.recipe.settings import CandidateMix
 
 MIX = CandidateMix()
+NONE = dict.fromkeys(CandidateMix.model_fields, 0.0)
 
 
 def as_set(candidates: Candidates) -> set[tuple[int, int]]:
@@ -61,8 +64,17 @@ def test_held_out_pairs_change_nothing(
 
 
 def test_the_mix_is_kept_and_says_why_each_pair_is_there(shop: pa.Table, behaviour: Pairs) -> None:
-    found = choose_candidates(shop, behaviour, 100, MIX, seed=1)
-    assert found.mix() == {"ambiguous": 30, "weak": 20, "similar": 25, "transfer": 15, "random": 10}
+    mix = CandidateMix(ambiguous=0.3, weak=0.2, far=0, similar=0.25, look_alike=0, transfer=0.15, random=0.1)
+    found = choose_candidates(shop, behaviour, 100, mix, seed=1)
+    assert found.mix() == {
+        "ambiguous": 30,
+        "weak": 20,
+        "far": 0,
+        "similar": 25,
+        "look_alike": 0,
+        "transfer": 15,
+        "random": 10,
+    }
     train = behaviour.of("train")
     ambiguous = dict(zip(zip(train.a.tolist(), train.b.tolist(), strict=True), train.ambiguous().tolist(), strict=True))
     for pair, strategy in zip(zip(found.a.tolist(), found.b.tolist(), strict=True), found.strategy, strict=True):
@@ -92,9 +104,9 @@ def test_weakest_and_most_even_pairs_come_first(
             (1, 5, 0.5, 0.0, "train"),
         ]
     )
-    only = {"similar": 0.0, "transfer": 0.0, "random": 0.0}
-    assert as_set(choose_candidates(shop, pairs, 1, CandidateMix(ambiguous=1, weak=0, **only), seed=1)) == {(1, 3)}
-    assert as_set(choose_candidates(shop, pairs, 1, CandidateMix(ambiguous=0, weak=1, **only), seed=1)) == {(1, 5)}
+    only = NONE
+    assert as_set(choose_candidates(shop, pairs, 1, CandidateMix(**only | {"ambiguous": 1}), seed=1)) == {(1, 3)}
+    assert as_set(choose_candidates(shop, pairs, 1, CandidateMix(**only | {"weak": 1}), seed=1)) == {(1, 5)}
 
 
 def test_cold_and_tail_items_come_first(shop: pa.Table, behaviour: Pairs) -> None:
@@ -111,10 +123,44 @@ def test_similar_pairs_are_alike_and_transferred_ones_were_bought_with_the_like(
     titles = ["red phone", "blue phone", "phone case", "garden hose", "garden rake"]
     items = make_items([{"title": title} for title in titles])
     pairs = make_pairs([(0, 3, 0.0, 1.0, "train")])
-    similar = CandidateMix(ambiguous=0, weak=0, similar=1, transfer=0, random=0)
-    transfer = CandidateMix(ambiguous=0, weak=0, similar=0, transfer=1, random=0)
+    similar = CandidateMix(**NONE | {"similar": 1})
+    transfer = CandidateMix(**NONE | {"transfer": 1})
     assert as_set(choose_candidates(items, pairs, 9, similar, seed=1)) == {(0, 1), (0, 2), (1, 2), (3, 4)}
     assert as_set(choose_candidates(items, pairs, 9, transfer, seed=1)) == {(1, 3), (2, 3), (0, 4)}
+
+
+def test_behaviour_that_the_texts_speak_against_is_asked_about(
+    make_items: Callable[..., pa.Table], make_pairs: Callable[..., Pairs]
+) -> None:
+    titles = ["red phone", "blue phone", "phone case", "garden hose", ""]
+    items = make_items([{"title": title} for title in titles])
+    pairs = make_pairs([(0, 1, 1.0, 0.0, "train"), (0, 3, 1.0, 1.0, "train"), (0, 4, 1.0, 0.0, "train")])
+    far = CandidateMix(**NONE | {"far": 1})
+    assert as_set(choose_candidates(items, pairs, 9, far, seed=1)) == {(0, 3)}
+
+
+def test_look_alikes_need_images_and_have_no_behaviour(
+    make_items: Callable[..., pa.Table], make_pairs: Callable[..., Pairs]
+) -> None:
+    items = make_items([{}] * 5)
+    pairs = make_pairs([(0, 1, 1.0, 0.0, "train")])
+    images = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 0], [-1, 0]], np.float16)
+    mix = CandidateMix(**NONE | {"look_alike": 1})
+    assert len(choose_candidates(items, pairs, 9, mix, seed=1)) == 0
+    assert as_set(choose_candidates(items, pairs, 9, mix, seed=1, images=images)) == {(0, 2), (1, 2)}
+
+
+def test_the_most_alike_are_found_in_a_catalogue_of_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "ITEMS_AT_A_TIME", 7)
+    monkeypatch.setattr(neighbours, "QUERIES_AT_A_TIME", 4)
+    vectors = np.random.default_rng(3).random((50, 8)).astype(np.float16)
+    queries = np.arange(0, 50, 3)
+    found = neighbours.similar_images(vectors, queries, 5).toarray()
+    whole = vectors[queries].astype(np.float32) @ vectors.astype(np.float32).T
+    whole[np.arange(len(queries)), queries] = 0
+    expected = np.sort(whole, axis=1)[:, -5:]
+    assert_allclose(np.sort(found, axis=1)[:, -5:], expected, rtol=1e-5)
+    assert ((found > 0).sum(axis=1) <= 6).all()
 
 
 def test_items_without_text_and_tiny_catalogues(

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
-import httpx
 import pytest
 
 from mmsc_cli.errors import GateError, InputError, UnreachableError
 from mmsc_cli.label.answer import Answer
-from mmsc_cli.label.client import LabelClient, chat_url
+from mmsc_cli.label.client import LabelClient
+from mmsc_cli.label.endpoint import base_url
 from mmsc_cli.label.prompt import OPTIONS, Question
 from mmsc_cli.recipe.settings import LabelSettings
 
@@ -27,9 +29,13 @@ def ask(
     questions = {n: Question(({"role": "user", "content": str(n)},), OPTIONS) for n in range(count)}
     answers: dict[int, Answer] = {}
 
+    def answered(key: int, answer: Answer | None) -> None:
+        if answer:
+            answers[key] = answer
+
     async def run() -> None:
         async with client:
-            await client.ask_all(questions, answers, lambda: None)
+            await client.ask_all(questions.items(), answered)
 
     asyncio.run(run())
     return client, answers
@@ -102,11 +108,17 @@ def flaky(kind: str, completion: Callable[..., Any]) -> tuple[int, dict[str, str
             return wrong
         case "no choices":
             return status, headers, json.dumps({"choices": []}).encode()
+        case "nothing":
+            return status, headers, b""
+        case "no text":
+            silent: tuple[int, dict[str, str], bytes] = completion({"": 1.0}, "")
+            return silent
         case _:
             raise ConnectionAbortedError
 
 
-FLAKY = ["429", "500", "half a body", "half of the JSON", "not JSON", "wrong label", "no choices", "dropped"]
+FLAKY = ["429", "500", "half a body", "half of the JSON", "not JSON", "wrong label", "no choices", "nothing", "no text"]
+FLAKY += ["dropped"]
 
 
 @pytest.mark.parametrize("kind", FLAKY)
@@ -164,11 +176,94 @@ def test_max_failures_stops_with_what_there_is(fake_llm: Callable[..., Any], com
     assert len(seen) < 15
 
 
+@pytest.mark.parametrize("kind", FLAKY)
+def test_a_server_that_only_ever_fails_is_a_gate_that_failed(
+    kind: str, fake_llm: Callable[..., Any], completion: Callable[..., Any]
+) -> None:
+    url, _ = fake_llm(lambda request: flaky(kind, completion))
+    client, answers = ask([url], 50, {"max_failures": 2, "retries": 0})
+    assert answers == {}
+    assert isinstance(client.stopped, GateError)
+
+
+def test_each_wait_is_twice_the_last(fake_llm: Callable[..., Any]) -> None:
+    times: list[float] = []
+
+    def reply(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        times.append(time.monotonic())
+        return 503, {}, b""
+
+    url, _ = fake_llm(reply)
+    ask([url], 1, {"backoff": 0.05, "retries": 3})
+    waits = [later - earlier for earlier, later in pairwise(times)]
+    assert all(wait >= 0.05 * 2**number for number, wait in enumerate(waits))
+    assert len(waits) == 3
+
+
+def test_a_question_too_long_is_given_up_at_once_and_others_go_on(
+    fake_llm: Callable[..., Any], completion: Callable[..., Any]
+) -> None:
+    def reply(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        if request["messages"][0]["content"] == "3":
+            return 400, {}, b"This model's maximum context length is 2048 tokens."
+        answer: tuple[int, dict[str, str], bytes] = completion({"A": 1.0}, "A")
+        return answer
+
+    url, _ = fake_llm(reply)
+    client, answers = ask([url], 6)
+    assert sorted(answers) == [0, 1, 2, 4, 5]
+    assert (client.failed, client.retried, client.stopped) == (1, 0, None)
+
+
+def test_vllm_is_asked_for_the_letters_alone(fake_llm: Callable[..., Any], completion: Callable[..., Any]) -> None:
+    def reply(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        if "prompt" in request:
+            tokens = [7, 8] if request["prompt"] == " D" else [ord(request["prompt"][-1]) + len(request["prompt"])]
+            return 200, {"Content-Type": "application/json"}, json.dumps({"tokens": tokens}).encode()
+        answer: tuple[int, dict[str, str], bytes] = completion({"A": 0.001, "x": 0.9}, "x")
+        return answer
+
+    url, seen = fake_llm(reply, owned_by="vllm")
+    _, answers = ask([url])
+    assert seen[-1]["logprob_token_ids"] == [66, 67, 68, 69]
+    assert answers[0].label_mass == pytest.approx(0.001)
+    assert {request["path"] for request in seen[:-1]} == {"/tokenize"}
+
+
+def test_a_server_without_structured_output_is_read_as_text(
+    fake_llm: Callable[..., Any], completion: Callable[..., Any]
+) -> None:
+    def reply(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        if "structured_outputs" in request:
+            return 400, {}, b"Unrecognized request argument supplied: structured_outputs"
+        answer: tuple[int, dict[str, str], bytes] = completion(None, "B")
+        return answer
+
+    url, _ = fake_llm(reply)
+    assert ask([url])[1][0].by_letter == (0, 1, 0, 0)
+
+
+def test_an_answer_that_cannot_be_kept_is_an_error_by_itself(
+    fake_llm: Callable[..., Any], completion: Callable[..., Any]
+) -> None:
+    def full(key: int, answer: Answer | None) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def run() -> None:
+        async with LabelClient([url], "some-model", LabelSettings(**FAST)) as client:
+            questions = {n: Question(({"role": "user", "content": str(n)},), OPTIONS) for n in range(9)}
+            await client.ask_all(questions.items(), full)
+
+    url, _ = fake_llm(lambda request: completion({"A": 1.0}, "A"))
+    with pytest.raises(OSError, match="No space left"):
+        asyncio.run(run())
+
+
 def test_nobody_there_is_unreachable() -> None:
     client, answers = ask([GONE], 50, {"max_failures": 2, "retries": 0})
     assert answers == {}
     assert isinstance(client.stopped, UnreachableError)
-    assert f"{GONE}/v1/chat/completions" in client.stopped.message
+    assert f"no server answers at {GONE}/v1" in client.stopped.message
 
 
 @pytest.mark.parametrize(("status", "hint"), [(401, "MMSC_API_KEY"), (404, "/v1/models"), (400, "--model")])
@@ -192,28 +287,34 @@ def test_the_key_comes_from_the_environment_and_is_never_logged(
     monkeypatch.setenv("MMSC_API_KEY", "secret-key")
     url, seen = fake_llm(lambda request: completion({"A": 1.0}, "A"))
     ask([url])
-    ask([url.replace("//", "//user:password@")])
     assert seen[0]["authorization"] == "Bearer secret-key"
     assert "secret" not in caplog.text
     assert "secret" not in json.dumps(seen[0]["messages"])
-    gone, _ = ask([GONE.replace("//", "//user:password@")], 1, {"max_failures": 1, "retries": 0})
-    assert "password" not in str(gone.stopped)
+
+
+def test_a_key_on_the_command_line_is_refused_and_not_repeated() -> None:
+    for endpoint in ("http://user:password@host:8000", "http://host:8000/v1?key=password"):
+        with pytest.raises(InputError, match="others would see") as caught:
+            base_url(endpoint)
+        assert "password@" not in caught.value.message
+        assert "key=password" not in caught.value.message
+        assert "MMSC_API_KEY" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "chat"),
+    ("endpoint", "base"),
     [
-        ("http://host:8000", "http://host:8000/v1/chat/completions"),
-        ("http://host:8000/", "http://host:8000/v1/chat/completions"),
-        ("https://host/api/v1/", "https://host/api/v1/chat/completions"),
-        ("https://host/v1/chat/completions", "https://host/v1/chat/completions"),
+        ("http://host:8000", "http://host:8000/v1"),
+        ("http://host:8000/", "http://host:8000/v1"),
+        ("https://host/api/v1/", "https://host/api/v1"),
+        ("https://host/v1/chat/completions", "https://host/v1"),
     ],
 )
-def test_endpoints(endpoint: str, chat: str) -> None:
-    assert chat_url(endpoint) == httpx.URL(chat)
+def test_endpoints(endpoint: str, base: str) -> None:
+    assert base_url(endpoint) == base
 
 
 @pytest.mark.parametrize("endpoint", ["", "host:8000", "ftp://host", "http://", "http://host:port"])
 def test_endpoints_that_are_none(endpoint: str) -> None:
     with pytest.raises(InputError, match="--endpoint"):
-        chat_url(endpoint)
+        base_url(endpoint)
