@@ -12,8 +12,8 @@ from torch import nn
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.seeds import derive_seed, torch_generator
 
-WIDTH = 64
-DROPOUT = 0.1
+WIDTH = 128
+DROPOUT = 0.2
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1e-4
 BATCH = 32

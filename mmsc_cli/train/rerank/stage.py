@@ -31,7 +31,7 @@ FEWEST_COLD_QUERIES = 20
 COLD_REPEATS = 2
 QUERIES = 8_000
 # A pair seen in this relation alone tells more of it than one that was seen in both.
-EXCLUSIVE = 2.5
+EXCLUSIVE = 1.5
 LARGEST_CHUNK = 256
 
 
