@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def cpu() -> torch.device:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A training just long enough to depend on everything it reads."""
-    monkeypatch.setattr(adapt, "MAX_EPOCHS", 2)
+    monkeypatch.setattr(adapt, "SCHEDULE", replace(adapt.SCHEDULE, max_epochs=2))
 
 
 def grouped(seed: int) -> FrozenEmbeddings:
