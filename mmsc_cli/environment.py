@@ -10,7 +10,13 @@ from mmsc_cli.device import DeviceRequest, choose_device
 from mmsc_cli.errors import MmscError
 from mmsc_cli.workspace import STAGES, Workspace, software_versions
 
-EXTRAS = {"vllm": "vllm", "faiss": "faiss", "baselines": "implicit"}
+EXTRAS = {
+    "vllm": "vllm",
+    "faiss": "faiss",
+    "baselines": "implicit",
+    "text": "sentence_transformers",
+    "adapt": "peft",
+}
 
 
 def examine(workspace: Workspace, request: DeviceRequest) -> dict[str, dict[str, str]]:

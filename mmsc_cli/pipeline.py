@@ -72,7 +72,7 @@ def run_encode(
             from mmsc_cli.encode.assemble import put_together
 
             if shard is not None and not workspace.path("encoding").exists():
-                raise _PutTogether
+                raise _PutTogetherError
             work, encoder = encode_share(task(stage.inputs))
             stage.counts |= put_together(
                 task(stage.inputs),
@@ -83,12 +83,12 @@ def run_encode(
                 stage.path("failures.jsonl"),
             )
         shutil.rmtree(workspace.path("encoding"))
-    except _PutTogether:
+    except _PutTogetherError:
         return workspace.manifest().stages["encode"].counts
     return stage.counts
 
 
-class _PutTogether(Exception):
+class _PutTogetherError(Exception):
     """Another process has put the shares together meanwhile."""
 
 

@@ -99,4 +99,6 @@ class AdaptedEncoder(Encoder):
     def save(self, folder: Path) -> EncoderCard:
         """Write the frozen encoder and, apart from it, the adapter."""
         card = self._encoder.save(folder)
-        return write_card(folder, card.model_copy(update={"adapter": "projection", "adapter_sha256": self._adapter.save(folder)}))
+        return write_card(
+            folder, card.model_copy(update={"adapter": "projection", "adapter_sha256": self._adapter.save(folder)})
+        )

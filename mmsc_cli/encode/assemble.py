@@ -22,7 +22,9 @@ from mmsc_cli.items import count_items, item_batches
 _CHUNK = 2**24
 
 
-def put_together(task: EncodeTask, work: Work, encoder: Encoder, shard: Shard, out: Path, failures: Path) -> dict[str, Any]:
+def put_together(
+    task: EncodeTask, work: Work, encoder: Encoder, shard: Shard, out: Path, failures: Path
+) -> dict[str, Any]:
     """Make the artefacts of the stage from shares that are all done; what they hold is left as it is.
 
     Writes into `out`: `text.npy` (items, text_dim) and `image.npy` (items, image_dim), float16, rows of unit
@@ -46,15 +48,13 @@ def put_together(task: EncodeTask, work: Work, encoder: Encoder, shard: Shard, o
         InputError: there is nothing to adapt to.
     """
     items = count_items(task.items)
-    shares = [
-        open_vectors(work.share(sibling), len(sibling.rows(items)), encoder) for sibling in shard.siblings()
-    ]
+    shares = [open_vectors(work.share(sibling), len(sibling.rows(items)), encoder) for sibling in shard.siblings()]
     texts, images = ([share[column] for share in shares] for column in (0, 1))
     for name, files in (("text", texts), ("image", images)):
         _concatenate(files, out / f"{name}.npy")
     states = [np.concatenate([file.states() for file in files]) for files in (texts, images)]
     np.save(out / "mask.npy", np.stack([state == ENCODED for state in states], axis=1), allow_pickle=False)
-    counted = [work.counts(sibling) or {} for sibling in shard.siblings()]
+    counted = [done for sibling in shard.siblings() if (done := work.counts(sibling))]
     failed = states[1] >= FAILED
     counts: dict[str, Any] = {
         "items": items,
@@ -68,6 +68,9 @@ def put_together(task: EncodeTask, work: Work, encoder: Encoder, shard: Shard, o
         "text_dim": encoder.text_dim,
         "image_dim": encoder.image_dim,
         "batch_size": encoder.batch_size,
+        # Of new work in the run that finished it, all shares together.
+        "texts_per_second": round(sum(counts["texts_per_second"] for counts in counted), 2),
+        "images_per_second": round(sum(counts["images_per_second"] for counts in counted), 2),
     }
     if failed.any():
         with failures.open("w", encoding="utf-8") as file:

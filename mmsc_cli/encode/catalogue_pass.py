@@ -27,8 +27,12 @@ Value = TypeVar("Value")
 
 def encode_texts(
     items: Path, rows: range, encoder: Encoder, distinct: Distinct, file: VectorFile, progress: Progress
-) -> None:
-    """Encode the texts that are not done yet, tokenising the next block while this one is on the device."""
+) -> int:
+    """Encode the texts that are not done yet, tokenising the next block while this one is on the device.
+
+    Returns:
+        How many there were.
+    """
     todo = _Blocks(distinct, file, _TEXT_BATCHES * encoder.batch_size)
 
     def tokenise(block: tuple[range, list[str]]) -> tuple[range, Any]:
@@ -38,12 +42,15 @@ def encode_texts(
     with file.marking(), progress.task("encoding texts", total=len(rows)) as task, ThreadPoolExecutor(1) as pool:
         file.skip(distinct.nothing)
         task.advance(todo.done)
-        texts = (text for table in take_items(items, TEXT_COLUMNS, rows.start + todo.first()) for text in full_text(table))
+        texts = (
+            text for table in take_items(items, TEXT_COLUMNS, rows.start + todo.first()) for text in full_text(table)
+        )
         blocks = todo.of(texts)
         for part, tokens in map_ahead(pool, tokenise, blocks, depth=2):
             members, which = distinct.rows_of(part)
             file.write(members, encoder.text_vectors(tokens)[which])
             task.advance(len(members))
+    return len(todo.first())
 
 
 def encode_images(
@@ -54,8 +61,12 @@ def encode_images(
     file: VectorFile,
     workspace_root: Path,
     progress: Progress,
-) -> None:
-    """Encode the images that are not done yet, decoding the next batches while this one is on the device."""
+) -> int:
+    """Encode the images that are not done yet, decoding the next batches while this one is on the device.
+
+    Returns:
+        How many there were.
+    """
     todo = _Blocks(distinct, file, encoder.batch_size)
 
     def load(path: str) -> NDArray[Any] | UnusableImageError:
@@ -80,6 +91,7 @@ def encode_images(
             file.fail(members[failed], [reasons[at] for at in which[failed]])
             file.write(members[~failed], vectors[place[which[~failed]]])
             task.advance(len(members))
+    return len(todo.first())
 
 
 class _Blocks:

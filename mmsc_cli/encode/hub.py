@@ -34,9 +34,7 @@ def hub_file(name: str, repository: str, file: str, revision: str | None, *, loc
         return Path(cached)
     try:
         return Path(
-            _download(
-                name, local_option, lambda: huggingface_hub.hf_hub_download(repository, file, revision=revision)
-            )
+            _download(name, local_option, lambda: huggingface_hub.hf_hub_download(repository, file, revision=revision))
         )
     except EntryNotFoundError:
         return None

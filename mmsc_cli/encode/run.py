@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,7 +103,9 @@ def _encode_rows(task: EncodeTask, encoder: Encoder, work: Work, shard: Shard) -
     text, image = open_vectors(share, len(rows), encoder)
     hashes = _kept(share / "text.hash.npy", lambda: text_hashes(task.items, rows, task.progress))
     texts = Distinct.of(hashes)
-    encode_texts(task.items, rows, encoder, texts, text, task.progress)
+    started = time.monotonic()
+    encoded = encode_texts(task.items, rows, encoder, texts, text, task.progress)
+    speed = {"texts_per_second": _rate(encoded, time.monotonic() - started)}
     if encoder.reads_images:
         hashes = _kept(
             share / "image.hash.npy", lambda: image_hashes(task.items, rows, task.workspace_root, task.progress)
@@ -110,12 +113,18 @@ def _encode_rows(task: EncodeTask, encoder: Encoder, work: Work, shard: Shard) -
     else:
         hashes = np.zeros(len(rows), np.uint64)
     images = Distinct.of(hashes)
-    encode_images(task.items, rows, encoder, images, image, task.workspace_root, task.progress)
+    started = time.monotonic()
+    encoded = encode_images(task.items, rows, encoder, images, image, task.workspace_root, task.progress)
+    speed["images_per_second"] = _rate(encoded, time.monotonic() - started)
     counts = {
         "texts_repeated": len(rows) - len(texts.nothing) - len(texts),
         "images_repeated": len(rows) - len(images.nothing) - len(images),
     }
-    work.finish(shard, counts)
+    work.finish(shard, counts | speed)
+
+
+def _rate(inputs: int, seconds: float) -> float:
+    return round(inputs / max(seconds, 1e-3), 2)
 
 
 def _plan(task: EncodeTask, choice: Choice) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Work under way: where a run keeps what is done, so that the same command continues, and shares can be put together."""
+"""Work under way: where a run keeps what is done, so that the same command continues and shares come together."""
 
 from __future__ import annotations
 
