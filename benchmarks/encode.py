@@ -1,6 +1,6 @@
 """Speed, start-up and memory of `mmsc encode`, as Markdown tables; every ratio is of one run on one machine.
 
-python -m benchmarks.encode speed     images and texts a second, against the bare towers on tensors that are there already
+python -m benchmarks.encode speed     images and texts a second, against the bare towers on tensors that are there
 python -m benchmarks.encode startup   seconds of `mmsc encode` on one item
 python -m benchmarks.encode memory    peak memory at two sizes of catalogue, the larger one ten times the smaller
 
