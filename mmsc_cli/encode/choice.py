@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.encode.ahead import decoding_threads, map_ahead
 from mmsc_cli.encode.distinct import TEXT_COLUMNS
-from mmsc_cli.encode.encoder import Encoder
+from mmsc_cli.encode.encoder import DEFAULT_BATCH, Encoder
 from mmsc_cli.encode.images import load_image
 from mmsc_cli.errors import InputError
 from mmsc_cli.image_file import UnusableImageError
@@ -61,9 +61,13 @@ def choose_encoder(
     """
     name = settings.encoder
     if name == "classic":
-        return Choice(
-            {"kind": "classic"}, lambda _, kept: _classic(items, settings, workspace_root, seed, kept, progress)
-        )
+
+        def classic(batch_size: int | None, kept: Path) -> Encoder:
+            encoder = _classic(items, settings, workspace_root, seed, kept, progress)
+            encoder.batch_size = batch_size or DEFAULT_BATCH
+            return encoder
+
+        return Choice({"kind": "classic"}, classic)
     if name.startswith(SENTENCE_PREFIX):
         from mmsc_cli.encode.sentence_encoder import SentenceEncoder, find_sentence_model
 

@@ -179,19 +179,32 @@ def run_encode(tmp_path: Path) -> Callable[..., Encoded]:
 @pytest.fixture(scope="session")
 def tiny_open_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of an architecture `mmsc-tiny`, registered with open_clip: 32 wide, 32-pixel images."""
+    vision = {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16}
+    text = {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}
+    return _random_checkpoint("mmsc-tiny", config, tmp_path_factory.mktemp("open_clip"))
+
+
+@pytest.fixture(scope="session")
+def wide_open_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """`--encoder` for another one, `mmsc-wide`, whose features are rich enough to be adapted."""
+    vision = {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 8}
+    text = {"context_length": 32, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1}
+    config = {"embed_dim": 64, "vision_cfg": vision, "text_cfg": text}
+    return f"open_clip:mmsc-wide/{_random_checkpoint('mmsc-wide', config, tmp_path_factory.mktemp('wide'))}"
+
+
+def _random_checkpoint(name: str, config: dict[str, Any], folder: Path) -> Path:
     import open_clip
     import torch
     from safetensors.torch import save_file
 
-    folder = tmp_path_factory.mktemp("open_clip")
-    config = folder / "mmsc-tiny.json"
-    vision = {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16}
-    text = {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
-    config.write_text(json.dumps({"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}))
-    open_clip.add_model_config(config)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(config))
+    open_clip.add_model_config(path)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = open_clip.create_model("mmsc-tiny")
+        model = open_clip.create_model(name)
     checkpoint = folder / "weights.safetensors"
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, checkpoint)
     return checkpoint

@@ -167,6 +167,35 @@ def test_stage_writes_adapted_rows_and_reopens_them(
     np.testing.assert_allclose(again.encode_texts(full_text(typed_items)), text, atol=3e-3)
 
 
+def test_a_training_that_was_stopped_ends_the_same(
+    pair_table: PairTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen, pairs = grouped(1), group_pairs(pair_table, 1)
+    everyone = np.ones(len(frozen.mask), np.bool_)
+
+    def run(checkpoint: Path | None) -> Adaptation:
+        return train_adapter(frozen, pairs, everyone, seed=1, device=cpu(), checkpoint=checkpoint)
+
+    monkeypatch.setattr(adapt, "SCHEDULE", replace(adapt.SCHEDULE, max_epochs=4))
+    whole = run(None)
+    draw, epochs = adapt.epoch_batches, []
+
+    def stop_in_the_third(*arguments: Any, epoch: int, **others: Any) -> Any:
+        epochs.append(epoch)
+        if epochs == [1, 2, 3]:
+            raise KeyboardInterrupt
+        return draw(*arguments, epoch=epoch, **others)
+
+    monkeypatch.setattr(adapt, "epoch_batches", stop_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "training.safetensors")
+    again = run(tmp_path / "training.safetensors")
+    assert epochs == [1, 2, 3, 3, 4]
+    assert again.valid_losses == whole.valid_losses
+    assert np.array_equal(again.adapter.text, whole.adapter.text)
+    assert np.array_equal(again.adapter.image, whole.adapter.image)
+
+
 @pytest.mark.usefixtures("short")
 def test_exchanged_adapter_is_refused(tmp_path: Path, pair_table: PairTable) -> None:
     result = train(grouped(1), group_pairs(pair_table, 1))
