@@ -62,7 +62,9 @@ def run_encode(
             progress=progress,
         )
 
-    if shard is not None and shard != WHOLE:
+    if shard == WHOLE:
+        shard = None
+    if shard is not None:
         with workspace.share("encode") as inputs:
             work, _ = encode_share(task(inputs), shard)
             if missing := work.missing(shard):
