@@ -73,7 +73,7 @@ def run_encode(
         with workspace.stage("encode", config, wait=shard is not None) as stage:
             from mmsc_cli.encode.assemble import put_together
 
-            if shard is not None and not workspace.path("encoding").exists():
+            if shard is not None and workspace.is_current("encode", config):
                 raise _PutTogetherError
             work, encoder = encode_share(task(stage.inputs))
             stage.counts |= put_together(
@@ -84,9 +84,9 @@ def run_encode(
                 stage.directory("embeddings"),
                 stage.path("failures.jsonl"),
             )
-        shutil.rmtree(workspace.path("encoding"))
     except _PutTogetherError:
         return workspace.manifest().stages["encode"].counts
+    shutil.rmtree(workspace.path("encoding"), ignore_errors=True)
     return stage.counts
 
 
