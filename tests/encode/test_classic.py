@@ -88,6 +88,10 @@ def test_text_width_follows_the_data() -> None:
     np.testing.assert_allclose(np.linalg.norm(model.encode(["blue chair"]), axis=1), 1, rtol=1e-5)
 
 
+def test_a_catalogue_of_one_word() -> None:
+    assert fit_text(["lamp", "lamp lamp"], 8, seed=1).encode(["lamp", "chair"]).tolist() == [[1.0], [0.0]]
+
+
 def test_unknown_words_and_no_words_give_zero_rows() -> None:
     assert not fit_text(["red lamp", "blue lamp"], 8, seed=1).encode(["zebra", "!"]).any()
     nothing = fit_text(["!!", "--"], 8, seed=1)

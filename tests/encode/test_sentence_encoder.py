@@ -28,20 +28,25 @@ def cpu() -> torch.device:
 def sentence_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT with mean pooling, random weights and a vocabulary of letters, as sentence-transformers saves it."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    bert = tmp_path_factory.mktemp("bert")
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     letters = [f"{mark}{letter}" for mark in ("", "##") for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
-    (bert / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]))
-    BertTokenizerFast(vocab_file=str(bert / "vocab.txt")).save_pretrained(bert)
+    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    bert = tmp_path_factory.mktemp("bert")
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_max_length=48
+    ).save_pretrained(bert)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-        BertModel(BertConfig(vocab_size=5 + len(letters), max_position_embeddings=64, **sizes)).save_pretrained(bert)
-    words = Transformer(str(bert), max_seq_length=48)
+        BertModel(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=64, **sizes)).save_pretrained(bert)
     folder = tmp_path_factory.mktemp("sentence") / "model"
-    SentenceTransformer(modules=[words, Pooling(32)], device="cpu").save(str(folder))
+    SentenceTransformer(str(bert), device="cpu").save(str(folder))
     return folder
 
 
