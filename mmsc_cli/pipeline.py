@@ -74,6 +74,7 @@ def run_encode(
             from mmsc_cli.encode.assemble import put_together
 
             if shard is not None and workspace.is_current("encode", config):
+                shutil.rmtree(workspace.path("encoding"), ignore_errors=True)
                 raise _PutTogetherError
             work, encoder = encode_share(task(stage.inputs))
             stage.counts |= put_together(
