@@ -1,4 +1,4 @@
-"""How many inputs go through a model at a time: as many as fit, fewer once memory has run out."""
+"""How inputs go through a model: how precisely, and how many at a time, fewer once memory has run out."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ from mmsc_cli.errors import InputError
 # Beyond it a GPU is busy anyway, and an interrupted run would lose more.
 LARGEST_BATCH = 1_024
 _LOG = logging.getLogger("mmsc_cli")
+
+
+def half_precision(device: torch.device) -> torch.dtype | None:
+    """bfloat16 on newer CUDA devices, float16 on older ones, nothing of the kind elsewhere."""
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def fitting_batch(device: torch.device, forward: Callable[[int], object]) -> int:

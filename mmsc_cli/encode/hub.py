@@ -45,6 +45,8 @@ def hub_snapshot(
 ) -> Path:
     """The folder of a repository at a revision (None: its latest), less the files that match `without`.
 
+    The hub is asked first, as only it knows whether what lies here is the whole folder.
+
     Raises:
         InputError: the hub has no such repository.
         UnreachableError: it is not on this machine and the hub does not answer.
@@ -56,13 +58,15 @@ def hub_snapshot(
         )
 
     try:
-        return Path(fetch(cached=True))
-    except LocalEntryNotFoundError:
-        pass
-    try:
         return Path(_download(name, local_option, lambda: fetch(cached=False)))
     except RepositoryNotFoundError:
         raise InputError(f"--encoder {name}: the hub has no {repository}", hint="check the name") from None
+    except UnreachableError:
+        try:
+            return Path(fetch(cached=True))
+        except LocalEntryNotFoundError:
+            pass
+        raise
 
 
 def _download(name: str, local_option: str, fetch: Callable[[], str]) -> str:

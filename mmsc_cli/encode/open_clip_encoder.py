@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch.nn import functional as F
 from torchvision.transforms import Compose
 
-from mmsc_cli.encode.batches import encode_in_batches, fitting_batch
+from mmsc_cli.encode.batches import encode_in_batches, fitting_batch, half_precision
 from mmsc_cli.encode.encoder import Encoder, EncoderCard, write_card
 from mmsc_cli.encode.lora import apply_lora, open_lora, save_lora
 from mmsc_cli.encode.open_clip_weights import OpenClipWeights, find_weights
@@ -46,7 +46,7 @@ class OpenClipEncoder(Encoder):
         self.name = weights.name
         self.weights = weights
         self.device = device
-        self.precision = _half_precision(device)
+        self.precision = half_precision(device)
         self._lora: dict[str, torch.Tensor] = {}
         self.model, self._tokenize = _load(weights, device)
         preprocess = PreprocessCfg(**self.model.visual.preprocess_cfg)
@@ -200,13 +200,6 @@ def reopen_open_clip(
     if card.adapter == "lora" and card.adapter_sha256 is not None:
         encoder.adapt(open_lora(folder, card.adapter_sha256))
     return encoder
-
-
-def _half_precision(device: torch.device) -> torch.dtype | None:
-    """bfloat16 on newer CUDA devices, float16 on older ones, nothing of the kind elsewhere."""
-    if device.type != "cuda":
-        return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def _may_be_trimmed(model: Any, tokenize: Any) -> bool:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmsc_cli.encode.batches import encode_in_batches
+from mmsc_cli.encode.batches import encode_in_batches, half_precision
 from mmsc_cli.encode.choice import SENTENCE_PREFIX
 from mmsc_cli.encode.encoder import DEFAULT_BATCH, Encoder, EncoderCard, write_card
 from mmsc_cli.encode.hub import hub_snapshot
@@ -93,6 +93,8 @@ class SentenceEncoder(Encoder):
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},
             ).eval()
+            if precision := half_precision(device):
+                self._model.to(precision)
             self._dim = int(self.text_vectors(["a"]).shape[1])
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             first_line = (str(error).strip() or type(error).__name__).partition("\n")[0]
