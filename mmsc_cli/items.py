@@ -33,6 +33,10 @@ ITEM_SCHEMA = pa.schema(
 )
 
 
+# What the text of an item is made of, see `full_text`.
+TEXT_COLUMNS = ["title", "brand", "category", "description"]
+
+
 def write_items(path: Path, table: pa.Table) -> None:
     """Write the item table, atomically. `table` must have the columns of ITEM_SCHEMA."""
     with atomic_write(path) as file:
@@ -85,7 +89,7 @@ def item_splits(items: pa.Table) -> np.ndarray[Any, np.dtype[np.str_]]:
 
 def full_text(items: pa.Table) -> list[str]:
     """Return one text per item for encoders: title, brand, category path, description, in that order."""
-    columns = (items[name].to_pylist() for name in ("title", "brand", "category", "description"))
+    columns = (items[name].to_pylist() for name in TEXT_COLUMNS)
     return [
         ". ".join(part for part in (title, brand, " > ".join(category), description) if part)
         for title, brand, category, description in zip(*columns, strict=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.atomic import atomic_write
 from mmsc_cli.encode.encoder import Encoder
+from mmsc_cli.encode.npy_file import write_header
 from mmsc_cli.errors import InputError
 from mmsc_cli.items import item_splits, read_items
 from mmsc_cli.pairs import read_pairs
@@ -126,7 +127,6 @@ def _exchange(
 ) -> None:
     """Write adapted rows into a new file and put it in place of the frozen one, which the work under way shares."""
     with atomic_write(path) as file:
-        header: dict[str, Any] = {"descr": frozen.dtype.str, "fortran_order": False, "shape": frozen.shape}
-        np.lib.format.write_array_header_1_0(file, header)
+        write_header(file, frozen.dtype, frozen.shape)
         for start in range(0, len(frozen), _ROWS):
             file.write(adapt(frozen[start : start + _ROWS].astype(np.float32)).astype(np.float16).tobytes())

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.encode.adapted import adapt_vectors, trains_towers
 from mmsc_cli.encode.encoder import Encoder
+from mmsc_cli.encode.npy_file import skip_header, write_header
 from mmsc_cli.encode.run import EncodeTask, open_vectors
 from mmsc_cli.encode.shard import Shard
 from mmsc_cli.encode.vector_file import ENCODED, FAILED, VectorFile
@@ -59,9 +60,9 @@ def put_together(
     counts: dict[str, Any] = {
         "items": items,
         "texts": int((states[0] == ENCODED).sum()),
-        "texts_repeated": sum(counts["texts_repeated"] for counts in counted),
+        "texts_repeated": sum(done["texts_repeated"] for done in counted),
         "images": int((states[1] == ENCODED).sum()),
-        "images_repeated": sum(counts["images_repeated"] for counts in counted),
+        "images_repeated": sum(done["images_repeated"] for done in counted),
         "images_missing": _images_missing(task.items) if encoder.reads_images else items,
         "images_failed": int(failed.sum()),
         "encoder": encoder.name,
@@ -69,8 +70,8 @@ def put_together(
         "image_dim": encoder.image_dim,
         "batch_size": encoder.batch_size,
         # Of new work in the run that finished it, all shares together.
-        "texts_per_second": round(sum(counts["texts_per_second"] for counts in counted), 2),
-        "images_per_second": round(sum(counts["images_per_second"] for counts in counted), 2),
+        "texts_per_second": round(sum(done["texts_per_second"] for done in counted), 2),
+        "images_per_second": round(sum(done["images_per_second"] for done in counted), 2),
     }
     if failed.any():
         with failures.open("w", encoding="utf-8") as file:
@@ -95,17 +96,11 @@ def _concatenate(files: list[VectorFile], path: Path) -> None:
             shutil.copyfile(files[0].path, path)
         return
     dim = files[0].vectors().shape[1]
-    header: dict[str, Any] = {
-        "descr": np.dtype(np.float16).str,
-        "fortran_order": False,
-        "shape": (sum(file.rows for file in files), dim),
-    }
     with path.open("wb") as target:
-        np.lib.format.write_array_header_1_0(target, header)
+        write_header(target, np.float16, (sum(file.rows for file in files), dim))
         for file in files:
             with file.path.open("rb") as source:
-                np.lib.format.read_magic(source)
-                np.lib.format.read_array_header_1_0(source)
+                skip_header(source)
                 shutil.copyfileobj(source, target, _CHUNK)
 
 

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.encode.ahead import decoding_threads, map_ahead
-from mmsc_cli.encode.distinct import TEXT_COLUMNS
 from mmsc_cli.encode.encoder import DEFAULT_BATCH, Encoder
 from mmsc_cli.encode.images import load_image
 from mmsc_cli.errors import InputError
 from mmsc_cli.image_file import UnusableImageError
-from mmsc_cli.items import count_items, full_text, item_batches, take_items
+from mmsc_cli.items import TEXT_COLUMNS, count_items, full_text, item_batches, take_items
 from mmsc_cli.progress import Progress
 from mmsc_cli.recipe.settings import EncodeSettings
 from mmsc_cli.seeds import numpy_generator

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from mmsc_cli.encode.ahead import decoding_threads, map_ahead
 from mmsc_cli.encode.images import resolve_image
 from mmsc_cli.image_file import UnusableImageError
-from mmsc_cli.items import full_text, item_batches
+from mmsc_cli.items import TEXT_COLUMNS, full_text, item_batches
 from mmsc_cli.progress import Progress
 
 # The hash of a row with nothing to encode. Of a million others two fall together with a chance of 3 in 100 million.
 NOTHING = 0
-TEXT_COLUMNS = ["title", "brand", "category", "description"]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.atomic import atomic_write, write_json
+from mmsc_cli.encode.npy_file import write_header
 
 # What became of a row. From FAILED on, the reason is number `state - FAILED` of the list of reasons.
 PENDING, ENCODED, SILENT, FAILED = 0, 1, 2, 3
@@ -103,6 +104,5 @@ class VectorFile:
 def _lay_out(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
     """A file of zeros, which takes no room on the disk until something is written."""
     with atomic_write(path) as file:
-        header: dict[str, Any] = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
+        write_header(file, dtype, shape)
         file.truncate(file.tell() + int(np.prod(shape)) * np.dtype(dtype).itemsize)
