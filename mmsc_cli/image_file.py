@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ class UnusableImageError(Exception):
 
 @contextmanager
 def open_checked(
-    source: Path | bytes, *, formats: Sequence[str], max_pixels: int = MAX_PIXELS
+    source: Path | bytes, *, formats: tuple[str, ...], max_pixels: int = MAX_PIXELS
 ) -> Iterator[Image.Image]:
     """Open an image whose pixels are decoded by the caller, inside the `with`.
 

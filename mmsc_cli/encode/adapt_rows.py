@@ -80,4 +80,5 @@ def _drawn(table: NDArray[np.int64], count: int, rng: np.random.Generator) -> ND
     if not count:
         return table[:0]
     rounds = -(-count // len(table))
-    return table[np.concatenate([rng.permutation(len(table)) for _ in range(rounds)])[:count]]
+    drawn: NDArray[np.int64] = table[np.concatenate([rng.permutation(len(table)) for _ in range(rounds)])[:count]]
+    return drawn

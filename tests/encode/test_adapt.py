@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.encode import adapt
 from mmsc_cli.encode.adapt import Adaptation, FrozenEmbeddings, train_adapter
+from mmsc_cli.encode.adapt_rows import epoch_batches
 from mmsc_cli.encode.adapter import open_adapter
 from mmsc_cli.encode.encoder import open_encoder
 from mmsc_cli.encode.vectors import unit_rows
@@ -178,7 +179,7 @@ def test_a_training_that_was_stopped_ends_the_same(
 
     monkeypatch.setattr(adapt, "SCHEDULE", replace(adapt.SCHEDULE, max_epochs=4))
     whole = run(None)
-    draw, epochs = adapt.epoch_batches, []
+    draw, epochs = epoch_batches, []
 
     def stop_in_the_third(*arguments: Any, epoch: int, **others: Any) -> Any:
         epochs.append(epoch)

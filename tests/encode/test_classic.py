@@ -115,6 +115,6 @@ def test_too_few_or_equal_images_give_the_width_wanted(count: int) -> None:
     picture = Image.new("RGB", (20, 20), "red")
     statistics = np.stack([image_statistics(picture)] * count) if count else np.zeros((0, 444), np.float32)
     model = fit_images(statistics, 16, seed=1)
-    vectors = model.encode([picture])
+    vectors = model.encode([image_statistics(picture)])
     assert vectors.shape == (1, 16)
     assert not vectors.any()

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from mmsc_cli.encode import fine_tuning
+from mmsc_cli.encode.adapt_rows import epoch_batches
 from mmsc_cli.encode.encoder import open_encoder
 from mmsc_cli.items import full_text, item_splits, read_items
 from mmsc_cli.pipeline import run_encode
@@ -113,7 +114,7 @@ def test_trained_towers_are_kept_apart_resume_and_open_again(
     texts = full_text(read_items(workspace.path("items.parquet")).slice(0, 20))
     np.testing.assert_allclose(open_encoder(folder, device=cpu).encode_texts(texts), vectors[:20], atol=2e-3)
 
-    draw, epochs = fine_tuning.epoch_batches, []
+    draw, epochs = epoch_batches, []
 
     def stop_in_the_second(*arguments: Any, epoch: int, **others: Any) -> Any:
         epochs.append(epoch)
