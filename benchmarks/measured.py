@@ -23,14 +23,18 @@ class Measured:
 
 def run_mmsc(*arguments: object) -> Measured:
     """Run one `mmsc` command as a user would; the benchmark ends where it fails."""
-    words = [str(argument) for argument in arguments]
+    return run_command([sys.executable, "-m", "mmsc_cli", *(str(argument) for argument in arguments)])
+
+
+def run_command(words: Sequence[str]) -> Measured:
+    """Run a command; the benchmark ends where it fails."""
     started = time.monotonic()
     with tempfile.TemporaryFile("w+") as stdout:
-        process = subprocess.Popen([sys.executable, "-m", "mmsc_cli", *words], stdout=stdout)
+        process = subprocess.Popen(words, stdout=stdout)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            sys.exit(f"mmsc {' '.join(words)} failed with exit code {process.returncode}")
+            sys.exit(f"{' '.join(words)} failed with exit code {process.returncode}")
         stdout.seek(0)
         unit = 2**30 if sys.platform == "darwin" else 2**20
         return Measured(stdout.read(), time.monotonic() - started, usage.ru_maxrss / unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -32,10 +33,13 @@ def choose_device(request: DeviceRequest = "auto") -> DeviceChoice:
     if request == "cpu":
         return DeviceChoice(torch.device("cpu"), "asked for")
     if request in ("auto", "cuda") and torch.cuda.is_available():
-        major, minor = torch.cuda.get_device_capability()
-        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-        name = torch.cuda.get_device_name()
-        return DeviceChoice(torch.device("cuda"), f"{name}, {memory:.0f} GiB, SM {major}.{minor}")
+        # torchrun starts a process for each GPU and numbers them.
+        number = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+        major, minor = torch.cuda.get_device_capability(number)
+        memory = torch.cuda.get_device_properties(number).total_memory / 2**30
+        name = torch.cuda.get_device_name(number)
+        device = torch.device("cuda", number) if number else torch.device("cuda")
+        return DeviceChoice(device, f"{name}, {memory:.0f} GiB, SM {major}.{minor}")
     if request in ("auto", "mps") and torch.backends.mps.is_available():
         return DeviceChoice(torch.device("mps"), "Apple GPU found, no CUDA")
     if request != "auto":

@@ -11,7 +11,13 @@ from mmsc_cli.errors import MmscError
 from mmsc_cli.label.vllm_install import PYTHON_VARIABLE
 from mmsc_cli.workspace import STAGES, Workspace, software_versions
 
-EXTRAS = {"vllm": "vllm", "faiss": "faiss", "baselines": "implicit"}
+EXTRAS = {
+    "vllm": "vllm",
+    "faiss": "faiss",
+    "baselines": "implicit",
+    "text": "sentence_transformers",
+    "adapt": "peft",
+}
 
 
 def examine(workspace: Workspace, request: DeviceRequest) -> dict[str, dict[str, str]]:

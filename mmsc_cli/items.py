@@ -5,6 +5,7 @@ The row order (by `item_id`) is the item index that pairs, embeddings and the in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,10 @@ ITEM_SCHEMA = pa.schema(
 )
 
 
+# What the text of an item is made of, see `full_text`.
+TEXT_COLUMNS = ["title", "brand", "category", "description"]
+
+
 def write_items(path: Path, table: pa.Table) -> None:
     """Write the item table, atomically. `table` must have the columns of ITEM_SCHEMA."""
     with atomic_write(path) as file:
@@ -47,6 +52,36 @@ def read_items(path: Path, columns: list[str] | None = None) -> pa.Table:
     return read_artefact_table(path, ITEM_SCHEMA, what="an item table", made_by="mmsc prepare", columns=columns)
 
 
+def count_items(path: Path) -> int:
+    """How many items a table that `read_items` would take has."""
+    return int(pq.read_metadata(path).num_rows)
+
+
+def item_batches(path: Path, columns: list[str], start: int, stop: int, rows: int = 4_096) -> Iterator[pa.Table]:
+    """The rows from `start` up to `stop`, some at a time, without ever holding them all."""
+    first = 0
+    with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+        for batch in file.iter_batches(rows, columns=columns):
+            part = batch.slice(max(start - first, 0), max(min(stop - first, len(batch)) - max(start - first, 0), 0))
+            first += len(batch)
+            if len(part):
+                yield pa.Table.from_batches([part])
+            if first >= stop:
+                return
+
+
+def take_items(path: Path, columns: list[str], rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[pa.Table]:
+    """These rows, given ascending, some at a time."""
+    if not len(rows):
+        return
+    start, stop = int(rows[0]), int(rows[-1]) + 1
+    for batch in item_batches(path, columns, start, stop):
+        first, last = np.searchsorted(rows, [start, start + len(batch)])
+        if last > first:
+            yield batch.take(rows[first:last] - start)
+        start += len(batch)
+
+
 def item_splits(items: pa.Table) -> np.ndarray[Any, np.dtype[np.str_]]:
     """Return the `split` column as a numpy array of strings, shape (items,)."""
     return np.asarray(items["split"].to_pylist(), dtype=np.str_)
@@ -54,7 +89,7 @@ def item_splits(items: pa.Table) -> np.ndarray[Any, np.dtype[np.str_]]:
 
 def full_text(items: pa.Table) -> list[str]:
     """Return one text per item for encoders: title, brand, category path, description, in that order."""
-    columns = (items[name].to_pylist() for name in ("title", "brand", "category", "description"))
+    columns = (items[name].to_pylist() for name in TEXT_COLUMNS)
     return [
         ". ".join(part for part in (title, brand, " > ".join(category), description) if part)
         for title, brand, category, description in zip(*columns, strict=True)

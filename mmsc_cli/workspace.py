@@ -217,17 +217,17 @@ class Workspace:
             self._write_manifest(manifest)
 
     @contextmanager
-    def stage(self, stage: Stage, config: Mapping[str, Any]) -> Iterator[StageRun]:
+    def stage(self, stage: Stage, config: Mapping[str, Any], *, wait: bool = False) -> Iterator[StageRun]:
         """Run a stage: lock the workspace, check the inputs, stage the outputs, put them in place at the end.
 
         Raises:
-            WorkspaceError: another process works here, or the inputs are not ready.
+            WorkspaceError: another process works here (and `wait` is false), or the inputs are not ready.
         """
         if stage == "prepare":
             self.root.mkdir(parents=True, exist_ok=True)
         elif not self.root.is_dir():
             raise WorkspaceError(f"there is no workspace at {self.root}", hint=f"run {self._command('prepare')}")
-        with self._lock():
+        with self._lock(wait=wait):
             inputs = self.inputs_of(stage)
             started = time.monotonic()
             run = StageRun(staging=self.root / ".staging" / stage, inputs=inputs)
@@ -238,6 +238,21 @@ class Workspace:
                 self._commit(stage, run, config, started)
             finally:
                 shutil.rmtree(run.staging, ignore_errors=True)
+
+    @contextmanager
+    def share(self, stage: Stage) -> Iterator[dict[str, str]]:
+        """Work on a part of a stage, beside other processes that do the same; nothing is put in place.
+
+        Yields:
+            The sha256 of each artefact that the stage needs or uses, by name.
+
+        Raises:
+            WorkspaceError: a process that shares nothing works here, or the inputs are not ready.
+        """
+        if not self.root.is_dir():
+            raise WorkspaceError(f"there is no workspace at {self.root}", hint=f"run {self._command('prepare')}")
+        with self._lock(shared=True):
+            yield self.inputs_of(stage)
 
     def _commit(self, stage: Stage, run: StageRun, config: Mapping[str, Any], started: float) -> None:
         outputs = {name: digest(run.path(name)) for name in STAGES[stage].makes if run.path(name).exists()}
@@ -300,13 +315,13 @@ class Workspace:
         return f"`mmsc {stage}{argument}{where}`"
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
         path = self.path(".lock")
         if not os.access(self.root, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.root))
         with path.open("a+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 file.seek(0)
                 owner = file.read().strip() or "unknown"

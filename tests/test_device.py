@@ -18,8 +18,10 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> None:
     cuda, mps = machine
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Some GPU")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"Some GPU {number}")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80 * 2**30))
 
 
@@ -27,7 +29,7 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> None:
     ("machine", "request_", "device", "reason"),
     [
         (NOTHING, "auto", "cpu", "no CUDA or Apple GPU found"),
-        (GPU, "auto", "cuda", "Some GPU, 80 GiB, SM 9.0"),
+        (GPU, "auto", "cuda", "Some GPU 0, 80 GiB, SM 9.0"),
         ((True, True), "auto", "cuda", "Some GPU"),
         (APPLE, "auto", "mps", "Apple GPU"),
         (GPU, "cuda", "cuda", "Some GPU"),
@@ -57,3 +59,11 @@ def test_a_device_that_is_not_there_is_refused(
 
 def test_the_cpu_is_always_there() -> None:
     assert choose_device("cpu").device == torch.device("cpu")
+
+
+def test_torchrun_gives_each_process_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    _pretend(monkeypatch, GPU)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    choice = choose_device("auto")
+    assert choice.device == torch.device("cuda", 1)
+    assert "Some GPU 1" in choice.reason

@@ -4,12 +4,22 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.items import ITEM_SCHEMA, full_text, item_splits, read_items, write_items
+from mmsc_cli.items import (
+    ITEM_SCHEMA,
+    count_items,
+    full_text,
+    item_batches,
+    item_splits,
+    read_items,
+    take_items,
+    write_items,
+)
 
 HAT: dict[str, Any] = {
     "item_id": "00123",
@@ -77,3 +87,16 @@ def test_what_is_no_item_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="no column 'title'") as caught:
         read_items(path, columns=["item_id", "title"])
     assert "mmsc prepare" in str(caught.value.hint)
+
+
+def test_rows_are_read_some_at_a_time(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([HAT | {"item_id": f"{row:02}"} for row in range(10)], schema=ITEM_SCHEMA)
+    write_items(tmp_path / "items.parquet", table)
+    assert count_items(tmp_path / "items.parquet") == 10
+    batches = list(item_batches(tmp_path / "items.parquet", ["item_id"], 2, 9, rows=3))
+    assert max(map(len, batches)) == 3
+    assert pa.concat_tables(batches)["item_id"].to_pylist() == table["item_id"].to_pylist()[2:9]
+    rows = np.array([1, 4, 8])
+    taken = pa.concat_tables(take_items(tmp_path / "items.parquet", ["item_id"], rows))
+    assert taken["item_id"].to_pylist() == [table["item_id"][row].as_py() for row in rows]
+    assert not list(take_items(tmp_path / "items.parquet", ["item_id"], rows[:0]))

@@ -324,3 +324,14 @@ def test_only_the_verdict_and_the_oracle_read_the_truth_of_a_synthetic_shop() ->
         for path in (package / folder).rglob("*.py"):
             if path.relative_to(package).as_posix() not in ("label/oracle.py", "label/run.py"):
                 assert "truth" not in path.read_text(encoding="utf-8"), path
+
+
+def test_processes_that_share_a_stage_work_beside_each_other_and_nobody_else(prepared_copy: Workspace) -> None:
+    other = Workspace(prepared_copy.root)
+    with prepared_copy.share("encode") as inputs, other.share("encode") as same:
+        assert inputs == same
+        assert "items.parquet" in inputs
+        with pytest.raises(WorkspaceError, match="in use"), other.stage("encode", {}):
+            pass
+    with prepared_copy.stage("encode", {}), pytest.raises(WorkspaceError, match="in use"), other.share("encode"):
+        pass

@@ -19,6 +19,8 @@ def register(app: typer.Typer) -> None:
         "mmsc encode",
         "mmsc encode --encoder classic",
         "mmsc encode --encoder open_clip:ViT-B-32/weights.safetensors",
+        "mmsc encode --shard 1/4",
+        "torchrun --nproc-per-node 4 -m mmsc_cli encode",
     )
     def encode_command(
         session: Session,
@@ -26,20 +28,37 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(
                 metavar="NAME",
-                help="auto (open_clip's default model), classic (no download), or open_clip:ARCH/PRETRAINED.",
+                help="auto (open_clip's default model), classic (no download), open_clip:ARCH/PRETRAINED, "
+                "PRETRAINED being a tag or a .safetensors file, or sentence-transformers:NAME (texts only).",
             ),
         ] = None,
         adapt: Annotated[
             bool | None,
-            typer.Option("--adapt/--no-adapt", help="Adapt the embeddings to this catalogue's behaviour."),
+            typer.Option(
+                "--adapt/--no-adapt",
+                help="Adapt the encoder to this catalogue: its towers on a GPU, a projection elsewhere.",
+            ),
+        ] = None,
+        shard: Annotated[
+            str | None,
+            typer.Option(metavar="I/N", help="Encode one of N shares; the last to be done puts them together."),
         ] = None,
     ) -> None:
         """Turn titles, descriptions and images into vectors."""
+        from mmsc_cli.encode.shard import parse_shard, torchrun_shard
         from mmsc_cli.pipeline import run_encode
+        from mmsc_cli.progress import SILENT
 
         started = time.monotonic()
         recipe = session.recipe({"encode.encoder": encoder, "encode.adapt": adapt})
-        counts = run_encode(session.workspace, recipe, session.device, session.progress)
+        share = parse_shard(shard) if shard else torchrun_shard()
+        # Of processes that torchrun started together, one draws.
+        progress = session.progress if shard or share is None or share.number == 1 else SILENT
+        counts = run_encode(session.workspace, recipe, session.device, progress, share)
+        if "shard" in counts:
+            missing = ", ".join(counts["missing"])
+            session.finish("encode", counts, started, f"share {counts['shard']} is done, still to come: {missing}")
+            return
         done = f"{counts['texts']:,} texts and {counts['images']:,} images with {counts['encoder']}"
         session.finish("encode", counts, started, done)
         if counts["images_failed"]:

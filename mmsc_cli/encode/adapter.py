@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,18 +60,15 @@ def open_adapter(folder: Path, sha256: str) -> Adapter:
         raise WorkspaceError(f"{path} is damaged: {error}", hint="run `mmsc encode --adapt` again") from error
 
 
-class AdaptedEncoder:
+class AdaptedEncoder(Encoder):
     """An encoder whose vectors go through an adapter."""
 
     def __init__(self, encoder: Encoder, adapter: Adapter) -> None:
         """Take the frozen encoder and the adapter trained over it."""
         self._encoder = encoder
         self._adapter = adapter
-
-    @property
-    def name(self) -> str:
-        """The frozen encoder's name."""
-        return self._encoder.name
+        self.name, self.shared_space = encoder.name, encoder.shared_space
+        self.batch_size, self.reads_images = encoder.batch_size, encoder.reads_images
 
     @property
     def text_dim(self) -> int:
@@ -82,20 +80,25 @@ class AdaptedEncoder:
         """Width of an image vector."""
         return self._encoder.image_dim
 
-    @property
-    def shared_space(self) -> bool:
-        """Whether a text vector and an image vector can be compared."""
-        return self._encoder.shared_space
+    def tokens(self, texts: Sequence[str]) -> Any:
+        """Prepare texts."""
+        return self._encoder.tokens(texts)
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return adapted vectors of shape (texts, text_dim)."""
-        return self._adapter.adapt_texts(self._encoder.encode_texts(texts))
+    def text_vectors(self, tokens: Any) -> NDArray[np.float32]:
+        """Encode texts, adapted."""
+        return self._adapter.adapt_texts(self._encoder.text_vectors(tokens))
 
-    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Return adapted vectors of shape (images, image_dim)."""
-        return self._adapter.adapt_images(self._encoder.encode_images(images))
+    def pixels(self, image: Image.Image) -> NDArray[Any]:
+        """Prepare an image."""
+        return self._encoder.pixels(image)
+
+    def image_vectors(self, pixels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Encode images, adapted."""
+        return self._adapter.adapt_images(self._encoder.image_vectors(pixels))
 
     def save(self, folder: Path) -> EncoderCard:
         """Write the frozen encoder and, apart from it, the adapter."""
         card = self._encoder.save(folder)
-        return write_card(folder, card.model_copy(update={"adapter_sha256": self._adapter.save(folder)}))
+        return write_card(
+            folder, card.model_copy(update={"adapter": "projection", "adapter_sha256": self._adapter.save(folder)})
+        )

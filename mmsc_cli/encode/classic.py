@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from mmsc_cli.atomic import atomic_write, write_json
-from mmsc_cli.encode.classic_image import ImageStatistics, fit_images
+from mmsc_cli.encode.classic_image import ImageStatistics, fit_images, image_statistics
 from mmsc_cli.encode.classic_text import LatentSemanticText, fit_text
-from mmsc_cli.encode.encoder import EncoderCard, write_card
+from mmsc_cli.encode.encoder import Encoder, EncoderCard, write_card
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.seeds import derive_seed
 from mmsc_cli.workspace import digest
@@ -25,7 +25,7 @@ REVISION = "1"
 _WEIGHTS, _TERMS = "classic.safetensors", "classic.json"
 
 
-class ClassicEncoder:
+class ClassicEncoder(Encoder):
     """TF-IDF and a truncated SVD for texts, colour and gradient statistics for images."""
 
     name = NAME
@@ -46,13 +46,17 @@ class ClassicEncoder:
         """Width of an image vector."""
         return self._image.dim
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return vectors of shape (texts, text_dim); zero where no word of a text is known."""
-        return self._text.encode(texts)
+    def text_vectors(self, tokens: Sequence[str]) -> NDArray[np.float32]:
+        """Encode texts; zero where no word of a text is known."""
+        return self._text.encode(tokens)
 
-    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Return vectors of shape (images, image_dim)."""
-        return self._image.encode(images)
+    def pixels(self, image: Image.Image) -> NDArray[np.float32]:
+        """An image's statistics."""
+        return image_statistics(image)
+
+    def image_vectors(self, pixels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Encode images, given their statistics."""
+        return self._image.encode(pixels)
 
     def save(self, folder: Path) -> EncoderCard:
         """Write `encoder.json`, the arrays as safetensors and the vocabulary as json."""

@@ -44,12 +44,11 @@ class ImageStatistics:
         """Width of a vector."""
         return int(self.projection.shape[1])
 
-    def encode(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Vectors of shape (images, dim), of unit length."""
-        if not images:
+    def encode(self, statistics: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Vectors of shape (images, dim), of unit length, for what `image_statistics` says of each image."""
+        if not statistics:
             return np.zeros((0, self.dim), np.float32)
-        statistics = np.stack([image_statistics(image) for image in images])
-        return unit_rows(((statistics - self.centre) * self.scale) @ self.projection)
+        return unit_rows(((np.stack(statistics) - self.centre) * self.scale) @ self.projection)
 
 
 def fit_images(statistics: NDArray[np.float32], dim: int, seed: int) -> ImageStatistics:

@@ -66,11 +66,14 @@ def fit_text(texts: Sequence[str], dim: int, seed: int) -> LatentSemanticText:
             continue
     else:
         return LatentSemanticText([], np.zeros(0, np.float32), np.zeros((0, dim), np.float32))
-    # Signs and axes come out the same for the same seed: flips are resolved by the largest loading.
-    svd = TruncatedSVD(min(dim, *weights.shape), n_iter=5, random_state=seed).fit(weights)
-    strength = svd.singular_values_
-    kept = strength > strength.max() * 1e-5
-    projection = svd.components_[kept].T * strength[kept] ** (_AXIS_POWER - 1)
+    if weights.shape[1] == 1:  # too little for scikit-learn to decompose
+        projection = np.ones((1, 1))
+    else:
+        # Signs and axes come out the same for the same seed: flips are resolved by the largest loading.
+        svd = TruncatedSVD(min(dim, *weights.shape), n_iter=5, random_state=seed).fit(weights)
+        strength = svd.singular_values_
+        kept = strength > strength.max() * 1e-5
+        projection = svd.components_[kept].T * strength[kept] ** (_AXIS_POWER - 1)
     return LatentSemanticText(
         vectorizer.get_feature_names_out().tolist(),
         vectorizer.idf_.astype(np.float32),

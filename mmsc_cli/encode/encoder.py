@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,57 +18,86 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+DEFAULT_BATCH = 64
+
 
 class EncoderCard(BaseModel):
     """The content of `encoder.json`: which encoder made the embeddings, and what opens it again.
 
     `revision` is the commit of the hub's snapshot, or the version of our own classic features; null for a
-    local checkpoint, which `weights_sha256` pins alone.
+    local checkpoint, which `weights_sha256` pins alone. `adapter` says what `adapter_sha256` is of: a projection
+    over the frozen vectors, or low-rank matrices inside the frozen towers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    kind: Literal["classic", "open_clip"]
+    kind: Literal["classic", "open_clip", "sentence_transformers"]
     revision: str | None
     text_dim: int
     image_dim: int
     weights_sha256: str
     architecture: str | None = None
     checkpoint: str | None = None
+    adapter: Literal["projection", "lora"] | None = None
     adapter_sha256: str | None = None
 
 
-class Encoder(Protocol):
+class Encoder(ABC):
     """Turns texts and images into vectors of unit length.
 
-    A text or an image the encoder can say nothing of (no known word, say) becomes a zero row.
+    A text or an image the encoder can say nothing of (no known word, say) becomes a zero row. Encoding is cut
+    in two: what can be done ahead in a worker thread (`tokens`, `pixels`), and what the device does.
+
+    Attributes:
+        name: what `--encoder` calls it.
+        shared_space: whether a text vector and an image vector can be compared.
+        batch_size: how many inputs go through it at a time.
+        reads_images: whether it has anything to say of images.
     """
 
-    @property
-    def name(self) -> str:
-        """What `--encoder` calls it."""
+    name: str
+    shared_space: bool
+    batch_size: int = DEFAULT_BATCH
+    reads_images: bool = True
 
     @property
+    @abstractmethod
     def text_dim(self) -> int:
         """Width of a text vector."""
 
     @property
+    @abstractmethod
     def image_dim(self) -> int:
         """Width of an image vector."""
 
-    @property
-    def shared_space(self) -> bool:
-        """Whether a text vector and an image vector can be compared."""
+    def tokens(self, texts: Sequence[str]) -> Any:
+        """Prepare texts, in a worker thread."""
+        return texts
+
+    @abstractmethod
+    def text_vectors(self, tokens: Any) -> NDArray[np.float32]:
+        """Encode what `tokens` made of n texts; shape (n, text_dim)."""
+
+    @abstractmethod
+    def pixels(self, image: Image.Image) -> NDArray[Any]:
+        """Prepare an RGB image, in a worker thread."""
+
+    @abstractmethod
+    def image_vectors(self, pixels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Encode what `pixels` made of n images; shape (n, image_dim)."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> EncoderCard:
+        """Write `encoder.json`, and every weight that is not to be had elsewhere, into `folder`."""
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return vectors of shape (texts, text_dim)."""
+        return self.text_vectors(self.tokens(texts))
 
     def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Return vectors of shape (images, image_dim); images are RGB."""
-
-    def save(self, folder: Path) -> EncoderCard:
-        """Write `encoder.json`, and every weight that is not to be had elsewhere, into `folder`."""
+        return self.image_vectors([self.pixels(image) for image in images])
 
 
 def write_card(folder: Path, card: EncoderCard) -> EncoderCard:
@@ -89,14 +119,16 @@ def read_card(folder: Path) -> EncoderCard:
         raise WorkspaceError(f"{path} cannot be read as an encoder", hint="run `mmsc encode` again") from error
 
 
-def open_encoder(folder: Path, *, device: Callable[[], torch.device], batch_size: int = 64) -> Encoder:
+def open_encoder(
+    folder: Path, *, device: Callable[[], torch.device], batch_size: int | None = DEFAULT_BATCH
+) -> Encoder:
     """Open the encoder whose embeddings lie in `folder` (a workspace's `embeddings/`), its adapter included.
 
-    `device` is asked only if the encoder needs torch; `classic` does not.
+    `device` is asked only if the encoder needs torch; `classic` does not. `batch_size` None: as much as fits.
 
     Raises:
         WorkspaceError: a file is missing, damaged, or not the one the embeddings were made with.
-        InputError: the architecture is unknown to the open_clip installed here.
+        InputError: the architecture is unknown to the open_clip installed here, or an extra is missing.
         UnreachableError: its weights are not on this machine and the hub cannot be reached.
     """
     card = read_card(folder)
@@ -105,11 +137,15 @@ def open_encoder(folder: Path, *, device: Callable[[], torch.device], batch_size
         from mmsc_cli.encode.classic import open_classic
 
         encoder = open_classic(folder, card)
+    elif card.kind == "sentence_transformers":
+        from mmsc_cli.encode.sentence_encoder import reopen_sentence_encoder
+
+        encoder = reopen_sentence_encoder(card, device=device(), batch_size=batch_size)
     else:
         from mmsc_cli.encode.open_clip_encoder import reopen_open_clip
 
-        encoder = reopen_open_clip(card, device=device(), batch_size=batch_size)
-    if card.adapter_sha256 is None:
+        encoder = reopen_open_clip(card, folder, device=device(), batch_size=batch_size)
+    if card.adapter != "projection" or card.adapter_sha256 is None:
         return encoder
     from mmsc_cli.encode.adapter import AdaptedEncoder, open_adapter
 

@@ -1,28 +1,18 @@
-"""Opening a catalogue's images: safely, small enough to hold many, some batches ahead of who encodes them."""
+"""A catalogue's images, safely opened and small enough to hold many."""
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-MAX_PIXELS = 64_000_000
+from mmsc_cli.image_file import UnusableImageError, open_checked
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
-# Twice what the default model looks at, so that its own resizing still has something to average over.
+# Nearly twice what the default model looks at, so that its own resizing still has something to average over.
 _SHORT_SIDE = 448
 _LONG_SIDE = 2048
-# Our own limit is lower and says so per image.
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-
-
-class UnusableImageError(Exception):
-    """An image that cannot be used; the text is the reason that goes into `failures.jsonl`."""
 
 
 def load_image(workspace_root: Path, image_path: str) -> Image.Image:
@@ -38,7 +28,7 @@ def load_image(workspace_root: Path, image_path: str) -> Image.Image:
     Raises:
         UnusableImageError: the path leads out of `images/`, or there is no image there we can use.
     """
-    return open_image(_resolve(workspace_root, image_path))
+    return open_image(resolve_image(workspace_root, image_path))
 
 
 def open_image(path: Path) -> Image.Image:
@@ -47,49 +37,16 @@ def open_image(path: Path) -> Image.Image:
     Raises:
         UnusableImageError: there is no image there we can use.
     """
-    try:
-        if path.stat().st_size == 0:
-            raise UnusableImageError("the file is empty")
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise UnusableImageError(f"{width} x {height} pixels, over the limit of {MAX_PIXELS:,}")
-            return _upright_rgb(image)
-    except UnusableImageError:
-        raise
-    except FileNotFoundError:
-        raise UnusableImageError("there is no such file") from None
-    except Image.DecompressionBombError:
-        raise UnusableImageError(f"more pixels than the limit of {MAX_PIXELS:,}") from None
-    except UnidentifiedImageError:
-        raise UnusableImageError(f"not an image of a format we read ({', '.join(FORMATS)})") from None
-    except Exception as error:  # decoders raise nearly anything on damaged files, and one file must not end the run
-        raise UnusableImageError(f"damaged: {type(error).__name__}: {error}") from error
+    with open_checked(path, formats=FORMATS) as image:
+        return _upright_rgb(image)
 
 
-def load_ahead(
-    workspace_root: Path, image_paths: Sequence[str], batch_size: int
-) -> Iterator[list[Image.Image | UnusableImageError]]:
-    """Open images in the order given, batch by batch, decoding the next batch while this one is in use."""
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16), thread_name_prefix="decode") as pool:
-        ahead: deque[list[Future[Image.Image | UnusableImageError]]] = deque()
-        for start in range(0, len(image_paths), batch_size):
-            paths = image_paths[start : start + batch_size]
-            ahead.append([pool.submit(_load_or_reason, workspace_root, path) for path in paths])
-            if len(ahead) > 1:
-                yield [future.result() for future in ahead.popleft()]
-        while ahead:
-            yield [future.result() for future in ahead.popleft()]
+def resolve_image(workspace_root: Path, image_path: str) -> Path:
+    """Where an image that a catalogue names lies.
 
-
-def _load_or_reason(workspace_root: Path, image_path: str) -> Image.Image | UnusableImageError:
-    try:
-        return load_image(workspace_root, image_path)
-    except UnusableImageError as reason:
-        return reason
-
-
-def _resolve(workspace_root: Path, image_path: str) -> Path:
+    Raises:
+        UnusableImageError: the path leads out of the workspace's `images/`.
+    """
     folder = (workspace_root / "images").resolve()
     try:
         path = (workspace_root / image_path).resolve()

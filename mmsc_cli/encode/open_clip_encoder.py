@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -14,23 +14,29 @@ from numpy.typing import NDArray
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors import SafetensorError
+from torch.nn import functional as F
+from torchvision.transforms import Compose
 
-from mmsc_cli.encode.encoder import EncoderCard, write_card
+from mmsc_cli.encode.batches import encode_in_batches, fitting_batch, half_precision
+from mmsc_cli.encode.encoder import Encoder, EncoderCard, write_card
+from mmsc_cli.encode.lora import apply_lora, open_lora, save_lora
 from mmsc_cli.encode.open_clip_weights import OpenClipWeights, find_weights
 from mmsc_cli.encode.vectors import unit_rows
 from mmsc_cli.errors import InputError, UnreachableError, WorkspaceError
-from mmsc_cli.workspace import digest
 
-Input = TypeVar("Input", str, Image.Image)
+# No token of open_clip's vocabularies is longer; what lies beyond the context's last token is not worth splitting.
+_LONGEST_TOKEN = 64
+# Lengths in steps, so that the device meets few shapes.
+_LENGTH_STEP = 8
 
 
-class OpenClipEncoder:
+class OpenClipEncoder(Encoder):
     """Both towers of an open_clip model, frozen; text and image vectors lie in one space."""
 
     shared_space = True
 
-    def __init__(self, weights: OpenClipWeights, *, device: torch.device, batch_size: int) -> None:
-        """Load the model onto `device`; both kinds of input go through it `batch_size` at a time.
+    def __init__(self, weights: OpenClipWeights, *, device: torch.device, batch_size: int | None) -> None:
+        """Load the model onto `device`; both kinds of input go through it `batch_size` at a time (None: what fits).
 
         Raises:
             InputError: the checkpoint is damaged or is not of this architecture, or a package it needs is
@@ -38,12 +44,23 @@ class OpenClipEncoder:
             answer.
         """
         self.name = weights.name
-        self._weights = weights
-        self._device = device
-        self._batch_size = batch_size
-        self._model, self._tokenize = _load(weights, device)
-        self._preprocess = image_transform_v2(PreprocessCfg(**self._model.visual.preprocess_cfg), is_train=False)
+        self.weights = weights
+        self.device = device
+        self.precision = half_precision(device)
+        self._lora: dict[str, torch.Tensor] = {}
+        self.model, self._tokenize = _load(weights, device)
+        preprocess = PreprocessCfg(**self.model.visual.preprocess_cfg)
+        # The last two steps, to a tensor and to mean 0, are the device's: bytes are a quarter of the way there.
+        self._crop = Compose(image_transform_v2(preprocess, is_train=False).transforms[:-2])
+        self._size = preprocess.input_size
+        self._mean, self._std = (
+            torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (preprocess.mean, preprocess.std)
+        )
         self._dim = int(open_clip.get_model_config(weights.architecture)["embed_dim"])
+        self._context = int(self._tokenize.context_length)
+        self._trims = _may_be_trimmed(self.model, self._tokenize)
+        self.batch_size = fitting_batch(device, self._try) if batch_size is None else batch_size
+        self._text_batch = self._image_batch = self.batch_size
 
     @property
     def text_dim(self) -> int:
@@ -55,70 +72,144 @@ class OpenClipEncoder:
         """Width of an image vector."""
         return self._dim
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return vectors of shape (texts, text_dim); beyond the model's context length a text is cut off."""
-        return self._encode(texts, lambda batch: self._tokenize(list(batch)), self._model.encode_text)
+    def tokens(self, texts: Sequence[str]) -> torch.Tensor:
+        """Token ids of shape (texts, context length); beyond the model's context length a text is cut off."""
+        longest = self._context * _LONGEST_TOKEN
+        ids: torch.Tensor = self._tokenize([text[:longest] for text in texts])
+        return ids
 
-    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Return vectors of shape (images, image_dim)."""
+    @torch.inference_mode()
+    def text_vectors(self, tokens: torch.Tensor) -> NDArray[np.float32]:
+        """Encode texts, the shortest first, each batch only as long as its longest text."""
+        if not len(tokens):
+            return np.zeros((0, self._dim), np.float32)
+        lengths = (tokens != 0).long().mul(torch.arange(1, tokens.shape[1] + 1)).amax(dim=1)
+        order = torch.argsort(lengths, stable=True)
 
-        def pixels(batch: Sequence[Image.Image]) -> torch.Tensor:
-            return torch.stack([self._preprocess(image) for image in batch])
+        def forward(part: slice) -> torch.Tensor:
+            rows = order[part]
+            longest = -(-int(lengths[rows].max()) // _LENGTH_STEP) * _LENGTH_STEP
+            return self.encode_tokens(tokens[rows, :longest] if self._trims else tokens[rows])
 
-        return self._encode(images, pixels, self._model.encode_image)
+        found, self._text_batch = encode_in_batches(len(tokens), self._text_batch, self.device, forward)
+        vectors = np.empty_like(found)
+        vectors[order.numpy()] = found
+        return unit_rows(vectors)
+
+    def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
+        """The part of the image that the model looks at, at its size; shape (3, height, width)."""
+        return np.ascontiguousarray(np.asarray(self._crop(image)).transpose(2, 0, 1))
+
+    @torch.inference_mode()
+    def image_vectors(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Encode images."""
+        if not pixels:
+            return np.zeros((0, self._dim), np.float32)
+
+        def forward(part: slice) -> torch.Tensor:
+            return self.encode_pixels(torch.from_numpy(np.stack(pixels[part])))
+
+        found, self._image_batch = encode_in_batches(len(pixels), self._image_batch, self.device, forward)
+        return unit_rows(found)
+
+    def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The text tower over token ids (n, up to the context length), with gradients where they are asked for."""
+        tokens = self._onto_device(tokens)
+        length = tokens.shape[1]
+        with self.autocast():
+            if length >= self._context or not self._trims:
+                return F.normalize(self.model.encode_text(tokens).float(), dim=-1)
+            # A causal tower pooled at the end-of-text token sees nothing of the padding behind it.
+            short = {
+                "positional_embedding": self.model.positional_embedding[:length],
+                "attn_mask": self.model.attn_mask[:length, :length],
+            }
+            outputs = torch.func.functional_call(self.model, short, kwargs={"text": tokens})
+        vectors = outputs["text_features"] if isinstance(outputs, dict) else outputs[1]
+        return F.normalize(vectors.float(), dim=-1)
+
+    def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The image tower over bytes of shape (n, 3, height, width), with gradients where they are asked for."""
+        images = (self._onto_device(pixels).float() / 255 - self._mean) / self._std
+        if self.device.type == "cuda":
+            images = images.contiguous(memory_format=torch.channels_last)
+        with self.autocast():
+            return F.normalize(self.model.encode_image(images).float(), dim=-1)
+
+    def adapt(self, matrices: dict[str, torch.Tensor]) -> None:
+        """Put trained low-rank matrices into the towers; see `lora`."""
+        apply_lora(self.model, matrices)
+        self._lora = matrices
 
     def save(self, folder: Path) -> EncoderCard:
-        """Write `encoder.json`; the weights stay where they are, pinned by their hash."""
+        """Write `encoder.json`, and the adapter if there is one; the weights stay where they are, pinned by hash."""
         return write_card(
             folder,
             EncoderCard(
                 name=self.name,
                 kind="open_clip",
-                revision=self._weights.revision,
+                revision=self.weights.revision,
                 text_dim=self.text_dim,
                 image_dim=self.image_dim,
-                weights_sha256=digest(self._weights.checkpoint),
-                architecture=self._weights.architecture,
-                checkpoint=None if self._weights.revision else str(self._weights.checkpoint),
+                weights_sha256=self.weights.sha256,
+                architecture=self.weights.architecture,
+                checkpoint=None if self.weights.revision else str(self.weights.checkpoint),
+                adapter="lora" if self._lora else None,
+                adapter_sha256=save_lora(folder, self._lora) if self._lora else None,
             ),
         )
 
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Half precision, where the device is made for it."""
+        return torch.autocast(self.device.type, dtype=self.precision) if self.precision else nullcontext()
+
+    def _onto_device(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self.device.type == "cuda":
+            inputs = inputs.pin_memory()
+        return inputs.to(self.device, non_blocking=True)
+
+    def blank_inputs(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Black images and texts of full length, to see how much or how long it takes."""
+        pixels = torch.zeros((size, *self._size), dtype=torch.uint8)
+        return pixels, torch.ones((size, self._context), dtype=torch.long)
+
     @torch.inference_mode()
-    def _encode(
-        self,
-        inputs: Sequence[Input],
-        prepare: Callable[[Sequence[Input]], torch.Tensor],
-        tower: Callable[[torch.Tensor], torch.Tensor],
-    ) -> NDArray[np.float32]:
-        vectors = np.zeros((len(inputs), self._dim), np.float32)
-        for start, batch in _batches(inputs, self._batch_size):
-            with self._autocast():
-                encoded = tower(prepare(batch).to(self._device, non_blocking=True))
-            vectors[start : start + len(batch)] = encoded.float().cpu().numpy()
-        return unit_rows(vectors)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self._device.type != "cuda":
-            return nullcontext()
-        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        return torch.autocast("cuda", dtype=dtype)
+    def _try(self, size: int) -> None:
+        pixels, tokens = self.blank_inputs(size)
+        self.encode_pixels(pixels)
+        self.encode_tokens(tokens)
 
 
-def reopen_open_clip(card: EncoderCard, *, device: torch.device, batch_size: int) -> OpenClipEncoder:
-    """Open the encoder a card names, with the weights it was made with.
+def reopen_open_clip(
+    card: EncoderCard, folder: Path, *, device: torch.device, batch_size: int | None
+) -> OpenClipEncoder:
+    """Open the encoder a card names, with the weights it was made with, at the hub's commit it was made with.
 
     Raises:
         WorkspaceError: the weights found are others.
         InputError, UnreachableError: as `find_weights` and `OpenClipEncoder`.
     """
     name = f"open_clip:{card.architecture}/{card.checkpoint}" if card.checkpoint else card.name
-    weights = find_weights(name)
-    if digest(weights.checkpoint) != card.weights_sha256:
+    weights = find_weights(name, card.revision)
+    if weights.sha256 != card.weights_sha256:
         raise WorkspaceError(
             f"{weights.checkpoint} is not the checkpoint the embeddings were made with",
             hint="run `mmsc encode` again",
         )
-    return OpenClipEncoder(weights, device=device, batch_size=batch_size)
+    encoder = OpenClipEncoder(weights, device=device, batch_size=batch_size)
+    if card.adapter == "lora" and card.adapter_sha256 is not None:
+        encoder.adapt(open_lora(folder, card.adapter_sha256))
+    return encoder
+
+
+def _may_be_trimmed(model: Any, tokenize: Any) -> bool:
+    """Whether padding can be left away: open_clip's plain CLIP, with its own tokenizer, which pads with 0."""
+    return (
+        isinstance(model, open_clip.CLIP)
+        and isinstance(tokenize, open_clip.SimpleTokenizer)
+        and model.text_pool_type == "argmax"
+        and model.attn_mask is not None
+    )
 
 
 def _load(weights: OpenClipWeights, device: torch.device) -> tuple[Any, Any]:
@@ -126,14 +217,14 @@ def _load(weights: OpenClipWeights, device: torch.device) -> tuple[Any, Any]:
         model = open_clip.create_model(
             weights.architecture, pretrained=str(weights.checkpoint), device=device, **weights.overrides
         )
-        return model.eval().requires_grad_(False), open_clip.get_tokenizer(weights.architecture)
+        tokenize = open_clip.get_tokenizer(weights.architecture)
     except torch.OutOfMemoryError:
         raise
     except OSError as error:
         raise UnreachableError(
             f"--encoder {weights.name}: {weights.architecture} needs files of the hub that are not here "
             f"({_first_line(error)})",
-            hint="choose one with open_clip's own tokenizer, such as ViT-B-32, or use --encoder classic",
+            hint="choose one with open_clip's own tokenizer, such as ViT-B-32-256, or use --encoder classic",
         ) from error
     except (RuntimeError, ImportError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(
@@ -141,12 +232,9 @@ def _load(weights: OpenClipWeights, device: torch.device) -> tuple[Any, Any]:
             f"{_first_line(error)}",
             hint="check that the checkpoint is whole and of this architecture",
         ) from error
+    model = model.eval().requires_grad_(False)
+    return model.to(memory_format=torch.channels_last) if device.type == "cuda" else model, tokenize
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).partition("\n")[0]
-
-
-def _batches(inputs: Sequence[Input], size: int) -> Iterator[tuple[int, Sequence[Input]]]:
-    for start in range(0, len(inputs), size):
-        yield start, inputs[start : start + size]

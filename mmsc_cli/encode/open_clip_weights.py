@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import httpx
-import huggingface_hub
 import open_clip
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME
 
-from mmsc_cli.errors import InputError, UnreachableError
+from mmsc_cli.encode.hub import hub_file
+from mmsc_cli.errors import InputError
+from mmsc_cli.workspace import digest
 
 PREFIX = "open_clip:"
-# The cheapest of open_clip's well-trained models: 14.8 GFLOPs for an image and a text together, 66.6 %
-# zero-shot on ImageNet; ViT-B-16 takes 41.1 GFLOPs for 70.2 % (open_clip's own tables, docs/model_profile.csv
-# and docs/openclip_results.csv).
-DEFAULT = f"{PREFIX}ViT-B-32/laion2b_s34b_b79k"
-_PROBE_SECONDS = 5.0
-_OWN_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
-_OFFLINE_HINT = (
-    "give a local checkpoint (--encoder open_clip:ARCH/PATH.safetensors), "
-    "or use --encoder classic, which needs no download"
-)
+# Of open_clip's models that stay below 20 GFLOPs for an image and a text together, the one with the best zero-shot
+# score: 17.5 GFLOPs for 72.8 % on ImageNet; docs/encode.md sets it beside its neighbours, with the sources.
+DEFAULT = f"{PREFIX}ViT-B-32-256/datacomp_s34b_b86k"
+LOCAL_OPTION = f"--encoder {PREFIX}ARCH/PATH.safetensors"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A commit of a hub's repository, and the sha256 of the weights there."""
+
+    revision: str
+    sha256: str
+
+
+PINS = {
+    DEFAULT: Pin(
+        revision="4afec35ffe57a943d569ff7ee888061830164da8",
+        sha256="92c26d60d3200ed5ed040dff31a8d19f8140648da8007216c25744c478deef27",
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -44,14 +53,21 @@ class OpenClipWeights:
     revision: str | None
     overrides: dict[str, Any]
 
+    @cached_property
+    def sha256(self) -> str:
+        """Of the checkpoint."""
+        return digest(self.checkpoint)
 
-def find_weights(name: str) -> OpenClipWeights:
+
+def find_weights(name: str, revision: str | None = None) -> OpenClipWeights:
     """Resolve `open_clip:ARCH/PRETRAINED`; PRETRAINED is a tag or the path of a .safetensors checkpoint.
 
-    Weights of a tag come from the hub's cache on this machine, else from the hub, as safetensors only.
+    Weights of a tag come from the hub's cache on this machine, else from the hub, as safetensors only: at
+    `revision`, else at the one pinned here, else the latest.
 
     Raises:
-        InputError: unknown architecture or tag (near names are given), missing checkpoint, no safetensors.
+        InputError: unknown architecture or tag (near names are given), missing checkpoint, no safetensors, or other
+            weights than the pinned ones.
         UnreachableError: the weights are not here and the hub does not answer.
     """
     architecture, _, pretrained = name.removeprefix(PREFIX).partition("/")
@@ -70,14 +86,21 @@ def find_weights(name: str) -> OpenClipWeights:
             hint=_near(pretrained, tags, "tags") + ", or the path of a .safetensors file",
         )
     config = open_clip.get_pretrained_cfg(architecture, pretrained)
-    checkpoint = _from_hub(name, config.get("hf_hub", ""))
+    pin = PINS.get(name)
+    checkpoint = _from_hub(name, config.get("hf_hub", ""), revision or (pin.revision if pin else None))
     overrides = {
         "force_quick_gelu": config.get("quick_gelu", False),
         "force_preprocess_cfg": {
             field: config[field] for field in ("mean", "std", "interpolation", "resize_mode") if field in config
         },
     }
-    return OpenClipWeights(name, architecture, checkpoint, checkpoint.resolve().parent.name, overrides)
+    weights = OpenClipWeights(name, architecture, checkpoint, checkpoint.parent.name, overrides)
+    if pin and weights.revision == pin.revision and weights.sha256 != pin.sha256:
+        raise InputError(
+            f"--encoder {name}: {checkpoint} is damaged or has been exchanged: its sha256 is not the published one",
+            hint="delete it and run the command again",
+        )
+    return weights
 
 
 def _local_checkpoint(name: str, pretrained: str) -> Path:
@@ -92,54 +115,17 @@ def _local_checkpoint(name: str, pretrained: str) -> Path:
     return path.resolve()
 
 
-def _from_hub(name: str, address: str) -> Path:
-    """Fetch the safetensors file of an `owner/repository/[file]`.
-
-    `open_clip.download_pretrained` would do the same but fall back to a pickle, and wait for most of a minute
-    where there is no network.
-    """
+def _from_hub(name: str, address: str, revision: str | None) -> Path:
+    """Fetch the safetensors file of an `owner/repository/[file]`; `open_clip` itself would fall back to a pickle."""
     repository, _, file = address.rpartition("/")
-    if file:
-        file = str(Path(file).with_suffix(".safetensors"))
-    file = file or HF_SAFE_WEIGHTS_NAME
-    pickle_only = InputError(
-        f"--encoder {name}: its weights are not published as safetensors, and nothing else is read",
-        hint="choose another tag, or convert them and give the path of the .safetensors file",
-    )
-    if not repository:
-        raise pickle_only
-    cached = huggingface_hub.try_to_load_from_cache(repository, file)
-    if isinstance(cached, str):
-        return Path(cached)
-    _check_reachable(name)
-    try:
-        return Path(huggingface_hub.hf_hub_download(repository, file))
-    except LocalEntryNotFoundError as error:  # the hub's word for a connection that failed
-        raise _unreachable(name, str(error)) from error
-    except EntryNotFoundError:
-        raise pickle_only from None
-    except Exception as error:  # its HTTP library is another from one version to the next
-        if isinstance(error, OSError) and error.errno in _OWN_DISK:
-            raise
-        raise _unreachable(name, str(error)) from error
-
-
-def _check_reachable(name: str) -> None:
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
-        raise _unreachable(name, "HF_HUB_OFFLINE is set")
-    try:
-        httpx.head(huggingface_hub.constants.ENDPOINT, timeout=_PROBE_SECONDS)
-    except httpx.HTTPError as error:
-        raise _unreachable(name, str(error)) from error
-
-
-def _unreachable(name: str, reason: str) -> UnreachableError:
-    first_line = reason.strip().partition("\n")[0]
-    return UnreachableError(
-        f"--encoder {name}: its weights are not on this machine and {huggingface_hub.constants.ENDPOINT} "
-        f"cannot be reached ({first_line})",
-        hint=_OFFLINE_HINT,
-    )
+    file = str(Path(file).with_suffix(".safetensors")) if file else HF_SAFE_WEIGHTS_NAME
+    found = hub_file(name, repository, file, revision, local_option=LOCAL_OPTION) if repository else None
+    if found is None:
+        raise InputError(
+            f"--encoder {name}: its weights are not published as safetensors, and nothing else is read",
+            hint="choose another tag, or convert them and give the path of the .safetensors file",
+        )
+    return found
 
 
 def _near(wrong: str, known: list[str], what: str) -> str:

@@ -1,159 +1,155 @@
-"""The stage: items become `embeddings/`."""
+"""The stage: items become `embeddings/`, a share at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from difflib import get_close_matches
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
 
-from mmsc_cli.encode.catalogue_embeddings import IMAGE, TEXT, CatalogueEmbeddings, image_rows
+from mmsc_cli.atomic import atomic_write, write_json
+from mmsc_cli.encode.adapted import adapt_towers, trains_towers
+from mmsc_cli.encode.catalogue_pass import encode_images, encode_texts
+from mmsc_cli.encode.choice import Choice, choose_encoder
+from mmsc_cli.encode.distinct import Distinct, image_hashes, text_hashes
 from mmsc_cli.encode.encoder import Encoder
-from mmsc_cli.encode.images import load_ahead
-from mmsc_cli.errors import InputError
-from mmsc_cli.items import full_text, item_splits
-from mmsc_cli.pairs import Pairs
+from mmsc_cli.encode.shard import WHOLE, Shard
+from mmsc_cli.encode.vector_file import VectorFile
+from mmsc_cli.encode.work import Work
+from mmsc_cli.items import count_items
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import EncodeSettings
-from mmsc_cli.seeds import numpy_generator
 
 if TYPE_CHECKING:
     import torch
 
-# What the classic encoder is fitted on at most, so that memory does not follow the catalogue.
-FIT_TEXTS = 100_000
-FIT_IMAGES = 4_096
 
+@dataclass(frozen=True)
+class EncodeTask:
+    """What is to be encoded, and how.
 
-def encode(
-    items: pa.Table,
-    pairs: Pairs,
-    settings: EncodeSettings,
-    *,
-    workspace_root: Path,
-    out: Path,
-    failures: Path,
-    seed: int,
-    device: Callable[[], torch.device],
-    progress: Progress = SILENT,
-) -> dict[str, Any]:
-    """Encode a catalogue.
-
-    Writes into `out`: `text.npy` (items, text_dim) and `image.npy` (items, image_dim), float16, rows of unit
-    length or, where the mask says so, zero; `mask.npy` (items, 2) bool, text and image; `encoder.json` and
-    what else it takes to open the encoder again. The mask is false where there is no text (no usable image),
-    and where the encoder can say nothing of it, such as a text without a known word: a row is of unit length
-    if and only if the mask is true.
-
-    Args:
+    Attributes:
         items: the item table.
         pairs: the pair table; read for `settings.adapt` alone, and of it the training pairs alone.
         settings: the recipe's `[encode]`.
+        inputs: the sha256 of what is read, by name: work on other inputs is not continued.
         workspace_root: where `image_path` starts.
-        out: an existing, empty folder.
-        failures: where to write the images that could not be used, as JSON lines; not made if there are none.
+        unfinished: a folder that outlives the run, where what is done is kept.
         seed: the run's seed.
         device: chooses the device; called only if torch is needed.
         progress: who watches.
+    """
+
+    items: Path
+    pairs: Path
+    settings: EncodeSettings
+    inputs: Mapping[str, str]
+    workspace_root: Path
+    unfinished: Path
+    seed: int
+    device: Callable[[], torch.device]
+    progress: Progress = SILENT
+
+
+def encode_share(task: EncodeTask, shard: Shard = WHOLE) -> tuple[Work, Encoder]:
+    """Encode a share of the catalogue, or continue to; `put_together` makes `embeddings/` of all the shares.
 
     Returns:
-        Counts for the manifest.
+        The work, in which this share is done, and the encoder.
 
     Raises:
-        InputError: unknown encoder, unusable checkpoint, or nothing to adapt to.
+        InputError: unknown encoder, unusable checkpoint, a missing extra, or nothing to adapt to.
         UnreachableError: the weights are not on this machine and the hub does not answer.
     """
-    encoder = _encoder(items, settings, workspace_root, seed, device, progress)
-    embeddings = CatalogueEmbeddings(out, len(items), encoder)
-    embeddings.write_texts(items, encoder, progress)
-    failed = embeddings.write_images(items, encoder, workspace_root, failures, settings.batch_size, progress)
-    counts: dict[str, Any] = {
-        "items": len(items),
-        "texts": int(embeddings.mask[:, TEXT].sum()),
-        "images": int(embeddings.mask[:, IMAGE].sum()),
-        "images_missing": len(items) - len(image_rows(items)),
-        "images_failed": failed,
-        "encoder": encoder.name,
-        "text_dim": encoder.text_dim,
-        "image_dim": encoder.image_dim,
-    }
-    if settings.adapt:
-        encoder, counts["adapt"] = _adapt(items, pairs, encoder, embeddings, seed, device, progress)
-    encoder.save(out)
-    embeddings.close()
-    return counts
+    choice = choose_encoder(
+        task.items,
+        task.settings,
+        workspace_root=task.workspace_root,
+        seed=task.seed,
+        device=task.device,
+        progress=task.progress,
+    )
+    work = Work(task.unfinished, _plan(task, choice))
+    if shard == WHOLE:
+        work.remove_others()
+    share = work.share(shard)
+    # The same size again: what is continued ends as what was never stopped.
+    batch = share / "batch.json"
+    batch_size = json.loads(batch.read_bytes()) if batch.exists() else task.settings.batch_size
+    with _one_at_a_time(work.folder / ".lock"):
+        encoder = choice.open(batch_size, work.fitted)
+        if task.settings.adapt and trains_towers(task.settings, encoder, task.device):
+            encoder = adapt_towers(encoder, choice, task, work)
+    if work.counts(shard) is None and not (shard == WHOLE and work.complete()):
+        write_json(batch, encoder.batch_size)
+        _encode_rows(task, encoder, work, shard)
+    return work, encoder
 
 
-def _encoder(
-    items: pa.Table,
-    settings: EncodeSettings,
-    workspace_root: Path,
-    seed: int,
-    device: Callable[[], torch.device],
-    progress: Progress,
-) -> Encoder:
-    if settings.encoder == "classic":
-        return _fit_classic(items, settings, workspace_root, seed, progress)
-    if settings.encoder != "auto" and not settings.encoder.startswith("open_clip:"):
-        near = get_close_matches(settings.encoder, ("auto", "classic"), n=1)
-        raise InputError(
-            f"--encoder {settings.encoder}: there is no such encoder" + (f"; did you mean {near[0]}?" if near else ""),
-            hint="use auto, classic, or open_clip:ARCH/PRETRAINED",
+def open_vectors(share: Path, rows: int, encoder: Encoder) -> tuple[VectorFile, VectorFile]:
+    """The vectors of a share: of its texts and of its images."""
+    return VectorFile(share, "text", rows, encoder.text_dim), VectorFile(share, "image", rows, encoder.image_dim)
+
+
+def _encode_rows(task: EncodeTask, encoder: Encoder, work: Work, shard: Shard) -> None:
+    share, rows = work.share(shard), shard.rows(count_items(task.items))
+    text, image = open_vectors(share, len(rows), encoder)
+    hashes = _kept(share / "text.hash.npy", lambda: text_hashes(task.items, rows, task.progress))
+    texts = Distinct.of(hashes)
+    started = time.monotonic()
+    encoded = encode_texts(task.items, rows, encoder, texts, text, task.progress)
+    speed = {"texts_per_second": _rate(encoded, time.monotonic() - started)}
+    if encoder.reads_images:
+        hashes = _kept(
+            share / "image.hash.npy", lambda: image_hashes(task.items, rows, task.workspace_root, task.progress)
         )
-    from mmsc_cli.encode.open_clip_encoder import OpenClipEncoder
-    from mmsc_cli.encode.open_clip_weights import DEFAULT, find_weights
-
-    weights = find_weights(DEFAULT if settings.encoder == "auto" else settings.encoder)
-    return OpenClipEncoder(weights, device=device(), batch_size=settings.batch_size)
-
-
-def _fit_classic(
-    items: pa.Table, settings: EncodeSettings, workspace_root: Path, seed: int, progress: Progress
-) -> Encoder:
-    from mmsc_cli.encode.classic import fit_classic
-    from mmsc_cli.encode.classic_image import STATISTICS, image_statistics
-
-    rng = numpy_generator(seed, "encode/sample")
-    text_rows = _sample(np.arange(len(items)), FIT_TEXTS, rng)
-    texts = [text for text in full_text(items.take(text_rows)) if text.strip()]
-    paths = items["image_path"].take(_sample(image_rows(items), FIT_IMAGES, rng)).to_pylist()
-    statistics = np.zeros((len(paths), STATISTICS), np.float32)
-    fitted = 0
-    with progress.task("fitting on a sample of images", total=len(paths)) as task:
-        for batch in load_ahead(workspace_root, paths, settings.batch_size):
-            for image in batch:
-                if isinstance(image, Image.Image):
-                    statistics[fitted] = image_statistics(image)
-                    fitted += 1
-            task.advance(len(batch))
-    return fit_classic(texts, statistics[:fitted], text_dim=settings.text_dim, image_dim=settings.image_dim, seed=seed)
+    else:
+        hashes = np.zeros(len(rows), np.uint64)
+    images = Distinct.of(hashes)
+    started = time.monotonic()
+    encoded = encode_images(task.items, rows, encoder, images, image, task.workspace_root, task.progress)
+    speed["images_per_second"] = _rate(encoded, time.monotonic() - started)
+    counts = {
+        "texts_repeated": len(rows) - len(texts.nothing) - len(texts),
+        "images_repeated": len(rows) - len(images.nothing) - len(images),
+    }
+    work.finish(shard, counts | speed)
 
 
-def _sample(rows: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    return rows if len(rows) <= size else np.sort(rng.choice(rows, size, replace=False))
+def _rate(inputs: int, seconds: float) -> float:
+    return round(inputs / max(seconds, 1e-3), 2)
 
 
-def _adapt(
-    items: pa.Table,
-    pairs: Pairs,
-    encoder: Encoder,
-    embeddings: CatalogueEmbeddings,
-    seed: int,
-    device: Callable[[], torch.device],
-    progress: Progress,
-) -> tuple[Encoder, dict[str, Any]]:
-    """Train an adapter on what was encoded, put it over the encoder, and rewrite the rows."""
-    from mmsc_cli.encode.adapt import FrozenEmbeddings, train_adapter
-    from mmsc_cli.encode.adapter import AdaptedEncoder
+def _plan(task: EncodeTask, choice: Choice) -> dict[str, object]:
+    return {
+        "inputs": dict(task.inputs),
+        "settings": task.settings.model_dump(mode="json"),
+        "seed": task.seed,
+        "encoder": dict(choice.identity),
+    }
 
-    frozen = FrozenEmbeddings(embeddings.text, embeddings.image, embeddings.mask, encoder.shared_space)
-    warm = item_splits(items) == "warm"
-    result = train_adapter(frozen, pairs, warm, seed=seed, device=device(), progress=progress)
-    embeddings.adapt(result.adapter)
-    report = {"pairs": result.pairs, "best_epoch": result.best_epoch, "valid_losses": result.valid_losses}
-    return AdaptedEncoder(encoder, result.adapter), report
+
+def _kept(path: Path, compute: Callable[[], NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """An array that is computed once."""
+    if path.exists():
+        array: NDArray[np.uint64] = np.load(path, allow_pickle=False)
+        return array
+    array = compute()
+    with atomic_write(path) as file:
+        np.save(file, array, allow_pickle=False)
+    return array
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Of several processes the first does what all need, and the others wait for it."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import load_file
 
 from mmsc_cli.encode.encoder import Encoder, open_encoder
-from mmsc_cli.encode.images import UnusableImageError, open_image
+from mmsc_cli.encode.images import open_image
 from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.image_file import UnusableImageError
 from mmsc_cli.index import Index
 from mmsc_cli.infer.answers import Answer, Asked, asked_relations, rank_scores
 from mmsc_cli.infer.lines import place

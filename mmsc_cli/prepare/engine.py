@@ -12,8 +12,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.cores import usable_cores
 from mmsc_cli.errors import InputError
-from mmsc_cli.prepare.parallel import usable_cores
 
 MEMORY_GIB = 1.0
 

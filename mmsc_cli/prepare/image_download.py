@@ -15,7 +15,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from mmsc_cli import __version__
 from mmsc_cli.atomic import atomic_write
-from mmsc_cli.prepare.image_check import SUFFIXES, UnusableImageError, image_suffix
+from mmsc_cli.image_file import UnusableImageError
+from mmsc_cli.prepare.image_check import SUFFIXES, image_suffix
 from mmsc_cli.prepare.public_network import PrivateAddressError, PublicTransport
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import ImageSettings

@@ -16,11 +16,6 @@ Result = TypeVar("Result")
 _LONGEST_QUEUE = 64
 
 
-def usable_cores() -> int:
-    """Cores this process may run on, which in a container can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def map_in_order(function: Callable[[Input], Result], inputs: Iterable[Input], cores: int) -> Iterator[Result]:
     """Yield `function(input)` for each input, in their order.
 

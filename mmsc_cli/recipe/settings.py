@@ -119,8 +119,11 @@ class EncodeSettings(Settings):
     encoder: str = "auto"
     text_dim: Positive = Field(default=512, description="width of the classic encoder's text vectors")
     image_dim: Positive = Field(default=64, description="width of the classic encoder's image vectors")
-    batch_size: Positive = 64
+    batch_size: Positive | None = Field(default=None, description="None: what the device's memory holds")
     adapt: bool = False
+    adapt_with: Literal["auto", "projection", "lora"] = Field(
+        default="auto", description="auto: low-rank matrices in the towers on a GPU, a projection over them elsewhere"
+    )
 
 
 class CandidateMix(Settings):

@@ -206,6 +206,7 @@ def test_encode_offline_names_the_encoder_that_needs_no_download(prepared_copy: 
 
     assert ran.returncode == 4
     assert "--encoder classic" in ran.stderr
+    assert "--encoder open_clip:ARCH/PATH.safetensors" in ran.stderr
     assert len(ran.stderr.splitlines()) == 2
     assert not prepared_copy.path("embeddings").exists()
 

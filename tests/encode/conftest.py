@@ -14,9 +14,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw
 
-from mmsc_cli.encode.run import encode
-from mmsc_cli.items import ITEM_SCHEMA
-from mmsc_cli.pairs import Pairs
+from mmsc_cli.encode.assemble import put_together
+from mmsc_cli.encode.run import EncodeTask, encode_share
+from mmsc_cli.encode.shard import WHOLE
+from mmsc_cli.items import ITEM_SCHEMA, write_items
+from mmsc_cli.pairs import Pairs, write_pairs
 from mmsc_cli.recipe.settings import EncodeSettings
 
 if TYPE_CHECKING:
@@ -92,6 +94,36 @@ def _cpu() -> torch.device:
     return torch.device("cpu")
 
 
+def task_of(
+    items: pa.Table,
+    pairs: Pairs | None,
+    root: Path,
+    *,
+    unfinished: Path,
+    device: Callable[[], torch.device] = _cpu,
+    **settings: str | int,
+) -> EncodeTask:
+    """What the stage is given for a table in the workspace `root`."""
+    write_items(root / "items.parquet", items)
+    write_pairs(root / "pairs.parquet", _pair_table([], []) if pairs is None else pairs)
+    return EncodeTask(
+        items=root / "items.parquet",
+        pairs=root / "pairs.parquet",
+        settings=EncodeSettings.model_validate(settings),
+        inputs={},
+        workspace_root=root,
+        unfinished=unfinished,
+        seed=1,
+        device=device,
+    )
+
+
+@pytest.fixture
+def encode_task() -> Callable[..., EncodeTask]:
+    """Make what the stage is given: (items, pairs, root, unfinished=folder, **settings)."""
+    return task_of
+
+
 @pytest.fixture
 def item_table() -> Callable[..., pa.Table]:
     """Make an item table: (texts, image_paths, split=all warm)."""
@@ -136,16 +168,9 @@ def run_encode(tmp_path: Path) -> Callable[..., Encoded]:
         out = tmp_path / f"run{runs}"
         out.mkdir()
         failures = tmp_path / f"failures{runs}.jsonl"
-        counts = encode(
-            items,
-            _pair_table([], []) if pairs is None else pairs,
-            EncodeSettings.model_validate(settings),
-            workspace_root=tmp_path,
-            out=out,
-            failures=failures,
-            seed=1,
-            device=device,
-        )
+        task = task_of(items, pairs, tmp_path, unfinished=tmp_path / f"work{runs}", device=device, **settings)
+        work, encoder = encode_share(task)
+        counts = put_together(task, work, encoder, WHOLE, out, failures)
         return Encoded(out, failures, counts)
 
     return run
@@ -154,19 +179,32 @@ def run_encode(tmp_path: Path) -> Callable[..., Encoded]:
 @pytest.fixture(scope="session")
 def tiny_open_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of an architecture `mmsc-tiny`, registered with open_clip: 32 wide, 32-pixel images."""
+    vision = {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16}
+    text = {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}
+    return _random_checkpoint("mmsc-tiny", config, tmp_path_factory.mktemp("open_clip"))
+
+
+@pytest.fixture(scope="session")
+def wide_open_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """`--encoder` for another one, `mmsc-wide`, whose features are rich enough to be adapted."""
+    vision = {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 8}
+    text = {"context_length": 32, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1}
+    config = {"embed_dim": 64, "vision_cfg": vision, "text_cfg": text}
+    return f"open_clip:mmsc-wide/{_random_checkpoint('mmsc-wide', config, tmp_path_factory.mktemp('wide'))}"
+
+
+def _random_checkpoint(name: str, config: dict[str, Any], folder: Path) -> Path:
     import open_clip
     import torch
     from safetensors.torch import save_file
 
-    folder = tmp_path_factory.mktemp("open_clip")
-    config = folder / "mmsc-tiny.json"
-    vision = {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16}
-    text = {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
-    config.write_text(json.dumps({"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}))
-    open_clip.add_model_config(config)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(config))
+    open_clip.add_model_config(path)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = open_clip.create_model("mmsc-tiny")
+        model = open_clip.create_model(name)
     checkpoint = folder / "weights.safetensors"
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, checkpoint)
     return checkpoint

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.encode import adapt
 from mmsc_cli.encode.adapt import Adaptation, FrozenEmbeddings, train_adapter
+from mmsc_cli.encode.adapt_rows import epoch_batches
 from mmsc_cli.encode.adapter import open_adapter
 from mmsc_cli.encode.encoder import open_encoder
 from mmsc_cli.encode.vectors import unit_rows
@@ -40,7 +42,7 @@ def cpu() -> torch.device:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A training just long enough to depend on everything it reads."""
-    monkeypatch.setattr(adapt, "MAX_EPOCHS", 2)
+    monkeypatch.setattr(adapt, "SCHEDULE", replace(adapt.SCHEDULE, max_epochs=2))
 
 
 def grouped(seed: int) -> FrozenEmbeddings:
@@ -164,6 +166,35 @@ def test_stage_writes_adapted_rows_and_reopens_them(
     np.testing.assert_allclose(np.linalg.norm(text.astype(np.float32), axis=1), 1, atol=2e-3)
     again = open_encoder(adapted.folder, device=cpu)
     np.testing.assert_allclose(again.encode_texts(full_text(typed_items)), text, atol=3e-3)
+
+
+def test_a_training_that_was_stopped_ends_the_same(
+    pair_table: PairTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen, pairs = grouped(1), group_pairs(pair_table, 1)
+    everyone = np.ones(len(frozen.mask), np.bool_)
+
+    def run(checkpoint: Path | None) -> Adaptation:
+        return train_adapter(frozen, pairs, everyone, seed=1, device=cpu(), checkpoint=checkpoint)
+
+    monkeypatch.setattr(adapt, "SCHEDULE", replace(adapt.SCHEDULE, max_epochs=4))
+    whole = run(None)
+    draw, epochs = epoch_batches, []
+
+    def stop_in_the_third(*arguments: Any, epoch: int, **others: Any) -> Any:
+        epochs.append(epoch)
+        if epochs == [1, 2, 3]:
+            raise KeyboardInterrupt
+        return draw(*arguments, epoch=epoch, **others)
+
+    monkeypatch.setattr(adapt, "epoch_batches", stop_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "training.safetensors")
+    again = run(tmp_path / "training.safetensors")
+    assert epochs == [1, 2, 3, 3, 4]
+    assert again.valid_losses == whole.valid_losses
+    assert np.array_equal(again.adapter.text, whole.adapter.text)
+    assert np.array_equal(again.adapter.image, whole.adapter.image)
 
 
 @pytest.mark.usefixtures("short")

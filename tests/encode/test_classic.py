@@ -88,6 +88,10 @@ def test_text_width_follows_the_data() -> None:
     np.testing.assert_allclose(np.linalg.norm(model.encode(["blue chair"]), axis=1), 1, rtol=1e-5)
 
 
+def test_a_catalogue_of_one_word() -> None:
+    assert fit_text(["lamp", "lamp lamp"], 8, seed=1).encode(["lamp", "chair"]).tolist() == [[1.0], [0.0]]
+
+
 def test_unknown_words_and_no_words_give_zero_rows() -> None:
     assert not fit_text(["red lamp", "blue lamp"], 8, seed=1).encode(["zebra", "!"]).any()
     nothing = fit_text(["!!", "--"], 8, seed=1)
@@ -111,6 +115,6 @@ def test_too_few_or_equal_images_give_the_width_wanted(count: int) -> None:
     picture = Image.new("RGB", (20, 20), "red")
     statistics = np.stack([image_statistics(picture)] * count) if count else np.zeros((0, 444), np.float32)
     model = fit_images(statistics, 16, seed=1)
-    vectors = model.encode([picture])
+    vectors = model.encode([image_statistics(picture)])
     assert vectors.shape == (1, 16)
     assert not vectors.any()

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmsc_cli.encode.images import UnusableImageError, load_ahead, load_image
+from mmsc_cli.encode.images import load_image
+from mmsc_cli.image_file import UnusableImageError
 
 
 @pytest.fixture
@@ -153,19 +154,3 @@ def test_paths_out_of_the_images_folder_are_refused(tmp_path: Path, images: Path
 def test_absolute_path_is_refused(tmp_path: Path, images: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "secret.png")
     assert "leads out" in reason(tmp_path, str(tmp_path / "secret.png"))
-
-
-def test_batches_keep_the_order_and_carry_the_reasons(tmp_path: Path, images: Path) -> None:
-    for number in range(5):
-        Image.new("RGB", (20 + number, 20)).save(images / f"{number}.png")
-    paths = ["images/3.png", "images/gone.png", "images/0.png", "images/4.png", "images/1.png"]
-    batches = list(load_ahead(tmp_path, paths, 2))
-    assert [len(batch) for batch in batches] == [2, 2, 1]
-    flat = [image for batch in batches for image in batch]
-    assert [image.width if isinstance(image, Image.Image) else None for image in flat] == [
-        23,
-        None,
-        20,
-        24,
-        21,
-    ]

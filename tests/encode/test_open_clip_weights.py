@@ -8,13 +8,13 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-from mmsc_cli.encode.open_clip_weights import DEFAULT, find_weights
+from mmsc_cli.encode.open_clip_weights import DEFAULT, PINS, find_weights
 from mmsc_cli.errors import InputError, UnreachableError
 
 
 @pytest.fixture
 def empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
 
 
@@ -88,7 +88,7 @@ def test_cached_weights_need_no_network(monkeypatch: pytest.MonkeyPatch, tmp_pat
     cached.touch()
     asked: list[tuple[str, str]] = []
 
-    def cache(repository: str, file: str) -> str:
+    def cache(repository: str, file: str, revision: str | None = None) -> str:
         asked.append((repository, file))
         return str(cached)
 
@@ -98,3 +98,23 @@ def test_cached_weights_need_no_network(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert (weights.checkpoint, weights.revision) == (cached, "0123abc")
     assert weights.overrides["force_quick_gelu"]
     assert asked == [("timm/vit_base_patch32_clip_224.openai", "open_clip_model.safetensors")]
+
+
+def test_the_default_is_pinned_and_an_exchanged_file_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str | None] = []
+
+    def cache(_: str, file: str, revision: str | None = None) -> str:
+        asked.append(revision)
+        snapshot = tmp_path / str(revision)
+        snapshot.mkdir(exist_ok=True)
+        (snapshot / file).write_bytes(b"other weights")
+        return str(snapshot / file)
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cache)
+    with pytest.raises(InputError, match="not the published one"):
+        find_weights(DEFAULT)
+    weights = find_weights(DEFAULT, "0123abc")
+    assert asked == [PINS[DEFAULT].revision, "0123abc"]
+    assert weights.revision == "0123abc"

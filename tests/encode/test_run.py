@@ -24,15 +24,20 @@ def test_arrays_are_aligned_float16_unit_rows(typed_items: pa.Table, run_encode:
     assert (mask.dtype, mask.shape) == (np.bool_, (60, 2))
     for rows in (text, image):
         np.testing.assert_allclose(np.linalg.norm(rows.astype(np.float32), axis=1), 1, atol=2e-3)
+    rates = made.counts.pop("texts_per_second"), made.counts.pop("images_per_second")
+    assert min(rates) > 0
     assert made.counts == {
         "items": 60,
         "texts": 60,
+        "texts_repeated": 0,
         "images": 60,
+        "images_repeated": 0,
         "images_missing": 0,
         "images_failed": 0,
         "encoder": "classic",
         "text_dim": 20,
         "image_dim": 10,
+        "batch_size": 7,
     }
     assert not made.failures.exists()
     card = json.loads((made.folder / "encoder.json").read_text())

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmsc_cli.prepare.image_check import UnusableImageError, image_suffix
+from mmsc_cli.image_file import UnusableImageError
+from mmsc_cli.prepare.image_check import image_suffix
 
 
 def _image(form: str, side: int = 300) -> bytes:

@@ -1,0 +1,84 @@
+"""What an adaptation learns from: training pairs between warm items, and warm items with both text and image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsc_cli.errors import InputError
+from mmsc_cli.pairs import Pairs
+from mmsc_cli.seeds import numpy_generator
+
+_HELD_OUT = 0.1
+_VALID_ROWS = 2_048
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a loss is taken over: pairs of item rows, shape (pairs, 2), and rows with both text and image."""
+
+    pairs: NDArray[np.int64]
+    both: NDArray[np.int64]
+
+
+def usable_rows(mask: NDArray[np.bool_], pairs: Pairs, warm: NDArray[np.bool_]) -> Rows:
+    """What there is to learn from.
+
+    Args:
+        mask: (items, 2) whether an item has a text, and an image.
+        pairs: the pair table; only its training pairs are read.
+        warm: (items,) whether an item is in the catalogue's training part.
+
+    Raises:
+        InputError: there are too few training pairs, and too few items with text and image.
+    """
+    training = pairs.of("train")
+    ends = np.stack([training.a, training.b], axis=1).astype(np.int64)
+    # What is held out whole is out, even if a table made elsewhere says otherwise.
+    ends = ends[warm[ends].all(axis=1)]
+    ends = ends[(mask[ends[:, 0]] & mask[ends[:, 1]]).any(axis=1)]
+    both = np.flatnonzero(mask.all(axis=1) & warm)
+    if max(len(ends), len(both)) < 20:
+        raise InputError(
+            f"--adapt: {len(ends)} training pairs and {len(both)} items with text and image are too few",
+            hint="leave out --adapt",
+        )
+    return Rows(ends, both)
+
+
+def hold_out(rows: Rows, seed: int) -> tuple[Rows, Rows]:
+    """Cut off a tenth of both, at most _VALID_ROWS, to stop early by; return the rest and that."""
+    rng = numpy_generator(seed, "adapt/held-out")
+    shares = []
+    for table in (rows.pairs, rows.both):
+        order = rng.permutation(len(table))
+        cut = min(int(len(table) * _HELD_OUT), _VALID_ROWS)
+        shares.append((table[np.sort(order[cut:])], table[order[:cut]]))
+    (fit_pairs, valid_pairs), (fit_both, valid_both) = shares
+    return Rows(fit_pairs, fit_both), Rows(valid_pairs, valid_both)
+
+
+def epoch_batches(rows: Rows, size: int, steps: int, *, seed: int, epoch: int) -> list[Rows]:
+    """The batches of an epoch, which depend on seed and epoch alone, so that a training can go on in the middle.
+
+    Each table is gone through in random order, again from the start where `steps` batches need more than it has.
+    """
+    rng = numpy_generator(seed, f"adapt/epoch-{epoch}")
+    pairs, both = (_drawn(table, min(size, len(table)) * steps, rng) for table in (rows.pairs, rows.both))
+    return [Rows(*parts) for parts in zip(np.array_split(pairs, steps), np.array_split(both, steps), strict=True)]
+
+
+def in_parts(rows: Rows, size: int) -> list[Rows]:
+    """The rows in order, so many at a time."""
+    starts = range(0, max(len(rows.pairs), len(rows.both)), size)
+    return [Rows(rows.pairs[start : start + size], rows.both[start : start + size]) for start in starts]
+
+
+def _drawn(table: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    if not count:
+        return table[:0]
+    rounds = -(-count // len(table))
+    drawn: NDArray[np.int64] = table[np.concatenate([rng.permutation(len(table)) for _ in range(rounds)])[:count]]
+    return drawn

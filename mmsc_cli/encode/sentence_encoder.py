@@ -1,0 +1,181 @@
+"""A sentence-transformers model as an encoder of texts; it says nothing of images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from mmsc_cli.encode.batches import encode_in_batches, half_precision
+from mmsc_cli.encode.choice import SENTENCE_PREFIX
+from mmsc_cli.encode.encoder import DEFAULT_BATCH, Encoder, EncoderCard, write_card
+from mmsc_cli.encode.hub import hub_snapshot
+from mmsc_cli.encode.vectors import unit_rows
+from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.workspace import digest
+
+LOCAL_OPTION = f"--encoder {SENTENCE_PREFIX}PATH"
+# Pickles are not fetched, nor what other runtimes read.
+_NOT_FETCHED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.h5", "*.ot", "*.msgpack", "onnx/*", "openvino/*", "*.onnx")
+_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+
+
+@dataclass(frozen=True)
+class SentenceModel:
+    """A model's folder on this machine; `revision` is the hub's commit, null for a local one."""
+
+    name: str
+    folder: Path
+    revision: str | None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the folder."""
+        return digest(self.folder)
+
+
+def find_sentence_model(name: str, revision: str | None = None) -> SentenceModel:
+    """Resolve `sentence-transformers:NAME`, NAME being the path of a folder, or a model of the hub.
+
+    A model of the hub comes from its cache on this machine, else from the hub, at `revision` or the latest.
+
+    Raises:
+        InputError: no such folder or model, or it is not published as safetensors.
+        UnreachableError: the model is not here and the hub does not answer.
+    """
+    wanted = name.removeprefix(SENTENCE_PREFIX)
+    local = Path(wanted).expanduser()
+    if local.is_dir():
+        return SentenceModel(name, _checked(name, local.resolve()), None)
+    if local.is_absolute() or wanted.startswith(("." + os.sep, "~")) or wanted.count("/") > 1 or not wanted:
+        raise InputError(f"--encoder {name}: there is no model folder at {local}", hint="check the path")
+    repository = wanted if "/" in wanted else f"sentence-transformers/{wanted}"
+    folder = hub_snapshot(name, repository, revision, without=_NOT_FETCHED, local_option=LOCAL_OPTION)
+    return SentenceModel(name, _checked(name, folder), folder.name)
+
+
+class SentenceEncoder(Encoder):
+    """Texts through a sentence-transformers model; texts beyond its length are cut off."""
+
+    shared_space = False
+    reads_images = False
+
+    def __init__(self, model: SentenceModel, *, device: torch.device, batch_size: int | None) -> None:
+        """Load the model onto `device`.
+
+        Raises:
+            InputError: the extra `text` is not installed, or the folder holds no such model.
+        """
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise InputError(
+                f"--encoder {model.name}: sentence-transformers is not installed",
+                hint="pip install 'mmsc-cli[text]', or use --encoder classic",
+            ) from error
+        self.name = model.name
+        self.batch_size = batch_size or DEFAULT_BATCH
+        self._source = model
+        self._device = device
+        try:
+            self._model: Any = SentenceTransformer(
+                str(model.folder),
+                device=str(device),
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
+            ).eval()
+            if precision := half_precision(device):
+                self._model.to(precision)
+            self._dim = int(self.text_vectors(["a"]).shape[1])
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            first_line = (str(error).strip() or type(error).__name__).partition("\n")[0]
+            raise InputError(
+                f"--encoder {model.name}: {model.folder} cannot be loaded: {first_line}",
+                hint="it must hold what sentence-transformers saves, with its weights as safetensors",
+            ) from error
+
+    @property
+    def text_dim(self) -> int:
+        """Width of a text vector."""
+        return self._dim
+
+    @property
+    def image_dim(self) -> int:
+        """Width of an image vector: it has to have one, and is always zero."""
+        return 1
+
+    def text_vectors(self, tokens: Sequence[str]) -> NDArray[np.float32]:
+        """Encode texts, the shortest first."""
+        if not tokens:
+            return np.zeros((0, self._dim), np.float32)
+        order = np.argsort([len(text) for text in tokens], kind="stable")
+
+        def forward(part: slice) -> torch.Tensor:
+            texts = [tokens[row] for row in order[part]]
+            encoded: torch.Tensor = self._model.encode(
+                texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False
+            )
+            return encoded
+
+        found, self.batch_size = encode_in_batches(len(tokens), self.batch_size, self._device, forward)
+        vectors = np.empty_like(found)
+        vectors[order] = found
+        return unit_rows(vectors)
+
+    def pixels(self, image: Image.Image) -> NDArray[np.float32]:
+        """Nothing."""
+        return np.zeros(0, np.float32)
+
+    def image_vectors(self, pixels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Zero rows: it has nothing to say of images."""
+        return np.zeros((len(pixels), self.image_dim), np.float32)
+
+    def save(self, folder: Path) -> EncoderCard:
+        """Write `encoder.json`; the weights stay where they are, pinned by their hash."""
+        return write_card(
+            folder,
+            EncoderCard(
+                name=self.name,
+                kind="sentence_transformers",
+                revision=self._source.revision,
+                text_dim=self.text_dim,
+                image_dim=self.image_dim,
+                weights_sha256=self._source.sha256,
+                checkpoint=None if self._source.revision else str(self._source.folder),
+            ),
+        )
+
+
+def reopen_sentence_encoder(card: EncoderCard, *, device: torch.device, batch_size: int | None) -> SentenceEncoder:
+    """Open the encoder a card names, with the weights it was made with.
+
+    Raises:
+        WorkspaceError: the weights found are others.
+        InputError, UnreachableError: as `find_sentence_model` and `SentenceEncoder`.
+    """
+    model = find_sentence_model(f"{SENTENCE_PREFIX}{card.checkpoint}" if card.checkpoint else card.name, card.revision)
+    if model.sha256 != card.weights_sha256:
+        raise WorkspaceError(
+            f"{model.folder} is not the model the embeddings were made with", hint="run `mmsc encode` again"
+        )
+    return SentenceEncoder(SentenceModel(card.name, model.folder, model.revision), device=device, batch_size=batch_size)
+
+
+def _checked(name: str, folder: Path) -> Path:
+    """Refuse a folder in which weights are pickles alone: never read."""
+    for path in folder.rglob("*"):
+        if path.suffix in _PICKLES and not list(path.parent.glob("*.safetensors")):
+            raise InputError(
+                f"--encoder {name}: {path.relative_to(folder)} is a pickle, and nothing else is there",
+                hint="save the model as safetensors: SentenceTransformer(...).save(folder)",
+            )
+    return folder

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from mmsc_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tests.conftest import Mmsc
+
+FILES = ("text.npy", "image.npy", "mask.npy", "encoder.json")
+
+
+def _embeddings(workspace: Workspace) -> dict[str, bytes]:
+    return {name: (workspace.path("embeddings") / name).read_bytes() for name in FILES}
+
+
+def test_shares_come_together_with_the_last_one(mmsc: Mmsc, prepared_copy: Workspace) -> None:
+    where = "-w", prepared_copy.root
+    assert mmsc("encode", "-q", *where).code == 0
+    whole = _embeddings(prepared_copy)
+    assert not prepared_copy.path("encoding").exists()
+    prepared_copy.path("manifest.json").write_text(_without_encode(prepared_copy))
+
+    first = mmsc("encode", "--json", "--shard", "2/2", *where)
+    assert first.code == 0
+    assert json.loads(first.out)["counts"] == {"shard": "2/2", "missing": ["1/2"]}
+    assert "encode" not in prepared_copy.manifest().stages
+    last = mmsc("encode", "--json", "--shard", "1/2", *where)
+    assert json.loads(last.out)["counts"]["texts"] == 300
+    assert _embeddings(prepared_copy) == whole
+    assert not prepared_copy.path("encoding").exists()
+
+
+def test_one_share_of_one_is_the_whole(mmsc: Mmsc, prepared_copy: Workspace) -> None:
+    ran = mmsc("encode", "--json", "--shard", "1/1", "-w", prepared_copy.root)
+    assert json.loads(ran.out)["counts"]["texts"] == 300
+
+
+def test_a_share_that_is_none(mmsc: Mmsc, prepared_copy: Workspace) -> None:
+    ran = mmsc("encode", "--shard", "3/2", "-w", prepared_copy.root)
+    assert ran.code == 2
+    assert "--shard 1/4" in ran.err
+
+
+def _without_encode(workspace: Workspace) -> str:
+    manifest = json.loads(workspace.path("manifest.json").read_text())
+    del manifest["stages"]["encode"]
+    return json.dumps(manifest)

@@ -1,0 +1,107 @@
+"""sentence-transformers: texts alone, from a folder that is saved on the spot."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from mmsc_cli.encode.encoder import open_encoder
+from mmsc_cli.encode.sentence_encoder import find_sentence_model
+from mmsc_cli.errors import InputError, UnreachableError, WorkspaceError
+from mmsc_cli.items import full_text
+
+Run = Callable[..., Any]
+
+
+def cpu() -> torch.device:
+    return torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def sentence_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT with mean pooling, random weights and a vocabulary of letters, as sentence-transformers saves it."""
+    from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = [f"{mark}{letter}" for mark in ("", "##") for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
+    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    bert = tmp_path_factory.mktemp("bert")
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_max_length=48
+    ).save_pretrained(bert)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+        BertModel(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=64, **sizes)).save_pretrained(bert)
+    folder = tmp_path_factory.mktemp("sentence") / "model"
+    SentenceTransformer(str(bert), device="cpu").save(str(folder))
+    return folder
+
+
+def test_texts_have_vectors_and_images_none(typed_items: pa.Table, run_encode: Run, sentence_model: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    made = run_encode(typed_items, encoder=f"sentence-transformers:{sentence_model}", batch_size=7)
+    text, mask = made.array("text.npy"), made.array("mask.npy")
+    assert text.shape == (60, 32)
+    assert mask[:, 0].all()
+    assert not mask[:, 1].any()
+    assert not made.array("image.npy").any()
+    counts = {name: made.counts[name] for name in ("texts", "images", "images_missing", "images_failed")}
+    assert counts == {"texts": 60, "images": 0, "images_missing": 60, "images_failed": 0}
+    texts = full_text(typed_items)
+    expected = SentenceTransformer(str(sentence_model), device="cpu").encode(texts, normalize_embeddings=True)
+    np.testing.assert_allclose(text, expected, atol=2e-3)
+    assert np.unique(text, axis=0).shape == text.shape
+
+    again = open_encoder(made.folder, device=cpu)
+    np.testing.assert_allclose(again.encode_texts(texts), text, atol=2e-3)
+    (sentence_model / "README.md").write_text("changed")
+    with pytest.raises(WorkspaceError, match="not the model"):
+        open_encoder(made.folder, device=cpu)
+
+
+def test_pickles_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(InputError, match="is a pickle"):
+        find_sentence_model(f"sentence-transformers:{tmp_path}")
+
+
+def test_folders_that_are_none(tmp_path: Path, typed_items: pa.Table, run_encode: Run) -> None:
+    with pytest.raises(InputError, match="no model folder"):
+        find_sentence_model(f"sentence-transformers:{tmp_path}/gone")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="cannot be loaded"):
+        run_encode(typed_items, encoder=f"sentence-transformers:{tmp_path}/empty")
+
+
+def test_no_network_names_the_ways_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UnreachableError, match="cannot be reached") as caught:
+        find_sentence_model("sentence-transformers:all-MiniLM-L6-v2")
+    assert "sentence-transformers:PATH" in (caught.value.hint or "")
+    assert "--encoder classic" in (caught.value.hint or "")
+
+
+def test_without_the_extra(
+    typed_items: pa.Table, run_encode: Run, sentence_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(InputError, match="not installed") as caught:
+        run_encode(typed_items, encoder=f"sentence-transformers:{sentence_model}")
+    assert "mmsc-cli[text]" in (caught.value.hint or "")

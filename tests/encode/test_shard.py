@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from mmsc_cli.encode.shard import WHOLE, Shard, parse_shard, torchrun_shard
+from mmsc_cli.errors import InputError
+
+
+@pytest.mark.parametrize("items", [0, 1, 7, 100])
+@pytest.mark.parametrize("of", [1, 3, 8])
+def test_shares_are_equal_and_cover_everything_once(items: int, of: int) -> None:
+    rows = [shard.rows(items) for shard in Shard(1, of).siblings()]
+    assert [row for part in rows for row in part] == list(range(items))
+    assert max(map(len, rows)) - min(map(len, rows)) <= 1
+
+
+def test_what_the_option_takes() -> None:
+    assert parse_shard("2/4") == Shard(2, 4)
+    assert parse_shard("1/1") == WHOLE
+    for wrong in ("0/4", "5/4", "1", "a/b", "1/4/2", "-1/4", "1/0", " 1/4"):
+        with pytest.raises(InputError, match="i/n") as caught:
+            parse_shard(wrong)
+        assert "--shard 1/4" in (caught.value.hint or "")
+
+
+def test_torchrun_gives_each_process_its_share() -> None:
+    started = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "4", "RANK": "2"}
+    assert torchrun_shard(started) == Shard(3, 4)
+    assert torchrun_shard(started | {"WORLD_SIZE": "1", "RANK": "0"}) is None
+    assert torchrun_shard({"WORLD_SIZE": "4", "RANK": "2"}) is None
