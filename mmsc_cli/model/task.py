@@ -35,6 +35,16 @@ class TaskLevel(nn.Module):
             nn.init.normal_(layer.weight, std=0.02)
         self.output = nn.ModuleList(outputs)
 
+    def weights(self, features: torch.Tensor) -> torch.Tensor:
+        """How much each channel counts, 0 to 2, (items, HEADS, channels), from features (items, GATE_FEATURES).
+
+        Heads are, by relation, query and key.
+        """
+        shape = (len(features), HEADS, len(CHANNELS))
+        if self.gate is None:
+            return torch.ones(shape, device=features.device)
+        return 2 * torch.sigmoid(self.gate(features).view(shape))
+
     def forward(
         self, channels: torch.Tensor, channel_size: torch.Tensor, features: torch.Tensor
     ) -> dict[Relation, tuple[torch.Tensor, torch.Tensor]]:
@@ -48,12 +58,7 @@ class TaskLevel(nn.Module):
         Returns:
             Per relation the query and the key vectors, each (items, dim).
         """
-        shape = (len(channels), HEADS, len(CHANNELS))
-        gate = (
-            torch.ones(shape, device=channels.device)
-            if self.gate is None
-            else 2 * torch.sigmoid(self.gate(features).view(shape))
-        )
+        gate = self.weights(features)
         mixed = torch.bmm(gate / (channel_size * len(CHANNELS)), channels)
         sides = [vector + layer(vector) for vector, layer in zip(mixed.unbind(dim=1), self.output, strict=True)]
         return {relation: (sides[SIDES * i], sides[SIDES * i + 1]) for i, relation in enumerate(RELATIONS)}

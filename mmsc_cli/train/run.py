@@ -29,7 +29,8 @@ from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.seeds import derive_seed, numpy_generator
 from mmsc_cli.train.calibrate import calibrate
 from mmsc_cli.train.denoise import collect_evidence, fit_reliability
-from mmsc_cli.train.export import edge_table, index_tensors, write_model
+from mmsc_cli.train.evidence import attribute_tensors, behaviour_tensors, gate_tensors, label_tensors
+from mmsc_cli.train.export import edge_table, index_tensors, model_identity, write_model
 from mmsc_cli.train.linear_branch import choose_weight, linear_rows
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.reliability import EdgeReliability
@@ -113,8 +114,14 @@ def train(
     linear, mixing = _mix_linear(
         pairs, similar.as_sparse(), _NetworkScorer(fitted.vectors), validations, settings, progress
     )
-    tensors = index_tensors(items, pairs, fitted.vectors, linear)
     about: dict[str, Any] = {"items": len(items), "dim": settings.dim, "seed": seed, "without": list(without)}
+    about["model"] = model_identity(network)
+    tensors = index_tensors(items, fitted.vectors, linear)
+    tensors |= attribute_tensors(items)
+    tensors |= behaviour_tensors(pairs, reliability.numpy() if "denoise" not in without else None, len(items))
+    tensors |= gate_tensors(network, problem, about)
+    if labels is not None and "llm" not in without:
+        tensors |= label_tensors(read_labels(labels), len(items), about)
     unwritten = Index(tensors, about)
     figures = {f"{relation} {kind}": found.ndcg(unwritten) for (relation, kind), found in validations.items()}
     about["linear_weight"] = mixing
