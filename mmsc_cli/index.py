@@ -36,6 +36,8 @@ FORMAT_VERSION = 1
 CLASSES = (*RELATIONS, "neither")
 DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
 PATH_SEPARATOR = " > "
+# An id that is not in the catalogue may be anything; a message shows, and looks up, so many characters of it.
+LONGEST_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,24 @@ class Strings(Sequence[str]):
         """Where `text` stands, or would stand, in a sorted list; by binary search."""
         return bisect_left(self, text)
 
+    def alike(self, text: str, count: int) -> list[int]:
+        """Rows of the `count` strings of the same length that agree with `text` in most places."""
+        wanted = np.frombuffer(text.encode(errors="surrogateescape"), np.uint8)
+        rows = np.flatnonzero(np.diff(self._offsets) == len(wanted))
+        letters = self._data[self._offsets[rows, None] + np.arange(len(wanted))]
+        agreeing = np.count_nonzero(letters == wanted, axis=1)
+        return [int(row) for row in rows[np.argsort(-agreeing, kind="stable")[:count]]]
+
     def among(self, wanted: Collection[str]) -> NDArray[np.bool_]:
         """Which of the strings are wanted, (strings,)."""
         data, encoded = self._data.tobytes(), {text.encode(errors="surrogateescape") for text in wanted}
         ends = pairwise(self._offsets.tolist())
         return np.fromiter((data[start:stop] in encoded for start, stop in ends), np.bool_, len(self))
+
+    @classmethod
+    def of(cls, strings: Sequence[str]) -> Strings:
+        """A list of strings, packed."""
+        return cls(*cls.pack(strings))
 
     @staticmethod
     def pack(strings: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -165,7 +180,8 @@ class Index:
         place = self.ids.place(item_id)
         if place < len(self.ids) and self.ids[place] == item_id:
             return place
-        raise UnknownItemError(f"unknown item {item_id!r}", hint=f"nearest ids: {', '.join(self._nearest(item_id))}")
+        shown = item_id[:LONGEST_SHOWN]
+        raise UnknownItemError(f"unknown item {shown!r}", hint=f"nearest ids: {', '.join(self._nearest(shown))}")
 
     def title(self, item_id: str) -> str:
         """Title of an item.
@@ -178,6 +194,12 @@ class Index:
     def optional(self, name: str) -> NDArray[Any] | None:
         """A tensor that an index may lack, by its name in the file."""
         return self._tensors.get(name)
+
+    @cached_property
+    def categories(self) -> Strings:
+        """Whole category paths, sorted, joined by PATH_SEPARATOR; none where the index knows none."""
+        data, offsets = self.optional("categories.bytes"), self.optional("categories.offsets")
+        return Strings.of([]) if data is None or offsets is None else Strings(data, offsets)
 
     @cached_property
     def labels(self) -> LabelRows | None:
@@ -217,11 +239,12 @@ class Index:
         return 0.0 if entry is None else float(linear.values[entry])
 
     def _nearest(self, item_id: str, count: int = 3) -> list[str]:
-        """Ids that look like a mistyped one, among its neighbours in sorted order."""
+        """Ids like a mistyped one: of its neighbours in sorted order, and of those that differ in few places."""
         from difflib import get_close_matches
 
         place = self.ids.place(item_id)
-        around = [self.ids[row] for row in range(max(0, place - 500), min(len(self.ids), place + 500))]
+        rows = {*range(max(0, place - 50), min(len(self.ids), place + 50)), *self.ids.alike(item_id, 50)}
+        around = [self.ids[row] for row in sorted(rows)]
         return get_close_matches(item_id, around, n=count, cutoff=0) or around[:count]
 
 
@@ -242,11 +265,12 @@ def model_of(path: Path) -> str | None:
         ValueError: the file has no valid header.
         OSError: it cannot be read.
     """
-    return _header(path)[1].get("__metadata__", {}).get("model")
+    model: str | None = _header(path)[1].get("__metadata__", {}).get("model")
+    return model
 
 
 def _header(path: Path) -> tuple[int, dict[str, Any]]:
-    """Where the data of a safetensors file starts (after 8 bytes of header length and a JSON header), and the header."""
+    """Where the data of a safetensors file starts (8 bytes of length and a JSON header come first), and the header."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         if size > path.stat().st_size - 8:

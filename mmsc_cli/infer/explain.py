@@ -71,7 +71,10 @@ class Explanation:
                 parts.append(f"{name} similarity {value:.2f}")
         if self.label is not None:
             parts.append(f"label {self.label} {self.label_probability:.2f} by {self.label_model}")
-        gates = (("query", self.query_gate, self.query_gate_weight), ("answer", self.answer_gate, self.answer_gate_weight))
+        gates = (
+            ("query", self.query_gate, self.query_gate_weight),
+            ("answer", self.answer_gate, self.answer_gate_weight),
+        )
         parts += [f"{side} gate {name} {weight:.2f}" for side, name, weight in gates if name is not None]
         return "; ".join(parts)
 
@@ -155,7 +158,9 @@ class Explainer:
     def _tie(self, query: int | None, relation: Relation, row: int) -> tuple[float | None, float | None]:
         """Strength and reliability of a training pair."""
         entry = None if query is None else self._index.known.entry(query, row)
-        strength, reliability = (self._index.optional(f"known.{kind}.{relation}") for kind in ("strength", "reliability"))
+        strength, reliability = (
+            self._index.optional(f"known.{kind}.{relation}") for kind in ("strength", "reliability")
+        )
         if entry is None or strength is None or reliability is None or not strength[entry] > 0:
             return None, None
         believed = float(reliability[entry])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,9 @@ class Filters:
 
     def __post_init__(self) -> None:
         if self.price_within is not None and not (self.price_within >= 0 and math.isfinite(self.price_within)):
-            raise InputError("the share of the price must be 0 or more", hint="write 20% on the command line, 0.2 in Python")
+            raise InputError(
+                "the share of the price must be 0 or more", hint="write 20% on the command line, 0.2 in Python"
+            )
         if self.min_score is not None and math.isnan(self.min_score):
             raise InputError("the least score is not a number", hint="give a number, or leave it out")
 
@@ -77,8 +79,12 @@ class Sieve:
         """
         self.filters = filters
         self._index = index
-        self._category = self._needed("category", filters.category is not None or filters.diversify)
-        self._price = self._needed("price", filters.price_within is not None)
+        self._category: NDArray[np.int32] | None = None
+        if filters.category is not None or filters.diversify:
+            self._category = self._needed("category")
+        self._price: NDArray[np.float32] | None = None
+        if filters.price_within is not None:
+            self._price = self._needed("price")
         self._out_of_stock = None
         if filters.in_stock is not None:
             there = index.ids.among(filters.in_stock)
@@ -108,7 +114,9 @@ class Sieve:
         if query.row is None:
             return np.empty(0, np.int64)
         own = np.array([query.row], np.int64)
-        return np.append(own, self._index.known.indices[self._index.known.row(query.row)]) if self.filters.novel else own
+        return (
+            np.append(own, self._index.known.indices[self._index.known.row(query.row)]) if self.filters.novel else own
+        )
 
     def too_low(self, scores: NDArray[np.float32]) -> None:
         """Set scores below the least one to -inf."""
@@ -127,9 +135,7 @@ class Sieve:
                 return rows[np.argsort(turn, kind="stable")[:k]]
             width = min(4 * width, len(scores))
 
-    def _needed(self, name: str, needed: bool) -> NDArray[np.float32] | NDArray[np.int32] | None:
-        if not needed:
-            return None
+    def _needed(self, name: str) -> NDArray[Any]:
         tensor = self._index.optional(name)
         if tensor is None:
             raise WorkspaceError(f"this index knows no {name} of its items", hint="run `mmsc train` again")
@@ -143,4 +149,5 @@ def _turns(types: NDArray[np.int32], own: int) -> NDArray[np.int64]:
     starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
     turn = np.empty(len(types), np.int64)
     turn[order] = np.arange(len(types)) - np.repeat(starts, np.diff(starts, append=len(types)))
-    return turn + ((types == own) & (own >= 0))
+    turn[types == own] += own >= 0
+    return turn

@@ -64,7 +64,7 @@ class Ranker:
     """Ranks the catalogue for blocks of queries; may be used by several threads at once."""
 
     def __init__(self, index: Index, sieve: Sieve, k: int, approximate: Hnsw | None = None) -> None:
-        """Rank the `k` best items that pass `sieve`; exactly, unless there is an approximate index and no restriction."""
+        """Rank the `k` best items that pass `sieve`; exactly, unless there is an approximate index for all items."""
         self._index = index
         self._sieve = sieve
         self._k = k
@@ -127,7 +127,7 @@ class Ranker:
         return found
 
     def _buffer(self, queries: int) -> NDArray[np.float32]:
-        """Scores of a block, in memory that this thread uses again and again: fresh pages cost as much as the product."""
+        """Scores of a block, in memory that this thread uses again: fresh pages cost nearly as much as the product."""
         buffer: NDArray[np.float32] | None = getattr(self._memory, "scores", None)
         if buffer is None or len(buffer) < queries:
             buffer = self._memory.scores = np.empty((queries, len(self._index)), np.float32)

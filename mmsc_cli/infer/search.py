@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-# The scores of a block of queries against the whole catalogue; large enough for the matrix product to run at full speed,
-# small enough that two blocks fit beside anything else (`python -m benchmarks.infer blocks`).
+# The scores of a block of queries against the whole catalogue: large enough for the matrix product to run at full
+# speed, small enough that one block per core fits beside anything else (`python -m benchmarks.infer blocks`).
 BLOCK_BYTES = 32 * 2**20
 # So many rows stand for one when the best are looked for.
 _GROUP = 64
@@ -28,7 +28,8 @@ def block_size(items: int) -> int:
 def best_rows(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """Rows of the `k` best of `scores` (items,), best first, equal scores by row; -inf is left out.
 
-    The k-th best of the maxima of groups of rows is at most the k-th best score: only groups that reach it are looked at.
+    The k-th best of the maxima of groups of rows is at most the k-th best score: only groups that reach it are looked
+    at.
     """
     items = len(scores)
     k = min(k, items)

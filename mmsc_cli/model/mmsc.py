@@ -56,7 +56,7 @@ class Mmsc(nn.Module):
         return self._scaled(self.task(channels, lendable.channel_size, features)), lendable
 
     def gates(self, items: ItemFeatures, degree: torch.Tensor) -> torch.Tensor:
-        """How much each channel counts for items of such degrees (items, 2): (items, HEADS, channels), see TaskLevel."""
+        """How much each channel counts for items of degrees (items, 2): (items, HEADS, channels), see TaskLevel."""
         return self.task.weights(gate_features(degree, items.present))
 
     def new_items(self, items: ItemFeatures, similar: Graph, lendable: Lendable) -> Vectors:
