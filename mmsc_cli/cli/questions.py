@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmsc_cli.cli.answers import Outcome
 from mmsc_cli.errors import InputError, MmscError
 from mmsc_cli.infer.answers import Asked
 from mmsc_cli.infer.filters import Filters
 from mmsc_cli.infer.lines import Line, parse_pair, read_lines
-from mmsc_cli.infer.new_item import NewItem, parse_new_item
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.progress import Progress
+
+if TYPE_CHECKING:
+    from mmsc_cli.infer.new_item import NewItem
 
 Batches = Iterator[Iterable[Outcome]]
 Parsed = TypeVar("Parsed")
@@ -56,6 +58,7 @@ def listed_items(recommender: Recommender, source: str, question: Question) -> B
 
 def new_items(recommender: Recommender, source: str, question: Question) -> Batches:
     """Items that are not in the catalogue, a JSON object a line."""
+    from mmsc_cli.infer.new_item import parse_new_item
 
     def answer(items: Sequence[NewItem], lines: Sequence[Line]) -> Iterator[Outcome]:
         names = [f"line {line.number}" for line in lines]

@@ -1,7 +1,7 @@
 """Approximate search for large catalogues: HNSW graphs (Malkov & Yashunin, TPAMI 2018), built and searched by faiss.
 
-The graph finds candidates by dot product alone; they and the items of the linear branch are then scored exactly: what is
-approximate is who is looked at, never a score.
+The graph finds candidates by dot product alone; they and the items of the linear branch are then scored exactly: what
+is approximate is who is looked at, never a score.
 """
 
 from __future__ import annotations
