@@ -65,7 +65,9 @@ def test_an_index_without_attributes_says_so(hand_made: Recommender) -> None:
             recommender.substitutes("I00", **filters)
 
 
-@pytest.mark.parametrize("filters", [{"price_within": -0.1}, {"price_within": float("nan")}, {"min_score": float("nan")}])
+@pytest.mark.parametrize(
+    "filters", [{"price_within": -0.1}, {"price_within": float("nan")}, {"min_score": float("nan")}]
+)
 def test_a_limit_that_is_none(filters: dict[str, float]) -> None:
     with pytest.raises(InputError):
         Filters.of(**filters)  # type: ignore[arg-type]

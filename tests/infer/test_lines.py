@@ -101,7 +101,13 @@ def test_a_list_of_ids_must_be_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "ends"),
-    [("A\tB", ("A", "B")), ("A,B", ("A", "B")), ("A  B", ("A", "B")), ("A , B", ("A", "B")), ("A 1\tB,2", ("A 1", "B,2"))],
+    [
+        ("A\tB", ("A", "B")),
+        ("A,B", ("A", "B")),
+        ("A  B", ("A", "B")),
+        ("A , B", ("A", "B")),
+        ("A 1\tB,2", ("A 1", "B,2")),
+    ],
 )
 def test_pairs_are_separated_by_a_tab_a_comma_or_blanks(text: str, ends: tuple[str, str]) -> None:
     assert parse_pair(Line("pairs:1", 1, text)) == ends
