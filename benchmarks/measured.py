@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -21,19 +22,25 @@ class Measured:
     peak_gib: float
 
 
-def run_mmsc(*arguments: object) -> Measured:
-    """Run one `mmsc` command as a user would; the benchmark ends where it fails."""
+def run_mmsc(*arguments: object, into: str | None = None) -> Measured:
+    """Run one `mmsc` command as a user would; the benchmark ends where it fails.
+
+    Args:
+        arguments: what comes after `mmsc`.
+        into: a file for stdout, which is not kept then.
+    """
     words = [str(argument) for argument in arguments]
     started = time.monotonic()
-    with tempfile.TemporaryFile("w+") as stdout:
+    with tempfile.TemporaryFile("w+") if into is None else Path(into).open("w+") as stdout:
         process = subprocess.Popen([sys.executable, "-m", "mmsc_cli", *words], stdout=stdout)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             sys.exit(f"mmsc {' '.join(words)} failed with exit code {process.returncode}")
-        stdout.seek(0)
         unit = 2**30 if sys.platform == "darwin" else 2**20
-        return Measured(stdout.read(), time.monotonic() - started, usage.ru_maxrss / unit)
+        if into is None:
+            stdout.seek(0)
+        return Measured(stdout.read() if into is None else "", time.monotonic() - started, usage.ru_maxrss / unit)
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -73,7 +73,14 @@ def test_an_explanation_is_a_line_or_fields(mmsc: Mmsc, where: list[str], item_i
     assert header.split("\t") == ["query", "relation", "rank", "item", "score", "title", "why"]
     assert all("shared neighbours" in line.split("\t")[6] for line in lines)
     assert len(lines) == len(records) == 6
-    for name in ("reliability", "shared_neighbours", "text_similarity", "image_similarity", "label", "query_gate_weight"):
+    for name in (
+        "reliability",
+        "shared_neighbours",
+        "text_similarity",
+        "image_similarity",
+        "label",
+        "query_gate_weight",
+    ):
         assert name in records[0]
     assert json.loads(mmsc(*asked, "--json").out) == {"answers": records}
     assert _parquet(where, tmp_path / "why.parquet", *asked[3:]).to_pylist() == records
