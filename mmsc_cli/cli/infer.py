@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
         "mmsc infer --item B00XYZ --relation complement --diversify",
         "mmsc infer --item B00XYZ --format jsonl | jq -r .item | mmsc infer --items-from -",
         "mmsc infer --pairs pairs.tsv --explain",
-        """echo '{"title": "USB-C cable 2 m"}' | mmsc infer --new - --same-category""",
+        """echo '{"title": "USB-C cable 2 m"}' | mmsc infer --new -""",
         "mmsc infer --all --relation both -k 20 --format parquet > neighbours.parquet",
     )
     def infer_command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from mmsc_cli.index import Index
 from mmsc_cli.infer.query import Query
 from mmsc_cli.infer.search import best_rows
 from mmsc_cli.relations import Relation
+
+_LOG = logging.getLogger("mmsc_cli")
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,11 @@ class Sieve:
         self._price: NDArray[np.float32] | None = None
         if filters.price_within is not None:
             self._price = self._needed("price")
-        self._out_of_stock = None
+        self._out_of_stock: NDArray[np.int64] | None = None
         if filters.in_stock is not None:
             there = index.ids.among(filters.in_stock)
-            self.unknown_stock = len(filters.in_stock) - int(there.sum())
+            if unknown := len(filters.in_stock) - int(there.sum()):
+                _LOG.info("in stock: ids that the catalogue lacks are passed over: %d", unknown)
             self._out_of_stock = np.flatnonzero(~there)
 
     def leave_out(self, query: Query, relation: Relation, scores: NDArray[np.float32]) -> None:

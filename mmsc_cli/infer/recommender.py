@@ -55,6 +55,8 @@ class Recommender:
         self._exact = exact
         self._device: Callable[[], torch.device] = _cpu
         self._images: ImageSettings | None = None
+        # The last one is kept, as questions come in batches, and looking up what is in stock takes a while.
+        self._sieve: Sieve | None = None
 
     @classmethod
     def open(cls, workspace: str | Path = "workspace", *, exact: bool = False) -> Recommender:
@@ -233,7 +235,9 @@ class Recommender:
     def _ranker(self, k: int, filters: Filters) -> Ranker:
         if k < 1:
             raise InputError("at least one answer must be asked for", hint="give k of 1 or more")
-        return Ranker(self.index, Sieve(self.index, filters), k, self._approximate)
+        if self._sieve is None or self._sieve.filters is not filters:
+            self._sieve = Sieve(self.index, filters)
+        return Ranker(self.index, self._sieve, k, self._approximate)
 
     def _told(
         self, query: Query, ranked: Sequence[Ranked], explain: bool, subject: Subject | None = None

@@ -41,7 +41,7 @@ def test_filters_leave_what_they_say(
     options = ["--item", asked["item_id"], "-k", 300, "--format", "jsonl"]
 
     def found(*more: object) -> list[str]:
-        ran = mmsc(*where, *options, *more)
+        ran = mmsc(*where, "-q", *options, *more)
         assert (ran.code, ran.err) == (0, "")
         return [json.loads(line)["item"] for line in ran.out.splitlines()]
 
