@@ -92,8 +92,16 @@ def _batches(
     parse: Callable[[Line], Parsed],
     answer: Callable[[Sequence[Parsed], Sequence[Line]], Iterator[Outcome]],
 ) -> Batches:
-    """What becomes of each line, in their order; errors say where the line stands."""
-    for batch in read_lines(source):
+    """What becomes of each line, in their order; errors say where the line stands. A missing file is told at once."""
+    return _answered_lines(read_lines(source), parse, answer)
+
+
+def _answered_lines(
+    batches: Iterator[list[Line | InputError]],
+    parse: Callable[[Line], Parsed],
+    answer: Callable[[Sequence[Parsed], Sequence[Line]], Iterator[Outcome]],
+) -> Batches:
+    for batch in batches:
         parsed: list[Any] = []
         for line in batch:
             try:

@@ -43,9 +43,10 @@ class Hnsw:
     """The graphs of both relations, opened."""
 
     def __init__(self, graphs: dict[Relation, Any], breadth: dict[Relation, int]) -> None:
-        """Take faiss indexes over the keys, and how many candidates to keep in view."""
+        """Take faiss indexes over the keys, and how many candidates to keep in view (at least those asked for)."""
         self._graphs = graphs
-        self._breadth = breadth
+        for relation, graph in graphs.items():
+            graph.hnsw.efSearch = breadth[relation]
 
     @classmethod
     def open(cls, folder: Path, index: Index) -> Hnsw | None:
@@ -73,15 +74,11 @@ class Hnsw:
 
     def nearest(self, relation: Relation, vector: NDArray[np.float32], count: int) -> NDArray[np.int64]:
         """Rows of about the `count` items whose keys have the greatest dot product with a vector (dim,)."""
-        import faiss
-
-        found: NDArray[np.int64]
-        parameters = faiss.SearchParametersHNSW(efSearch=max(self._breadth[relation], count))
-        _, found = self._graphs[relation].search(np.ascontiguousarray(vector)[None], count, params=parameters)
-        return found[0][found[0] >= 0]
+        found: NDArray[np.int64] = self._graphs[relation].search(np.ascontiguousarray(vector)[None], count)[1][0]
+        return found[found >= 0]
 
 
-def add_hnsw(folder: Path, seed: int, smallest: int = SMALLEST, progress: Progress = SILENT) -> dict[str, float]:
+def add_hnsw(folder: Path, seed: int, smallest: int = SMALLEST, progress: Progress = SILENT) -> dict[Relation, float]:
     """Build graphs beside an index, if it is large and faiss is there; keep them if they find what exact search finds.
 
     Args:

@@ -92,7 +92,7 @@ def test_an_explanation_is_a_line_or_fields(mmsc: Mmsc, where: list[str], item_i
 
 def test_the_nightly_table_is_what_each_item_is_answered(where: list[str], item_ids: list[str], tmp_path: Path) -> None:
     table = _parquet(where, tmp_path / "all.parquet", "--all", "--relation", "both", "-k", "4")
-    (tmp_path / "ids").write_text("\n".join(item_ids))
+    (tmp_path / "ids").write_text("".join(f"{item_id}\n" for item_id in item_ids))
     listed = _parquet(where, tmp_path / "ids.parquet", "--items-from", str(tmp_path / "ids"), "-k", "4")
 
     assert table.num_rows == len(item_ids) * 2 * 4

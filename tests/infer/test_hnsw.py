@@ -50,7 +50,8 @@ def test_it_finds_what_exact_search_finds(root: Path) -> None:
             shared.append(len({answer.item for answer in found} & set(right)) / 10)
             scores += [(answer.score, right[answer.item]) for answer in found if answer.item in right]
         assert np.mean(shared) >= 0.97
-        np.testing.assert_allclose(*np.array(scores).T, rtol=1e-4)
+        found_scores, true_scores = np.array(scores).T
+        np.testing.assert_allclose(found_scores, true_scores, rtol=1e-4)
 
 
 def test_filters_search_exactly(root: Path) -> None:

@@ -15,7 +15,8 @@ import mmsc_cli
 from mmsc_cli.errors import InputError, MmscError, UnknownItemError, WorkspaceError
 from mmsc_cli.infer import ranking, recommender, search
 from mmsc_cli.infer.answers import Answer
-from mmsc_cli.infer.filters import Filters
+from mmsc_cli.infer.filters import Filters, Sieve
+from mmsc_cli.infer.query import Query
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.pairs import read_pairs
 from mmsc_cli.relations import RELATIONS
@@ -148,10 +149,10 @@ def test_a_candidate_of_the_linear_branch_is_never_missed(hand_made: Recommender
         def nearest(self, relation: str, vector: object, count: int) -> object:
             return np.array([3, 4], np.int64)
 
-    sieve = ranking.Sieve(hand_made.index, Filters(min_score=-3.5))
+    sieve = Sieve(hand_made.index, Filters(min_score=-3.5))
     ranker = ranking.Ranker(hand_made.index, sieve, 5, Nothing())  # type: ignore[arg-type]
-    (query,) = [hand_made._query("I00")]
-    ((ranked,),) = ranker.rank(ranking.Block.of_items(hand_made.index, [query], ["substitute"]))  # type: ignore[list-item]
+    query = Query.of_item(hand_made.index, "I00")
+    ((ranked,),) = ranker.rank(ranking.Block.of_items(hand_made.index, [query], ["substitute"]))
 
     assert ranked.rows.tolist() == [1, 3]
     assert ranked.scores.tolist() == [-0.75, -3]
@@ -163,4 +164,4 @@ def test_the_package_offers_it_without_loading_it() -> None:
 
     assert ran.stdout.split() == ["False", "Recommender", "True"]
     with pytest.raises(AttributeError, match="Recomender"):
-        _ = mmsc_cli.Recomender  # type: ignore[attr-defined]
+        _ = mmsc_cli.Recomender

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from mmsc_cli.infer import search
 from mmsc_cli.infer.search import best_rows, block_size, in_order
 
 
-def _sorted(scores: np.ndarray, k: int) -> list[int]:  # type: ignore[type-arg]
+def _sorted(scores: NDArray[np.float32], k: int) -> list[int]:
     order = np.lexsort((np.arange(len(scores)), -scores))[:k]
     return [int(row) for row in order if scores[row] > -np.inf]
 
