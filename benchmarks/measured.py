@@ -15,11 +15,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Measured:
-    """stdout, wall seconds and peak GiB of one command, by the operating system's own account."""
+    """stdout, wall seconds, peak GiB and processor seconds of one command, by the operating system's own account."""
 
     output: str
     seconds: float
     peak_gib: float
+    cpu_seconds: float
 
 
 def run_mmsc(*arguments: object, into: str | None = None) -> Measured:
@@ -40,7 +41,9 @@ def run_mmsc(*arguments: object, into: str | None = None) -> Measured:
         unit = 2**30 if sys.platform == "darwin" else 2**20
         if into is None:
             stdout.seek(0)
-        return Measured(stdout.read() if into is None else "", time.monotonic() - started, usage.ru_maxrss / unit)
+        output = stdout.read() if into is None else ""
+        seconds, cpu_seconds = time.monotonic() - started, usage.ru_utime + usage.ru_stime
+        return Measured(output, seconds, usage.ru_maxrss / unit, cpu_seconds)
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

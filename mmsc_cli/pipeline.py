@@ -97,6 +97,7 @@ def run_train(
     """Run `train`; see `mmsc_cli.train.run.train`."""
     parts = _parts(without)
     with workspace.stage("train", stage_config("train", recipe) | {"without": list(parts)}) as stage:
+        from mmsc_cli.infer.hnsw import add_hnsw
         from mmsc_cli.train.run import train
 
         stage.counts |= train(
@@ -110,6 +111,7 @@ def run_train(
             device=device(),
             progress=progress,
         )
+        stage.counts["hnsw_recall"] = add_hnsw(stage.path("index"), recipe.seed, progress=progress)
     return stage.counts
 
 

@@ -16,7 +16,6 @@ from scipy import sparse
 from mmsc_cli.atomic import atomic_write
 from mmsc_cli.edges import write_edges
 from mmsc_cli.index import Index, write_index
-from mmsc_cli.infer.hnsw import add_hnsw
 from mmsc_cli.items import item_splits, read_items
 from mmsc_cli.labels import read_labels
 from mmsc_cli.model.features import Attributes, Embeddings, ItemFeatures
@@ -128,7 +127,6 @@ def train(
     about["linear_weight"] = mixing
     about["calibration"] = calibrate(unwritten, pairs, splits == "warm", numpy_generator(seed, "calibrate"))
     write_index(index, tensors, about)
-    recall = add_hnsw(index, seed, progress=progress)
     about_model = {"seed": seed, "without": list(without), "settings": settings.model_dump()}
     if "denoise" not in without:
         write_edges(model / "edges.parquet", edge_table(observed, reliability))
@@ -144,7 +142,6 @@ def train(
         "linear_weight": mixing,
         "calibration_error": about["calibration"].get("expected_calibration_error"),
         "validation": figures,
-        "hnsw_recall": recall,
         "device": device.type,
     }
 

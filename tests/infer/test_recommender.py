@@ -158,6 +158,10 @@ def test_a_candidate_of_the_linear_branch_is_never_missed(hand_made: Recommender
     assert ranked.scores.tolist() == [-0.75, -3]
 
 
+def test_training_says_whether_there_is_an_approximate_index(trained: Workspace) -> None:
+    assert trained.manifest().stages["train"].counts["hnsw_recall"] == {}
+
+
 def test_the_package_offers_it_without_loading_it() -> None:
     code = "import sys, mmsc_cli; print('numpy' in sys.modules, mmsc_cli.Recommender.__name__, 'numpy' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
