@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-# The scores of a block of queries against the whole catalogue: large enough for the matrix product to run at full
-# speed, small enough that one block per core fits beside anything else (`python -m benchmarks.infer blocks`).
-BLOCK_BYTES = 32 * 2**20
+# The scores of a block of queries against the whole catalogue, at most; larger blocks are hardly faster.
+BLOCK_BYTES = 64 * 2**20
+# All cores together take no more than this share of the machine's memory for scores.
+_SHARE_OF_MEMORY = 1 / 16
 # So many rows stand for one when the best are looked for.
 _GROUP = 64
 
 
 def block_size(items: int) -> int:
-    """How many queries are scored at a time against a catalogue of so many items."""
-    return max(1, BLOCK_BYTES // (4 * max(items, 1)))
+    """How many queries each core of this machine scores at a time against a catalogue of so many items."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    room = min(BLOCK_BYTES, int(memory * _SHARE_OF_MEMORY) // cores())
+    return max(1, room // (4 * max(items, 1)))
 
 
 def best_rows(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
