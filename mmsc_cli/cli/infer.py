@@ -125,24 +125,24 @@ def register(app: typer.Typer) -> None:
         # Opening an approximate index takes longer than a few exact answers.
         recommender = Recommender.open(session.directory, exact=exact or bool(item))
         why = ["why"] if explain else []
-        if pairs:
+        if pairs is not None:
             from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS
             from mmsc_cli.infer.probabilities import PairOpinion
 
             writer = AnswerWriter(session.out, PairOpinion, [*PAIR_COLUMNS, *why], form, strict)
             batches = questions.pairs(recommender, pairs, explain)
         else:
-            columns = [*COLUMNS, *(["modalities"] if new else []), *why]
+            columns = [*COLUMNS, *(["modalities"] if new is not None else []), *why]
             writer = AnswerWriter(session.out, Answer, columns, form, strict)
             filters = _filters(novel, min_score, same_category, other_category, price_within, in_stock, diversify)
             question = questions.Question(relation.value, k, filters, explain)
-            if new:
+            if new is not None:
                 recommender.reads_new_items_with(session.device, session.recipe().images)
                 batches = questions.new_items(recommender, new, question)
+            elif items_from is not None:
+                batches = questions.listed_items(recommender, items_from, question)
             elif whole:
                 batches = questions.whole_catalogue(recommender, question, session.progress)
-            elif items_from:
-                batches = questions.listed_items(recommender, items_from, question)
             else:
                 batches = questions.named_items(recommender, item or [], question)
         code = writer.write(batches)
@@ -151,7 +151,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value not in (None, False, [])}
+    return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
 def _check_together(asked: Mapping[str, Any], filters: Mapping[str, Any], relation: RelationName) -> None:
@@ -171,7 +171,7 @@ def _check_together(asked: Mapping[str, Any], filters: Mapping[str, Any], relati
         raise InputError("--price-within is for substitutes", hint="leave it out, or ask for --relation substitute")
     if "--diversify" in filters and relation == RelationName.substitute:
         raise InputError("--diversify is for complements", hint="leave it out, or ask for --relation complement")
-    if filters.get("--in-stock") == "-" in asked.values():
+    if filters.get("--in-stock") == "-" and "-" in asked.values():
         raise InputError("stdin can be read once: --in-stock - and questions from -", hint="give one of them as a file")
 
 

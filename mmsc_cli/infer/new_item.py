@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmsc_cli.errors import InputError
@@ -30,18 +33,18 @@ class NewItem(BaseModel):
         return self.price is not None or any(text.strip() for text in texts)
 
 
-def parse_new_item(text: str, place: str) -> NewItem:
+def parse_new_item(given: str | Mapping[str, Any], place: str) -> NewItem:
     """A new item from a JSON object.
 
     Args:
-        text: JSON.
+        given: JSON, or what it would be parsed to.
         place: where it stands, for messages.
 
     Raises:
         InputError: it is no JSON object, has unknown or wrong fields, or says nothing.
     """
     try:
-        item = NewItem.model_validate_json(text)
+        item = NewItem.model_validate_json(given) if isinstance(given, str) else NewItem.model_validate(given)
     except ValidationError as error:
         wrong = [": ".join([*map(str, found["loc"]), found["msg"]]) for found in error.errors()]
         known = ", ".join(NewItem.model_fields)

@@ -167,14 +167,15 @@ class Recommender:
 
         Raises:
             WorkspaceError: the workspace lacks what encodes new items.
-            pydantic.ValidationError: a mapping is no new item.
+            InputError: a mapping is no new item.
         """
-        from mmsc_cli.infer.new_item import NewItem
+        from mmsc_cli.infer.new_item import NewItem, parse_new_item
         from mmsc_cli.infer.new_items import BATCH
 
         ranker = self._ranker(k, filters or Filters())
-        asked = [item if isinstance(item, NewItem) else NewItem.model_validate(item) for item in items]
-        called = names or [f"item {number}" for number in range(1, len(asked) + 1)]
+        called = names or [f"item {number}" for number in range(1, len(items) + 1)]
+        given = list(zip(items, called, strict=True))
+        asked = [item if isinstance(item, NewItem) else parse_new_item(item, name) for item, name in given]
         called = [item.id or name for item, name in zip(asked, called, strict=True)]
         size = min(BATCH, block_size(len(self.index)))
         for start in range(0, len(asked), size):

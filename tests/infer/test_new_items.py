@@ -158,6 +158,11 @@ def test_the_answer_carries_the_new_items_id(opened: Recommender) -> None:
     assert (named[0].query, nameless[0].query) == ("N1", "item 2")
 
 
+def test_a_mapping_that_is_no_item(opened: Recommender) -> None:
+    with pytest.raises(InputError, match="item 2: colour: "):
+        list(opened.answer_new([{"title": "camera"}, {"colour": "red"}]))
+
+
 def test_an_item_of_unknown_words_is_not_answered_at_random(opened: Recommender) -> None:
     with pytest.raises(InputError, match="knows nothing"):
         _answers(opened, NewItem(title="zzqx vvkw"), "both", 3)
