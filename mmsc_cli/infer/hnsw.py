@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.atomic import write_json
+from mmsc_cli.encode.vectors import unit_rows
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index import Index
 from mmsc_cli.infer.filters import Filters, Sieve
@@ -32,9 +33,9 @@ LEAST_RECALL = 0.98
 TOP = 10
 _SAMPLE = 500
 _LINKS = 32
-_BREADTH_OF_BUILDING = 160
+_BREADTH_OF_BUILDING = 100
 # How many candidates a search keeps in view, tried one after the other until the recall is reached.
-_BREADTHS = (32, 64, 128, 256, 512)
+_BREADTHS = (64, 128, 256, 512, 1_024, 2_048, 4_096)
 _ADDED_AT_A_TIME = 10_000
 _LOG = logging.getLogger("mmsc_cli")
 
@@ -130,13 +131,17 @@ def add_hnsw(folder: Path, seed: int, smallest: int = SMALLEST, progress: Progre
 def _build(keys: NDArray[np.float32], relation: Relation, progress: Progress) -> Any:
     import faiss
 
+    # Linked by direction alone, as links by dot product all lead to the longest keys, and leave the others unreachable;
+    # searched by dot product (docs/experiments.md, 2026-11-25).
     graph = faiss.IndexHNSWFlat(keys.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
     graph.hnsw.efConstruction = _BREADTH_OF_BUILDING
     with progress.task(f"HNSW: {relation}", len(keys)) as task:
         for start in range(0, len(keys), _ADDED_AT_A_TIME):
-            part = np.ascontiguousarray(keys[start : start + _ADDED_AT_A_TIME])
+            part = unit_rows(keys[start : start + _ADDED_AT_A_TIME])
             graph.add(part)
             task.advance(len(part))
+    vectors = faiss.downcast_index(graph.storage)
+    faiss.rev_swig_ptr(vectors.get_xb(), keys.size)[:] = keys.ravel()
     return graph
 
 

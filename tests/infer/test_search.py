@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -19,6 +19,7 @@ def _sorted(scores: NDArray[np.float32], k: int) -> list[int]:
     return [int(row) for row in order if scores[row] > -np.inf]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3_000), st.integers(1, 400), st.integers(0, 10_000), st.sampled_from([2, 50, 10**6]))
 def test_the_best_rows_are_those_of_a_full_sort(items: int, k: int, seed: int, levels: int) -> None:
     generator = np.random.default_rng(seed)
