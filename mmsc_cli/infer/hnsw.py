@@ -27,7 +27,7 @@ from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.seeds import numpy_generator
 
-# Below so many items exact search is fast enough for anybody (docs/benchmarks.md, `python -m benchmarks.infer sizes`).
+# Below so many items exact search is fast enough for anybody (`python -m benchmarks.infer sizes`).
 SMALLEST = 200_000
 LEAST_RECALL = 0.98
 TOP = 10
