@@ -140,7 +140,7 @@ def _build(keys: NDArray[np.float32], relation: Relation, progress: Progress) ->
             part = unit_rows(keys[start : start + _ADDED_AT_A_TIME])
             graph.add(part)
             task.advance(len(part))
-    vectors = faiss.downcast_index(graph.storage)
+    vectors: Any = faiss.downcast_index(graph.storage)
     faiss.rev_swig_ptr(vectors.get_xb(), keys.size)[:] = keys.ravel()
     return graph
 
