@@ -10,34 +10,44 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Measured:
-    """stdout, wall seconds and peak GiB of one command, by the operating system's own account."""
+    """stdout, wall seconds, peak GiB and processor seconds of one command, by the operating system's own account."""
 
     output: str
     seconds: float
     peak_gib: float
+    cpu_seconds: float
 
 
-def run_mmsc(*arguments: object) -> Measured:
-    """Run one `mmsc` command as a user would; the benchmark ends where it fails."""
-    return run_command([sys.executable, "-m", "mmsc_cli", *(str(argument) for argument in arguments)])
+def run_mmsc(*arguments: object, into: str | None = None) -> Measured:
+    """Run one `mmsc` command as a user would; the benchmark ends where it fails.
+
+    Args:
+        arguments: what comes after `mmsc`.
+        into: a file for stdout, which is not kept then.
+    """
+    return run_command([sys.executable, "-m", "mmsc_cli", *(str(argument) for argument in arguments)], into)
 
 
-def run_command(words: Sequence[str]) -> Measured:
-    """Run a command; the benchmark ends where it fails."""
+def run_command(words: Sequence[str], into: str | None = None) -> Measured:
+    """Run a command; the benchmark ends where it fails. `into`: a file for stdout, which is not kept then."""
     started = time.monotonic()
-    with tempfile.TemporaryFile("w+") as stdout:
+    with tempfile.TemporaryFile("w+") if into is None else Path(into).open("w+") as stdout:
         process = subprocess.Popen(words, stdout=stdout)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             sys.exit(f"{' '.join(words)} failed with exit code {process.returncode}")
-        stdout.seek(0)
         unit = 2**30 if sys.platform == "darwin" else 2**20
-        return Measured(stdout.read(), time.monotonic() - started, usage.ru_maxrss / unit)
+        if into is None:
+            stdout.seek(0)
+        output = stdout.read() if into is None else ""
+        seconds, cpu_seconds = time.monotonic() - started, usage.ru_utime + usage.ru_stime
+        return Measured(output, seconds, usage.ru_maxrss / unit, cpu_seconds)
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -20,9 +20,9 @@ HEAD = """# Command reference
 
 Made by `python docs/make_reference.py` from the commands' own `--help`; do not edit it by hand.
 
-Exit codes: 0 ok; 1 ran, but a gate stated with `--fail-under` failed; 2 usage, configuration or input error;
-3 unknown item; 4 a download or a language model's server was unreachable; 70 a bug of ours (`MMSC_DEBUG=1` shows the
-traceback); 130 interrupted (the same command continues).
+Exit codes: 0 ok; 1 ran, but a gate stated with `--fail-under` failed, or a line given to `infer` could not be used;
+2 usage, configuration or input error; 3 unknown item; 4 a download or a language model's server was unreachable;
+70 a bug of ours (`MMSC_DEBUG=1` shows the traceback); 130 interrupted (the same command continues).
 """
 
 

@@ -1,3 +1,20 @@
 """Substitutable and complementary items of a catalogue, from metadata and noisy shopper behaviour."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmsc_cli.infer.recommender import Recommender
+
+__all__ = ["Recommender", "__version__"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    # Late, so that `import mmsc_cli` and `mmsc --help` do without numpy.
+    if name == "Recommender":
+        from mmsc_cli.infer.recommender import Recommender
+
+        return Recommender
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

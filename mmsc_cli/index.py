@@ -3,7 +3,13 @@
 `index.safetensors` holds, per relation, `query` and `key` (items, dim) float32 and the linear branch as sparse rows
 (`linear.indptr`, `linear.indices`, `linear.values`); the known training pairs (`known.indptr`, `known.indices`); item
 ids in sorted order and titles, as UTF-8 bytes with offsets. It is memory-mapped: nothing is loaded that is not
-touched. `index.json` says how large it must be, what made it, and how scores become probabilities.
+touched. `index.json` says how large it must be, which model made it, and how scores become probabilities.
+
+What filters and explanations read may be absent (`Index.optional`): `price` (items,) float32, NaN unknown; `category`
+(items,) int32, a number in the sorted list `categories` of whole paths, -1 unknown; aligned with `known.indices`,
+`known.strength.RELATION` and `known.reliability.RELATION` float32; labels as sparse rows (`labels.indptr`,
+`labels.indices`, `labels.probabilities` (labels, 3), `labels.model` numbers in `label_models` of `index.json`); `gate`
+(items, relations x sides, channels) float16.
 
 score(i, j) = query[i] . key[j] + linear[i, j]
 """
@@ -11,8 +17,11 @@ score(i, j) = query[i] . key[j] + linear[i, j]
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +34,10 @@ from mmsc_cli.relations import RELATIONS, Relation
 
 FORMAT_VERSION = 1
 CLASSES = (*RELATIONS, "neither")
-DTYPES = {"F32": np.float32, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
+DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
+PATH_SEPARATOR = " > "
+# An id that is not in the catalogue may be anything; a message shows, and looks up, so many characters of it.
+LONGEST_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,27 @@ class SparseRows:
     def row(self, number: int) -> slice:
         """Where the entries of a row lie in `indices` and `values`."""
         return slice(int(self.indptr[number]), int(self.indptr[number + 1]))
+
+    def entries(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Columns and values of a row."""
+        assert self.values is not None
+        entries = self.row(number)
+        return self.indices[entries], self.values[entries]
+
+    def entry(self, number: int, column: int) -> int | None:
+        """Where an entry lies in `indices` and `values`, None where there is none."""
+        entries = self.row(number)
+        found = np.flatnonzero(self.indices[entries] == column)
+        return entries.start + int(found[0]) if len(found) else None
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """Annotators' opinions of pairs: entry by entry of `rows`, probabilities (labels, 3) by CLASSES and who said so."""
+
+    rows: SparseRows
+    probabilities: NDArray[np.float32]
+    model: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -64,6 +97,29 @@ class Strings(Sequence[str]):
         start, stop = self._offsets[row], self._offsets[row + 1]
         return self._data[start:stop].tobytes().decode()
 
+    def place(self, text: str) -> int:
+        """Where `text` stands, or would stand, in a sorted list; by binary search."""
+        return bisect_left(self, text)
+
+    def alike(self, text: str, count: int) -> list[int]:
+        """Rows of the `count` strings of the same length that agree with `text` in most places."""
+        wanted = np.frombuffer(text.encode(errors="surrogateescape"), np.uint8)
+        rows = np.flatnonzero(np.diff(self._offsets) == len(wanted))
+        letters = self._data[self._offsets[rows, None] + np.arange(len(wanted))]
+        agreeing = np.count_nonzero(letters == wanted, axis=1)
+        return [int(row) for row in rows[np.argsort(-agreeing, kind="stable")[:count]]]
+
+    def among(self, wanted: Collection[str]) -> NDArray[np.bool_]:
+        """Which of the strings are wanted, (strings,)."""
+        data, encoded = self._data.tobytes(), {text.encode(errors="surrogateescape") for text in wanted}
+        ends = pairwise(self._offsets.tolist())
+        return np.fromiter((data[start:stop] in encoded for start, stop in ends), np.bool_, len(self))
+
+    @classmethod
+    def of(cls, strings: Sequence[str]) -> Strings:
+        """A list of strings, packed."""
+        return cls(*cls.pack(strings))
+
     @staticmethod
     def pack(strings: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Bytes and offsets of a list of strings."""
@@ -80,6 +136,7 @@ class Index:
         self.ids = Strings(tensors["ids.bytes"], tensors["ids.offsets"])
         self.titles = Strings(tensors["titles.bytes"], tensors["titles.offsets"])
         self.known = SparseRows(tensors["known.indptr"], tensors["known.indices"])
+        self._tensors = tensors
         self._vectors: dict[Relation, Vectors] = {
             relation: Vectors(
                 tensors[f"{relation}.query"],
@@ -101,7 +158,11 @@ class Index:
             about = json.loads((folder / "index.json").read_bytes())
             if about["format_version"] > FORMAT_VERSION:
                 raise WorkspaceError(f"{folder}: made by a newer mmsc", hint="upgrade with pip, or " + mend)
-            return cls(_map(folder / "index.safetensors", about["bytes"]), about)
+            tensors, model = _map(folder / "index.safetensors", about["bytes"])
+            if model != about.get("model"):
+                raise WorkspaceError(f"{folder}: index.safetensors and index.json are of two models", hint=mend)
+            _check_ends(tensors)
+            return cls(tensors, about)
         except FileNotFoundError as error:
             raise WorkspaceError(f"there is no index at {folder}", hint=mend) from error
         except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -116,10 +177,11 @@ class Index:
         Raises:
             UnknownItemError: it is not in the catalogue; the hint names the nearest ids.
         """
-        place = self._place(item_id)
+        place = self.ids.place(item_id)
         if place < len(self.ids) and self.ids[place] == item_id:
             return place
-        raise UnknownItemError(f"unknown item {item_id!r}", hint=f"nearest ids: {', '.join(self._nearest(item_id))}")
+        shown = item_id[:LONGEST_SHOWN]
+        raise UnknownItemError(f"unknown item {shown!r}", hint=f"nearest ids: {', '.join(self._nearest(shown))}")
 
     def title(self, item_id: str) -> str:
         """Title of an item.
@@ -128,6 +190,25 @@ class Index:
             UnknownItemError: it is not in the catalogue.
         """
         return str(self.titles[self.row(item_id)])
+
+    def optional(self, name: str) -> NDArray[Any] | None:
+        """A tensor that an index may lack, by its name in the file."""
+        return self._tensors.get(name)
+
+    @cached_property
+    def categories(self) -> Strings:
+        """Whole category paths, sorted, joined by PATH_SEPARATOR; none where the index knows none."""
+        data, offsets = self.optional("categories.bytes"), self.optional("categories.offsets")
+        return Strings.of([]) if data is None or offsets is None else Strings(data, offsets)
+
+    @cached_property
+    def labels(self) -> LabelRows | None:
+        """Annotators' opinions; None where the model was trained without."""
+        tensors = [self.optional(f"labels.{name}") for name in ("indptr", "indices", "probabilities", "model")]
+        indptr, indices, probabilities, model = tensors
+        if indptr is None or indices is None or probabilities is None or model is None:
+            return None
+        return LabelRows(SparseRows(indptr, indices), probabilities, model)
 
     def vectors(self, relation: Relation) -> Vectors:
         """Query and key vectors and the linear branch of a relation."""
@@ -138,9 +219,8 @@ class Index:
         vectors = self._vectors[relation]
         scores: NDArray[np.float32] = vectors.query[queries] @ vectors.key.T
         for place, query in enumerate(queries):
-            entries = vectors.linear.row(int(query))
-            assert vectors.linear.values is not None
-            scores[place, vectors.linear.indices[entries]] += vectors.linear.values[entries]
+            items, values = vectors.linear.entries(int(query))
+            scores[place, items] += values
         return scores
 
     def pair_scores(self, relation: Relation, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -154,55 +234,69 @@ class Index:
 
     @staticmethod
     def _linear_entry(linear: SparseRows, query: int, key: int) -> float:
-        entries = linear.row(int(query))
-        found = np.flatnonzero(linear.indices[entries] == key)
+        entry = linear.entry(int(query), int(key))
         assert linear.values is not None
-        return float(linear.values[entries][found[0]]) if len(found) else 0.0
-
-    def _place(self, item_id: str) -> int:
-        low, high = 0, len(self.ids)
-        while low < high:
-            middle = (low + high) // 2
-            if self.ids[middle] < item_id:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        return 0.0 if entry is None else float(linear.values[entry])
 
     def _nearest(self, item_id: str, count: int = 3) -> list[str]:
-        """Ids that look like a mistyped one, among its neighbours in sorted order."""
+        """Ids like a mistyped one: of its neighbours in sorted order, and of those that differ in few places."""
         from difflib import get_close_matches
 
-        place = self._place(item_id)
-        around = [self.ids[row] for row in range(max(0, place - 500), min(len(self.ids), place + 500))]
+        place = self.ids.place(item_id)
+        rows = {*range(max(0, place - 50), min(len(self.ids), place + 50)), *self.ids.alike(item_id, 50)}
+        around = [self.ids[row] for row in sorted(rows)]
         return get_close_matches(item_id, around, n=count, cutoff=0) or around[:count]
 
 
 def write_index(folder: Path, tensors: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
-    """Write an index; `about` gets the format version and the file's size."""
+    """Write an index; `about` gets the format version and the file's size. Its `model` is written into both files."""
     from safetensors.numpy import save_file
 
     path = folder / "index.safetensors"
-    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path)
+    identity = {"model": about["model"]} if about.get("model") else None
+    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path, identity)
     write_json(folder / "index.json", {**about, "format_version": FORMAT_VERSION, "bytes": path.stat().st_size})
 
 
-def _map(path: Path, expected_bytes: int) -> dict[str, NDArray[Any]]:
-    """Map the tensors of a safetensors file (its format: 8 bytes of header length, a JSON header, the data)."""
+def model_of(path: Path) -> str | None:
+    """Which model a safetensors file of ours belongs to, from its header; None where it does not say.
+
+    Raises:
+        ValueError: the file has no valid header.
+        OSError: it cannot be read.
+    """
+    model: str | None = _header(path)[1].get("__metadata__", {}).get("model")
+    return model
+
+
+def _header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Where the data of a safetensors file starts (8 bytes of length and a JSON header come first), and the header."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > path.stat().st_size - 8:
+            raise ValueError(f"{path.name} has no valid header")
+        return 8 + size, json.loads(file.read(size))
+
+
+def _map(path: Path, expected_bytes: int) -> tuple[dict[str, NDArray[Any]], str | None]:
+    """Map the tensors of a safetensors file, and say which model it belongs to."""
     size = path.stat().st_size
     if size != expected_bytes:
         raise ValueError(f"{path.name} has {size} bytes, {expected_bytes} were written")
-    with path.open("rb") as file:
-        header_size = int.from_bytes(file.read(8), "little")
-        if header_size > size - 8:
-            raise ValueError(f"{path.name} has no valid header")
-        header = json.loads(file.read(header_size))
+    start, header = _header(path)
     data = np.memmap(path, dtype=np.uint8, mode="r")
-    start = 8 + header_size
+    model = header.pop("__metadata__", {}).get("model")
     tensors = {}
     for name, entry in header.items():
-        if name == "__metadata__":
-            continue
         begin, end = entry["data_offsets"]
         tensors[name] = data[start + begin : start + end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return tensors
+    return tensors, model
+
+
+def _check_ends(tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse offsets that do not end where their data does, as in a file whose end was lost and filled up."""
+    for ends, data in (("offsets", "bytes"), ("indptr", "indices")):
+        for name in tensors:
+            stem, _, last = name.rpartition(".")
+            if last == ends and int(tensors[name][-1]) != len(tensors[f"{stem}.{data}"]):
+                raise ValueError(f"{name} and {stem}.{data} do not belong together")

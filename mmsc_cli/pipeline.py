@@ -166,6 +166,7 @@ def run_train(
     parts = _parts(without)
     config = stage_config("train", recipe) | {"without": list(parts)}
     with workspace.stage("train", config) as stage:
+        from mmsc_cli.infer.hnsw import add_hnsw
         from mmsc_cli.train.checkpoint import Checkpoints
         from mmsc_cli.train.run import train
 
@@ -189,6 +190,7 @@ def run_train(
             checkpoints=checkpoints,
             progress=progress,
         )
+        stage.counts["hnsw_recall"] = add_hnsw(stage.path("index"), recipe.seed, progress=progress)
     checkpoints.remove()
     return stage.counts
 

@@ -114,6 +114,48 @@ def test_a_header_that_is_none(folder: Path) -> None:
         Index.open(folder)
 
 
+def test_a_file_whose_lost_end_was_filled_up(folder: Path) -> None:
+    path = folder / "index.safetensors"
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[: size // 2].ljust(size, b"\0"))
+
+    with pytest.raises(WorkspaceError, match="damaged"):
+        Index.open(folder)
+
+
+def test_files_of_two_models(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        write_index(tmp_path / name, _tensors(), {"model": name})
+    assert Index.open(tmp_path / "first").about["model"] == "first"
+    (tmp_path / "first" / "index.safetensors").replace(tmp_path / "moved")
+    (tmp_path / "moved").replace(tmp_path / "second" / "index.safetensors")
+    about = json.loads((tmp_path / "second" / "index.json").read_bytes())
+    about["bytes"] = (tmp_path / "second" / "index.safetensors").stat().st_size
+    (tmp_path / "second" / "index.json").write_text(json.dumps(about))
+
+    with pytest.raises(WorkspaceError, match="of two models"):
+        Index.open(tmp_path / "second")
+
+
+def test_what_an_index_may_lack(folder: Path) -> None:
+    index = Index.open(folder)
+
+    assert index.optional("price") is None
+    assert index.labels is None
+    assert list(index.categories) == []
+
+
+def test_strings_are_found_by_what_they_are() -> None:
+    strings = Strings.of(["B1", "B2", "Ä", "Äxyz"])
+
+    assert strings.among({"B2", "Äxyz", "nowhere"}).tolist() == [False, True, False, True]
+    assert strings.among(set()).tolist() == [False] * 4
+    assert [strings.place(text) for text in ("B1", "B15", "Äxyz", "ä")] == [0, 1, 3, 4]
+    assert strings.alike("X2", 1) == [1]
+    assert strings.alike("", 3) == []
+
+
 def test_a_tensor_that_is_missing(tmp_path: Path) -> None:
     tensors = _tensors()
     del tensors["complement.key"]

@@ -6,13 +6,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 from typer.main import get_command
 
 from mmsc_cli import __version__
 from mmsc_cli.cli import doctor, encode, evaluate, infer, label, prepare, recipes, run, train
-from mmsc_cli.cli.failure import OK, debugging, describe, exit_code
+from mmsc_cli.cli.failure import OK, USAGE, debugging, describe, exit_code
 from mmsc_cli.cli.session import HELP_OPTIONS, typed_command
 
 app = typer.Typer(
@@ -45,6 +46,11 @@ for module in (prepare, label, encode, train, evaluate, infer, run, recipes, doc
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's) and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if sys.stderr is None:  # what Python makes of a stream that was closed before it started (`2>&-`)
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
+    if sys.stdout is None:
+        sys.stderr.write("mmsc: stdout is closed\n  send it to a file, or to /dev/null\n")
+        return USAGE
     try:
         code = _invoke(arguments)
         sys.stdout.flush()

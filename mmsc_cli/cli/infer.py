@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from enum import StrEnum
-from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmsc_cli.cli.answers import AnswerWriter, FormatName, Question
+from mmsc_cli.cli.answers import AnswerWriter, FormatName
 from mmsc_cli.cli.failure import OK
 from mmsc_cli.cli.session import Session, command
 from mmsc_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from mmsc_cli.index import Index
-
-Questions = tuple[tuple[str, ...], Iterator[Question]]
+    from mmsc_cli.infer.filters import Filters
 
 
 class RelationName(StrEnum):
@@ -34,21 +31,23 @@ def register(app: typer.Typer) -> None:
     @command(
         app,
         "infer",
-        "mmsc infer --item B00XYZ --relation complement",
+        "mmsc infer --item B00XYZ --relation complement --diversify",
         "mmsc infer --item B00XYZ --format jsonl | jq -r .item | mmsc infer --items-from -",
-        "mmsc infer --pairs pairs.tsv",
+        "mmsc infer --pairs pairs.tsv --explain",
         """echo '{"title": "USB-C cable 2 m"}' | mmsc infer --new -""",
+        "mmsc infer --all --relation both -k 20 --format parquet > neighbours.parquet",
     )
     def infer_command(
         session: Session,
         item: Annotated[list[str] | None, typer.Option(metavar="ID", help="An item's id. Repeatable.")] = None,
         items_from: Annotated[str | None, typer.Option(metavar="FILE|-", help="Item ids, one a line.")] = None,
+        whole: Annotated[bool, typer.Option("--all", help="Every item of the catalogue.")] = False,
         new: Annotated[
             str | None,
             typer.Option(
                 metavar="FILE|-",
-                help="Items not in the catalogue, one JSON object a line: "
-                "id, title, description, brand, category, price, image_path.",
+                help="Items not in the catalogue, one JSON object a line: id, title, description, brand, category "
+                "(a list), price, image_path, image_url; all optional but one.",
             ),
         ] = None,
         pairs: Annotated[
@@ -60,6 +59,39 @@ def register(app: typer.Typer) -> None:
         ] = RelationName.both,
         k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="Answers per item and relation.")] = 10,
         novel: Annotated[bool, typer.Option("--novel", help="Leave out pairs known from training.")] = False,
+        min_score: Annotated[
+            float | None, typer.Option("--min-score", metavar="SCORE", help="Leave out answers that score less.")
+        ] = None,
+        same_category: Annotated[
+            bool, typer.Option("--same-category", help="Only answers of the query's category (its whole path).")
+        ] = False,
+        other_category: Annotated[
+            bool, typer.Option("--other-category", help="Only answers of a known other category.")
+        ] = False,
+        price_within: Annotated[
+            str | None,
+            typer.Option("--price-within", metavar="N%", help="Only substitutes whose price differs by at most N %."),
+        ] = None,
+        in_stock: Annotated[
+            str | None, typer.Option("--in-stock", metavar="FILE|-", help="Only these ids as answers, one a line.")
+        ] = None,
+        diversify: Annotated[
+            bool,
+            typer.Option(
+                "--diversify",
+                help="Complements of different product types: the best of each category first, then the second best.",
+            ),
+        ] = False,
+        explain: Annotated[
+            bool,
+            typer.Option("--explain", help="Say why: a line per answer, in JSON and Parquet a field for each reason."),
+        ] = False,
+        strict: Annotated[
+            bool, typer.Option("--strict", help="End at the first line that cannot be used, or unknown item.")
+        ] = False,
+        exact: Annotated[
+            bool, typer.Option("--exact", help="Search exactly even where there is an approximate index.")
+        ] = False,
         form: Annotated[
             FormatName | None,
             typer.Option(
@@ -71,73 +103,103 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Show what replaces an item, and what goes with it.
 
-        Answers from the index alone; only --new loads the model.
+        Answers from the index alone; only --new loads the model. Exits with 3 where an item was unknown, else with 1
+        where a line could not be used; all others are answered.
         """
-        given = [value for value in (item, items_from, new, pairs) if value]
-        if len(given) != 1:
-            raise InputError(
-                f"{'too many' if given else 'no'} questions: give one of --item, --items-from, --new, --pairs",
-                hint="see `mmsc infer --help`",
-            )
-        if pairs:
-            columns, questions = _pair_questions(session, pairs)
-        elif new:
-            columns, questions = _new_questions(session, new, relation, k)
+        questions_given = {"--item": item, "--items-from": items_from, "--all": whole, "--new": new, "--pairs": pairs}
+        filters_given = {
+            "--novel": novel,
+            "--min-score": min_score,
+            "--same-category": same_category,
+            "--other-category": other_category,
+            "--price-within": price_within,
+            "--in-stock": in_stock,
+            "--diversify": diversify,
+        }
+        _check_together(_given(questions_given), _given(filters_given), relation)
+
+        from mmsc_cli.cli import questions
+        from mmsc_cli.infer.answers import COLUMNS, Answer
+        from mmsc_cli.infer.recommender import Recommender
+
+        # Opening an approximate index takes longer than a few exact answers.
+        recommender = Recommender.open(session.directory, exact=exact or bool(item))
+        why = ["why"] if explain else []
+        if pairs is not None:
+            from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS
+            from mmsc_cli.infer.probabilities import PairOpinion
+
+            writer = AnswerWriter(session.out, PairOpinion, [*PAIR_COLUMNS, *why], form, strict)
+            batches = questions.pairs(recommender, pairs, explain)
         else:
-            columns, questions = _item_questions(session, item, items_from, relation, k, novel)
-        code = AnswerWriter(session.out, columns, form).write(questions)
+            columns = [*COLUMNS, *(["modalities"] if new is not None else []), *why]
+            writer = AnswerWriter(session.out, Answer, columns, form, strict)
+            filters = _filters(novel, min_score, same_category, other_category, price_within, in_stock, diversify)
+            question = questions.Question(relation.value, k, filters, explain)
+            if new is not None:
+                recommender.reads_new_items_with(session.device, session.recipe().images)
+                batches = questions.new_items(recommender, new, question)
+            elif items_from is not None:
+                batches = questions.listed_items(recommender, items_from, question)
+            elif whole:
+                batches = questions.whole_catalogue(recommender, question, session.progress)
+            else:
+                batches = questions.named_items(recommender, item or [], question)
+        code = writer.write(batches)
         if code != OK:
             raise typer.Exit(code)
 
 
-def _index(session: Session) -> Index:
-    from mmsc_cli.index import Index
-
-    return Index.open(session.directory / "index")
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
-def _item_questions(
-    session: Session,
-    item: list[str] | None,
-    items_from: str | None,
-    relation: RelationName,
-    k: int,
+def _check_together(asked: Mapping[str, Any], filters: Mapping[str, Any], relation: RelationName) -> None:
+    """Refuse options that exclude one another, before anything is opened."""
+    if len(asked) != 1:
+        raise InputError(
+            f"{'too many' if asked else 'no'} questions: give one of --item, --items-from, --all, --new, --pairs",
+            hint="see `mmsc infer --help`",
+        )
+    if "--pairs" in asked and filters:
+        raise InputError(
+            f"--pairs has no answers to choose from, so {', '.join(filters)} means nothing", hint="leave it out"
+        )
+    if {"--same-category", "--other-category"} <= set(filters):
+        raise InputError("--same-category and --other-category exclude one another", hint="leave one of them out")
+    if "--price-within" in filters and relation == RelationName.complement:
+        raise InputError("--price-within is for substitutes", hint="leave it out, or ask for --relation substitute")
+    if "--diversify" in filters and relation == RelationName.substitute:
+        raise InputError("--diversify is for complements", hint="leave it out, or ask for --relation complement")
+    if filters.get("--in-stock") == "-" and "-" in asked.values():
+        raise InputError("stdin can be read once: --in-stock - and questions from -", hint="give one of them as a file")
+
+
+def _filters(
     novel: bool,
-) -> Questions:
-    from mmsc_cli.infer.answers import COLUMNS, answer_item
-    from mmsc_cli.infer.lines import read_lines
+    min_score: float | None,
+    same_category: bool,
+    other_category: bool,
+    price_within: str | None,
+    in_stock: str | None,
+    diversify: bool,
+) -> Filters:
+    from mmsc_cli.infer.filters import Filters
+    from mmsc_cli.infer.lines import read_ids
 
-    index = _index(session)
-    ids = iter(item) if item else (line for _, line in read_lines(items_from or "-"))
-
-    def ask(item_id: str) -> Question:
-        return lambda: (index.title(item_id), answer_item(index, item_id, relation.value, k, novel))
-
-    return COLUMNS, map(ask, ids)
-
-
-def _pair_questions(session: Session, source: str) -> Questions:
-    from mmsc_cli.infer.lines import parse_pair, read_lines
-    from mmsc_cli.infer.probabilities import COLUMNS, judge_pair
-
-    index = _index(session)
-
-    def ask(numbered: tuple[int, str]) -> Question:
-        return lambda: ("", [judge_pair(index, *parse_pair(source, *numbered))])
-
-    return COLUMNS, map(ask, read_lines(source))
+    return Filters.of(
+        novel=novel,
+        min_score=min_score,
+        category="same" if same_category else "other" if other_category else None,
+        price_within=None if price_within is None else _share(price_within),
+        in_stock=None if in_stock is None else read_ids(in_stock),
+        diversify=diversify,
+    )
 
 
-def _new_questions(session: Session, source: str, relation: RelationName, k: int) -> Questions:
-    from mmsc_cli.infer.answers import COLUMNS
-    from mmsc_cli.infer.lines import read_lines
-    from mmsc_cli.infer.new_items import NewItemAnswers, parse_new_item
-
-    lines = read_lines(source)
-    answerer = NewItemAnswers.open(session.workspace, session.device)
-
-    def answer(number: int, line: str) -> tuple[str, Iterator[object]]:
-        item = parse_new_item(source, number, line)
-        return item.title, answerer.answer(item, f"line {number}", relation.value, k)
-
-    return COLUMNS, (partial(answer, *numbered) for numbered in lines)
+def _share(text: str) -> float:
+    """`20%` as 0.2."""
+    try:
+        return float(text.removesuffix("%")) / 100 if text.endswith("%") else float("nan")
+    except ValueError:
+        return float("nan")

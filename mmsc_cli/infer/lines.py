@@ -2,51 +2,117 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from mmsc_cli.errors import InputError
 
+# A title and a description fit many times over; a file without line ends does not.
+LONGEST_LINE = 2**20
+_CHUNK = 2**16
+_LOG = logging.getLogger("mmsc_cli")
 
-def read_lines(source: str) -> Iterator[tuple[int, str]]:
-    """Yield (line number, text) of the lines of a file, or of stdin for `-`; empty lines are passed over.
+
+@dataclass(frozen=True)
+class Line:
+    """One line: `place` says where it stands, for messages (`ids.txt:3`); `text` is without blanks at its ends."""
+
+    place: str
+    number: int
+    text: str
+
+
+def read_lines(source: str) -> Iterator[list[Line | InputError]]:
+    """Yield the lines of a file, or of stdin for `-`, together as many as are there to be read at the moment.
+
+    A line that is no text of a reasonable length is an error in its place, and the others go on. Empty lines are passed
+    over, and counted in the log.
 
     Raises:
-        InputError: there is no such file (at once), or it is not UTF-8 (when that line is reached).
+        InputError: there is no such file, or stdin is closed (at once).
     """
-    if source != "-" and not Path(source).is_file():
+    if source == "-":
+        # The attribute is None where a process was started without stdin.
+        if sys.stdin is None:
+            raise InputError("stdin is closed", hint="give a file, or send lines through a pipe")
+        return _batches(sys.stdin.buffer, "stdin")
+    path = Path(source)
+    if not path.exists() or path.is_dir():
         raise InputError(f"no file at {source}", hint="give a file, or - to read from a pipe")
-    return _lines(source)
+    return _batches(path.open("rb"), source)
 
 
-def _lines(source: str) -> Iterator[tuple[int, str]]:
-    number = 0
-    with nullcontext(sys.stdin) if source == "-" else Path(source).open(encoding="utf-8") as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line.strip()
-        except UnicodeDecodeError as error:
-            raise InputError(f"{place(source, number + 1)}: not UTF-8", hint="save it as UTF-8") from error
+def read_ids(source: str) -> Iterator[str]:
+    """Yield the ids in a file, or in stdin for `-`, one a line.
+
+    Raises:
+        InputError: there is no such file, or a line is no text.
+    """
+    for batch in read_lines(source):
+        for line in batch:
+            if isinstance(line, InputError):
+                raise line
+            yield line.text
 
 
-def place(source: str, number: int) -> str:
-    """Where a line stands, for messages."""
-    return f"{'stdin' if source == '-' else source}:{number}"
+def _batches(stream: BinaryIO, name: str) -> Iterator[list[Line | InputError]]:
+    number = empty = 0
+    rest = b""
+    overlong = False
+    with stream:
+        while True:
+            # One read of what is there: a question from a pipe is answered before the next one comes.
+            chunk = stream.read1(_CHUNK)  # type: ignore[attr-defined]
+            *lines, rest = (rest + chunk).split(b"\n")
+            if not chunk and (rest or overlong):
+                lines.append(rest)
+            batch: list[Line | InputError] = []
+            for raw in lines:
+                number += 1
+                line = _line(raw, f"{name}:{number}", number, overlong)
+                overlong = False
+                if line is None:
+                    empty += 1
+                else:
+                    batch.append(line)
+            if batch:
+                yield batch
+            if not chunk:
+                break
+            if overlong or len(rest) > LONGEST_LINE:
+                overlong, rest = True, b""
+    if empty:
+        _LOG.info("%s: empty lines passed over: %d", name, empty)
 
 
-def parse_pair(source: str, number: int, line: str) -> tuple[str, str]:
-    """Two item ids, separated by a tab, a comma or blanks.
+def _line(raw: bytes, place: str, number: int, overlong: bool) -> Line | InputError | None:
+    """A line, what is wrong with it, or None where it is empty."""
+    if overlong or len(raw) > LONGEST_LINE:
+        return InputError(f"{place}: longer than {LONGEST_LINE:,} bytes", hint="write one question a line")
+    if b"\0" in raw:
+        return InputError(f"{place}: holds NUL bytes", hint="this is no text file, or one in UTF-16: save it as UTF-8")
+    try:
+        text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+    except UnicodeDecodeError:
+        return InputError(f"{place}: not UTF-8", hint="save it as UTF-8")
+    return Line(place, number, text) if text else None
+
+
+def parse_pair(line: Line) -> tuple[str, str]:
+    """Two item ids, separated by a tab, else by a comma, else by blanks.
 
     Raises:
         InputError: there are not two.
     """
-    ends = [part for part in re.split(r"[\s,]+", line) if part]
+    separator = next((mark for mark in ("\t", ",") if mark in line.text), r"\s+")
+    ends = [part.strip() for part in re.split(separator, line.text) if part.strip()]
     if len(ends) != 2:
         raise InputError(
-            f"{place(source, number)}: two ids expected, {len(ends)} found", hint="write two a line, a tab between"
+            f"{line.place}: two ids expected, {len(ends)} found", hint="write two a line, with a tab between them"
         )
     return ends[0], ends[1]

@@ -3,72 +3,56 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from mmsc_cli.encode.encoder import Encoder, open_encoder
-from mmsc_cli.encode.images import open_image
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.image_file import UnusableImageError
-from mmsc_cli.index import Index
-from mmsc_cli.infer.answers import Answer, Asked, asked_relations, rank_scores
-from mmsc_cli.infer.lines import place
+from mmsc_cli.index import PATH_SEPARATOR, Index
+from mmsc_cli.infer.explain import Subject
+from mmsc_cli.infer.new_images import read_images
+from mmsc_cli.infer.new_item import NewItem
+from mmsc_cli.infer.query import Query
+from mmsc_cli.infer.ranking import Additions, Block
 from mmsc_cli.infer.transfer import TransferBranch
 from mmsc_cli.items import full_text
 from mmsc_cli.model.behaviour import Lendable
 from mmsc_cli.model.features import Attributes, Embeddings, ItemFeatures
-from mmsc_cli.model.graph import neighbour_graph
+from mmsc_cli.model.graph import Graph, neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
 from mmsc_cli.pairs import read_pairs
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.recipe.settings import ImageSettings
+from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from mmsc_cli.recipe.settings import Part
 
-
-class NewItem(BaseModel):
-    """An item that is not in the catalogue; every field is optional, but one of them must say something."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: str | None = None
-    title: str = ""
-    description: str = ""
-    brand: str = ""
-    category: list[str] = Field(default_factory=list)
-    price: float | None = Field(default=None, gt=0)
-    image_path: str | None = None
+_LOG = logging.getLogger("mmsc_cli")
+# Encoded together, where so many lines are there to be read.
+BATCH = 64
 
 
-def parse_new_item(source: str, number: int, line: str) -> NewItem:
-    """A new item from a JSON line.
+@dataclass(frozen=True)
+class Newcomers:
+    """Some new items, ready to be ranked and explained; `subjects` has one entry per query of `block`."""
 
-    Raises:
-        InputError: it is no JSON object, has unknown or wrong fields, or says nothing.
-    """
-    where = place(source, number)
-    try:
-        item = NewItem.model_validate_json(line)
-    except ValidationError as error:
-        wrong = [": ".join([*map(str, found["loc"]), found["msg"]]) for found in error.errors()]
-        known = ", ".join(NewItem.model_fields)
-        raise InputError(f"{where}: {'; '.join(wrong)}", hint=f"one JSON object a line, with any of {known}") from error
-    if not (item.title or item.description or item.brand or item.category or item.image_path):
-        raise InputError(f"{where}: the item says nothing", hint="give at least a title")
-    return item
+    block: Block
+    subjects: list[Subject]
 
 
-class NewItemAnswers:
-    """The encoder, the model and the index of a workspace, ready for new items."""
+class NewItemEncoder:
+    """The encoder and the model of a workspace, which turn new items into what ranks the catalogue for them."""
 
     def __init__(
         self,
@@ -81,6 +65,7 @@ class NewItemAnswers:
         neighbours: int,
         transfer: TransferBranch,
         without: tuple[Part, ...],
+        images: ImageSettings,
     ) -> None:
         self._index = index
         self._encoder = encoder
@@ -91,19 +76,27 @@ class NewItemAnswers:
         self._neighbours = neighbours
         self._transfer = transfer
         self._without = without
+        self._images = images
         known = np.diff(index.known.indptr) > 0
         self._has_behaviour = torch.from_numpy(known)
 
     @classmethod
-    def open(cls, workspace: Workspace, device: Callable[[], torch.device]) -> NewItemAnswers:
-        """Open a trained workspace; `device` is asked if the encoder needs one.
+    def open(
+        cls, workspace: Workspace, index: Index, device: Callable[[], torch.device], images: ImageSettings
+    ) -> NewItemEncoder:
+        """Open a trained workspace.
+
+        Args:
+            workspace: with all that training left.
+            index: the workspace's.
+            device: asked if the encoder needs one.
+            images: limits of fetching images by address.
 
         Raises:
-            WorkspaceError: a stage is missing or its artefacts are damaged.
+            WorkspaceError: a stage is missing or its artefacts are damaged, or of another model than the index.
         """
         # What judges a model needs the same as what extends it: an index made from the embeddings that lie here now.
         workspace.inputs_of("evaluate")
-        index = Index.open(workspace.path("index"))
         folder = workspace.path("model")
         try:
             about = json.loads((folder / "model.json").read_bytes())
@@ -123,45 +116,119 @@ class NewItemAnswers:
         present = torch.from_numpy(np.array(embeddings.mask))
         text, image = (torch.from_numpy(np.asarray(side, np.float32)) for side in (embeddings.text, embeddings.image))
         catalogue = semantic_vectors(text, image, present)
-        return cls(index, encoder, model.eval(), attributes, lendable, catalogue, neighbours, transfer, without)
+        return cls(index, encoder, model.eval(), attributes, lendable, catalogue, neighbours, transfer, without, images)
 
     @torch.no_grad()
-    def answer(self, item: NewItem, name: str, asked: Asked, k: int) -> Iterator[Answer]:
-        """The `k` best items of the catalogue for a new item, per relation.
+    def encode(
+        self, items: Sequence[NewItem], names: Sequence[str], relations: Sequence[Relation]
+    ) -> tuple[Newcomers, dict[int, InputError]]:
+        """What ranks the catalogue for new items.
 
-        Raises:
-            InputError: its image cannot be used.
+        Args:
+            items: at most BATCH of them.
+            names: what answers call each.
+            relations: those to answer in.
+
+        Returns:
+            The items in their order, and by their place in it those that nothing can be said of, which the first leaves
+            out. An image that cannot be used is passed over, with a warning, where the item says more.
         """
-        features = self._features(item)
-        vectors = semantic_vectors(features.text, features.image, features.present)
-        found, similarity = nearest_items(vectors, self._catalogue, self._has_behaviour, self._neighbours)
-        similar = neighbour_graph(found, similarity, len(self._catalogue))
-        answers = self._model.new_items(features, similar, self._lendable)
-        for relation in asked_relations(asked):
-            query = answers[relation][0].numpy()[0]
-            # Keys may have one more column, which orders ranked answers of known items (`train/rerank/stage.py`).
-            scores = np.asarray(self._index.vectors(relation).key[:, : len(query)] @ query, dtype=np.float32)
-            scores += self._transfer.scores(relation, similar.as_sparse())
-            yield from rank_scores(self._index, item.id or name, relation, scores, k)
+        images, failed = self._read_images(items, names)
+        kept = [place for place in range(len(items)) if place not in failed]
+        if not kept:
+            return Newcomers(Block([], {}, {}), []), failed
+        items, names = [items[place] for place in kept], [names[place] for place in kept]
+        features = self._features(items, [images[place] for place in kept])
+        content = semantic_vectors(features.text, features.image, features.present)
+        found, nearness = nearest_items(content, self._catalogue, self._has_behaviour, self._neighbours)
+        similar = neighbour_graph(found, nearness, len(self._catalogue))
+        vectors = self._model.new_items(features, similar, self._lendable)
+        gates = self._model.gates(features, torch.zeros(len(items), len(RELATIONS))).numpy()
+        queries = [self._query(items[row], names[row], features, row) for row in range(len(items))]
+        block = Block(
+            queries,
+            {relation: self._padded(relation, vectors[relation][0].numpy()) for relation in relations},
+            {relation: self._additions(relation, similar) for relation in relations},
+        )
+        return Newcomers(block, self._subjects(features, similar, gates)), failed
 
-    def _features(self, item: NewItem) -> ItemFeatures:
+    def _padded(self, relation: Relation, query: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Query vectors (items, dim) as wide as the keys, which may have a column that only ranked items ask for.
+
+        See `mmsc_cli.train.rerank.stage.compose`.
+        """
+        return np.pad(query, ((0, 0), (0, self._index.vectors(relation).key.shape[1] - query.shape[1])))
+
+    def _additions(self, relation: Relation, similar: Graph) -> list[Additions]:
+        """What the linear branch adds to the scores of each new item."""
+        rows = self._transfer.rows(relation, similar.as_sparse())
+        ends = zip(rows.indptr[:-1].tolist(), rows.indptr[1:].tolist(), strict=True)
+        return [(rows.indices[start:stop], rows.data[start:stop]) for start, stop in ends]
+
+    def _query(self, item: NewItem, name: str, features: ItemFeatures, row: int) -> Query:
+        path = PATH_SEPARATOR.join(item.category)
+        place = self._index.categories.place(path)
+        known = path and place < len(self._index.categories) and self._index.categories[place] == path
+        has_category = features.category_bag(row).any()
+        used = {
+            "text": bool(features.present[row, 0]),
+            "image": bool(features.present[row, 1]),
+            "category": bool(has_category),
+            "brand": bool(features.brand[row] > 0),
+            "price": bool(features.price[row, 1] > 0),
+        }
+        return Query(
+            name,
+            None,
+            place if known else -1,
+            float("nan") if item.price is None else item.price,
+            "+".join(modality for modality, was_used in used.items() if was_used),
+        )
+
+    def _subjects(self, features: ItemFeatures, similar: Graph, gates: NDArray[np.float32]) -> list[Subject]:
+        rows = similar.as_sparse()
+        rows.sort_indices()
+        subjects = []
+        for row in range(len(features)):
+            entries = slice(rows.indptr[row], rows.indptr[row + 1])
+            sides = zip((features.text, features.image), features.present[row].tolist(), strict=True)
+            text, image = (side[row].numpy() if present else None for side, present in sides)
+            subjects.append(Subject(None, rows.indices[entries], rows.data[entries], (text, image), gates[row]))
+        return subjects
+
+    def _read_images(
+        self, items: Sequence[NewItem], names: Sequence[str]
+    ) -> tuple[list[NDArray[np.float32]], dict[int, InputError]]:
+        """Image vectors, zero where there is no usable image; and the items that have nothing else, by place."""
+        vectors, failed = [], {}
+        for place, image in enumerate(read_images(items, self._images)):
+            vector = np.zeros(self._encoder.image_dim, np.float32)
+            if isinstance(image, UnusableImageError):
+                if items[place].says_something():
+                    _LOG.warning("%s: answered without its image: %s", names[place], image)
+                else:
+                    failed[place] = InputError(str(image), hint="give another image, or at least a title")
+            elif image is not None:
+                vector = self._encoder.encode_images([image])[0]
+            vectors.append(vector)
+        return vectors, failed
+
+    def _features(self, items: Sequence[NewItem], images: Sequence[NDArray[np.float32]]) -> ItemFeatures:
         table = pa.table(
             {
-                "title": [item.title],
-                "description": [item.description],
-                "brand": [item.brand],
-                "category": pa.array([item.category], pa.list_(pa.string())),
-                "price": [float("nan") if item.price is None else item.price],
+                "title": pa.array([item.title for item in items], pa.string()),
+                "description": pa.array([item.description for item in items], pa.string()),
+                "brand": pa.array([item.brand for item in items], pa.string()),
+                "category": pa.array([item.category for item in items], pa.list_(pa.string())),
+                "price": np.array([float("nan") if item.price is None else item.price for item in items], np.float64),
             }
         )
-        text = self._encoder.encode_texts(full_text(table))
-        image = np.zeros((1, self._encoder.image_dim), np.float32)
-        if item.image_path is not None:
-            try:
-                image = self._encoder.encode_images([open_image(Path(item.image_path))])
-            except UnusableImageError as error:
-                raise InputError(
-                    f"{item.image_path}: {error}", hint="leave image_path out, or give another image"
-                ) from error
-        present = np.array([[text.any(), image.any()]])
+        texts = full_text(table)
+        # As in the catalogue, an encoder is not asked what it makes of an empty text.
+        said = np.array([bool(text.strip()) for text in texts])
+        text = np.zeros((len(items), self._encoder.text_dim), np.float32)
+        if said.any():
+            text[said] = self._encoder.encode_texts([words for words in texts if words.strip()])
+        image = np.stack(images)
+        present = np.stack([text.any(axis=1), image.any(axis=1)], axis=1)
         return self._attributes.features(table, text, image, present, self._without)

@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index import Index
 from mmsc_cli.relations import RELATIONS
+
+if TYPE_CHECKING:
+    from mmsc_cli.infer.explain import Explanation
 
 COLUMNS = ("a", "b", "p_substitute", "p_complement", "p_neither")
 
 
 @dataclass(frozen=True)
 class PairOpinion:
-    """One line of output; fields in the order of COLUMNS."""
+    """One line of output; fields in the order of COLUMNS. `why` explains the likelier of the two relations."""
 
     a: str
     b: str
     p_substitute: float
     p_complement: float
     p_neither: float
+    why: Explanation | None = None
 
 
-def judge_pair(index: Index, a: str, b: str) -> PairOpinion:
-    """Probabilities of a pair of known items, whichever comes first.
+def pair_probabilities(index: Index, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Probabilities of pairs, (pairs, 3) in the order of CLASSES, whichever end comes first.
 
     Raises:
-        UnknownItemError: one of them is not in the catalogue.
         WorkspaceError: the model was trained on too few validation pairs to be calibrated.
     """
-    ends = np.array([index.row(a)]), np.array([index.row(b)])
     calibration = index.about.get("calibration")
     if not calibration:
         raise WorkspaceError(
             "this index has no calibrated probabilities: there were too few validation pairs to fit them",
             hint="use --relation with --item for scores, or train on more pairs",
         )
-    scores = np.array([index.pair_scores(relation, *ends)[0] for relation in RELATIONS])
-    logits = np.array(calibration["coefficients"]) @ (scores / np.array(calibration["scale"]))
+    scores = np.stack([index.pair_scores(relation, a, b) for relation in RELATIONS], axis=1)
+    logits = (scores / np.array(calibration["scale"])) @ np.array(calibration["coefficients"]).T
     logits += np.array(calibration["intercepts"])
-    shares = np.exp(logits - logits.max())
-    return PairOpinion(a, b, *(shares / shares.sum()).tolist())
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
+    return probabilities

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from mmsc_cli.linear.greatest import greatest
@@ -36,12 +35,13 @@ class TransferBranch:
         adjacency = {relation: training.adjacency(relation, items) for relation in RELATIONS}
         return cls(adjacency, weight, keep)
 
-    def scores(self, relation: Relation, similar: sparse.csr_array[Any]) -> NDArray[np.float32]:
-        """What the branch adds to the score of each item, (items,), for a new item.
+    def rows(self, relation: Relation, similar: sparse.csr_array[Any]) -> sparse.csr_array[Any]:
+        """What the branch adds to the scores of new items, (new, items) sparse.
 
         Args:
             relation: which relation.
-            similar: (1, items) similarities to items with behaviour, summing to one (to none where there are none).
+            similar: (new, items) similarities to items with behaviour, rows summing to one, or to zero without any.
         """
-        row: NDArray[np.float32] = greatest(transfer_rows(similar, self.adjacency[relation]), self.keep).toarray()[0]
-        return self.weight[relation] * row
+        rows = greatest(transfer_rows(similar, self.adjacency[relation]), self.keep)
+        rows.data *= np.float32(self.weight[relation])
+        return rows

@@ -62,6 +62,11 @@ class ItemFeatures:
             self.price[rows],
         )
 
+    def category_bag(self, row: int) -> torch.Tensor:
+        """Category nodes of one item, 0 where it has none that is known."""
+        stop = self.category_start[row + 1] if row + 1 < len(self) else len(self.category)
+        return self.category[self.category_start[row] : stop]
+
     def to(self, device: torch.device) -> ItemFeatures:
         """The same on another device."""
         return ItemFeatures(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))

@@ -91,6 +91,10 @@ class Mmsc(nn.Module):
         }
         return {relation: (sides[0], sides[1]) for relation, sides in joined.items()}, lendable
 
+    def gates(self, items: ItemFeatures, degree: torch.Tensor) -> torch.Tensor:
+        """How much each channel counts for items of degrees (items, 2): (items, HEADS, channels), see TaskLevel."""
+        return self.task.weights(gate_features(degree, items.present))
+
     def new_items(self, items: ItemFeatures, similar: Graph, lendable: Lendable) -> Vectors:
         """The same for items the model has never seen, from `similar` (new, items) and what the catalogue lends."""
         channels = self.behaviour.borrow(self.semantic(items), similar, lendable)

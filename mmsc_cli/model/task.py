@@ -38,6 +38,16 @@ class TaskLevel(nn.Module):
             nn.init.normal_(layer.weight, std=0.02)
         self.output = nn.ModuleList(outputs)
 
+    def weights(self, features: torch.Tensor) -> torch.Tensor:
+        """How much each channel counts, 0 to 2, (items, HEADS, channels), from features (items, GATE_FEATURES).
+
+        Heads are, by relation, query and key.
+        """
+        shape = (len(features), HEADS, len(CHANNELS))
+        if self.gate is None:
+            return torch.ones(shape, device=features.device)
+        return 2 * torch.sigmoid(self.gate(features).view(shape))
+
     def forward(
         self,
         channels: Sequence[torch.Tensor],
@@ -56,13 +66,7 @@ class TaskLevel(nn.Module):
         Returns:
             Per relation the query vectors (queries, dim) and the key vectors (items, dim).
         """
-        shape = (len(features), HEADS, len(CHANNELS))
-        gate = (
-            torch.ones(shape, device=features.device)
-            if self.gate is None
-            else 2 * torch.sigmoid(self.gate(features).view(shape))
-        )
-        mixed = mix(gate / (channel_size * len(CHANNELS)), channels)
+        mixed = mix(self.weights(features) / (channel_size * len(CHANNELS)), channels)
         vectors = list(mixed.unbind(dim=1))
         if queries is not None:
             vectors[::SIDES] = [vector[queries] for vector in vectors[::SIDES]]

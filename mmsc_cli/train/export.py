@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +21,18 @@ from mmsc_cli.index import Strings
 from mmsc_cli.model.behaviour import Lendable
 from mmsc_cli.model.features import Attributes
 from mmsc_cli.model.mmsc import Mmsc, Shape
-from mmsc_cli.pairs import Pairs, symmetric_matrix
 from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.train.pairs import TrainingPairs
 
 
 def index_tensors(
     items: pa.Table,
-    pairs: Pairs,
     query: Mapping[Relation, NDArray[np.float32]],
     key: Mapping[Relation, NDArray[np.float32]],
     rows: Mapping[Relation, sparse.csr_array[Any]],
 ) -> dict[str, NDArray[Any]]:
-    """The tensors of `index.safetensors`: vectors (items, dim), and sparse rows that are added to their products."""
-    known = pairs.of("train")
-    matrix = symmetric_matrix(known.a, known.b, None, len(items))
-    tensors: dict[str, NDArray[Any]] = {
-        "known.indptr": matrix.indptr.astype(np.int64),
-        "known.indices": matrix.indices.astype(np.int32),
-    }
+    """The tensors of `index.safetensors` that score and name items: vectors (items, dim) and sparse rows."""
+    tensors: dict[str, NDArray[Any]] = {}
     for name, column in (("ids", "item_id"), ("titles", "title")):
         tensors[f"{name}.bytes"], tensors[f"{name}.offsets"] = Strings.pack(items[column].to_pylist())
     for relation in RELATIONS:
@@ -66,6 +60,19 @@ def edge_table(pairs: TrainingPairs, reliability: torch.Tensor) -> Edges:
     )
 
 
+def model_identity(model: Mmsc) -> str:
+    """What tells this model from any other: the sha256 of its weights."""
+    whole = sha256()
+    for name, tensor in sorted(_state(model).items()):
+        whole.update(name.encode())
+        whole.update(tensor.numpy().tobytes())
+    return whole.hexdigest()
+
+
+def _state(model: Mmsc) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+
+
 def write_model(
     folder: Path,
     model: Mmsc,
@@ -75,10 +82,11 @@ def write_model(
     about: Mapping[str, Any],
 ) -> None:
     """Write weights and what items lend as safetensors, and what it takes to build the model again as JSON."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, folder / "model.safetensors")
+    identity = model_identity(model)
+    save_file(_state(model), folder / "model.safetensors", {"model": identity})
     save_file(
         {name: tensor.cpu().contiguous() for name, tensor in vars(lendable).items()},
         folder / "lendable.safetensors",
     )
+    about = {**about, "model": identity}
     write_json(folder / "model.json", {"shape": asdict(shape), "attributes": asdict(attributes), **about})

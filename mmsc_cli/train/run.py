@@ -28,7 +28,8 @@ from mmsc_cli.train.blending import NetworkScorer, mix, transfer_weights
 from mmsc_cli.train.calibrate import calibrate
 from mmsc_cli.train.checkpoint import Checkpoints, write_history
 from mmsc_cli.train.denoise import collect_evidence, fit_reliability
-from mmsc_cli.train.export import edge_table, index_tensors, write_model
+from mmsc_cli.train.evidence import attribute_tensors, behaviour_tensors, gate_tensors, label_tensors
+from mmsc_cli.train.export import edge_table, index_tensors, model_identity, write_model
 from mmsc_cli.train.linear_branch import linear_rows
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.problem import Problem
@@ -131,8 +132,14 @@ def train(
                 query[relation], key[relation], rows[relation], ranked
             )
             judged = second.kept_back
-    tensors = index_tensors(items, pairs, query, key, rows)
     about: dict[str, Any] = {"items": len(items), "dim": settings.dim, "seed": seed, "without": list(without)}
+    about["model"] = model_identity(network)
+    tensors = index_tensors(items, query, key, rows)
+    tensors |= attribute_tensors(items)
+    tensors |= behaviour_tensors(pairs, reliability.numpy() if "denoise" not in without else None, len(items))
+    tensors |= gate_tensors(network, problem, about)
+    if labels is not None and "llm" not in without:
+        tensors |= label_tensors(read_labels(labels), len(items), about)
     unwritten = Index(tensors, about)
     # What the rankers learned from is known to them, like training pairs, and no longer a question.
     still_asked = replace(pairs, split=np.where((pairs.split == "valid") & ~judged, "train", pairs.split))

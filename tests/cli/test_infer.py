@@ -99,7 +99,7 @@ def test_ids_from_a_file_or_a_pipe_are_answered_in_order(
     path = tmp_path / "ids"
     path.write_text("\n".join(asked) + "\n")
     from_file = mmsc(*where, "--items-from", path, "-k", 1, "--relation", "substitute")
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(asked)))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(asked).encode())))
     piped = mmsc(*where, "--items-from", "-", "-k", 1, "--relation", "substitute")
 
     assert [row["query"] for row in _rows(from_file.out)] == asked
@@ -131,7 +131,7 @@ def test_pairs(
     Path("pairs.tsv").write_text(f"{item_ids[0]}\t{item_ids[1]}\nalone\n{item_ids[2]},{item_ids[3]}\n")
     ran = mmsc(*where, "--pairs", "pairs.tsv")
 
-    assert ran.code == 2
+    assert ran.code == 1
     rows = _rows(ran.out)
     assert [(row["a"], row["b"]) for row in rows] == [tuple(item_ids[:2]), tuple(item_ids[2:4])]
     for row in rows:
@@ -152,8 +152,9 @@ def test_new_items(
     ran = mmsc(*where, "--new", "new.jsonl", "-k", 2, "--relation", "substitute", "-q")
     drawn = mmsc(*where, "--new", "new.jsonl", "-k", 2, "--format", "table")
 
-    assert ran.code == 2
+    assert ran.code == 1
     assert [row["query"] for row in _rows(ran.out)] == ["N1", "N1", "line 3", "line 3"]
+    assert {row["modalities"] for row in _rows(ran.out)} == {"text"}
     assert ran.err.startswith("mmsc: new.jsonl:2: Invalid JSON")
     assert f"Substitutes of N1: {known['title']}" in drawn.out
 
@@ -166,6 +167,17 @@ def test_new_items(
         ["--item", "A", "--json", "--format", "jsonl"],
         ["--item", "A", "-k", "0"],
         ["--item", "A", "--format", "xml"],
+        ["--item", "A", "--all"],
+        ["--item", "A", "--same-category", "--other-category"],
+        ["--item", "A", "--relation", "complement", "--price-within", "20%"],
+        ["--item", "A", "--relation", "substitute", "--diversify"],
+        ["--item", "A", "--price-within", "20"],
+        ["--item", "A", "--price-within", "-20%"],
+        ["--item", "A", "--price-within", "cheap%"],
+        ["--item", "A", "--min-score", "nan"],
+        ["--item", "A", "--in-stock", "nowhere.txt"],
+        ["--items-from", "-", "--in-stock", "-"],
+        ["--pairs", "-", "--novel"],
     ],
 )
 def test_what_excludes_one_another_is_refused(mmsc: Mmsc, where: list[str], asked: list[str]) -> None:

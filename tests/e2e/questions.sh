@@ -17,6 +17,16 @@ paste <(mmsc infer --item "$item" -k 3 --relation substitute | tail -n +2 | cut 
 echo '{"id": "new", "title": "camera, black"}' | mmsc infer --new - -k 4 --json -q |
     jq --exit-status '.answers | length == 8 and all(.query == "new")'
 
+mmsc infer --item "$item" -k 3 --explain --novel --other-category --format jsonl |
+    jq --exit-status --slurp 'all(.reliability == null and .shared_neighbours >= 0 and (.query_gate | length > 0))'
+mmsc infer --all --relation both -k 2 --format parquet | head -c 4 > magic
+test "$(cat magic)" = PAR1
+status=0
+printf '{"title": "camera, black"}\n{broken\n' | mmsc infer --new - -k 1 -q > answers.tsv 2> errors || status=$?
+test "$status" -eq 1
+test "$(wc -l < answers.tsv)" -eq 3
+grep -q 'stdin:2' errors
+
 status=0
 printf '%s\n' "$item" NOWHERE "$item" | mmsc infer --items-from - -k 1 > answers.tsv 2> errors || status=$?
 test "$status" -eq 3

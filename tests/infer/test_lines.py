@@ -3,46 +3,117 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.infer.lines import parse_pair, read_lines
+from mmsc_cli.infer.lines import LONGEST_LINE, Line, parse_pair, read_ids, read_lines
 
 
-def test_lines_keep_their_numbers(tmp_path: Path) -> None:
+def _lines(source: Path | str) -> list[tuple[int, str]]:
+    """Line numbers and texts; of a line that cannot be used, its message."""
+    found = [line for batch in read_lines(str(source)) for line in batch]
+    return [(line.number, line.text) if isinstance(line, Line) else (-1, line.message) for line in found]
+
+
+def test_lines_keep_their_numbers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "ids"
-    path.write_text("A\n\n  B \n", encoding="utf-8")
+    path.write_text("A\n\n  B \r\nC", encoding="utf-8")
 
-    assert list(read_lines(str(path))) == [(1, "A"), (3, "B")]
+    with caplog.at_level("INFO", "mmsc_cli"):
+        assert _lines(path) == [(1, "A"), (3, "B"), (4, "C")]
+    assert "empty lines passed over: 1" in caplog.text
+
+
+def test_a_mark_of_utf8_is_no_part_of_an_id(tmp_path: Path) -> None:
+    path = tmp_path / "ids"
+    path.write_text("A\nB\n", encoding="utf-8-sig")
+
+    assert _lines(path) == [(1, "A"), (2, "B")]
 
 
 def test_a_dash_is_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("A\nB\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"A\nB\n")))
 
-    assert list(read_lines("-")) == [(1, "A"), (2, "B")]
-
-
-def test_a_missing_file_is_told_before_anything_is_read() -> None:
-    with pytest.raises(InputError, match=r"no file at nowhere\.txt"):
-        read_lines("nowhere.txt")
+    assert _lines("-") == [(1, "A"), (2, "B")]
 
 
-def test_text_that_is_not_utf8(tmp_path: Path) -> None:
+def test_a_closed_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+
+    with pytest.raises(InputError, match="stdin is closed"):
+        read_lines("-")
+
+
+def test_a_missing_file_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    for source in ("nowhere.txt", str(tmp_path)):
+        with pytest.raises(InputError, match="no file at"):
+            read_lines(source)
+
+
+def test_a_named_pipe_is_read_as_it_fills(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    batches = read_lines(f"/dev/fd/{reader}")
+    for text in ("A\nB\nhalf of ", "C\n"):
+        os.write(writer, text.encode())
+        batch = next(batches)
+        assert [line.text for line in batch if isinstance(line, Line)] == (["A", "B"] if "A" in text else ["half of C"])
+    os.close(writer)
+    assert list(batches) == []
+    os.close(reader)
+
+
+def test_a_line_that_is_no_text_is_an_error_in_its_place(tmp_path: Path) -> None:
     path = tmp_path / "ids"
-    path.write_bytes(b"caf\xe9\n")
+    path.write_bytes(b"A\ncaf\xe9\nB\0B\nC\n")
 
-    with pytest.raises(InputError, match="not UTF-8"):
-        list(read_lines(str(path)))
-
-
-@pytest.mark.parametrize("line", ["A\tB", "A,B", "A B", " A , B "])
-def test_pairs_are_separated_by_a_tab_a_comma_or_blanks(line: str) -> None:
-    assert parse_pair("pairs", 1, line) == ("A", "B")
+    assert _lines(path) == [(1, "A"), (-1, f"{path}:2: not UTF-8"), (-1, f"{path}:3: holds NUL bytes"), (4, "C")]
 
 
-@pytest.mark.parametrize("line", ["A", "A B C"])
-def test_a_line_without_two_ids_is_named(line: str) -> None:
+@pytest.mark.parametrize("size", [LONGEST_LINE + 1, 3 * LONGEST_LINE, 3 * LONGEST_LINE + 12_345])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path, size: int, last: bool) -> None:
+    path = tmp_path / "ids"
+    path.write_bytes(b"A\n" + b"x" * size + (b"" if last else b"\nB\n"))
+
+    told = (-1, f"{path}:2: longer than 1,048,576 bytes")
+    assert _lines(path) == [(1, "A"), told, *([] if last else [(3, "B")])]
+
+
+def test_a_line_of_the_greatest_length_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "ids"
+    path.write_bytes(b"x" * LONGEST_LINE + b"\nB\n")
+
+    assert [number for number, _ in _lines(path)] == [1, 2]
+
+
+def test_a_list_of_ids_must_be_whole(tmp_path: Path) -> None:
+    path = tmp_path / "ids"
+    path.write_bytes(b"A\nB\n")
+    assert list(read_ids(str(path))) == ["A", "B"]
+    path.write_bytes(b"A\n\xff\n")
+
+    with pytest.raises(InputError, match="ids:2"):
+        list(read_ids(str(path)))
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("A\tB", ("A", "B")),
+        ("A,B", ("A", "B")),
+        ("A  B", ("A", "B")),
+        ("A , B", ("A", "B")),
+        ("A 1\tB,2", ("A 1", "B,2")),
+    ],
+)
+def test_pairs_are_separated_by_a_tab_a_comma_or_blanks(text: str, ends: tuple[str, str]) -> None:
+    assert parse_pair(Line("pairs:1", 1, text)) == ends
+
+
+@pytest.mark.parametrize("text", ["A", "A B C", "A\tB\tC", ","])
+def test_a_line_without_two_ids_is_named(text: str) -> None:
     with pytest.raises(InputError, match=r"stdin:7: two ids expected"):
-        parse_pair("-", 7, line)
+        parse_pair(Line("stdin:7", 7, text))

@@ -1,0 +1,185 @@
+"""Why an item is an answer: what is known of the pair, and what the model weighs most."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsc_cli.index import CLASSES, Index
+from mmsc_cli.infer.query import Query
+from mmsc_cli.infer.similarity import Content, Similarity, cosine
+from mmsc_cli.relations import RELATIONS, Relation
+
+_NAMED = 3
+_NOTHING: Content = (None, None)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Evidence for a pair; None where there is none.
+
+    Attributes:
+        network_score: the part of the score that comes from the vectors.
+        linear_score: the part that the linear branch adds.
+        strength: how strongly shoppers showed the pair in this relation, in the training pairs.
+        reliability: how far the model believes that, 0 to 1.
+        shared_neighbours: how many items are known partners of both, in either relation (of a new item: how many of
+            the items most like it are known partners of the answer).
+        shared: some of them, the strongest ties first.
+        text_similarity: cosine of the text vectors.
+        image_similarity: cosine of the image vectors.
+        label: what an annotator (a language model, say) called the pair.
+        label_probability: how sure it was.
+        label_model: who it was.
+        query_gate: the channel of the query that its gate weighs most in this relation.
+        query_gate_weight: how much, 0 to 2.
+        answer_gate: the same of the answer.
+        answer_gate_weight: how much, 0 to 2.
+    """
+
+    network_score: float
+    linear_score: float
+    strength: float | None = None
+    reliability: float | None = None
+    shared_neighbours: int = 0
+    shared: list[str] = field(default_factory=list)
+    text_similarity: float | None = None
+    image_similarity: float | None = None
+    label: str | None = None
+    label_probability: float | None = None
+    label_model: str | None = None
+    query_gate: str | None = None
+    query_gate_weight: float | None = None
+    answer_gate: str | None = None
+    answer_gate_weight: float | None = None
+
+    def __str__(self) -> str:
+        """One line."""
+        parts = [f"score {self.network_score:.3f} network + {self.linear_score:.3f} linear"]
+        if self.strength is None:
+            parts.append("no known pair")
+        else:
+            believed = "" if self.reliability is None else f", reliability {self.reliability:.2f}"
+            parts.append(f"known pair, strength {self.strength:.2f}{believed}")
+        named = f": {', '.join(self.shared)}" if self.shared else ""
+        parts.append(f"{self.shared_neighbours} shared neighbours{named}")
+        for name, value in (("text", self.text_similarity), ("image", self.image_similarity)):
+            if value is not None:
+                parts.append(f"{name} similarity {value:.2f}")
+        if self.label is not None:
+            parts.append(f"label {self.label} {self.label_probability:.2f} by {self.label_model}")
+        gates = (
+            ("query", self.query_gate, self.query_gate_weight),
+            ("answer", self.answer_gate, self.answer_gate_weight),
+        )
+        parts += [f"{side} gate {name} {weight:.2f}" for side, name, weight in gates if name is not None]
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is known of a query that answers are explained for.
+
+    Attributes:
+        row: its row, None for a new item.
+        neighbours: rows of its known partners (of a new item: of the items most like it), sorted.
+        ties: how strongly it is tied to each of them, shape (neighbours,).
+        content: its text and image vector.
+        gates: (relations x sides, channels), None where the index has none.
+    """
+
+    row: int | None
+    neighbours: NDArray[np.int32]
+    ties: NDArray[np.float32]
+    content: Content
+    gates: NDArray[np.floating] | None
+
+
+class Explainer:
+    """Explains answers from an index, and from embeddings where there are any."""
+
+    def __init__(self, index: Index, similarity: Similarity | None) -> None:
+        self._index = index
+        self._similarity = similarity
+        self._gates = index.optional("gate")
+        self._channels: list[str] = index.about.get("channels", [])
+
+    def subject(self, query: Query) -> Subject:
+        """What the index knows of an item of the catalogue."""
+        assert query.row is not None
+        gates = None if self._gates is None else self._gates[query.row]
+        return Subject(query.row, *self._partners(query.row), self._content(query.row), gates)
+
+    def explain(self, subject: Subject, relation: Relation, row: int, network: float, score: float) -> Explanation:
+        """Why the item in `row` is an answer.
+
+        Args:
+            subject: the query.
+            relation: in which relation.
+            row: the answer.
+            network: the part of the score that the vectors give.
+            score: all of it.
+        """
+        strength, reliability = self._tie(subject.row, relation, row)
+        partners, ties = self._partners(row)
+        shared, here, there = np.intersect1d(subject.neighbours, partners, assume_unique=True, return_indices=True)
+        strongest = np.argsort(-(subject.ties[here] + ties[there]), kind="stable")[:_NAMED]
+        text, image = map(cosine, subject.content, self._content(row))
+        head = 2 * RELATIONS.index(relation)
+        return Explanation(
+            network,
+            score - network,
+            strength,
+            reliability,
+            len(shared),
+            [self._index.ids[neighbour] for neighbour in shared[strongest].tolist()],
+            text,
+            image,
+            *self._label(subject.row, row),
+            *self._strongest_gate(None if subject.gates is None else subject.gates[head]),
+            *self._strongest_gate(None if self._gates is None else self._gates[row, head + 1]),
+        )
+
+    def _content(self, row: int) -> Content:
+        return _NOTHING if self._similarity is None else self._similarity.content(row)
+
+    def _partners(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Known partners, sorted, and the sum of their strengths over both relations."""
+        entries = self._index.known.row(row)
+        partners = self._index.known.indices[entries]
+        strengths = [self._index.optional(f"known.strength.{relation}") for relation in RELATIONS]
+        ties = sum((each[entries] for each in strengths if each is not None), np.zeros(len(partners), np.float32))
+        order = np.argsort(partners, kind="stable")
+        return partners[order], ties[order]
+
+    def _tie(self, query: int | None, relation: Relation, row: int) -> tuple[float | None, float | None]:
+        """Strength and reliability of a training pair."""
+        entry = None if query is None else self._index.known.entry(query, row)
+        strength, reliability = (
+            self._index.optional(f"known.{kind}.{relation}") for kind in ("strength", "reliability")
+        )
+        if entry is None or strength is None or reliability is None or not strength[entry] > 0:
+            return None, None
+        believed = float(reliability[entry])
+        return float(strength[entry]), None if math.isnan(believed) else believed
+
+    def _label(self, query: int | None, row: int) -> tuple[str | None, float | None, str | None]:
+        labels = self._index.labels
+        entry = None if query is None or labels is None else labels.rows.entry(query, row)
+        if labels is None or entry is None:
+            return None, None, None
+        likeliest = int(labels.probabilities[entry].argmax())
+        return (
+            CLASSES[likeliest],
+            float(labels.probabilities[entry][likeliest]),
+            self._index.about["label_models"][labels.model[entry]],
+        )
+
+    def _strongest_gate(self, weights: NDArray[np.floating] | None) -> tuple[str | None, float | None]:
+        if weights is None or len(weights) != len(self._channels):
+            return None, None
+        strongest = int(weights.argmax())
+        return self._channels[strongest], float(weights[strongest])

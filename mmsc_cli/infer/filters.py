@@ -1,0 +1,157 @@
+"""Which items may be answers, and in which order they come."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.index import Index
+from mmsc_cli.infer.query import Query
+from mmsc_cli.infer.search import best_rows
+from mmsc_cli.relations import Relation
+
+_LOG = logging.getLogger("mmsc_cli")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What an answer must be; the defaults let everything pass.
+
+    An unknown category is neither the same nor another, and an unknown price is within nothing.
+
+    Attributes:
+        novel: leave out pairs known from training.
+        min_score: the least score.
+        category: `same` or `other`, by the whole category path.
+        price_within: the greatest difference to the query's price, as a share of it; for substitutes alone.
+        in_stock: the only ids that may be answers; those that the catalogue lacks are passed over.
+        diversify: complements of different product types first: the best of each type (whole category path), then the
+            second best of each, and so on; the query's own type starts one round later.
+    """
+
+    novel: bool = False
+    min_score: float | None = None
+    category: Literal["same", "other"] | None = None
+    price_within: float | None = None
+    in_stock: frozenset[str] | None = None
+    diversify: bool = False
+
+    def __post_init__(self) -> None:
+        if self.price_within is not None and not (self.price_within >= 0 and math.isfinite(self.price_within)):
+            raise InputError(
+                "the share of the price must be 0 or more", hint="write 20% on the command line, 0.2 in Python"
+            )
+        if self.min_score is not None and math.isnan(self.min_score):
+            raise InputError("the least score is not a number", hint="give a number, or leave it out")
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        novel: bool = False,
+        min_score: float | None = None,
+        category: Literal["same", "other"] | None = None,
+        price_within: float | None = None,
+        in_stock: Iterable[str] | None = None,
+        diversify: bool = False,
+    ) -> Filters:
+        """The same from any iterable of ids."""
+        stock = None if in_stock is None else frozenset(in_stock)
+        return cls(novel, min_score, category, price_within, stock, diversify)
+
+    def unrestricted(self) -> bool:
+        """Whether only pairs known from training, or low scores, are left out."""
+        return replace(self, novel=False, min_score=None) == Filters()
+
+
+class Sieve:
+    """Filters made ready for one index."""
+
+    def __init__(self, index: Index, filters: Filters) -> None:
+        """Look up what the filters need.
+
+        Raises:
+            WorkspaceError: the index is of an earlier version and lacks it.
+        """
+        self.filters = filters
+        self._index = index
+        self._category: NDArray[np.int32] | None = None
+        if filters.category is not None or filters.diversify:
+            self._category = self._needed("category")
+        self._price: NDArray[np.float32] | None = None
+        if filters.price_within is not None:
+            self._price = self._needed("price")
+        self._out_of_stock: NDArray[np.int64] | None = None
+        if filters.in_stock is not None:
+            there = index.ids.among(filters.in_stock)
+            if unknown := len(filters.in_stock) - int(there.sum()):
+                _LOG.info("in stock: ids that the catalogue lacks are passed over: %d", unknown)
+            self._out_of_stock = np.flatnonzero(~there)
+
+    def leave_out(self, query: Query, relation: Relation, scores: NDArray[np.float32]) -> None:
+        """Set the scores (items,) of what may not be an answer to -inf."""
+        scores[self.left_out_of(query)] = -np.inf
+        if self._out_of_stock is not None:
+            scores[self._out_of_stock] = -np.inf
+        if self.filters.category is not None and self._category is not None:
+            if self.filters.category == "same":
+                allowed = (self._category == query.category) & (query.category >= 0)
+            else:
+                allowed = (self._category != query.category) & (self._category >= 0) & (query.category >= 0)
+            scores[~allowed] = -np.inf
+        if self._price is not None and relation == "substitute":
+            assert self.filters.price_within is not None
+            # A little more, as prices are kept in single precision.
+            most = self.filters.price_within * query.price * (1 + 1e-6) + 1e-6 * query.price
+            scores[~(np.abs(self._price - query.price) <= most)] = -np.inf
+        self.too_low(scores)
+
+    def left_out_of(self, query: Query) -> NDArray[np.int64]:
+        """Rows that are no answers to a query whatever they are: its own, and, if asked for, those of known pairs."""
+        if query.row is None:
+            return np.empty(0, np.int64)
+        own = np.array([query.row], np.int64)
+        return (
+            np.append(own, self._index.known.indices[self._index.known.row(query.row)]) if self.filters.novel else own
+        )
+
+    def too_low(self, scores: NDArray[np.float32]) -> None:
+        """Set scores below the least one to -inf."""
+        if self.filters.min_score is not None:
+            scores[scores < self.filters.min_score] = -np.inf
+
+    def best(self, query: Query, relation: Relation, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        """Rows of the answers, in their order, from scores (items,) less what is left out."""
+        if self._category is None or not self.filters.diversify or relation != "complement":
+            return best_rows(scores, k)
+        width = min(8 * k, len(scores))
+        while True:
+            rows = best_rows(scores, width)
+            turn = _turns(self._category[rows], query.category)
+            if len(rows) < width or width == len(scores) or np.count_nonzero(turn == 0) >= k:
+                return rows[np.argsort(turn, kind="stable")[:k]]
+            width = min(4 * width, len(scores))
+
+    def _needed(self, name: str) -> NDArray[Any]:
+        tensor = self._index.optional(name)
+        if tensor is None:
+            raise WorkspaceError(f"this index knows no {name} of its items", hint="run `mmsc train` again")
+        return tensor
+
+
+def _turns(types: NDArray[np.int32], own: int) -> NDArray[np.int64]:
+    """In which round each row comes, (rows,), from product types best first; `own` starts one round later."""
+    order = np.argsort(types, kind="stable")
+    ordered = types[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+    turn = np.empty(len(types), np.int64)
+    turn[order] = np.arange(len(types)) - np.repeat(starts, np.diff(starts, append=len(types)))
+    turn[types == own] += own >= 0
+    return turn

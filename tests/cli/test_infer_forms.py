@@ -1,0 +1,122 @@
+"""Filters, explanations and the nightly table of `mmsc infer`, in every form."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mmsc_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tests.conftest import Mmsc
+
+
+@pytest.fixture
+def where(trained: Workspace) -> list[str]:
+    """`infer` in the trained workspace."""
+    return ["infer", "-w", str(trained.root)]
+
+
+def _parquet(where: list[str], path: Path, *options: str) -> pa.Table:
+    with path.open("wb") as file:
+        command = [sys.executable, "-m", "mmsc_cli", *where, *options, "--format", "parquet"]
+        subprocess.run(command, stdout=file, check=True, timeout=120)
+    return pq.read_table(path)
+
+
+def test_filters_leave_what_they_say(
+    mmsc: Mmsc, where: list[str], items: pa.Table, item_ids: list[str], tmp_path: Path
+) -> None:
+    catalogue = {item["item_id"]: item for item in items.to_pylist()}
+    asked = next(item for item in catalogue.values() if item["category"] and item["price"] > 0)
+    stock = tmp_path / "stock"
+    stock.write_text("\n".join([*item_ids[::2], "NOWHERE"]))
+    options = ["--item", asked["item_id"], "-k", 300, "--format", "jsonl"]
+
+    def found(*more: object) -> list[str]:
+        ran = mmsc(*where, "-q", *options, *more)
+        assert (ran.code, ran.err) == (0, "")
+        return [json.loads(line)["item"] for line in ran.out.splitlines()]
+
+    substitute, complement = ("--relation", "substitute"), ("--relation", "complement")
+    everything = found(*substitute)
+    same, other = found(*substitute, "--same-category"), found(*substitute, "--other-category")
+    assert same == [item for item in everything if catalogue[item]["category"] == asked["category"]]
+    assert other == [item for item in everything if catalogue[item]["category"] not in ([], asked["category"])]
+    assert same
+    assert other
+    near = found(*substitute, "--price-within", "30%")
+    assert near == [i for i in everything if abs(catalogue[i]["price"] - asked["price"]) <= 0.3 * asked["price"] + 1e-4]
+    assert 0 < len(near) < len(everything)
+    assert found(*substitute, "--in-stock", stock) == [item for item in everything if item in set(item_ids[::2])]
+    lowest = [json.loads(line)["score"] for line in mmsc(*where, *options, *substitute).out.splitlines()][9]
+    assert found(*substitute, "--min-score", lowest) == everything[:10]
+    diverse = found(*complement, "--diversify")
+    assert sorted(diverse) == sorted(found(*complement))
+    kinds = [tuple(catalogue[item]["category"]) for item in diverse]
+    others = set(map(tuple, items["category"].to_pylist())) - {tuple(asked["category"])}
+    assert set(kinds[: len(others)]) == others
+
+
+def test_an_explanation_is_a_line_or_fields(mmsc: Mmsc, where: list[str], item_ids: list[str], tmp_path: Path) -> None:
+    asked = [*where, "--item", item_ids[0], "-k", "3", "--explain"]
+    header, *lines = mmsc(*asked).out.splitlines()
+    records = [json.loads(line) for line in mmsc(*asked, "--format", "jsonl").out.splitlines()]
+
+    assert header.split("\t") == ["query", "relation", "rank", "item", "score", "title", "why"]
+    assert all("shared neighbours" in line.split("\t")[6] for line in lines)
+    assert len(lines) == len(records) == 6
+    for name in (
+        "reliability",
+        "shared_neighbours",
+        "text_similarity",
+        "image_similarity",
+        "label",
+        "query_gate_weight",
+    ):
+        assert name in records[0]
+    assert json.loads(mmsc(*asked, "--json").out) == {"answers": records}
+    assert _parquet(where, tmp_path / "why.parquet", *asked[3:]).to_pylist() == records
+    assert "shared" in mmsc(*asked, "--format", "table").out
+    pairs = tmp_path / "pairs"
+    pairs.write_text(f"{item_ids[0]}\t{item_ids[1]}\n")
+    assert mmsc(*where, "--pairs", pairs, "--explain").out.splitlines()[0].endswith("p_neither\twhy")
+
+
+def test_the_nightly_table_is_what_each_item_is_answered(where: list[str], item_ids: list[str], tmp_path: Path) -> None:
+    table = _parquet(where, tmp_path / "all.parquet", "--all", "--relation", "both", "-k", "4")
+    (tmp_path / "ids").write_text("".join(f"{item_id}\n" for item_id in item_ids))
+    listed = _parquet(where, tmp_path / "ids.parquet", "--items-from", str(tmp_path / "ids"), "-k", "4")
+
+    assert table.num_rows == len(item_ids) * 2 * 4
+    assert table["query"].to_pylist()[::8] == item_ids
+    assert table == listed
+
+
+def test_a_table_without_answers_has_its_columns(where: list[str], item_ids: list[str], tmp_path: Path) -> None:
+    table = _parquet(where, tmp_path / "none.parquet", "--item", item_ids[0], "--min-score", "1e9", "--explain")
+
+    assert table.num_rows == 0
+    assert table.schema.field("reliability").type == pa.float64()
+    assert table.schema.field("shared").type == pa.list_(pa.string())
+
+
+def test_the_first_new_item_is_answered_before_the_second_comes(where: list[str]) -> None:
+    command = [sys.executable, "-m", "mmsc_cli", *where, "--new", "-", "-k", "1", "--relation", "substitute", "-q"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("query\t")
+        for name in ("first", "second"):
+            process.stdin.write(json.dumps({"id": name, "title": "black camera"}) + "\n")
+            process.stdin.flush()
+            assert process.stdout.readline().startswith(name)
+        process.stdin.close()
+    assert process.returncode == 0

@@ -1,0 +1,119 @@
+"""Why an item is an answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmsc_cli.errors import MmscError
+from mmsc_cli.infer.explain import Explanation
+from mmsc_cli.infer.recommender import Recommender
+from mmsc_cli.workspace import Workspace
+
+
+def _why(recommender: Recommender, item_id: str, place: int) -> Explanation:
+    why = recommender.complements(item_id, explain=True)[place].why
+    assert why is not None
+    return why
+
+
+def test_a_known_pair_is_explained_by_all_that_is_known_of_it(hand_made: Recommender) -> None:
+    why = _why(hand_made, "I00", 0)
+
+    assert (why.network_score, why.linear_score) == (-1, 0.25)
+    assert [why.strength, why.reliability] == pytest.approx([1, 0.9])
+    assert (why.shared_neighbours, why.shared) == (1, ["I02"])
+    assert (why.label, why.label_model) == ("complement", "judge")
+    assert why.label_probability == pytest.approx(0.7)
+    assert (why.query_gate, why.query_gate_weight) == ("view", 1.5)
+    assert (why.answer_gate, why.answer_gate_weight) == ("view", 1.5)
+    assert (why.text_similarity, why.image_similarity) == (None, None)
+    assert str(why) == (
+        "score -1.000 network + 0.250 linear; known pair, strength 1.00, reliability 0.90; 1 shared neighbours: I02; "
+        "label complement 0.70 by judge; query gate view 1.50; answer gate view 1.50"
+    )
+
+
+def test_a_stranger_is_explained_by_what_there_is(hand_made: Recommender) -> None:
+    why = _why(hand_made, "I00", 2)
+
+    assert (why.strength, why.reliability, why.shared_neighbours, why.shared, why.label) == (None, None, 0, [], None)
+    assert "no known pair; 0 shared neighbours;" in str(why)
+
+
+def test_a_pair_seen_but_never_weighed_has_no_reliability(hand_made: Recommender) -> None:
+    why = _why(hand_made, "I01", 1)
+
+    assert (why.strength, why.reliability) == (0.25, None)
+
+
+def test_similarities_are_those_of_the_embeddings(trained: Workspace) -> None:
+    import numpy as np
+
+    recommender = Recommender.open(trained.root)
+    text, image, mask = (np.load(trained.path(f"embeddings/{name}.npy")) for name in ("text", "image", "mask"))
+    compared = 0
+    for row in range(0, len(recommender), 25):
+        for answer in recommender.substitutes(recommender.index.ids[row], 3, explain=True):
+            other = recommender.index.row(answer.item)
+            assert answer.why is not None
+            for column, (vectors, found) in enumerate(
+                ((text, answer.why.text_similarity), (image, answer.why.image_similarity))
+            ):
+                if mask[row, column] and mask[other, column]:
+                    expected = float(vectors[row].astype(np.float32) @ vectors[other].astype(np.float32))
+                    assert found == pytest.approx(expected, abs=1e-5)
+                    compared += 1
+                else:
+                    assert found is None
+    assert compared > 10
+
+
+def test_embeddings_of_another_run_are_not_compared(trained_copy: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    manifest = trained_copy.manifest()
+    manifest.stages["encode"].outputs["embeddings"] = "0" * 64
+    trained_copy._write_manifest(manifest)
+    recommender = Recommender.open(trained_copy.root)
+    (answer,) = recommender.substitutes(recommender.index.ids[0], 1, explain=True)
+
+    assert answer.why is not None
+    assert answer.why.text_similarity is None
+    assert "not what this index was made from" in caplog.text
+
+
+def test_the_evidence_is_that_of_training(trained: Workspace) -> None:
+    from mmsc_cli.edges import read_edges
+    from mmsc_cli.labels import read_labels
+    from mmsc_cli.relations import RELATIONS
+
+    recommender = Recommender.open(trained.root)
+    edges, labels = read_edges(trained.path("model/edges.parquet")), read_labels(trained.path("labels.parquet"))
+    explainer = recommender._explainer
+    for place in range(0, len(edges), 97):
+        a, b = int(edges.a[place]), int(edges.b[place])
+        for relation in RELATIONS:
+            for query, answer in ((a, b), (b, a)):
+                strength, reliability = explainer._tie(query, relation, answer)
+                if edges.strength[relation][place] > 0:
+                    assert strength == pytest.approx(edges.strength[relation][place])
+                    assert reliability == pytest.approx(edges.reliability[relation][place])
+                else:
+                    assert (strength, reliability) == (None, None)
+    for place in range(0, len(labels), 29):
+        name, share, model = explainer._label(int(labels.b[place]), int(labels.a[place]))
+        likeliest = labels.probabilities()[place].max()
+        assert (name is not None, model) == (True, labels.model[place])
+        assert share == pytest.approx(likeliest)
+
+
+def test_pairs_are_explained_in_the_likelier_relation(trained: Workspace) -> None:
+    recommender = Recommender.open(trained.root)
+    first, second = recommender.index.ids[0], recommender.index.ids[1]
+    (opinion,) = recommender.judge([(first, second)], explain=True)
+
+    assert not isinstance(opinion, MmscError)
+    assert opinion.why is not None
+    relation = "substitute" if opinion.p_substitute >= opinion.p_complement else "complement"
+    import numpy as np
+
+    expected = recommender.index.pair_scores(relation, np.array([0]), np.array([1]))[0]  # type: ignore[arg-type]
+    assert opinion.why.network_score + opinion.why.linear_score == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,73 @@
+"""Which items may be answers; I00 is asked about, and In scores -n."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.index import Index
+from mmsc_cli.infer.filters import Filters
+from mmsc_cli.infer.recommender import Recommender
+from tests.infer.conftest import hand_made_tensors
+
+
+def _found(recommender: Recommender, relation: str, k: int = 20, **filters: Any) -> list[int]:
+    ask = recommender.substitutes if relation == "substitute" else recommender.complements
+    return [int(answer.item[1:]) for answer in ask("I00", k, **filters)]
+
+
+@pytest.mark.parametrize(
+    ("filters", "left"),
+    [
+        ({}, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
+        ({"novel": True}, [3, 4, 5, 6, 7, 8, 9, 10, 11]),
+        ({"min_score": -3}, [1, 2, 3]),
+        ({"category": "same"}, [1, 2, 7]),
+        ({"category": "other"}, [3, 4, 5, 8, 9, 10, 11]),
+        ({"price_within": 0.2}, [1, 3, 6, 8, 9, 10, 11]),
+        ({"price_within": 0.0}, [6, 8, 9, 10, 11]),
+        ({"in_stock": ["I07", "I01", "NOWHERE"]}, [1, 7]),
+        ({"in_stock": []}, []),
+        ({"novel": True, "category": "other", "price_within": 0.2, "min_score": -9}, [3, 8, 9]),
+    ],
+)
+def test_what_is_left(hand_made: Recommender, filters: dict[str, Any], left: list[int]) -> None:
+    assert _found(hand_made, "substitute", **filters) == left
+    assert _found(hand_made, "substitute", k=2, **filters) == left[:2]
+
+
+def test_a_price_is_no_condition_on_complements(hand_made: Recommender) -> None:
+    assert _found(hand_made, "complement", price_within=0.2) == list(range(1, 12))
+
+
+@pytest.mark.parametrize(("item", "filters"), [("I05", {"price_within": 0.5}), ("I06", {"category": "same"})])
+def test_nothing_is_like_what_is_unknown(hand_made: Recommender, item: str, filters: dict[str, Any]) -> None:
+    assert hand_made.substitutes(item, **filters) == []
+    assert hand_made.substitutes("I06", category="other") == []
+
+
+def test_complements_of_different_types_come_first(hand_made: Recommender) -> None:
+    # One each of lamps, toys and the unknown, then the second of each; pans, the query's own, start one round later.
+    assert _found(hand_made, "complement", diversify=True) == [3, 5, 6, 1, 4, 9, 2, 8, 10, 7, 11]
+    assert _found(hand_made, "complement", k=3, diversify=True) == [3, 5, 6]
+    assert _found(hand_made, "substitute", k=3, diversify=True) == [1, 2, 3]
+
+
+def test_an_index_without_attributes_says_so(hand_made: Recommender) -> None:
+    lean = {name: tensor for name, tensor in hand_made_tensors().items() if name not in ("price", "category")}
+    recommender = Recommender(Index(lean, {}), hand_made._root)
+
+    assert len(recommender.substitutes("I00")) == 10
+    for filters in ({"price_within": 0.1}, {"category": "same"}, {"diversify": True}):
+        with pytest.raises(WorkspaceError, match="knows no"):
+            recommender.substitutes("I00", **filters)
+
+
+@pytest.mark.parametrize(
+    "filters", [{"price_within": -0.1}, {"price_within": float("nan")}, {"min_score": float("nan")}]
+)
+def test_a_limit_that_is_none(filters: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        Filters.of(**filters)  # type: ignore[arg-type]

@@ -1,0 +1,99 @@
+"""The approximate index: built where it pays, kept where it finds what exact search finds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.infer import made_up_index
+from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.index import write_index
+from mmsc_cli.infer import hnsw
+from mmsc_cli.infer.filters import Filters
+from mmsc_cli.infer.hnsw import add_hnsw
+from mmsc_cli.infer.recommender import Recommender
+
+pytest.importorskip("faiss", reason="the extra `faiss` is not installed")
+ITEMS = 2_000
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A workspace with nothing but a made-up index."""
+    (tmp_path / "index").mkdir()
+    write_index(tmp_path / "index", made_up_index(ITEMS), {"items": ITEMS})
+    return tmp_path
+
+
+def _files(root: Path) -> set[str]:
+    return {path.name for path in (root / "index").iterdir()}
+
+
+def test_it_finds_what_exact_search_finds(root: Path) -> None:
+    recall = add_hnsw(root / "index", seed=1, smallest=0)
+    exact, approximate = Recommender.open(root, exact=True), Recommender.open(root)
+    described = json.loads((root / "index" / "index.json").read_bytes())["hnsw"]
+    assert approximate._approximate is not None
+    assert exact._approximate is None
+
+    assert set(recall) == {"substitute", "complement"}
+    assert {relation: about["recall"] for relation, about in described.items()} == recall
+    for ask in ("substitutes", "complements"):
+        shared, scores = [], []
+        for row in range(0, ITEMS, 40):
+            item_id = exact.index.ids[row]
+            found, truth = (getattr(each, ask)(item_id, 10, novel=True) for each in (approximate, exact))
+            right = {answer.item: answer.score for answer in truth}
+            shared.append(len({answer.item for answer in found} & set(right)) / 10)
+            scores += [(answer.score, right[answer.item]) for answer in found if answer.item in right]
+        assert np.mean(shared) >= 0.97
+        found_scores, true_scores = np.array(scores).T
+        np.testing.assert_allclose(found_scores, true_scores, rtol=1e-4)
+
+
+def test_filters_search_exactly(root: Path) -> None:
+    add_hnsw(root / "index", seed=1, smallest=0)
+    exact, approximate = Recommender.open(root, exact=True), Recommender.open(root)
+    few = Filters(in_stock=frozenset(exact.index.ids[row] for row in range(0, ITEMS, 400)))
+    ids = [exact.index.ids[row] for row in (3, 77)]
+
+    assert list(approximate.answer(ids, "both", 5, few)) == list(exact.answer(ids, "both", 5, few))
+
+
+def test_one_that_finds_too_little_is_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hnsw, "LEAST_RECALL", 1.1)
+
+    assert add_hnsw(root / "index", seed=1, smallest=0) == {}
+    assert _files(root) == {"index.json", "index.safetensors"}
+    assert Recommender.open(root)._approximate is None
+
+
+def test_a_small_catalogue_or_one_without_faiss_has_none(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert add_hnsw(root / "index", seed=1) == {}
+    monkeypatch.setattr(hnsw, "find_spec", lambda name: None)
+    with caplog.at_level("INFO", "mmsc_cli"):
+        assert add_hnsw(root / "index", seed=1, smallest=0) == {}
+    assert "extra `faiss`" in caplog.text
+    assert _files(root) == {"index.json", "index.safetensors"}
+
+
+def test_an_index_with_graphs_answers_where_faiss_is_missing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_hnsw(root / "index", seed=1, smallest=0)
+    monkeypatch.setattr(hnsw, "find_spec", lambda name: None)
+    recommender = Recommender.open(root)
+
+    assert len(recommender.substitutes(recommender.index.ids[0])) == 10
+
+
+def test_a_truncated_graph_is_refused(root: Path) -> None:
+    add_hnsw(root / "index", seed=1, smallest=0)
+    path = root / "index" / "hnsw.substitute.faiss"
+    path.write_bytes(path.read_bytes()[:-1])
+
+    with pytest.raises(WorkspaceError, match=r"hnsw\.substitute\.faiss is missing or damaged"):
+        Recommender.open(root).substitutes("B000000000")
