@@ -34,6 +34,17 @@ class NetworkScorer:
         return np.asarray(self.query[relation][queries] @ self.key[relation].T)
 
 
+class RowsScorer:
+    """Sparse rows alone, as a scorer."""
+
+    def __init__(self, rows: Mapping[Relation, sparse.csr_array[Any]]) -> None:
+        self._rows = rows
+
+    def scores(self, relation: Relation, queries: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(queries, items)."""
+        return np.asarray(self._rows[relation][queries].toarray(), dtype=np.float32)
+
+
 def mix(
     network: NetworkScorer,
     linear: Mapping[Relation, sparse.csr_array[Any]],
