@@ -105,11 +105,11 @@ def add_hnsw(folder: Path, seed: int, smallest: int = SMALLEST, progress: Progre
     graphs = {relation: _build(index.vectors(relation).key, relation, progress) for relation in RELATIONS}
     about: dict[str, dict[str, Any]] = {}
     for relation in RELATIONS:
-        truth = _answers(index, queries, relation, None)
+        exact = _answers(index, queries, relation, None)
         for breadth in _BREADTHS:
             found = _answers(index, queries, relation, Hnsw(graphs, dict.fromkeys(RELATIONS, breadth)))
             recall = float(
-                np.mean([len(np.intersect1d(*both)) / len(both[0]) for both in zip(truth, found, strict=True)])
+                np.mean([len(np.intersect1d(*both)) / len(both[0]) for both in zip(exact, found, strict=True)])
             )
             about[relation] = {"breadth": breadth, "recall": round(recall, 4)}
             if recall >= LEAST_RECALL:

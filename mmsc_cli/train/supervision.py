@@ -69,26 +69,20 @@ def read_supervision(labels: Labels, pairs: TrainingPairs, trainable: torch.Tens
 def label_trust(labels: Labels, pairs: TrainingPairs, items: int) -> float:
     """How far labels can be followed, from 0 (no better than dice) to 1: how well they agree with behaviour.
 
-    Behaviour is noisy, but without regard to the labels. So labels that know something give pairs seen in one relation
-    alone more of that relation than pairs seen in the other alone, and pairs that were seen more of either than pairs
-    that were not. Each is measured as an AUROC, rescaled so that chance is 0; the mean of both is returned, 0 if it is
-    negative, and 0 for a part that has too few labels to tell.
+    Behaviour is noisy, but without regard to the labels: labels that know something lean more to a relation where a
+    pair was seen in it alone than where it was seen in the other alone. That is measured as an AUROC, rescaled so that
+    chance is 0 (2 AUROC - 1, the Gini coefficient); 0 where it is negative, or where too few such labels can tell.
+    Pairs that were never seen are no measure: annotators are asked about those that look related.
     """
     rows = _training_rows(labels, pairs, items)
     seen = rows >= 0
-    probabilities = labels.probabilities()
     holds = pairs.strength.numpy()[rows[seen]] > 0
     alone = holds.sum(axis=1) == 1
-    leaning = (probabilities[:, 0] - probabilities[:, 1])[seen][alone]
-    agreements = [_agreement(holds[alone][:, 0], leaning), _agreement(seen, -probabilities[:, 2])]
-    return max(0.0, float(np.mean(agreements)))
-
-
-def _agreement(wanted: NDArray[np.bool_], score: NDArray[np.float32]) -> float:
-    """Gini coefficient, 2 AUROC - 1; 0 where one of the classes has fewer than FEWEST_JUDGED."""
-    if min(np.count_nonzero(wanted), np.count_nonzero(~wanted)) < FEWEST_JUDGED:
+    viewed = holds[alone][:, 0]
+    if min(np.count_nonzero(viewed), np.count_nonzero(~viewed)) < FEWEST_JUDGED:
         return 0.0
-    return 2 * float(roc_auc_score(wanted, score)) - 1
+    probabilities = labels.probabilities()[seen][alone]
+    return max(0.0, 2 * float(roc_auc_score(viewed, probabilities[:, 0] - probabilities[:, 1])) - 1)
 
 
 def _training_rows(labels: Labels, pairs: TrainingPairs, items: int) -> NDArray[np.int64]:

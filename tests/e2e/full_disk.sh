@@ -12,7 +12,8 @@ for size in 600k 1500k 3m; do
     grep -q 'the disk is full' errors
     test -z "$(find "$disk/workspace/.staging" -mindepth 1)"
     rm -rf made recorded
-    find "$disk/workspace" -mindepth 1 -maxdepth 1 ! -name '.*' ! -name manifest.json -printf '%f\n' | sort > made
+    find "$disk/workspace" -mindepth 1 -maxdepth 1 ! -name '.*' ! -name manifest.json \
+        ! -name training ! -name encoding -printf '%f\n' | sort > made
     (jq -r '.stages[].outputs | keys[]' "$disk/workspace/manifest.json" 2> /dev/null || true) | sort > recorded
     cmp made recorded
 done

@@ -24,7 +24,9 @@ from mmsc_cli.train.rerank.evidence import CHUNK_CELLS, CandidateEvidence
 from mmsc_cli.train.rerank.first_stage import FirstStage
 from mmsc_cli.train.rerank.ranker import Examples, Ranker, fit_ranker
 
+# Validation pairs that are kept from the rankers: a share, but of a small shop half, so that probabilities can be made.
 KEPT_BACK = 0.15
+FEWEST_KEPT_BACK = 200
 FEWEST_QUERIES = 50
 FEWEST_COLD_QUERIES = 20
 # Items without behaviour are few among the examples and the hardest to learn: alone they overfit, once each they drown.
@@ -90,7 +92,8 @@ class SecondStage:
         self._candidates = min(candidates, int(self._answers.sum()) - 1)
         valid = np.flatnonzero(pairs.split == "valid")
         self.kept_back = np.zeros(len(pairs), np.bool_)
-        self.kept_back[valid] = numpy_generator(seed, "rerank/kept back").random(len(valid)) < KEPT_BACK
+        share = min(0.5, max(KEPT_BACK, FEWEST_KEPT_BACK / max(len(valid), 1)))
+        self.kept_back[valid] = numpy_generator(seed, "rerank/kept back").random(len(valid)) < share
         back = pairs.select(self.kept_back)
         self._back = symmetric_matrix(back.a, back.b, None, count)
         examples = pairs.select((pairs.split == "valid") & ~self.kept_back)
