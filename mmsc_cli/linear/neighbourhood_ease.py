@@ -37,7 +37,11 @@ class NeighbourhoodEase:
 
     def rows(self, queries: NDArray[np.int64]) -> NDArray[np.float32]:
         """Scores of shape (queries, items); `queries` are rows of X."""
-        return np.asarray((self._inputs[queries] @ self._weights).toarray(), dtype=np.float32)
+        return np.asarray(self.sparse_rows(queries).toarray(), dtype=np.float32)
+
+    def sparse_rows(self, queries: NDArray[np.int64]) -> sparse.csr_array[Any]:
+        """The same without the zeros."""
+        return sparse.csr_array(self._inputs[queries] @ self._weights)
 
     def _weights_of(self, start: int, stop: int, regularisation: float, neighbours: int) -> sparse.csr_array[Any]:
         """Columns start .. stop of B, as rows (stop - start, items)."""

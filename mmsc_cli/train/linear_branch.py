@@ -7,10 +7,11 @@ nearest neighbours. The last carry items without behaviour: they are asked with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from mmsc_cli.linear.ease import Ease, with_self
@@ -53,7 +54,11 @@ def linear_rows(
     if not len(answers):
         return greatest(sparse.csr_array(0 * similar), keep)
     inputs = sparse.csr_array(with_self(sparse.csr_array(near, dtype=np.float32))[:, answers])
-    rows = (Ease if items <= largest_ease else NeighbourhoodEase)(inputs, REGULARISATION).rows
+    rows: Callable[[NDArray[np.int64]], Any]
+    if items <= largest_ease:
+        rows = Ease(inputs, REGULARISATION).rows
+    else:
+        rows = NeighbourhoodEase(inputs, REGULARISATION).sparse_rows
     blocks = [greatest(rows(np.arange(start, min(start + CHUNK, items))), keep) for start in range(0, items, CHUNK)]
     found = sparse.csr_array(sparse.vstack(blocks, format="csr"))
     return sparse.csr_array((found.data, answers[found.indices], found.indptr), shape=(items, items))
