@@ -15,7 +15,7 @@ import torch
 from mmsc_cli.edges import write_edges
 from mmsc_cli.index import Index, write_index
 from mmsc_cli.items import item_splits, read_items
-from mmsc_cli.labels import read_labels
+from mmsc_cli.labels import Labels, read_labels
 from mmsc_cli.model.features import Attributes, Embeddings, ItemFeatures
 from mmsc_cli.model.graph import Graph, neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape
@@ -101,7 +101,8 @@ def train(
     head_start = {**figures(RowsScorer(linear), validations), "seconds": time.monotonic() - started}
     _LOG.info("linear branch: validation NDCG@10 %.4f after %.1f s", head_start["ndcg@10"], head_start["seconds"])
 
-    supervision = _supervision(None if "llm" in without else labels, observed, has_behaviour, settings)
+    opinions = None if labels is None or "llm" in without else read_labels(labels)
+    supervision = _supervision(opinions, observed, has_behaviour, settings)
     reliability = torch.ones_like(observed.strength)
     if "denoise" not in without:
         evidence = collect_evidence(features, semantic, nearest, observed)
@@ -144,8 +145,8 @@ def train(
     tensors |= attribute_tensors(items)
     tensors |= behaviour_tensors(pairs, reliability.numpy() if "denoise" not in without else None, len(items))
     tensors |= gate_tensors(network, problem, about)
-    if labels is not None and "llm" not in without:
-        tensors |= label_tensors(read_labels(labels), len(items), about)
+    if opinions is not None:
+        tensors |= label_tensors(opinions, len(items), about)
     unwritten = Index(tensors, about)
     # What the rankers learned from is known to them, like training pairs, and no longer a question.
     still_asked = replace(pairs, split=np.where((pairs.split == "valid") & ~judged, "train", pairs.split))
@@ -176,12 +177,11 @@ def train(
 
 
 def _supervision(
-    path: Path | None, observed: TrainingPairs, has_behaviour: torch.Tensor, settings: TrainSettings
+    labels: Labels | None, observed: TrainingPairs, has_behaviour: torch.Tensor, settings: TrainSettings
 ) -> Supervision | None:
-    if path is None or settings.llm == 0:
+    if labels is None or settings.llm == 0:
         _LOG.info("labels: none used")
         return None
-    labels = read_labels(path)
     _LOG.info("labels: %d by %s", len(labels), ", ".join(sorted(set(labels.model.tolist()))))
     trust = label_trust(labels, observed, len(has_behaviour))
     _LOG.info("labels: followed by %.2f of train.llm, as far as they agree with behaviour", trust)

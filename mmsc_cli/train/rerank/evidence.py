@@ -62,12 +62,13 @@ class CandidateEvidence:
     def of(self, queries: NDArray[np.int64], candidates: NDArray[np.int64]) -> NDArray[np.float32]:
         """Evidence (queries, candidates, features) for `queries` (queries,) and `candidates` (queries, candidates)."""
         a = queries[:, None]
-        sparse_rows = [matrix[queries] for matrix in self._looked_up]
-        columns = [_entries(rows, candidates) for rows in sparse_rows]
-        columns += [np.log1p(10 * _entries(_csr(left[queries] @ right), candidates)) for left, right in self._walks]
+        linear = [entries(matrix[queries], candidates) for matrix in self._looked_up]
+        walks = [np.log1p(10 * entries(_csr(left[queries] @ right), candidates)) for left, right in self._walks]
+        network = []
         for relation in RELATIONS:
             query, key = self._first.query[relation], self._first.key[relation]
-            columns += [_dots(query[queries], key[candidates]), _dots(key[queries], query[candidates])]
+            network += [_dots(query[queries], key[candidates]), _dots(key[queries], query[candidates])]
+        columns = [*linear, *walks, *network]
         columns += [_dots(vectors[queries], vectors[candidates]) for vectors in self._content]
         columns += [affinity.log_ratio(a, candidates) for affinity in self._affinity]
         path = self._paths[queries][:, None]
@@ -77,16 +78,12 @@ class CandidateEvidence:
         dearer = (self._price[candidates, 0] - self._price[a, 0]) * both_known
         columns += [dearer, np.abs(dearer), both_known]
         # Where a candidate stands among those of its query: what is much for one item is little for another.
-        columns += [_standing(columns[place]) for place in range(0, len(self._looked_up), 2)]
-        columns += [_standing(columns[place]) for place in range(*self._network_columns(), 2)]
+        # Every other score asks from the query to the candidate, the rest the other way round.
+        columns += [_standing(score) for score in (*linear[::2], *network[::2])]
         own = np.broadcast_to(self._own[queries][:, None], (*candidates.shape, self._own.shape[1]))
         return np.concatenate(
             [np.stack(columns, axis=2).astype(np.float32, copy=False), own, self._own[candidates]], axis=2
         )
-
-    def _network_columns(self) -> tuple[int, int]:
-        start = len(self._looked_up) + len(self._walks)
-        return start, start + 2 * len(RELATIONS)
 
 
 def _walks(
@@ -123,7 +120,7 @@ def _csr(matrix: Any) -> Sparse:
     return sparse.csr_array(matrix)
 
 
-def _entries(rows: Sparse, columns: NDArray[np.int64]) -> NDArray[np.float32]:
+def entries(rows: Sparse, columns: NDArray[np.int64]) -> NDArray[Any]:
     """The entries of (queries, items) rows at `columns` (queries, candidates)."""
     return np.take_along_axis(rows.toarray(), columns, axis=1)
 

@@ -20,7 +20,7 @@ from mmsc_cli.pairs import Pairs, symmetric_matrix
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.seeds import numpy_generator
-from mmsc_cli.train.rerank.evidence import CHUNK_CELLS, CandidateEvidence
+from mmsc_cli.train.rerank.evidence import CHUNK_CELLS, CandidateEvidence, entries
 from mmsc_cli.train.rerank.first_stage import FirstStage
 from mmsc_cli.train.rerank.ranker import Examples, Ranker, fit_ranker
 
@@ -140,8 +140,8 @@ class SecondStage:
         for rows in self._chunks(queries):
             candidates = self._candidates_of(relation, rows)
             evidence.append(self._evidence.of(rows, candidates))
-            right.append(_entries(self._right[relation], rows, candidates))
-            left_out.append(_entries(self._known, rows, candidates) | _entries(self._back, rows, candidates))
+            right.append(entries(self._right[relation][rows], candidates))
+            left_out.append(entries(self._known[rows], candidates) | entries(self._back[rows], candidates))
         if not evidence:
             return Examples(torch.empty(0, 0, 0), torch.empty(0, 0), torch.empty(0, 0, dtype=torch.bool))
         return Examples(*(torch.from_numpy(np.concatenate(part)) for part in (evidence, right, left_out)))
@@ -191,8 +191,3 @@ def compose(
     others = sparse.csr_array(sparse.diags_array(kept) @ mixed)
     others.eliminate_zeros()
     return query, key, sparse.csr_array(others + sparse.csr_array(entries, shape=mixed.shape))
-
-
-def _entries(matrix: sparse.csr_array[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[Any]:
-    """The entries of some rows of a sparse matrix at `columns` (rows, candidates)."""
-    return np.take_along_axis(matrix[rows].toarray(), columns, axis=1)
