@@ -1,13 +1,17 @@
 """Approximate search for large catalogues: HNSW graphs (Malkov & Yashunin, TPAMI 2018), built and searched by faiss.
 
-The graph finds candidates by dot product alone; they and the items of the linear branch are then scored exactly: what
-is approximate is who is looked at, never a score.
+A dot product is great where the direction is right or the key is long, and a graph of directions finds no long keys. So
+the longest keys of all are looked through one by one, and the graph holds the rest (parts by length: Yan et al.,
+NeurIPS 2018). What is found, and the items of the linear branch, are then scored exactly: what is approximate is who is
+looked at, never a score.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,7 @@ from mmsc_cli.index import Index
 from mmsc_cli.infer.filters import Filters, Sieve
 from mmsc_cli.infer.query import Query
 from mmsc_cli.infer.ranking import Block, Ranker
-from mmsc_cli.infer.search import block_size, cores
+from mmsc_cli.infer.search import block_size
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.seeds import numpy_generator
@@ -32,6 +36,7 @@ SMALLEST = 200_000
 LEAST_RECALL = 0.98
 TOP = 10
 _SAMPLE = 500
+LONGEST = 0.02  # of all keys; docs/experiments.md, 2026-11-26
 _LINKS = 32
 _BREADTH_OF_BUILDING = 100
 # How many candidates a search keeps in view, tried one after the other until the recall is reached.
@@ -41,17 +46,17 @@ _LOG = logging.getLogger("mmsc_cli")
 
 
 class Hnsw:
-    """The graphs of both relations, opened."""
+    """Of both relations the longest keys and the graph of the rest, opened."""
 
-    def __init__(self, graphs: dict[Relation, Any], breadth: dict[Relation, int]) -> None:
-        """Take faiss indexes over the keys, and how many candidates to keep in view (at least those asked for)."""
-        self._graphs = graphs
-        for relation, graph in graphs.items():
-            graph.hnsw.efSearch = breadth[relation]
+    def __init__(self, parts: dict[Relation, list[Any]], breadth: dict[Relation, int]) -> None:
+        """Take faiss indexes over keys, and how many candidates to keep in view (at least those asked for)."""
+        self._parts = parts
+        for relation, (_, graph) in parts.items():
+            _graph_in(graph).hnsw.efSearch = breadth[relation]
 
     @classmethod
     def open(cls, folder: Path, index: Index) -> Hnsw | None:
-        """Open what training left beside an index; None, with a note, where faiss is not installed.
+        """Open what training left beside an index, as memory maps; None, with a note, where faiss is not installed.
 
         Raises:
             WorkspaceError: a file is missing or damaged.
@@ -61,22 +66,37 @@ class Hnsw:
             return None
         import faiss
 
-        graphs, breadth = {}, {}
+        parts: dict[Relation, list[Any]] = {}
+        breadth = {}
         for relation, about in index.about["hnsw"].items():
-            path = folder / f"hnsw.{relation}.faiss"
-            try:
-                if path.stat().st_size != about["bytes"]:
-                    raise ValueError(f"{about['bytes']} bytes were written")
-                graphs[relation] = faiss.read_index(str(path))
-                breadth[relation] = about["breadth"]
-            except (OSError, ValueError, RuntimeError) as error:
-                raise WorkspaceError(f"{path} is missing or damaged: {error}", hint="run `mmsc train` again") from error
-        return cls(graphs, breadth)
+            breadth[relation] = about["breadth"]
+            parts[relation] = []
+            for path, size in zip(_files(folder, relation), about["bytes"], strict=True):
+                try:
+                    if path.stat().st_size != size:
+                        raise ValueError(f"{size} bytes were written")
+                    parts[relation].append(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
+                except (OSError, ValueError, RuntimeError) as error:
+                    raise WorkspaceError(
+                        f"{path} is missing or damaged: {error}", hint="run `mmsc train` again"
+                    ) from error
+        return cls(parts, breadth)
 
     def nearest(self, relation: Relation, vector: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        """Rows of about the `count` items whose keys have the greatest dot product with a vector (dim,)."""
-        found: NDArray[np.int64] = self._graphs[relation].search(np.ascontiguousarray(vector)[None], count)[1][0]
+        """Rows of items whose keys have the greatest dot product with a vector (dim,): `count` of each part."""
+        query = np.ascontiguousarray(vector)[None]
+        found: NDArray[np.int64] = np.concatenate([part.search(query, count)[1][0] for part in self._parts[relation]])
         return found[found >= 0]
+
+
+def _files(folder: Path, relation: Relation) -> tuple[Path, Path]:
+    return folder / f"longest.{relation}.faiss", folder / f"hnsw.{relation}.faiss"
+
+
+def _graph_in(part: Any) -> Any:
+    import faiss
+
+    return faiss.downcast_index(part.index)
 
 
 def add_hnsw(folder: Path, seed: int, smallest: int = SMALLEST, progress: Progress = SILENT) -> dict[Relation, float]:
@@ -99,15 +119,16 @@ def add_hnsw(folder: Path, seed: int, smallest: int = SMALLEST, progress: Progre
         return {}
     import faiss
 
-    faiss.omp_set_num_threads(cores())
     sample = np.sort(numpy_generator(seed, "hnsw").choice(len(index), min(_SAMPLE, len(index)), replace=False))
     queries = [Query.of_item(index, index.ids[row]) for row in sample.tolist()]
-    graphs = {relation: _build(index.vectors(relation).key, relation, progress) for relation in RELATIONS}
+    with ThreadPoolExecutor(len(RELATIONS)) as pool:
+        built = pool.map(lambda relation: _build(index.vectors(relation).key, relation, progress), RELATIONS)
+        parts = dict(zip(RELATIONS, built, strict=True))
     about: dict[str, dict[str, Any]] = {}
     for relation in RELATIONS:
         exact = _answers(index, queries, relation, None)
         for breadth in _BREADTHS:
-            found = _answers(index, queries, relation, Hnsw(graphs, dict.fromkeys(RELATIONS, breadth)))
+            found = _answers(index, queries, relation, Hnsw(parts, dict.fromkeys(RELATIONS, breadth)))
             recall = float(
                 np.mean([len(np.intersect1d(*both)) / len(both[0]) for both in zip(exact, found, strict=True)])
             )
@@ -119,30 +140,39 @@ def add_hnsw(folder: Path, seed: int, smallest: int = SMALLEST, progress: Progre
     if min(recalls.values()) < LEAST_RECALL:
         _LOG.warning("index: HNSW left out, as it finds less than %.0f %%: searching exactly", 100 * LEAST_RECALL)
         return {}
-    for relation, graph in graphs.items():
-        path = folder / f"hnsw.{relation}.faiss"
-        faiss.write_index(graph, str(path))
-        about[relation]["bytes"] = path.stat().st_size
+    for relation, pair in parts.items():
+        paths = _files(folder, relation)
+        for path, part in zip(paths, pair, strict=True):
+            faiss.write_index(part, str(path))
+        about[relation]["bytes"] = [path.stat().st_size for path in paths]
     description = json.loads((folder / "index.json").read_bytes())
     write_json(folder / "index.json", description | {"hnsw": about})
     return recalls
 
 
-def _build(keys: NDArray[np.float32], relation: Relation, progress: Progress) -> Any:
+def _build(keys: NDArray[np.float32], relation: Relation, progress: Progress) -> list[Any]:
+    """The longest keys (items, dim) as a list of their own, and a graph of the others; both answer with rows."""
     import faiss
 
+    faiss.omp_set_num_threads(1)  # of this thread: one relation each, as links made by several differ from run to run
+    dim = keys.shape[1]
+    by_length = np.argsort(-np.linalg.norm(keys, axis=1), kind="stable")
+    long, others = np.split(by_length, [math.ceil(LONGEST * len(keys))])
+    longest = faiss.IndexIDMap(faiss.IndexFlatIP(dim))
+    longest.add_with_ids(keys[long], long)
     # Linked by direction alone, as links by dot product all lead to the longest keys, and leave the others unreachable;
     # searched by dot product (docs/experiments.md, 2026-11-25).
-    graph = faiss.IndexHNSWFlat(keys.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
-    graph.hnsw.efConstruction = _BREADTH_OF_BUILDING
-    with progress.task(f"HNSW: {relation}", len(keys)) as task:
-        for start in range(0, len(keys), _ADDED_AT_A_TIME):
-            part = unit_rows(keys[start : start + _ADDED_AT_A_TIME])
-            graph.add(part)
+    graph = faiss.IndexIDMap(faiss.IndexHNSWFlat(dim, _LINKS, faiss.METRIC_INNER_PRODUCT))
+    _graph_in(graph).hnsw.efConstruction = _BREADTH_OF_BUILDING
+    others.sort()
+    with progress.task(f"HNSW: {relation}", len(others)) as task:
+        for start in range(0, len(others), _ADDED_AT_A_TIME):
+            part = others[start : start + _ADDED_AT_A_TIME]
+            graph.add_with_ids(unit_rows(keys[part]), part)
             task.advance(len(part))
-    vectors: Any = faiss.downcast_index(graph.storage)
-    faiss.rev_swig_ptr(vectors.get_xb(), keys.size)[:] = keys.ravel()
-    return graph
+    vectors: Any = faiss.downcast_index(_graph_in(graph).storage)
+    faiss.rev_swig_ptr(vectors.get_xb(), len(others) * dim)[:] = keys[others].ravel()
+    return [longest, graph]
 
 
 def _answers(index: Index, queries: list[Query], relation: Relation, graphs: Hnsw | None) -> list[NDArray[np.int64]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,16 @@ def test_it_finds_what_exact_search_finds(root: Path) -> None:
         np.testing.assert_allclose(found_scores, true_scores, rtol=1e-4)
 
 
+def test_it_is_built_the_same_every_time(root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "again"
+    shutil.copytree(root / "index", copy)
+    add_hnsw(root / "index", seed=1, smallest=0)
+    add_hnsw(copy, seed=1, smallest=0)
+
+    for path in copy.iterdir():
+        assert path.read_bytes() == (root / "index" / path.name).read_bytes(), path.name
+
+
 def test_filters_search_exactly(root: Path) -> None:
     add_hnsw(root / "index", seed=1, smallest=0)
     exact, approximate = Recommender.open(root, exact=True), Recommender.open(root)
@@ -90,10 +101,11 @@ def test_an_index_with_graphs_answers_where_faiss_is_missing(root: Path, monkeyp
     assert len(recommender.substitutes(recommender.index.ids[0])) == 10
 
 
-def test_a_truncated_graph_is_refused(root: Path) -> None:
+@pytest.mark.parametrize("name", ["hnsw.substitute.faiss", "longest.complement.faiss"])
+def test_a_truncated_graph_is_refused(root: Path, name: str) -> None:
     add_hnsw(root / "index", seed=1, smallest=0)
-    path = root / "index" / "hnsw.substitute.faiss"
+    path = root / "index" / name
     path.write_bytes(path.read_bytes()[:-1])
 
-    with pytest.raises(WorkspaceError, match=r"hnsw\.substitute\.faiss is missing or damaged"):
+    with pytest.raises(WorkspaceError, match=rf"{name} is missing or damaged"):
         Recommender.open(root).substitutes("B000000000")
