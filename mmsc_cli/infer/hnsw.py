@@ -36,7 +36,7 @@ SMALLEST = 200_000
 LEAST_RECALL = 0.98
 TOP = 10
 _SAMPLE = 500
-LONGEST = 0.02  # of all keys; docs/experiments.md, 2026-11-26
+LONGEST = 0.02  # of all keys (docs/experiments.md, 2026-11-26)
 _LINKS = 32
 _BREADTH_OF_BUILDING = 100
 # How many candidates a search keeps in view, tried one after the other until the recall is reached.
