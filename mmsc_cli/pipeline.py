@@ -383,7 +383,7 @@ def _image_vectors(workspace: Workspace) -> NDArray[np.float16] | None:
     folder = workspace.find_current("embeddings")
     if folder is None:
         return None
-    vectors: NDArray[np.float16] = np.load(folder / "image.npy", mmap_mode="r")
+    vectors: NDArray[np.float16] = np.load(folder / "image.npy", mmap_mode="r", allow_pickle=False)
     return vectors
 
 

@@ -76,7 +76,9 @@ def adapt_vectors(encoder: Encoder, task: EncodeTask, work: Work, out: Path) -> 
 
     device = task.device()
     cost = _say_cost(encoder, device)
-    text, image, mask = (np.load(out / f"{name}.npy", mmap_mode="r") for name in ("text", "image", "mask"))
+    text, image, mask = (
+        np.load(out / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("text", "image", "mask")
+    )
     warm = item_splits(read_items(task.items, ["split"])) == "warm"
     result = train_adapter(
         FrozenEmbeddings(text, image, mask, encoder.shared_space),

@@ -75,12 +75,12 @@ class AnswerCache:
         constant = {"model": self._model, "prompt_version": self._prompt_version}
         table = pa.Table.from_pylist([row | constant for row in rows], schema=_SCHEMA)
         with atomic_write(self._folder / f"answers-{self._shards:06d}.parquet") as file:
-            pq.write_table(table, file, compression="zstd")
+            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def _read(shard: Path) -> dict[str, Opinion]:
     try:
-        table = pq.read_table(shard, schema=_SCHEMA)
+        table = pq.read_table(shard, schema=_SCHEMA, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise WorkspaceError(f"{shard} is damaged: {error}", hint="delete it; its pairs are asked again") from error
     keys = table["key"].to_pylist()

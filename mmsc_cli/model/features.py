@@ -145,4 +145,6 @@ class Embeddings:
     @classmethod
     def open(cls, folder: Path) -> Embeddings:
         """Map the three arrays."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("text", "image", "mask")))
+        return cls(
+            *(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("text", "image", "mask"))
+        )
