@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -14,11 +15,15 @@ def main() -> None:
         from mmsc_cli.cli.app import run_command
 
         code = run_command()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late: all is done and said
     except KeyboardInterrupt:
         code = INTERRUPTED
         sys.stderr.write("\n".join(interruption(typed_command(sys.argv[1:]))) + "\n")
-    # All is done and said; a second interrupt ends what may still be waiting for its threads.
-    signal.signal(signal.SIGINT, signal.SIG_DFL if code == INTERRUPTED else signal.SIG_IGN)
+    if code == INTERRUPTED:
+        # At once: Python would wait for threads that still work, and where an interrupt met an import it would end by
+        # the signal instead of the code. What had to be cleaned up has been, on the way here.
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

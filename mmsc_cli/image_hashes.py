@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.array_file import map_array
 from mmsc_cli.atomic import atomic_write
 from mmsc_cli.cores import usable_cores
 from mmsc_cli.integrity import damaged_file
@@ -46,9 +47,13 @@ def write_image_hashes(items: Path, root: Path, out: Path) -> None:
 
 
 def read_image_hashes(root: Path) -> NDArray[np.uint64] | None:
-    """A workspace's hashes, (items,); None where `prepare` placed no images."""
+    """A workspace's hashes, (items,); None where `prepare` placed no images.
+
+    Raises:
+        WorkspaceError: the file is damaged.
+    """
     path = root / NAME
-    return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+    return map_array(path, "mmsc prepare SOURCE") if path.exists() else None
 
 
 def check_images(root: Path, items: Path, rows: range, found: NDArray[np.uint64]) -> None:

@@ -65,7 +65,6 @@ class Tally:
     """What came of the kills of one command by one signal."""
 
     kills: int = 0
-    ended_first: int = 0
     moments: list[float] = field(default_factory=list)
     whole: int = 0
     rows: int = 0
@@ -155,14 +154,13 @@ def kill_in_a_row(
         moment = chance.uniform(undisturbed.first_moment, undisturbed.processor_seconds)
         process = _start(undisturbed.words, workspace)
         _wait_for_processor(process, moment)
-        if sent == signal.SIGINT:
-            os.killpg(process.pid, sent)  # as a terminal does
-        else:
-            process.send_signal(sent)
+        if process.poll() is None:
+            # SIGINT to all of them, as a terminal does; SIGKILL to the one.
+            os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)
         code, said = _end(process)
         if code == 0:
-            tally.ended_first += 1
-            break
+            _finish(undisturbed, workspace, code, said, tally)
+            return
         tally.kills += 1
         tally.moments.append(moment / undisturbed.processor_seconds)
         faults = broken(workspace, undisturbed)
@@ -172,7 +170,11 @@ def kill_in_a_row(
             wrong = not_told(code, said, [*undisturbed.words, "-w", str(workspace), "-q"])
             tally.told += not wrong
             tally.faults += wrong
-    code, said = _end(_start(undisturbed.words, workspace))
+    _finish(undisturbed, workspace, *_end(_start(undisturbed.words, workspace)), tally)
+
+
+def _finish(undisturbed: Undisturbed, workspace: Path, code: int, said: str, tally: Tally) -> None:
+    """Count the end of a row."""
     tally.rows += 1
     if code:
         tally.faults.append(f"the last run ended with {code}: {said}")

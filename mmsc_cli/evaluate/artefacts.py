@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mmsc_cli.array_file import map_embeddings
 from mmsc_cli.edges import read_edges
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.gallery import Labels
@@ -27,18 +28,13 @@ def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
         WorkspaceError: they do not belong together.
     """
     items = read_items(workspace.path("items.parquet"), columns=["category", "split"])
-    folder = workspace.path("embeddings")
-    mask = np.load(folder / "mask.npy", allow_pickle=False)
-    text, image = (
-        Modality(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False), mask[:, column])
-        for column, name in enumerate(("text", "image"))
-    )
+    text, image, mask = map_embeddings(workspace.path("embeddings"))
     return EvaluationContext(
         pairs=read_pairs(workspace.path("pairs.parquet")),
         item_split=item_splits(items),
         category=items["category"].to_pylist(),
-        text=text,
-        image=image,
+        text=Modality(text, mask[:, 0]),
+        image=Modality(image, mask[:, 1]),
         seed=seed,
     )
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.array_file import map_embeddings
+from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.integrity import check_at_a_glance
 from mmsc_cli.workspace import Workspace
 
@@ -37,10 +39,8 @@ class Similarity:
         used = stages["train"].inputs.get("embeddings") if "train" in stages else None
         made = stages["encode"].outputs.get("embeddings") if "encode" in stages else None
         try:
-            text, image, mask = (
-                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("text", "image", "mask")
-            )
-        except (OSError, ValueError) as error:
+            text, image, mask = map_embeddings(folder)
+        except WorkspaceError as error:
             _LOG.warning("no text and image similarities: %s", error)
             return None
         if used != made or not len(text) == len(image) == len(mask) == items:
