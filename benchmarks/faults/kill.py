@@ -106,15 +106,23 @@ def main(arguments: Sequence[str]) -> None:
         for command in given.stages.split(","):
             undisturbed = run_undisturbed(command, folder / "shop", folder / command, server.url)
             for sent in (signal.SIGKILL, signal.SIGINT):
-                chance = random.Random(f"{given.seed} {command} {sent.name}")
+                moments = spread_moments(given.kills, f"{given.seed} {command} {sent.name}")
                 tally = Tally()
                 while tally.kills < given.kills:
-                    kill_in_a_row(undisturbed, [sent] * _IN_A_ROW, chance, folder / "victim", tally)
+                    signals = [sent] * min(_IN_A_ROW, given.kills - tally.kills)
+                    kill_in_a_row(undisturbed, signals, moments, folder / "victim", tally)
                 sys.stdout.write(markdown_row(command, sent, tally))
                 sys.stdout.flush()
                 faults += [f"{command}, {sent.name}: {fault}" for fault in tally.faults]
     if faults:
         sys.exit("\n".join(faults))
+
+
+def spread_moments(count: int, seed: str) -> Iterator[float]:
+    """Shares of a run, 0 to 1, in random order, without end: one in each of `count` equal parts, then again."""
+    chance = random.Random(seed)
+    while True:
+        yield from ((part + chance.random()) / count for part in chance.sample(range(count), count))
 
 
 def markdown_row(command: str, sent: signal.Signals, tally: Tally) -> str:
@@ -145,13 +153,14 @@ def run_undisturbed(command: str, shop: Path, folder: Path, endpoint: str) -> Un
 
 
 def kill_in_a_row(
-    undisturbed: Undisturbed, signals: Sequence[signal.Signals], chance: random.Random, workspace: Path, tally: Tally
+    undisturbed: Undisturbed, signals: Sequence[signal.Signals], moments: Iterator[float], workspace: Path, tally: Tally
 ) -> None:
     """Start the command, kill it, look at what it left, as often as there are signals; then let it finish."""
     shutil.rmtree(workspace, ignore_errors=True)
     shutil.copytree(undisturbed.before, workspace)
     for sent in signals:
-        moment = chance.uniform(undisturbed.first_moment, undisturbed.processor_seconds)
+        share = next(moments)
+        moment = undisturbed.first_moment + share * (undisturbed.processor_seconds - undisturbed.first_moment)
         process = _start(undisturbed.words, workspace)
         _wait_for_processor(process, moment)
         if process.poll() is None:
@@ -162,7 +171,7 @@ def kill_in_a_row(
             _finish(undisturbed, workspace, code, said, tally)
             return
         tally.kills += 1
-        tally.moments.append(moment / undisturbed.processor_seconds)
+        tally.moments.append(share)
         faults = broken(workspace, undisturbed)
         tally.whole += not faults
         tally.faults += faults
