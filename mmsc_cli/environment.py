@@ -59,5 +59,11 @@ def _stages(workspace: Workspace) -> dict[str, str]:
         return found | {"manifest": error.message}
     for stage in STAGES:
         record = stages.get(stage)
-        found[stage] = f"done {record.finished}, {record.seconds:.1f} s" if record else "not run"
+        damage = workspace.find_damage(stage)
+        if record is None:
+            found[stage] = "not run"
+        elif damage is not None:
+            found[stage] = f"{damage.message}; {damage.hint}"
+        else:
+            found[stage] = f"done {record.finished}, {record.seconds:.1f} s"
     return found

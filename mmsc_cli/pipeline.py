@@ -378,13 +378,10 @@ def _labels(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:
 
 def _image_vectors(workspace: Workspace) -> NDArray[np.float16] | None:
     """Memory-mapped image vectors, where `encode` has run; labels say nothing of them, so they are no input."""
-    import numpy as np
+    from mmsc_cli.array_file import map_embeddings
 
     folder = workspace.find_current("embeddings")
-    if folder is None:
-        return None
-    vectors: NDArray[np.float16] = np.load(folder / "image.npy", mmap_mode="r")
-    return vectors
+    return None if folder is None else map_embeddings(folder)[1]
 
 
 def _known_truth(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:

@@ -7,20 +7,14 @@ in the manifest did not happen.
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import json
 import logging
-import os
 import platform
-import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import file_digest, sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -28,10 +22,18 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmsc_cli import __version__
-from mmsc_cli.atomic import sync_directory, write_json
+from mmsc_cli.atomic import sync_directory
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.integrity import IMAGES, damaged_file, describe_files, digest, find_difference
+from mmsc_cli.manifest_file import (
+    FORMAT_VERSION,
+    damaged_manifest,
+    read_manifest_file,
+    rebuilding,
+    write_manifest_file,
+)
+from mmsc_cli.workspace_lock import locked
 
-FORMAT_VERSION = 1
 _LOG = logging.getLogger("mmsc_cli")
 Stage = Literal["prepare", "label", "encode", "train", "evaluate"]
 
@@ -46,11 +48,13 @@ class StageFiles:
 
 
 STAGES: dict[Stage, StageFiles] = {
-    "prepare": StageFiles(makes=("items.parquet", "pairs.parquet", "images", "truth.parquet")),
+    "prepare": StageFiles(makes=("items.parquet", "pairs.parquet", "images", "image_hashes.npy", "truth.parquet")),
     # The truth is there in synthetic workspaces alone, and read by the oracle annotator alone.
     "label": StageFiles(makes=("labels.parquet",), needs=("items.parquet", "pairs.parquet"), uses=("truth.parquet",)),
     "encode": StageFiles(
-        makes=("embeddings", "failures.jsonl"), needs=("items.parquet", "pairs.parquet"), uses=("images",)
+        makes=("embeddings", "failures.jsonl"),
+        needs=("items.parquet", "pairs.parquet"),
+        uses=("image_hashes.npy", "images"),
     ),
     "train": StageFiles(
         makes=("model", "index"),
@@ -60,20 +64,31 @@ STAGES: dict[Stage, StageFiles] = {
     "evaluate": StageFiles(
         makes=("metrics.json", "report.html"),
         needs=("items.parquet", "pairs.parquet", "embeddings", "index", "model"),
-        uses=("images", "truth.parquet"),
+        uses=("image_hashes.npy", "images", "truth.parquet"),
     ),
 }
 MAKER: dict[str, Stage] = {artefact: stage for stage, files in STAGES.items() for artefact in files.makes}
 
 
+class FileRecord(BaseModel):
+    """What tells a file from any other, and at a glance from itself after a change."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sha256: str
+    bytes: int
+    mtime_ns: int
+
+
 class StageRecord(BaseModel):
-    """What the manifest says of a stage that ran to its end."""
+    """What the manifest says of a stage that ran to its end: `outputs` by artefact, `files` by path."""
 
     model_config = ConfigDict(extra="forbid")
 
     config: dict[str, Any]
     inputs: dict[str, str]
     outputs: dict[str, str]
+    files: dict[str, FileRecord] = Field(default_factory=dict)
     counts: dict[str, Any]
     seconds: float
     finished: str
@@ -124,25 +139,16 @@ class Workspace:
         Raises:
             WorkspaceError: it is damaged or of a newer format version.
         """
-        path = self.path("manifest.json")
-        try:
-            content = json.loads(path.read_bytes())
-        except FileNotFoundError:
+        content = read_manifest_file(self.root)
+        if content is None:
             return Manifest()
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise self._damaged_manifest(str(error)) from error
-        version = content.get("format_version") if isinstance(content, dict) else None
-        if isinstance(version, int) and version > FORMAT_VERSION:
-            raise WorkspaceError(
-                f"{path}: format version {version} is newer than this mmsc {__version__} reads ({FORMAT_VERSION})",
-                hint="upgrade with `pip install --upgrade mmsc-cli`, or use another folder (-w DIR)",
-            )
         try:
             return Manifest.model_validate(content)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise self._damaged_manifest(f"{where}: {first['msg']}" if where else first["msg"]) from error
+            reason = f"{where}: {first['msg']}" if where else first["msg"]
+            raise damaged_manifest(self.root, reason) from error
 
     def inputs_of(self, stage: Stage) -> dict[str, str]:
         """Check that what a stage needs is there, whole, and made from what lies here now.
@@ -166,9 +172,9 @@ class Workspace:
                     continue
                 raise WorkspaceError(
                     f"{self.root} has no {artefact} yet: `mmsc {stage}` comes after `mmsc {maker}`",
-                    hint=f"run {self._command(maker)}",
+                    hint=f"run {rebuilding(self.root, maker)}",
                 )
-            self._check_whole(artefact, recorded, maker)
+            self._check_whole(artefact, record, maker)
             try:
                 self._check_fresh(manifest, artefact, record, maker)
             except WorkspaceError as error:
@@ -190,7 +196,7 @@ class Workspace:
         if record is None or artefact not in record.outputs:
             return None
         try:
-            self._check_whole(artefact, record.outputs[artefact], maker)
+            self._check_whole(artefact, record, maker)
             self._check_fresh(manifest, artefact, record, maker)
         except WorkspaceError:
             return None
@@ -202,16 +208,32 @@ class Workspace:
         if record is None or record.config != dict(config):
             return False
         try:
-            current = self.inputs_of(stage)
-        except WorkspaceError:
+            if record.inputs != self.inputs_of(stage):
+                return False
+            for artefact in record.outputs:
+                self._check_whole(artefact, record, stage)
+        except WorkspaceError as error:
+            _LOG.info("%s", error.message)
             return False
-        return record.inputs == current and all(self.path(name).exists() for name in record.outputs)
+        return True
+
+    def find_damage(self, stage: Stage) -> WorkspaceError | None:
+        """The first artefact of a stage that ran that is gone or damaged, read to its end; None where all are whole."""
+        record = self.manifest().stages.get(stage)
+        if record is None:
+            return None
+        try:
+            for artefact in record.outputs:
+                self._check_whole(artefact, record, stage)
+        except WorkspaceError as error:
+            return error
+        return None
 
     def amend(self, stage: Stage, config: Mapping[str, Any]) -> None:
         """Record another configuration of a stage that ran: one that would have made the same artefacts."""
         if self.manifest().stages[stage].config == dict(config):
             return
-        with self._lock():
+        with locked(self.root):
             manifest = self.manifest()
             manifest.stages[stage].config = dict(config)
             self._write_manifest(manifest)
@@ -226,8 +248,10 @@ class Workspace:
         if stage == "prepare":
             self.root.mkdir(parents=True, exist_ok=True)
         elif not self.root.is_dir():
-            raise WorkspaceError(f"there is no workspace at {self.root}", hint=f"run {self._command('prepare')}")
-        with self._lock(wait=wait):
+            raise WorkspaceError(
+                f"there is no workspace at {self.root}", hint=f"run {rebuilding(self.root, 'prepare')}"
+            )
+        with locked(self.root, wait=wait):
             inputs = self.inputs_of(stage)
             started = time.monotonic()
             run = StageRun(staging=self.root / ".staging" / stage, inputs=inputs)
@@ -250,16 +274,21 @@ class Workspace:
             WorkspaceError: a process that shares nothing works here, or the inputs are not ready.
         """
         if not self.root.is_dir():
-            raise WorkspaceError(f"there is no workspace at {self.root}", hint=f"run {self._command('prepare')}")
-        with self._lock(shared=True):
+            raise WorkspaceError(
+                f"there is no workspace at {self.root}", hint=f"run {rebuilding(self.root, 'prepare')}"
+            )
+        with locked(self.root, shared=True):
             yield self.inputs_of(stage)
 
     def _commit(self, stage: Stage, run: StageRun, config: Mapping[str, Any], started: float) -> None:
-        outputs = {name: digest(run.path(name)) for name in STAGES[stage].makes if run.path(name).exists()}
+        made = [name for name in STAGES[stage].makes if run.path(name).exists()]
+        outputs = {name: digest(run.path(name)) for name in made}
+        files = {path: about for name in made for path, about in describe_files(run.staging, name).items()}
         record = StageRecord(
             config=dict(config),
             inputs=run.inputs,
             outputs=outputs,
+            files={path: FileRecord(**about) for path, about in files.items()},
             counts=run.counts,
             seconds=round(time.monotonic() - started, 3),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -282,23 +311,15 @@ class Workspace:
         self._write_manifest(manifest)
 
     def _write_manifest(self, manifest: Manifest) -> None:
-        write_json(self.path("manifest.json"), manifest.model_dump(mode="json"))
+        write_manifest_file(self.root, manifest.model_dump(mode="json"))
 
-    def _damaged_manifest(self, reason: str) -> WorkspaceError:
-        return WorkspaceError(
-            f"{self.path('manifest.json')} is damaged: {reason}",
-            hint=f"delete it and run {self._command('prepare')} again",
-        )
-
-    def _check_whole(self, artefact: str, recorded: str, maker: Stage) -> None:
+    def _check_whole(self, artefact: str, record: StageRecord, maker: Stage) -> None:
         path = self.path(artefact)
-        if not path.exists():
-            raise WorkspaceError(f"{path} is gone", hint=f"run {self._command(maker)} again")
-        if digest(path) != recorded:
-            raise WorkspaceError(
-                f"{path} is damaged or from another workspace: it is not what `mmsc {maker}` wrote here",
-                hint=f"run {self._command(maker)} again",
-            )
+        if path.exists() and digest(path) == record.outputs[artefact]:
+            return
+        files = {name: about.model_dump() for name, about in record.files.items()}
+        changed = find_difference(self.root, artefact, files) if path.exists() and artefact != IMAGES else None
+        raise damaged_file(self.root, changed or artefact, maker)
 
     def _check_fresh(self, manifest: Manifest, artefact: str, record: StageRecord, maker: Stage) -> None:
         for source, used in record.inputs.items():
@@ -306,50 +327,8 @@ class Workspace:
             if source_record is None or source_record.outputs.get(source) != used:
                 raise WorkspaceError(
                     f"{self.path(artefact)} was made from another {source} than the one that lies here now",
-                    hint=f"run {self._command(maker)} again",
+                    hint=f"run {rebuilding(self.root, maker)} again",
                 )
-
-    def _command(self, stage: Stage) -> str:
-        where = "" if self.root == Path("workspace") else f" -w {shlex.quote(str(self.root))}"
-        argument = " SOURCE" if stage == "prepare" else ""
-        return f"`mmsc {stage}{argument}{where}`"
-
-    @contextmanager
-    def _lock(self, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
-        path = self.path(".lock")
-        if not os.access(self.root, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.root))
-        with path.open("a+") as file:
-            try:
-                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                file.seek(0)
-                owner = file.read().strip() or "unknown"
-                raise WorkspaceError(
-                    f"{self.root} is in use by another mmsc ({owner})",
-                    hint="wait for it, or use another folder (-w DIR)",
-                ) from None
-            file.seek(0)
-            file.truncate()
-            file.write(f"pid {os.getpid()}, since {datetime.now(UTC).isoformat(timespec='seconds')}")
-            file.flush()
-            yield
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file; of a folder, of its files' relative names and contents in sorted order.
-
-    `images/` can hold millions of files: there names and sizes stand for the contents.
-    """
-    if path.is_file():
-        with path.open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
-    whole = sha256()
-    for file_path in sorted(path.rglob("*")):
-        if file_path.is_file():
-            content = str(file_path.stat().st_size) if path.name == "images" else digest(file_path)
-            whole.update(f"{file_path.relative_to(path)}\0{content}\n".encode())
-    return whole.hexdigest()
 
 
 def software_versions() -> dict[str, str]:

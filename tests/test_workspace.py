@@ -13,7 +13,9 @@ import pytest
 
 import mmsc_cli
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.workspace import FORMAT_VERSION, STAGES, Stage, Workspace, digest
+from mmsc_cli.integrity import digest
+from mmsc_cli.manifest_file import FORMAT_VERSION
+from mmsc_cli.workspace import STAGES, Stage, Workspace
 
 FORK = multiprocessing.get_context("fork")
 BASE = ("items.parquet", "pairs.parquet")

@@ -1,4 +1,4 @@
-"""The entry point: registers every command, and turns what goes wrong into one or two lines and an exit code."""
+"""The command line: registers every command, and turns what goes wrong into one or two lines and an exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from typer.main import get_command
 from mmsc_cli import __version__
 from mmsc_cli.cli import doctor, encode, evaluate, infer, label, prepare, recipes, run, train
 from mmsc_cli.cli.failure import OK, USAGE, debugging, describe, exit_code
-from mmsc_cli.cli.session import HELP_OPTIONS, typed_command
+from mmsc_cli.cli.interrupt import typed_command
+from mmsc_cli.cli.session import HELP_OPTIONS
 
 app = typer.Typer(
     name="mmsc",
@@ -83,8 +84,3 @@ def _invoke(arguments: Sequence[str]) -> int:
 def _discard_stdout() -> None:
     """Let what is still buffered go nowhere when Python closes stdout."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def main() -> None:
-    """Run `mmsc`."""
-    sys.exit(run_command())

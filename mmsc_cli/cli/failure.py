@@ -10,9 +10,10 @@ from pathlib import Path
 import typer
 
 from mmsc_cli import errors
+from mmsc_cli.cli.interrupt import INTERRUPTED, interruption
 from mmsc_cli.cli.output import plain
 
-OK, GATE, USAGE, UNKNOWN_ITEM, UNREACHABLE, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
+OK, GATE, USAGE, UNKNOWN_ITEM, UNREACHABLE, BUG = 0, 1, 2, 3, 4, 70
 
 _CODES: tuple[tuple[type[errors.MmscError], int], ...] = (
     (errors.GateError, GATE),
@@ -50,7 +51,7 @@ def _describe(error: BaseException, command: str) -> list[str]:
         lines = [f"mmsc: {line}" for line in error.message.splitlines()]
         return lines + ([f"  {error.hint}"] if error.hint else [])
     if isinstance(error, KeyboardInterrupt):
-        return ["mmsc: interrupted; finished stages are kept", f"  the same command continues: {command}"]
+        return interruption(command)
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "mmsc"

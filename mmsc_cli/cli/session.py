@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-import shlex
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -182,8 +181,3 @@ def command(app: typer.Typer, name: str, *examples: str) -> Callable[[Callable[.
         return call
 
     return register
-
-
-def typed_command(arguments: Sequence[str]) -> str:
-    """What the user typed, for messages."""
-    return shlex.join(["mmsc", *arguments])

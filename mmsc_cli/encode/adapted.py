@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.array_file import map_embeddings
 from mmsc_cli.atomic import atomic_write
 from mmsc_cli.encode.encoder import Encoder
 from mmsc_cli.encode.npy_file import write_header
@@ -76,7 +77,7 @@ def adapt_vectors(encoder: Encoder, task: EncodeTask, work: Work, out: Path) -> 
 
     device = task.device()
     cost = _say_cost(encoder, device)
-    text, image, mask = (np.load(out / f"{name}.npy", mmap_mode="r") for name in ("text", "image", "mask"))
+    text, image, mask = map_embeddings(out)
     warm = item_splits(read_items(task.items, ["split"])) == "warm"
     result = train_adapter(
         FrozenEmbeddings(text, image, mask, encoder.shared_space),

@@ -17,7 +17,7 @@ from mmsc_cli.atomic import atomic_write
 from mmsc_cli.encode.encoder import Encoder, EncoderCard, write_card
 from mmsc_cli.encode.vectors import unit_rows
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.workspace import digest
+from mmsc_cli.integrity import digest
 
 _WEIGHTS = "adapter.safetensors"
 

@@ -17,8 +17,8 @@ from mmsc_cli.encode.classic_image import ImageStatistics, fit_images, image_sta
 from mmsc_cli.encode.classic_text import LatentSemanticText, fit_text
 from mmsc_cli.encode.encoder import Encoder, EncoderCard, write_card
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.integrity import digest
 from mmsc_cli.seeds import derive_seed
-from mmsc_cli.workspace import digest
 
 NAME = "classic"
 REVISION = "1"

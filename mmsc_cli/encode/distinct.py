@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mmsc_cli.encode.ahead import decoding_threads, map_ahead
 from mmsc_cli.encode.images import resolve_image
 from mmsc_cli.image_file import UnusableImageError
+from mmsc_cli.image_hashes import hash_image
 from mmsc_cli.items import TEXT_COLUMNS, full_text, item_batches
 from mmsc_cli.progress import Progress
 
@@ -85,8 +86,7 @@ def image_hashes(items: Path, rows: range, workspace_root: Path, progress: Progr
         if path is None:
             return NOTHING
         try:
-            with resolve_image(workspace_root, path).open("rb") as file:
-                return _as_number(file_digest(file, "sha256").digest())
+            return hash_image(resolve_image(workspace_root, path))
         except (OSError, UnusableImageError):
             return _hash(f"row {row}".encode())
 
@@ -107,8 +107,4 @@ def _watched(label: str, hashes: Callable[[], Iterator[int]], rows: range, progr
 
 
 def _hash(content: bytes) -> int:
-    return _as_number(blake2b(content, digest_size=8).digest())
-
-
-def _as_number(digest: bytes) -> int:
-    return int.from_bytes(digest[:8], "little") or 1
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little") or 1

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmsc_cli.atomic import atomic_write
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.workspace import digest
+from mmsc_cli.integrity import digest
 
 RANK = 8
 _WEIGHTS = "lora.safetensors"

@@ -23,6 +23,7 @@ from mmsc_cli.encode.encoder import Encoder
 from mmsc_cli.encode.shard import WHOLE, Shard
 from mmsc_cli.encode.vector_file import VectorFile
 from mmsc_cli.encode.work import Work
+from mmsc_cli.image_hashes import check_images
 from mmsc_cli.items import count_items
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import EncodeSettings
@@ -67,6 +68,7 @@ def encode_share(task: EncodeTask, shard: Shard = WHOLE) -> tuple[Work, Encoder]
     Raises:
         InputError: unknown encoder, unusable checkpoint, a missing extra, or nothing to adapt to.
         UnreachableError: the weights are not on this machine and the hub does not answer.
+        WorkspaceError: an image is not what `prepare` put in place.
     """
     choice = choose_encoder(
         task.items,
@@ -110,6 +112,7 @@ def _encode_rows(task: EncodeTask, encoder: Encoder, work: Work, shard: Shard) -
         hashes = _kept(
             share / "image.hash.npy", lambda: image_hashes(task.items, rows, task.workspace_root, task.progress)
         )
+        check_images(task.workspace_root, task.items, rows, hashes)
     else:
         hashes = np.zeros(len(rows), np.uint64)
     images = Distinct.of(hashes)

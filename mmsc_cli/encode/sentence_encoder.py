@@ -20,7 +20,7 @@ from mmsc_cli.encode.encoder import DEFAULT_BATCH, Encoder, EncoderCard, write_c
 from mmsc_cli.encode.hub import hub_snapshot
 from mmsc_cli.encode.vectors import unit_rows
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.workspace import digest
+from mmsc_cli.integrity import digest
 
 LOCAL_OPTION = f"--encoder {SENTENCE_PREFIX}PATH"
 # Pickles are not fetched, nor what other runtimes read.

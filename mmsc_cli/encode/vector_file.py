@@ -7,6 +7,7 @@ done every few seconds, once their vectors have reached the disk: killed at any 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -102,7 +103,15 @@ class VectorFile:
 
 
 def _lay_out(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
-    """A file of zeros, which takes no room on the disk until something is written."""
+    """A file of zeros, whose room on the disk is taken now: a full disk kills who writes into a mapped file."""
     with atomic_write(path) as file:
         write_header(file, dtype, shape)
-        file.truncate(file.tell() + int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        file.flush()
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if hasattr(os, "posix_fallocate") and size:
+            try:
+                os.posix_fallocate(file.fileno(), file.tell(), size)
+            except OSError as error:
+                raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
+        else:
+            file.truncate(file.tell() + size)

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mmsc_cli.array_file import map_embeddings
 from mmsc_cli.edges import read_edges
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.gallery import Labels
 from mmsc_cli.evaluate.truth import KnownTruth
+from mmsc_cli.image_hashes import check_images, hash_image
 from mmsc_cli.items import item_splits, read_items
 from mmsc_cli.labels import read_labels
 from mmsc_cli.pairs import read_pairs
@@ -26,18 +28,13 @@ def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
         WorkspaceError: they do not belong together.
     """
     items = read_items(workspace.path("items.parquet"), columns=["category", "split"])
-    folder = workspace.path("embeddings")
-    mask = np.load(folder / "mask.npy")
-    text, image = (
-        Modality(np.load(folder / f"{name}.npy", mmap_mode="r"), mask[:, column])
-        for column, name in enumerate(("text", "image"))
-    )
+    text, image, mask = map_embeddings(workspace.path("embeddings"))
     return EvaluationContext(
         pairs=read_pairs(workspace.path("pairs.parquet")),
         item_split=item_splits(items),
         category=items["category"].to_pylist(),
-        text=text,
-        image=image,
+        text=Modality(text, mask[:, 0]),
+        image=Modality(image, mask[:, 1]),
         seed=seed,
     )
 
@@ -67,10 +64,19 @@ def read_training_history(workspace: Workspace) -> list[dict[str, float]]:
 
 
 def read_item_labels(workspace: Workspace) -> Labels:
-    """How items are shown."""
-    items = read_items(workspace.path("items.parquet"), columns=["item_id", "title", "price", "image_path"])
+    """How items are shown; an image that is not what `prepare` put in place is refused."""
+    table = workspace.path("items.parquet")
+    items = read_items(table, columns=["item_id", "title", "price", "image_path"])
     images = [workspace.path(path) if path else None for path in items["image_path"].to_pylist()]
-    return Labels(items["item_id"].to_pylist(), items["title"].to_pylist(), items["price"].to_pylist(), images)
+
+    def check_image(item: int) -> None:
+        path = images[item]
+        if path is not None and path.is_file():
+            check_images(workspace.root, table, range(item, item + 1), np.array([hash_image(path)], np.uint64))
+
+    return Labels(
+        items["item_id"].to_pylist(), items["title"].to_pylist(), items["price"].to_pylist(), images, check_image
+    )
 
 
 def untestable_parts(parts: Sequence[Part], context: EvaluationContext, training: StageRecord) -> dict[Part, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,12 +28,16 @@ IMAGE_BYTES = 2_000_000
 
 @dataclass(frozen=True)
 class Labels:
-    """How items are shown; each sequence has one entry per item row. A price is NaN where unknown."""
+    """How items are shown; each sequence has one entry per item row. A price is NaN where unknown.
+
+    `check_image` is called with an item's row before its image is shown, and raises where that is not to be trusted.
+    """
 
     ids: Sequence[str]
     titles: Sequence[str]
     prices: Sequence[float]
     images: Sequence[Path | None]
+    check_image: Callable[[int], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,8 @@ class _CardMaker:
 
     def _image(self, item: int) -> str | None:
         path = self._labels.images[item]
+        if path:
+            self._labels.check_image(item)
         image = self._thumbnail(path) if path else None
         if image is None or len(image) > self._bytes_left:
             return None

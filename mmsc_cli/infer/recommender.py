@@ -17,6 +17,7 @@ from mmsc_cli.infer.probabilities import PairOpinion, pair_probabilities
 from mmsc_cli.infer.query import Query
 from mmsc_cli.infer.ranking import Block, Ranked, Ranker
 from mmsc_cli.infer.search import block_size, in_order
+from mmsc_cli.integrity import check_at_a_glance
 from mmsc_cli.relations import RELATIONS, Relation
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Recommender:
             WorkspaceError: it has no index, or one that is damaged or of another model.
         """
         root = Path(workspace)
+        check_at_a_glance(root, "train", ["index/index.json", "index/index.safetensors", "model/model.safetensors"])
         index = Index.open(root / "index")
         try:
             trained = model_of(root / "model" / "model.safetensors")
@@ -286,6 +288,7 @@ class Recommender:
             return None
         from mmsc_cli.infer.hnsw import Hnsw
 
+        check_at_a_glance(self._root, "train", [f"index/hnsw.{relation}.faiss" for relation in RELATIONS])
         return Hnsw.open(self._root / "index", self.index)
 
     @cached_property

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.array_file import map_embeddings
+from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.integrity import check_at_a_glance
 from mmsc_cli.workspace import Workspace
 
 _LOG = logging.getLogger("mmsc_cli")
@@ -25,14 +28,19 @@ class Similarity:
 
     @classmethod
     def open(cls, workspace: Workspace, items: int) -> Similarity | None:
-        """Map the embeddings the index was made from; None, with a warning, where they are not there (any more)."""
+        """Map the embeddings the index was made from; None, with a warning, where they are not there (any more).
+
+        Raises:
+            WorkspaceError: they are damaged.
+        """
         folder = workspace.path("embeddings")
+        check_at_a_glance(workspace.root, "encode", [f"embeddings/{name}.npy" for name in ("text", "image", "mask")])
         stages = workspace.manifest().stages
         used = stages["train"].inputs.get("embeddings") if "train" in stages else None
         made = stages["encode"].outputs.get("embeddings") if "encode" in stages else None
         try:
-            text, image, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("text", "image", "mask"))
-        except (OSError, ValueError) as error:
+            text, image, mask = map_embeddings(folder)
+        except WorkspaceError as error:
             _LOG.warning("no text and image similarities: %s", error)
             return None
         if used != made or not len(text) == len(image) == len(mask) == items:

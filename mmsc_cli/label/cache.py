@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 
 import pyarrow as pa
@@ -75,14 +76,22 @@ class AnswerCache:
         constant = {"model": self._model, "prompt_version": self._prompt_version}
         table = pa.Table.from_pylist([row | constant for row in rows], schema=_SCHEMA)
         with atomic_write(self._folder / f"answers-{self._shards:06d}.parquet") as file:
-            pq.write_table(table, file, compression="zstd")
+            pq.write_table(table.replace_schema_metadata({"sha256": _checksum(table)}), file, compression="zstd")
 
 
 def _read(shard: Path) -> dict[str, Opinion]:
     try:
-        table = pq.read_table(shard, schema=_SCHEMA)
-    except (OSError, pa.ArrowException) as error:
+        # Not with our schema, which would fill up what is not there.
+        table = pq.read_table(shard)
+        if (table.schema.metadata or {}).get(b"sha256") != _checksum(table).encode():
+            raise ValueError("its checksum is another")
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise WorkspaceError(f"{shard} is damaged: {error}", hint="delete it; its pairs are asked again") from error
     keys = table["key"].to_pylist()
     values = table.select(list(Opinion.__dataclass_fields__)).to_pylist()
     return {key: Opinion(**value) for key, value in zip(keys, values, strict=True)}
+
+
+def _checksum(table: pa.Table) -> str:
+    """sha256 of what a shard says; a flipped bit in the file would be trained on without a word."""
+    return sha256(json.dumps(table.to_pylist()).encode()).hexdigest()

@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from mmsc_cli.array_file import map_embeddings
 from mmsc_cli.model.graph import Graph
 from mmsc_cli.recipe.settings import Part
 
@@ -144,5 +145,9 @@ class Embeddings:
 
     @classmethod
     def open(cls, folder: Path) -> Embeddings:
-        """Map the three arrays."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("text", "image", "mask")))
+        """Map the three arrays.
+
+        Raises:
+            WorkspaceError: one of them is missing or damaged.
+        """
+        return cls(*map_embeddings(folder))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -58,16 +60,20 @@ class Engine:
             OSError: the disk is full.
             duckdb.Error: anything else is wrong.
         """
-        return self._execute(statement, parameters).fetchall()
+        with self._understood():
+            return self._connection.execute(statement, parameters or None).fetchall()
 
     def columns(self, statement: str, **parameters: Any) -> dict[str, NDArray[Any]]:
         """The same, as one array per column; there must be no nulls but in columns of text."""
-        found = self._execute(statement, parameters).fetchnumpy()
+        with self._understood():
+            found = self._connection.execute(statement, parameters or None).fetchnumpy()
         return {name: np.asarray(values) for name, values in found.items()}
 
-    def _execute(self, statement: str, parameters: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """DuckDB's errors as ours."""
         try:
-            return self._connection.execute(statement, parameters or None)
+            yield
         except duckdb.IOException as error:
             if "No space left" in str(error):
                 raise OSError(errno.ENOSPC, "No space left on device", str(self._overflow)) from error
@@ -77,3 +83,7 @@ class Engine:
                 f"not enough memory or disk to join and sort: {str(error).splitlines()[0]}",
                 hint="free some space on the workspace's disk; for events, raise source.memory_gib",
             ) from error
+        except RuntimeError as error:
+            if str(error) == "Query interrupted":  # what DuckDB makes of a Ctrl-C
+                raise KeyboardInterrupt from error
+            raise

@@ -13,13 +13,15 @@ import pyarrow.parquet as pq
 
 from mmsc_cli.atomic import atomic_write
 from mmsc_cli.errors import InputError
+from mmsc_cli.image_hashes import write_image_hashes
+from mmsc_cli.integrity import digest
 from mmsc_cli.prepare.assemble import Assembled, assemble
 from mmsc_cli.prepare.delivery import Delivery
 from mmsc_cli.prepare.images import ImagePlaces
 from mmsc_cli.prepare.ledger import balance
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import AmazonSource, DemoSource, EventsSource, Recipe, TableSource
-from mmsc_cli.workspace import StageRun, Workspace, digest
+from mmsc_cli.workspace import StageRun, Workspace
 
 
 def prepare(
@@ -57,6 +59,8 @@ def prepare(
             recipe.seed,
             place_images=images.place if images else None,
         )
+        if stage.path("images").exists():
+            write_image_hashes(stage.path("items.parquet"), stage.staging, stage.path("image_hashes.npy"))
         if assembled.truth is not None:
             with atomic_write(stage.path("truth.parquet")) as file:
                 pq.write_table(assembled.truth, file, compression="zstd")

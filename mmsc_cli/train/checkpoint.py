@@ -1,7 +1,8 @@
 """Checkpoints of a training under way: tensors as safetensors, all else as JSON, in a folder that outlives the run.
 
 `checkpoint.json` is replaced last and names its tensors' file, so that killed at any moment the folder holds one whole
-checkpoint. It carries a fingerprint of what was asked for and of what was read: another run's is never continued.
+checkpoint. It carries a fingerprint of what was asked for and of what was read: another run's is never continued. And
+it carries a checksum of it all: a flipped bit would be trained on without a word.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
 from mmsc_cli.atomic import atomic_write, write_json
 from mmsc_cli.errors import InputError
@@ -52,7 +54,10 @@ class Checkpoints:
             content = json.loads(path.read_bytes())
             difference = _differences(content["fingerprint"], self._fingerprint)
             if not difference:
-                return load_file(self._folder / content["tensors"]), content["values"]
+                tensors = (self._folder / content["tensors"]).read_bytes()
+                if content["sha256"] != _checksum(tensors, content["values"]):
+                    raise ValueError("its checksum is another")
+                return load(tensors), content["values"]
             reason = f"of a run with another {', '.join(difference)}"
         except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
             reason = f"damaged: {error}"
@@ -74,12 +79,11 @@ class Checkpoints:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"step-{number:09d}.safetensors"
+        packed = save({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()})
         with atomic_write(self._folder / name) as file:
-            file.write(save({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}))
-        write_json(
-            self._folder / "checkpoint.json",
-            {"fingerprint": self._fingerprint, "tensors": name, "values": dict(values)},
-        )
+            file.write(packed)
+        content = {"fingerprint": self._fingerprint, "tensors": name, "values": dict(values)}
+        write_json(self._folder / "checkpoint.json", content | {"sha256": _checksum(packed, values)})
         for other in self._folder.glob("step-*.safetensors"):
             if other.name != name:
                 other.unlink()
@@ -98,6 +102,10 @@ def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     """Write the figures of every epoch as JSON lines, atomically."""
     with atomic_write(path) as file:
         file.write("".join(json.dumps(epoch) + "\n" for epoch in history).encode())
+
+
+def _checksum(tensors: bytes, values: Mapping[str, Any]) -> str:
+    return sha256(tensors + json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _differences(saved: Any, wanted: Any, where: str = "") -> list[str]:
