@@ -103,7 +103,7 @@ def _draw(protocols: list[RelationProtocol], context: EvaluationContext, count: 
 class _CardMaker:
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
-        self._thumbnail = cache(_thumbnail)
+        self._thumbnail = cache(thumbnail)
         self._bytes_left = IMAGE_BYTES
 
     def __call__(self, item: int, right: bool | None) -> Card:
@@ -142,7 +142,7 @@ def _answer(scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int6
     return answered
 
 
-def _thumbnail(path: Path) -> str | None:
+def thumbnail(path: Path) -> str | None:
     """A small JPEG as a data URI; None where there is no readable image."""
     from PIL import Image
 

@@ -1,0 +1,1 @@
+"""Faults on purpose: campaigns that are too long for the test suite."""

@@ -1,0 +1,183 @@
+"""Rubbish into everything that reads input of unknown origin, guided by coverage (atheris, libFuzzer); a Markdown table.
+
+python -m benchmarks.faults.fuzz                                   the whole campaign
+python -m benchmarks.faults.fuzz --only images,recipes --runs 5000
+python -m benchmarks.faults.fuzz --findings DIR                    inputs that were found, one file each
+
+Each target runs in a process of its own, from seeds made on the spot. An exception that a reader may not raise counts as a
+crash, a count that does not add up as lost, an input that takes more than 5 s as a hang; the campaign goes on behind each,
+and ends with 1 if there was any. Needs the extra `fuzz`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from hashlib import blake2b
+from pathlib import Path
+
+from benchmarks.faults.rubbish.target import LONGEST_SECONDS, LostError, Target
+from benchmarks.measured import machine, markdown_table
+
+# Readers in Python, ours and of libraries, whose branches guide the search; those in C are seen from outside alone.
+_GUIDED = ["mmsc_cli", "tomllib", "json", "gzip", "PIL", "csv", "httpx", "h11", "urllib"]
+# Inputs per target: where each takes milliseconds, fewer.
+_RUNS = {
+    "amazon metadata": 20_000,
+    "items (csv)": 6_000,
+    "items (tsv)": 3_000,
+    "items (jsonl)": 6_000,
+    "items (parquet)": 5_000,
+    "pairs": 4_000,
+    "gold labels": 6_000,
+    "events (csv)": 1_000,
+    "events (parquet)": 1_000,
+    "recipes": 15_000,
+    "--set": 10_000,
+    "answers of a language model": 8_000,
+    "images": 15_000,
+    "addresses of images": 6_000,
+    "--items-from": 8_000,
+    "--pairs": 6_000,
+    "--new": 3_000,
+}
+_LONGEST_INPUT = 4_096
+_REPORT_EVERY = 200
+_MOST_HANGS = 10
+
+
+def main() -> int:
+    """Run the campaign, or one of its processes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help=f"some of: {', '.join(_RUNS)}")
+    parser.add_argument("--runs", type=int, help="inputs per target (else as many as each is worth)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--findings", type=Path, metavar="DIR", help="where to keep inputs that were found")
+    parser.add_argument("--target", help=argparse.SUPPRESS)
+    parser.add_argument("--workspace", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.target:
+        fuzz_target(given.target, given.workspace, given.runs, given.seed, given.findings)
+        return 0
+    names = given.only.split(",") if given.only else list(_RUNS)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        workspace = _train(folder / "workspace")
+        rows = []
+        for target in names:
+            findings = (given.findings or folder / "findings") / target.replace(" ", "-")
+            findings.mkdir(parents=True, exist_ok=True)
+            rows.append(_run_target(target, workspace, given.runs or _RUNS[target], given.seed, findings))
+    total = ["all", *(f"{sum(int(row[column].replace(',', '')) for row in rows):,}" for column in (1, 2)), *[""] * 2]
+    total += [str(sum(int(row[column]) for row in rows)) for column in (5, 6, 7)] + [""]
+    head = ["target", "inputs", "seconds", "branches", "features", "crashes", "hangs", "lost", "slowest input"]
+    sys.stdout.write(f"{machine()}\n\n{markdown_table(head, [*rows, total])}")
+    return int(any(row[column] != "0" for row in rows for column in (5, 6, 7)))
+
+
+def _train(workspace: Path) -> Path:
+    """A small trained workspace for the questions of `infer`."""
+    small = ["--set", "source.items=300", "--set", "label.budget=300", "--set", "train.epochs=2"]
+    command = [sys.executable, "-m", "mmsc_cli", "run", "demo", "-w", str(workspace), "-q", *small]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return workspace
+
+
+def _run_target(name: str, workspace: Path, runs: int, seed: int, findings: Path) -> list[str]:
+    """One target's row, in as many processes as it takes: libFuzzer ends one that hangs."""
+    report = findings / "report.json"
+    inputs, hangs, coverage, features, slowest = 0, 0, 0, 0, 0.0
+    found: Counter[str] = Counter()
+    started = time.monotonic()
+    while inputs < runs and hangs < _MOST_HANGS:
+        report.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "benchmarks.faults.fuzz", "--target", name, "--workspace", str(workspace)]
+        command += ["--runs", str(runs - inputs), "--seed", str(seed + hangs), "--findings", str(findings)]
+        ran = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
+        if not report.exists():
+            sys.exit(f"{name}: the process ended before the first input\n{ran.stderr[-4_000:]}")
+        said = json.loads(report.read_bytes())
+        inputs += said["inputs"]
+        slowest = max(slowest, said["slowest"])
+        found.update(said["found"])
+        for line in re.findall(r"cov: (\d+) ft: (\d+)", ran.stderr):
+            coverage, features = (max(before, int(now)) for before, now in zip((coverage, features), line, strict=True))
+        if ran.returncode:
+            (findings / f"ended-{hangs}.log").write_text(ran.stderr, encoding="utf-8")
+            hangs += 1
+    lost = sum(what.startswith(LostError.__name__) for what in found)
+    for what in found:
+        sys.stderr.write(f"{name}: {what}\n")
+    seconds = time.monotonic() - started
+    counts = [f"{inputs:,}", f"{seconds:,.0f}", f"{coverage:,}", f"{features:,}", str(len(found) - lost), str(hangs), str(lost)]
+    return [name, *counts, f"{slowest:.2f} s"]
+
+
+def fuzz_target(name: str, workspace: Path, runs: int, seed: int, findings: Path) -> None:
+    """Put so many inputs to a target, in this process, which libFuzzer ends."""
+    try:
+        import atheris
+    except ImportError:
+        sys.exit("the campaign needs atheris: pip install 'mmsc-cli[fuzz]'")
+    with atheris.instrument_imports(include=_GUIDED, enable_loader_override=False):
+        from benchmarks.faults.rubbish.targets import all_targets
+
+        target = all_targets(workspace)[name]
+    logging.disable()
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, content in enumerate(target.seeds()):
+            (Path(corpus) / str(number)).write_bytes(content)
+        options = [f"-atheris_runs={runs}", f"-seed={seed}", f"-timeout={LONGEST_SECONDS:.0f}", "-rss_limit_mb=5120"]
+        options += [f"-max_len={_LONGEST_INPUT}", f"-artifact_prefix={findings}/", "-print_final_stats=1"]
+        atheris.Setup([sys.argv[0], *options, corpus], _Watched(target, findings), enable_python_coverage=True)
+        atheris.Fuzz()
+
+
+class _Watched:
+    """A target whose failures are written down instead of ending the campaign."""
+
+    def __init__(self, target: Target, findings: Path) -> None:
+        self._target = target
+        self._findings = findings
+        self._found: Counter[str] = Counter()
+        self._inputs = 0
+        self._slowest = 0.0
+
+    def __call__(self, content: bytes) -> None:
+        started = time.perf_counter()
+        try:
+            self._target.check(content)
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {str(error)[:200]!a}"
+            kind = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}"
+            if not any(known.startswith(kind) for known in self._found):
+                self._found[what] += 1
+                named = blake2b(kind.encode(), digest_size=8).hexdigest()
+                (self._findings / f"found-{named}").write_bytes(content)
+                (self._findings / f"found-{named}.txt").write_text(traceback.format_exc(), encoding="utf-8", errors="replace")
+        seconds = time.perf_counter() - started
+        if seconds > self._slowest:
+            self._slowest = seconds
+            (self._findings / "slowest").write_bytes(content)
+        self._inputs += 1
+        if self._inputs == 1 or self._inputs % _REPORT_EVERY == 0:
+            self._write()
+
+    def _write(self) -> None:
+        said = {"inputs": self._inputs, "slowest": self._slowest, "found": list(self._found)}
+        (self._findings / "report.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
