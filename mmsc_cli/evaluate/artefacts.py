@@ -68,9 +68,10 @@ def read_training_history(workspace: Workspace) -> list[dict[str, float]]:
 
 def read_item_labels(workspace: Workspace) -> Labels:
     """How items are shown."""
-    items = read_items(workspace.path("items.parquet"), columns=["item_id", "title", "price", "image_path"])
-    images = [workspace.path(path) if path else None for path in items["image_path"].to_pylist()]
-    return Labels(items["item_id"].to_pylist(), items["title"].to_pylist(), items["price"].to_pylist(), images)
+    names = ["item_id", "title", "price", "image_path"]
+    items = read_items(workspace.path("items.parquet"), columns=names)
+    ids, titles, prices, images = (items[name].to_pylist() for name in names)
+    return Labels(ids, titles, prices, images, workspace.root)
 
 
 def untestable_parts(parts: Sequence[Part], context: EvaluationContext, training: StageRecord) -> dict[Part, str]:

@@ -28,12 +28,16 @@ IMAGE_BYTES = 2_000_000
 
 @dataclass(frozen=True)
 class Labels:
-    """How items are shown; each sequence has one entry per item row. A price is NaN where unknown."""
+    """How items are shown; each sequence has one entry per item row. A price is NaN where unknown.
+
+    `images` are paths in the workspace, as the item table names them.
+    """
 
     ids: Sequence[str]
     titles: Sequence[str]
     prices: Sequence[float]
-    images: Sequence[Path | None]
+    images: Sequence[str | None]
+    workspace_root: Path
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class _CardMaker:
 
     def _image(self, item: int) -> str | None:
         path = self._labels.images[item]
-        image = self._thumbnail(path) if path else None
+        image = self._thumbnail(self._labels.workspace_root, path) if path else None
         if image is None or len(image) > self._bytes_left:
             return None
         self._bytes_left -= len(image)
@@ -142,16 +146,16 @@ def _answer(scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int6
     return answered
 
 
-def thumbnail(path: Path) -> str | None:
-    """A small JPEG as a data URI; None where there is no readable image."""
-    from PIL import Image
+def thumbnail(workspace_root: Path, path: str) -> str | None:
+    """A small JPEG as a data URI, of an image that a catalogue names; None where there is none that we can use."""
+    from mmsc_cli.image_file import FORMATS, UnusableImageError, open_checked, resolve_image
 
     try:
-        with Image.open(path) as image:
+        with open_checked(resolve_image(workspace_root, path), formats=FORMATS) as image:
             small = image.convert("RGB")
-    except (OSError, Image.DecompressionBombError):
+            small.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
+    except UnusableImageError:
         return None
-    small.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

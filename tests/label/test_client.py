@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,10 @@ from mmsc_cli.label.client import LabelClient
 from mmsc_cli.label.endpoint import base_url
 from mmsc_cli.label.prompt import OPTIONS, Question
 from mmsc_cli.recipe.settings import LabelSettings
+from mmsc_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tests.conftest import Mmsc
 
 GONE = "http://127.0.0.1:9"  # the discard port: nobody listens
 FAST: dict[str, Any] = {"backoff": 0.001, "retries": 3, "timeout": 5, "max_failures": 100, "concurrency": 4}
@@ -290,6 +294,27 @@ def test_the_key_comes_from_the_environment_and_is_never_logged(
     assert seen[0]["authorization"] == "Bearer secret-key"
     assert "secret" not in caplog.text
     assert "secret" not in json.dumps(seen[0]["messages"])
+
+
+def test_the_key_is_in_nothing_that_a_run_leaves_or_says(
+    mmsc: Mmsc,
+    prepared_copy: Workspace,
+    fake_llm: Callable[..., Any],
+    completion: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether all goes well or the server repeats the key in its refusal."""
+    key = "sk-0123456789"
+    monkeypatch.setenv("MMSC_API_KEY", key)
+    for reply in (completion({"A": 1.0}, "A"), (401, {}, f"the key {key} is none of ours".encode())):
+        url, seen = fake_llm(lambda request, reply=reply: reply)
+        options = ["--model", "some-model", "--endpoint", url, "--budget", "3", "--json", "-v", "--seed", str(reply[0])]
+        ran = mmsc("label", *options, "-w", prepared_copy.root)
+        assert ran.code == (0 if reply[0] == 200 else 4), ran.err
+        assert seen[0]["authorization"] == f"Bearer {key}"
+        assert key not in ran.out + ran.err
+    left = [path.read_bytes() for path in prepared_copy.root.rglob("*") if path.is_file()]
+    assert not any(key.encode() in content for content in left)
 
 
 def test_a_key_on_the_command_line_is_refused_and_not_repeated() -> None:

@@ -40,13 +40,13 @@ _LINE = b"\n"
 def check_answer(content: bytes) -> Tally:
     """Every pair gets a label that is a distribution, or counts as failed.
 
-    The first line of the input is the status and, behind a blank, the seconds that the server asks to wait for; the rest
-    is the body of every answer.
+    The first line of the input is the status and, behind a blank, the seconds that the server asks to wait for; the
+    rest is the body of every answer.
     """
     head, _, body = content.partition(_LINE)
     status, _, wait = head.decode("latin-1").partition(" ")
     number = int(status) if status.isascii() and status.isdecimal() and 200 <= int(status[:3]) <= 599 else 200
-    headers = {"Retry-After": wait} if wait.isprintable() else {}
+    headers = {b"Retry-After": wait.encode("latin-1")} if wait.isprintable() else {}
 
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(int(str(number)[:3]), headers=headers, content=body)

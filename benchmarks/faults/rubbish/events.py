@@ -50,7 +50,13 @@ def csv_seeds() -> list[bytes]:
 
 def parquet_seeds() -> list[bytes]:
     """Sound logs, of texts and of numbers."""
-    return [as_parquet(_LOG), as_parquet(_LOG | {"time": [1.0, 2.0, 3.0, float("nan"), None, 6.0, 7.0], "item": [1, 2, 1, 1, 2, 3, 4]})]
+    return [
+        as_parquet(_LOG),
+        as_parquet(_LOG | {"time": [1.0, 2.0, 3.0, float("nan"), None, 6.0, 7.0], "item": [1, 2, 1, 1, 2, 3, 4]}),
+    ]
 
 
-EVENTS = [Target("events (csv)", check_events("csv"), csv_seeds), Target("events (parquet)", check_events("parquet"), parquet_seeds)]
+EVENTS = [
+    Target("events (csv)", check_events("csv"), csv_seeds),
+    Target("events (parquet)", check_events("parquet"), parquet_seeds),
+]

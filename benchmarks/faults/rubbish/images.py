@@ -26,7 +26,8 @@ _SETTINGS = ImageSettings(retries=0, backoff=0, timeout=1, max_bytes=100_000, al
 
 def check_image(content: bytes) -> Tally:
     """A file is an image in RGB that can be described and shown small, or there is a reason why not."""
-    path = scratch_file("image", content)
+    (scratch() / "images").mkdir(exist_ok=True)
+    path = scratch_file("images/image", content)
     tally = Tally(came=3)
     try:
         image = open_image(path)
@@ -39,7 +40,7 @@ def check_image(content: bytes) -> Tally:
         tally = Tally(3, tally.kept + bool(image_suffix(content, MAX_PIXELS)), tally.skipped)
     except UnusableImageError as error:
         tally = Tally(3, tally.kept, tally.skipped + bool(str(error)))
-    shown = thumbnail(path)
+    shown = thumbnail(scratch(), "images/image")
     return Tally(3, tally.kept + (shown is not None), tally.skipped + (shown is None)).checked("readings")
 
 
@@ -98,7 +99,7 @@ def address_seeds() -> list[bytes]:
     return [
         b"https://images.example/a.png\n" + whole,
         b"http://images.example:80/a.png?x=1#y\n" + whole,
-        b"https://images.example/a.png\nHTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+        b"https://images.example/a\nHTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
         b"https://images.example/a.png\nHTTP/1.1 429 Slow\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
         b"https://[::1]/a\n",
         "https://müller.example/ü\n".encode(),

@@ -31,12 +31,12 @@ _OLD_RECORD = {
     "imUrl": "http://images.example/b.jpg",
     "price": 3.99,
     "related": {"also_viewed": ["B0001"], "bought_together": ["B0001"], "buy_after_viewing": []},
-    "title": "It's a \"brush\"",
+    "title": 'It\'s a "brush"',
 }
 
 
 def check_amazon(content: bytes) -> Tally:
-    """Every line that is not blank is a record, and every entry of a record's lists is kept or counted, or all is refused.
+    """Every line that says something is a record, every entry of its lists is kept or counted, or all is refused.
 
     A file that is cut short is asked for what is whole of it.
     """
@@ -48,7 +48,9 @@ def check_amazon(content: bytes) -> Tally:
         return REFUSED
     parts = [pq.read_table(part) for part in delivery.parts("records")]
     counts = delivery.counts
-    lists = sum(pc.sum(pc.list_value_length(part[name])).as_py() or 0 for part in parts for name in ("views", "purchases"))
+    lists = sum(
+        pc.sum(pc.list_value_length(part[name])).as_py() or 0 for part in parts for name in ("views", "purchases")
+    )
     dropped = counts["relations_unreadable"] + counts["relations_repeated"]
     Tally(counts["relations"], lists, dropped).checked("relations")
     # Without the line at which a file is cut short.
@@ -75,7 +77,15 @@ def amazon_seeds() -> list[bytes]:
     as_json = b"".join(json.dumps(record).encode() + b"\n" for record in records)
     as_literals = b"".join(repr(record).encode(errors="backslashreplace") + b"\n" for record in records)
     packed = gzip.compress(as_json, mtime=0)
-    return [as_json, as_literals, packed, packed + packed, packed[:-20], as_literals[:-20], b'{"asin": "A", "price": NaN}\n']
+    return [
+        as_json,
+        as_literals,
+        packed,
+        packed + packed,
+        packed[:-20],
+        as_literals[:-20],
+        b'{"asin": "A", "price": NaN}\n',
+    ]
 
 
 AMAZON = Target("amazon metadata", check_amazon, amazon_seeds)

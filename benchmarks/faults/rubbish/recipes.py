@@ -40,5 +40,11 @@ RECIPES = Target("recipes", check_recipe, recipe_seeds)
 OVERRIDES = Target(
     "--set",
     check_override,
-    lambda: [b"train.epochs=5", b'source.kind="events"', b"evaluate.baselines=['ease']", b"name = x", b"images.folder='x'"],
+    lambda: [
+        b"train.epochs=5",
+        b'source.kind="events"',
+        b"evaluate.baselines=['ease']",
+        b"name = x",
+        b"images.folder='x'",
+    ],
 )

@@ -30,7 +30,12 @@ _ITEMS: dict[str, list[Any]] = {
     "image_path": [None, "a.png", "../a.png", None, "/dev/null"],
     "image_url": ["https://x.example/a.png", None, None, "nonsense", None],
 }
-_PAIRS: dict[str, list[Any]] = {"a": ["A", "A", "B"], "b": ["B", "7", "C"], "co_view": [1.5, 0, None], "co_purchase": [0, 2, 1]}
+_PAIRS: dict[str, list[Any]] = {
+    "a": ["A", "A", "B"],
+    "b": ["B", "7", "C"],
+    "co_view": [1.5, 0, None],
+    "co_purchase": [0, 2, 1],
+}
 _GOLD: dict[str, list[Any]] = {"a": ["A", "B"], "b": ["B", "7"], "label": ["substitute", "Neither"]}
 _IDS = ["7", "A", "B"]
 FORMS = ("csv", "tsv", "jsonl", "parquet")
@@ -91,7 +96,9 @@ def _rows(form: str, content: bytes, otherwise: int) -> int:
 def as_csv(columns: dict[str, list[Any]], separator: str = ",") -> bytes:
     """A table as separated values."""
     sink = io.BytesIO()
-    texts = {name: pa.array([None if value is None else str(value) for value in values]) for name, values in columns.items()}
+    texts = {
+        name: pa.array([None if value is None else str(value) for value in values]) for name, values in columns.items()
+    }
     pa_csv.write_csv(pa.table(texts), sink, pa_csv.WriteOptions(delimiter=separator))
     return sink.getvalue()
 
@@ -114,7 +121,10 @@ def item_seeds(form: str) -> Callable[[], list[bytes]]:
 
     def seeds() -> list[bytes]:
         if form == "parquet":
-            return [as_parquet(_ITEMS), as_parquet(_ITEMS | {"price": [1.5, None, 2, 3, 4], "category": [["A", "B"], [], None, [], ["x"]]})]
+            return [
+                as_parquet(_ITEMS),
+                as_parquet(_ITEMS | {"price": [1.5, None, 2, 3, 4], "category": [["A", "B"], [], None, [], ["x"]]}),
+            ]
         whole = as_json_lines(_ITEMS) if form == "jsonl" else as_csv(_ITEMS, "\t" if form == "tsv" else ",")
         return [whole, gzip.compress(whole, mtime=0), b"\xef\xbb\xbf" + whole, whole.replace(b"\n", b"\r\n")]
 

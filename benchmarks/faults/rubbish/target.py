@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -41,6 +42,10 @@ class Tally:
 REFUSED = Tally(refused=True)
 
 
+class HangError(AssertionError):
+    """An input took longer than it may."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A reader of untrusted input.
@@ -51,6 +56,20 @@ class Target:
     name: str
     check: Callable[[bytes], Tally]
     seeds: Callable[[], Sequence[bytes]]
+
+    def timed(self, content: bytes) -> float:
+        """Check an input, and return the seconds of processor time it took: the machine may be busy with other things.
+
+        Raises:
+            HangError: they were too many.
+            Exception: the reader is at fault.
+        """
+        started = time.process_time()
+        self.check(content)
+        seconds = time.process_time() - started
+        if seconds > LONGEST_SECONDS:
+            raise HangError(f"{seconds:.1f} s for {len(content):,} bytes")
+        return seconds
 
 
 @cache
