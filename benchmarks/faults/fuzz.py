@@ -106,7 +106,7 @@ def _run_target(name: str, workspace: Path, runs: int, seed: int, findings: Path
     started = time.monotonic()
     while inputs < runs and ended < _MOST_HANGS:
         report.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "benchmarks.faults.fuzz", "--target", name, "--workspace", str(workspace)]
+        command = [sys.executable, "-m", "benchmarks.faults.fuzz", f"--target={name}", "--workspace", str(workspace)]
         command += ["--runs", str(runs - inputs), "--seed", str(seed + ended), "--findings", str(findings)]
         # What a process that is ended leaves behind goes with the workspace.
         place = os.environ | {"TMPDIR": str(workspace.parent)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -18,7 +19,7 @@ from mmsc_cli.label.gold import read_gold
 from mmsc_cli.prepare.delivery import Delivery
 from mmsc_cli.prepare.table import read_tables
 from mmsc_cli.recipe.settings import TableSource
-from mmsc_cli.table_file import read_table_file
+from mmsc_cli.table_file import read_table_file, sniff_separator
 
 _ITEMS: dict[str, list[Any]] = {
     "item_id": ["A", "B", "", "7", "A"],
@@ -82,15 +83,22 @@ def check_gold(content: bytes) -> Tally:
     return Tally(len(read_table_file(path)), len(gold.label), gold.unknown).checked("labels")
 
 
-def _rows(form: str, content: bytes, otherwise: int) -> int:
-    """How many rows a file holds, by another reader; `otherwise` where there is none that reads the same format."""
+def _rows(form: str, content: bytes, found: int) -> int:
+    """How many rows a file holds, by another reader. Of separated values at least those that say something."""
     if content.startswith(b"\x1f\x8b"):
         content = gzip.decompress(content)
     if form == "jsonl":
         return sum(bool(line.strip()) for line in content.splitlines())
     if form == "parquet":
         return int(pq.read_metadata(io.BytesIO(content)).num_rows)
-    return otherwise
+    text = content.decode("utf-8-sig", errors="replace")
+    separator = "\t" if form == "tsv" else sniff_separator(text.split("\n", 1)[0])
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    except csv.Error:  # a field longer than this reader takes
+        return found
+    # The header is the first row that is not blank.
+    return max(sum(any(cell.strip() for cell in row) for row in rows) - 1, found)
 
 
 def as_csv(columns: dict[str, list[Any]], separator: str = ",") -> bytes:
