@@ -24,6 +24,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -59,7 +60,7 @@ _MOST_HANGS = 10
 _LONGEST_WAIT = 30
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the campaign, or one of its processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help=f"some of: {', '.join(_RUNS)}")
@@ -68,10 +69,10 @@ def main() -> int:
     parser.add_argument("--findings", type=Path, metavar="DIR", help="where to keep inputs that were found")
     parser.add_argument("--target", help=argparse.SUPPRESS)
     parser.add_argument("--workspace", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.target:
         fuzz_target(given.target, given.workspace, given.runs, given.seed, given.findings)
-        return 0
+        return
     names = given.only.split(",") if given.only else list(_RUNS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -86,7 +87,8 @@ def main() -> int:
     total += [str(sum(int(row[column]) for row in rows)) for column in (5, 6, 7)] + [""]
     head = ["target", "inputs", "seconds", "branches", "features", "crashes", "hangs", "lost", "slowest input"]
     sys.stdout.write(f"{machine()}\n\n{markdown_table(head, [*rows, total])}")
-    return int(any(row[column] != "0" for row in rows for column in (5, 6, 7)))
+    if any(row[column] != "0" for row in rows for column in (5, 6, 7)):
+        sys.exit(1)
 
 
 def _train(workspace: Path) -> Path:
@@ -209,4 +211,4 @@ class _Watched:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

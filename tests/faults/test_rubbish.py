@@ -46,7 +46,16 @@ def _scans(count: int) -> bytes:
     return whole[:-2] + whole[whole.rindex(b"\xff\xda") : -2] * count + whole[-2:]
 
 
+def _damaged(size: int) -> bytes:
+    """A gzip file of so many bytes when unpacked, that packs well, and whose check sum is wrong."""
+    line = b'{"asin": "%07d", "also_buy": ["0000000"]}\n'
+    packed = bytearray(gzip.compress(b"".join(line % number for number in range(size // len(line))), mtime=0))
+    packed[-6] ^= 1
+    return bytes(packed)
+
+
 FOUND: dict[str, tuple[str, bytes]] = {
+    "a damaged file that packs well": ("amazon metadata", _damaged(2_500_000)),
     "a bracket in the name of a setting": ("recipes", b'name = "x"\n"a[b" = 1\n[source]\nkind = "demo"\n'),
     "the same on the command line": ("--set", b"a[b=1"),
     "nested too deeply": ("recipes", b"a = " + b"[" * 5_000),

@@ -71,7 +71,7 @@ _answer: list[bytes] = []
 
 
 @pytest.fixture
-def answers() -> Iterator[Callable[[bytes, str], None]]:
+def answers() -> Iterator[Callable[..., None]]:
     """Say what every server answers: a status line with further headers, and a body."""
 
     def arrange(head: bytes, body: bytes = b"") -> None:

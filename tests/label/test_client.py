@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -296,6 +297,10 @@ def test_the_key_comes_from_the_environment_and_is_never_logged(
     assert "secret" not in json.dumps(seen[0]["messages"])
 
 
+def _always(reply: Any, request: dict[str, Any]) -> Any:
+    return reply
+
+
 def test_the_key_is_in_nothing_that_a_run_leaves_or_says(
     mmsc: Mmsc,
     prepared_copy: Workspace,
@@ -306,11 +311,12 @@ def test_the_key_is_in_nothing_that_a_run_leaves_or_says(
     """Whether all goes well or the server repeats the key in its refusal."""
     key = "sk-0123456789"
     monkeypatch.setenv("MMSC_API_KEY", key)
-    for reply in (completion({"A": 1.0}, "A"), (401, {}, f"the key {key} is none of ours".encode())):
-        url, seen = fake_llm(lambda request, reply=reply: reply)
-        options = ["--model", "some-model", "--endpoint", url, "--budget", "3", "--json", "-v", "--seed", str(reply[0])]
+    refusal: Any = (401, {}, f"the key {key} is none of ours".encode())
+    for code, reply in ((0, completion({"A": 1.0}, "A")), (4, refusal)):
+        url, seen = fake_llm(partial(_always, reply))
+        options = ["--model", f"model-{code}", "--endpoint", url, "--budget", "3", "--json", "-v"]
         ran = mmsc("label", *options, "-w", prepared_copy.root)
-        assert ran.code == (0 if reply[0] == 200 else 4), ran.err
+        assert ran.code == code, ran.err
         assert seen[0]["authorization"] == f"Bearer {key}"
         assert key not in ran.out + ran.err
     left = [path.read_bytes() for path in prepared_copy.root.rglob("*") if path.is_file()]
