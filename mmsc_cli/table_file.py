@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import re
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.unpacking import Unpacked, read_unpacked
 
 SEPARATORS = ",;\t|"
 _MENDS = {
@@ -43,9 +43,7 @@ def read_table_file(path: Path) -> pd.DataFrame:
     kind = path.name.lower().removesuffix(".gz").rsplit(".", 1)[-1]
     try:
         if kind == "parquet":
-            table = pq.read_table(pa.BufferReader(_content(path)) if path.name.lower().endswith(".gz") else path)
-            frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
-            return frame
+            return _read_parquet(path)
         if kind in ("csv", "tsv", "txt"):
             return _read_separated(path, "\t" if kind == "tsv" else None)
         if kind in ("jsonl", "ndjson", "json"):
@@ -56,8 +54,28 @@ def read_table_file(path: Path) -> pd.DataFrame:
     raise InputError(f"{path}: unknown kind of file", hint="use .csv, .tsv, .jsonl or .parquet, plain or .gz")
 
 
+def _read_parquet(path: Path) -> pd.DataFrame:
+    content = pa.BufferReader(read_unpacked(path)) if path.name.lower().endswith(".gz") else pa.OSFile(str(path))
+    with content:
+        file = pq.ParquetFile(content)
+        about, names = file.metadata, file.schema_arrow.names
+        groups = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+        # Run lengths make billions of equal rows from a few bytes.
+        Unpacked(path, path.stat().st_size).add(max(groups, 8 * about.num_rows))
+        if len(set(names)) < len(names):
+            raise ValueError(f"two columns of one name among {names}")
+        table = file.read()
+    for name in names:
+        try:
+            table[name].validate(full=True)
+        except pa.ArrowInvalid as error:  # texts are not checked when they are read
+            raise ValueError(f"column {name}: {error}") from error
+    frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
+    return frame
+
+
 def _read_separated(path: Path, separator: str | None) -> pd.DataFrame:
-    content = _content(path)
+    content = read_unpacked(path)
     if separator is None:
         separator = sniff_separator(content.split(b"\n", 1)[0].decode("utf-8-sig", errors="replace"))
     try:
@@ -82,6 +100,14 @@ def sniff_separator(header: str) -> str:
     return max(SEPARATORS, key=header.count)
 
 
+def split_fields(line: str, separator: str) -> list[str]:
+    """The fields of one line of separated values; of a line that is none, what stands between the separators."""
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:  # line ends within it, or a field of more than 128 KiB
+        return line.split(separator)
+
+
 def undecodable_place(lines: Iterable[bytes], separator: str | None = None) -> str | None:
     """Line and column of the first byte that is not UTF-8 in a table of separated values, and the byte; else None."""
     header = ""
@@ -93,8 +119,8 @@ def undecodable_place(lines: Iterable[bytes], separator: str | None = None) -> s
             line.decode("utf-8")
         except UnicodeDecodeError as error:
             before = line[: error.start].decode("utf-8")
-            place = len(next(csv.reader([before], delimiter=separator or ","), [""]))
-            names = next(csv.reader([header], delimiter=separator or ","))
+            place = max(len(split_fields(before, separator or ",")), 1)
+            names = split_fields(header.rstrip("\r\n"), separator or ",")
             column = names[place - 1].strip() if place <= len(names) else str(place)
             return f"line {number}, column {column}: {_not_utf_8(line, error)}"
     return None
@@ -116,7 +142,7 @@ def _not_utf_8(line: bytes, error: UnicodeDecodeError) -> str:
 
 def _read_json_lines(path: Path) -> pd.DataFrame:
     records: list[dict[str, Any]] = []
-    for number, line in enumerate(_content(path).splitlines(), start=1):
+    for number, line in enumerate(read_unpacked(path).splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -129,8 +155,3 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
             raise ValueError(f"line {number}: not a JSON object")
         records.append(record)
     return pd.DataFrame(records, dtype=object)
-
-
-def _content(path: Path) -> bytes:
-    content = path.read_bytes()
-    return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content

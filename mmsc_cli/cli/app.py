@@ -15,7 +15,9 @@ from mmsc_cli import __version__
 from mmsc_cli.cli import doctor, encode, evaluate, infer, label, prepare, recipes, run, train
 from mmsc_cli.cli.failure import OK, USAGE, debugging, describe, exit_code
 from mmsc_cli.cli.interrupt import typed_command
+from mmsc_cli.cli.output import visible
 from mmsc_cli.cli.session import HELP_OPTIONS
+from mmsc_cli.redaction import redact
 
 app = typer.Typer(
     name="mmsc",
@@ -65,7 +67,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         except OSError:
             _discard_stdout()
         if debugging():
-            traceback.print_exc()
+            sys.stderr.write(visible(redact(traceback.format_exc())))
         sys.stderr.write("\n".join(describe(error, typed_command(arguments))) + "\n")
         return exit_code(error)
     return code

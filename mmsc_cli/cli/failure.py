@@ -12,6 +12,7 @@ import typer
 from mmsc_cli import errors
 from mmsc_cli.cli.interrupt import INTERRUPTED, interruption
 from mmsc_cli.cli.output import plain
+from mmsc_cli.redaction import redact
 
 OK, GATE, USAGE, UNKNOWN_ITEM, UNREACHABLE, BUG = 0, 1, 2, 3, 4, 70
 
@@ -42,7 +43,7 @@ def exit_code(error: BaseException) -> int:
 
 def describe(error: BaseException, command: str = "mmsc") -> list[str]:
     """One or two lines: what and where, and the way out. `command` is what the user typed."""
-    return [plain(line) for line in _describe(error, command)]
+    return [plain(redact(line)) for line in _describe(error, command)]
 
 
 def _describe(error: BaseException, command: str) -> list[str]:

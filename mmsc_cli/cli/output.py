@@ -9,12 +9,15 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmsc_cli.redaction import redact
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 LOG = logging.getLogger("mmsc_cli")
-# C0 and C1 controls and the marks that reorder text: a title must not steer the terminal, nor break a TSV row.
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
+# C0 and C1 controls, the marks that reorder text, ends of lines and paragraphs, halves of surrogate pairs: a title must
+# not steer the terminal, nor break a TSV row.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
 def plain(value: Any) -> str:
@@ -29,8 +32,16 @@ def as_tsv(cells: Iterable[Any]) -> str:
 
 def as_json(value: Any) -> str:
     """One line of JSON that is safe to look at: what is unsafe is escaped, and nothing is lost."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return _UNSAFE.sub(lambda found: "".join(f"\\u{ord(mark):04x}" for mark in found[0]), text)
+    return _UNSAFE.sub(_as_escapes, json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def visible(text: str) -> str:
+    """A text of several lines, in which only line ends and tabs steer the terminal; what else would is escaped."""
+    return "".join(line if line in "\n\t" else _UNSAFE.sub(_as_escapes, line) for line in re.split(r"([\n\t])", text))
+
+
+def _as_escapes(found: re.Match[str]) -> str:
+    return "".join(f"\\u{ord(mark):04x}" for mark in found[0])
 
 
 class Output:
@@ -109,7 +120,7 @@ class _ConsoleHandler(logging.Handler):
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = plain(record.getMessage())
+        text = plain(redact(record.getMessage()))
         if record.levelno >= logging.WARNING:
             text = f"warning: {text}"
         if self._output.shows_progress():

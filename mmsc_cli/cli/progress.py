@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from mmsc_cli.cli.output import plain
 from mmsc_cli.progress import Task
+from mmsc_cli.redaction import redact
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +50,7 @@ class RichProgress:
         )
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             *((DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(),)),
             TimeElapsedColumn(),
@@ -56,4 +58,4 @@ class RichProgress:
             TextColumn("{task.fields[figures]}"),
         )
         with Progress(*columns, console=self._console, transient=True) as bar:
-            yield _RichTask(bar, bar.add_task(label, total=total, figures=""))
+            yield _RichTask(bar, bar.add_task(plain(redact(label)), total=total, figures=""))

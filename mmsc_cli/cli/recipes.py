@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mmsc_cli.cli.output import visible
 from mmsc_cli.cli.session import HELP_OPTIONS, Session, command
 
 recipes = typer.Typer(
@@ -37,12 +39,14 @@ def list_command(session: Session) -> None:
 def show_command(session: Session, name: Annotated[str, typer.Argument(help="A recipe's name or path.")]) -> None:
     """Show a recipe as it is written; with --json as it is read, defaults filled in."""
     from mmsc_cli.recipe.loading import load_recipe
-    from mmsc_cli.recipe.shipped import recipe_path
+    from mmsc_cli.recipe.shipped import recipe_path, recipe_text
 
     if session.out.as_json:
         session.out.json(load_recipe(name, session.overrides, session.values()).as_config())
     else:
-        session.out.write(recipe_path(name).read_text(encoding="utf-8"))
+        text = recipe_text(recipe_path(name))
+        # Somebody else's recipe is looked at before it is trusted, so nothing in it may hide from the eye.
+        session.out.write(visible(text) if sys.stdout.isatty() else text)
 
 
 @command(recipes, "copy", "mmsc recipes copy my-shop shop.toml")

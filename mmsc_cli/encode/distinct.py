@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.encode.ahead import decoding_threads, map_ahead
-from mmsc_cli.encode.images import resolve_image
-from mmsc_cli.image_file import UnusableImageError
+from mmsc_cli.image_file import UnusableImageError, resolve_image
 from mmsc_cli.image_hashes import hash_image
 from mmsc_cli.items import TEXT_COLUMNS, full_text, item_batches
 from mmsc_cli.progress import Progress

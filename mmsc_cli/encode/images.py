@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from mmsc_cli.image_file import UnusableImageError, open_checked
+from mmsc_cli.image_file import FORMATS, open_checked, resolve_image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 # Nearly twice what the default model looks at, so that its own resizing still has something to average over.
 _SHORT_SIDE = 448
 _LONG_SIDE = 2048
@@ -39,22 +38,6 @@ def open_image(path: Path) -> Image.Image:
     """
     with open_checked(path, formats=FORMATS) as image:
         return _upright_rgb(image)
-
-
-def resolve_image(workspace_root: Path, image_path: str) -> Path:
-    """Where an image that a catalogue names lies.
-
-    Raises:
-        UnusableImageError: the path leads out of the workspace's `images/`.
-    """
-    folder = (workspace_root / "images").resolve()
-    try:
-        path = (workspace_root / image_path).resolve()
-    except (OSError, ValueError) as error:  # a loop of links, a NUL byte
-        raise UnusableImageError(f"not a path: {error}") from error
-    if not path.is_relative_to(folder):
-        raise UnusableImageError("the path leads out of the workspace's images/")
-    return path
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:

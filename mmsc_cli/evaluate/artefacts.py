@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from mmsc_cli.edges import read_edges
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.gallery import Labels
 from mmsc_cli.evaluate.truth import KnownTruth
+from mmsc_cli.image_file import UnusableImageError, resolve_image
 from mmsc_cli.image_hashes import check_images, hash_image
 from mmsc_cli.items import item_splits, read_items
 from mmsc_cli.labels import read_labels
@@ -65,18 +67,16 @@ def read_training_history(workspace: Workspace) -> list[dict[str, float]]:
 
 def read_item_labels(workspace: Workspace) -> Labels:
     """How items are shown; an image that is not what `prepare` put in place is refused."""
-    table = workspace.path("items.parquet")
-    items = read_items(table, columns=["item_id", "title", "price", "image_path"])
-    images = [workspace.path(path) if path else None for path in items["image_path"].to_pylist()]
+    table, root = workspace.path("items.parquet"), workspace.root
+    names = ["item_id", "title", "price", "image_path"]
+    ids, titles, prices, images = (column.to_pylist() for column in read_items(table, columns=names).columns)
 
     def check_image(item: int) -> None:
-        path = images[item]
-        if path is not None and path.is_file():
-            check_images(workspace.root, table, range(item, item + 1), np.array([hash_image(path)], np.uint64))
+        with suppress(OSError, UnusableImageError):  # one that cannot be read is not shown
+            found = hash_image(resolve_image(root, images[item]))
+            check_images(root, table, range(item, item + 1), np.array([found], np.uint64))
 
-    return Labels(
-        items["item_id"].to_pylist(), items["title"].to_pylist(), items["price"].to_pylist(), images, check_image
-    )
+    return Labels(ids, titles, prices, images, root, check_image)
 
 
 def untestable_parts(parts: Sequence[Part], context: EvaluationContext, training: StageRecord) -> dict[Part, str]:

@@ -30,13 +30,15 @@ IMAGE_BYTES = 2_000_000
 class Labels:
     """How items are shown; each sequence has one entry per item row. A price is NaN where unknown.
 
-    `check_image` is called with an item's row before its image is shown, and raises where that is not to be trusted.
+    `images` are paths in the workspace, as the item table names them. `check_image` is called with the row of an item
+    that has one before it is shown, and raises where the image is not to be trusted.
     """
 
     ids: Sequence[str]
     titles: Sequence[str]
     prices: Sequence[float]
-    images: Sequence[Path | None]
+    images: Sequence[str | None]
+    workspace_root: Path
     check_image: Callable[[int], None] = lambda _: None
 
 
@@ -107,7 +109,7 @@ def _draw(protocols: list[RelationProtocol], context: EvaluationContext, count: 
 class _CardMaker:
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
-        self._thumbnail = cache(_thumbnail)
+        self._thumbnail = cache(thumbnail)
         self._bytes_left = IMAGE_BYTES
 
     def __call__(self, item: int, right: bool | None) -> Card:
@@ -119,7 +121,7 @@ class _CardMaker:
         path = self._labels.images[item]
         if path:
             self._labels.check_image(item)
-        image = self._thumbnail(path) if path else None
+        image = self._thumbnail(self._labels.workspace_root, path) if path else None
         if image is None or len(image) > self._bytes_left:
             return None
         self._bytes_left -= len(image)
@@ -148,16 +150,16 @@ def _answer(scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int6
     return answered
 
 
-def _thumbnail(path: Path) -> str | None:
-    """A small JPEG as a data URI; None where there is no readable image."""
-    from PIL import Image
+def thumbnail(workspace_root: Path, path: str) -> str | None:
+    """A small JPEG as a data URI, of an image that a catalogue names; None where there is none that we can use."""
+    from mmsc_cli.image_file import FORMATS, UnusableImageError, open_checked, resolve_image
 
     try:
-        with Image.open(path) as image:
+        with open_checked(resolve_image(workspace_root, path), formats=FORMATS) as image:
             small = image.convert("RGB")
-    except (OSError, Image.DecompressionBombError):
+            small.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
+    except UnusableImageError:
         return None
-    small.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -71,7 +71,8 @@ class Hnsw:
         for relation, about in index.about["hnsw"].items():
             breadth[relation] = about["breadth"]
             parts[relation] = []
-            for path, size in zip(_files(folder, relation), about["bytes"], strict=True):
+            for name, size in zip(file_names(relation), about["bytes"], strict=True):
+                path = folder / name
                 try:
                     if path.stat().st_size != size:
                         raise ValueError(f"{size} bytes were written")
@@ -89,8 +90,9 @@ class Hnsw:
         return found[found >= 0]
 
 
-def _files(folder: Path, relation: Relation) -> tuple[Path, Path]:
-    return folder / f"longest.{relation}.faiss", folder / f"hnsw.{relation}.faiss"
+def file_names(relation: Relation) -> tuple[str, str]:
+    """The files beside an index that hold a relation's longest keys, and the graph of the rest."""
+    return f"longest.{relation}.faiss", f"hnsw.{relation}.faiss"
 
 
 def _graph_in(part: Any) -> Any:
@@ -141,7 +143,7 @@ def add_hnsw(folder: Path, seed: int, smallest: int = SMALLEST, progress: Progre
         _LOG.warning("index: HNSW left out, as it finds less than %.0f %%: searching exactly", 100 * LEAST_RECALL)
         return {}
     for relation, pair in parts.items():
-        paths = _files(folder, relation)
+        paths = [folder / name for name in file_names(relation)]
         for path, part in zip(paths, pair, strict=True):
             faiss.write_index(part, str(path))
         about[relation]["bytes"] = [path.stat().st_size for path in paths]

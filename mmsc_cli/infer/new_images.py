@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mmsc_cli.encode.images import open_image
 from mmsc_cli.image_file import UnusableImageError
 from mmsc_cli.infer.new_item import NewItem
+from mmsc_cli.redaction import redact
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,7 +34,7 @@ def read_images(items: Sequence[NewItem], settings: ImageSettings) -> list[Image
                 else:
                     images.append(None)
             except UnusableImageError as error:
-                images.append(UnusableImageError(f"{item.image_path or item.image_url}: {error}"))
+                images.append(UnusableImageError(f"{item.image_path or redact(str(item.image_url))}: {error}"))
     return images
 
 

@@ -286,9 +286,10 @@ class Recommender:
     def _approximate(self) -> Hnsw | None:
         if self._exact or "hnsw" not in self.index.about:
             return None
-        from mmsc_cli.infer.hnsw import Hnsw
+        from mmsc_cli.infer.hnsw import Hnsw, file_names
 
-        check_at_a_glance(self._root, "train", [f"index/hnsw.{relation}.faiss" for relation in RELATIONS])
+        names = [name for relation in RELATIONS for name in file_names(relation)]
+        check_at_a_glance(self._root, "train", [f"index/{name}" for name in names])
         return Hnsw.open(self._root / "index", self.index)
 
     @cached_property

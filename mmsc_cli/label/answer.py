@@ -48,7 +48,7 @@ def read_logprobs(reply: object) -> Answer:
             letter, logprob = token["token"].strip(), float(token["logprob"])
             if letter in mass and not math.isnan(logprob):
                 mass[letter] += math.exp(min(logprob, 0.0))
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadReplyError(f"log-probabilities not understood: {error!r}") from error
     total = sum(mass.values())
     if not total > 0:

@@ -17,13 +17,16 @@ import openai
 from mmsc_cli.errors import InputError, MmscError, UnreachableError
 from mmsc_cli.label.answer import Answer, BadReplyError, NoLogprobsError, read_choice, read_logprobs
 from mmsc_cli.label.prompt import LETTERS, Question
+from mmsc_cli.redaction import API_KEY_VARIABLES
 
 TOP_LOGPROBS = 20  # the most that OpenAI's API and vLLM's default allow
+MOST_TOKENS = 10**9  # more than a question and its answer can have
 GREETING_SECONDS = 5.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-KEY_VARIABLES = ("MMSC_API_KEY", "OPENAI_API_KEY")
 _MAY_PASS = (408, 409, 425, 429)
 _TOO_LONG = re.compile(r"context length|too long|maximum.{0,30}(tokens|length)", re.IGNORECASE)
+# What a reply of another shape than expected raises.
+_UNEXPECTED = (ValueError, RecursionError, TypeError, KeyError, AttributeError)
 _log = logging.getLogger("mmsc_cli")
 
 
@@ -62,7 +65,7 @@ class Endpoint:
         self._ways = list(_WAYS)
 
     async def __aenter__(self) -> Endpoint:
-        key = next(filter(None, map(os.environ.get, KEY_VARIABLES)), "none")
+        key = next(filter(None, map(os.environ.get, API_KEY_VARIABLES)), "none")
         # A proxy from the environment is for the world outside, never for this machine.
         outside = httpx.URL(self.url).host not in LOOPBACK
         self._client = openai.AsyncOpenAI(
@@ -106,7 +109,7 @@ class Endpoint:
         Others tell those of the likeliest tokens alone, and get none of this.
         """
         patient = self._client.with_options(timeout=min(GREETING_SECONDS, self._timeout))
-        with suppress(openai.OpenAIError, httpx.HTTPError, ValueError, TypeError, KeyError, AttributeError):
+        with suppress(openai.OpenAIError, httpx.HTTPError, *_UNEXPECTED):
             models = json.loads((await patient.models.with_raw_response.list()).content)
             if not any(model.get("owned_by") == "vllm" for model in models["data"]):
                 return
@@ -137,11 +140,11 @@ class Endpoint:
         self.reached = True
         try:
             reply: object = json.loads(response.content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RetryError(f"{self.url}: the reply is not JSON, or half of it") from error
         usage = reply.get("usage") if isinstance(reply, dict) else None
         billed = usage.get("total_tokens") if isinstance(usage, dict) else None
-        self.tokens += billed if isinstance(billed, int) else 0
+        self.tokens += billed if isinstance(billed, int) and 0 <= billed < MOST_TOKENS else 0
         return reply
 
     def _meaning(self, error: openai.APIStatusError, extra: dict[str, Any]) -> Exception:
@@ -158,7 +161,7 @@ class Endpoint:
         return self._refusal(status, said)
 
     def _refusal(self, status: int, said: str) -> MmscError:
-        key = f"set {KEY_VARIABLES[0]} to a key the server knows"
+        key = f"set {API_KEY_VARIABLES[0]} to a key the server knows"
         hints = {
             401: key,
             403: key,
@@ -211,7 +214,7 @@ def base_url(endpoint: str) -> str:
         raise InputError(
             f"--endpoint {url.copy_with(userinfo=None, query=None)}: with a password or a query in it, which others "
             "would see on the command line",
-            hint=f"put the key into the environment variable {KEY_VARIABLES[0]}",
+            hint=f"put the key into the environment variable {API_KEY_VARIABLES[0]}",
         )
     if url.scheme not in ("http", "https") or not url.host:
         raise InputError(f"--endpoint {endpoint!r}: not an http(s) URL", hint=example)
@@ -225,4 +228,4 @@ def _printable(text: str) -> str:
 
 def _retry_after(headers: Any) -> float | None:
     value = headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None
+    return float(value) if value.isdecimal() else None

@@ -6,13 +6,14 @@ import errno
 import os
 import shutil
 from hashlib import file_digest
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import httpx
 
 from mmsc_cli.atomic import atomic_write
 from mmsc_cli.errors import InputError, UnreachableError
 from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.redaction import redact
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 
@@ -44,6 +45,7 @@ def download(
         InputError: an address is not https, or the file is not the one the recipe names.
         OSError: the disk has not enough room for the file.
     """
+    shown = redact(url)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         part = _Part(target)
@@ -58,23 +60,40 @@ def download(
             ) as client:
                 _fetch(client, url, part, progress)
         except httpx.InvalidURL as error:
-            raise InputError(f"{url}: no web address: {error}", hint="change source.url") from error
+            raise _no_address(url, error) from error
         except httpx.HTTPError as error:
             raise UnreachableError(
-                f"cannot download {url}: {_reason(error)}",
+                f"cannot download {shown}: {redact(_reason(error))}",
                 hint="run the command again to go on, or give the file with --input FILE",
             ) from error
         part.finish(target)
     found = target.stat().st_size
     if size is not None and found != size:
         target.unlink()
-        raise InputError(f"{url}: {found:,} bytes, the recipe says {size:,}", hint="run the command again")
+        raise InputError(f"{shown}: {found:,} bytes, the recipe says {size:,}", hint="run the command again")
     with target.open("rb") as file:
         hashed = file_digest(file, "sha256").hexdigest()
     if sha256 is not None and hashed != sha256:
         target.unlink()
-        raise InputError(f"{url}: sha256 {hashed}, the recipe says {sha256}", hint="run the command again")
+        raise InputError(f"{shown}: sha256 {hashed}, the recipe says {sha256}", hint="run the command again")
     return hashed
+
+
+def file_name(url: str) -> str:
+    """The name of the file at an address: its last part, or `download` where that names none.
+
+    Raises:
+        InputError: it is no web address.
+    """
+    try:
+        name = PurePosixPath(httpx.URL(url).path).name
+    except httpx.InvalidURL as error:
+        raise _no_address(url, error) from error
+    return "download" if name in ("", "..") or "\0" in name else name
+
+
+def _no_address(url: str, error: Exception) -> InputError:
+    return InputError(f"{redact(url)}: no web address: {error}", hint="change source.url")
 
 
 class _Part:
@@ -137,7 +156,7 @@ def _receive(response: httpx.Response, path: Path, have: int, progress: Progress
     free = shutil.disk_usage(path.parent).free
     if length and int(length) > free:
         raise OSError(errno.ENOSPC, f"{int(length):,} bytes to come, {free:,} free", str(path))
-    with path.open("ab") as file, progress.task(f"Downloading {response.url}", total, "bytes") as task:
+    with path.open("ab") as file, progress.task(f"Downloading {redact(str(response.url))}", total, "bytes") as task:
         task.advance(have)
         for block in response.iter_raw():
             file.write(block)
@@ -158,7 +177,7 @@ def _version(response: httpx.Response) -> str | None:
 def _check_https(request: httpx.Request) -> None:
     if request.url.scheme != "https":
         raise InputError(
-            f"{request.url}: only https downloads", hint="change source.url, or give the file with --input"
+            f"{redact(str(request.url))}: only https downloads", hint="change source.url, or give the file with --input"
         )
 
 

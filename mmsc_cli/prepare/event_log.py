@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
@@ -14,7 +13,7 @@ import duckdb
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.engine import Engine, literal
 from mmsc_cli.recipe.settings import EventColumn, EventsSource
-from mmsc_cli.table_file import sniff_separator, undecodable_place
+from mmsc_cli.table_file import sniff_separator, split_fields, undecodable_place
 
 VIEW, PURCHASE = 0, 1
 
@@ -45,10 +44,19 @@ FATES = ("events_without_id", "events_of_other_type", "events_without_time", "ev
 
 
 def log_files(folder: Path, pattern: str) -> list[Path]:
-    """The files of a log that a recipe in `folder` names, in the order of their names."""
+    """The files of a log that a recipe in `folder` names, in the order of their names.
+
+    Raises:
+        InputError: it is no pattern.
+    """
     whole = folder / pattern
-    # Through the anchor, so that an absolute pattern works too.
-    found = sorted(Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))
+    try:
+        # Through the anchor, so that an absolute pattern works too.
+        found = sorted(Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))
+    except (ValueError, NotImplementedError) as error:
+        raise InputError(
+            f"source.events: {pattern!r} is no pattern of file names: {error}", hint="for example log-2024-*.parquet"
+        ) from error
     return found or [whole]
 
 
@@ -59,6 +67,7 @@ def open_log(engine: Engine, paths: Sequence[Path], settings: EventsSource) -> N
 
     Raises:
         InputError: there is no such file, or it lacks a column.
+        duckdb.Error: a column is of a type that makes no sense there; see `describe_unreadable`.
     """
     if not paths:
         raise InputError(f"no file at {settings.events}", hint="paths in [source] are relative to the recipe file")
@@ -122,7 +131,7 @@ def _log(engine: Engine, paths: Sequence[Path]) -> tuple[str, dict[str, str]]:
     except (OSError, EOFError) as error:
         raise InputError(f"{paths[0]}: not readable: {error}", hint="write it again, as CSV or Parquet") from error
     separator = sniff_separator(head)
-    names = [name.strip() for name in next(csv.reader([head], delimiter=separator), [])]
+    names = [name.strip() for name in split_fields(head, separator)]
     if not names or len(set(names)) < len(names) or not all(names):
         raise InputError(f"{paths[0]}: not a header of distinct names: {head[:200]!r}", hint="name every column once")
     # Told what it will find, the engine refuses a row that is different; left to guess, it would skip rows.
@@ -143,7 +152,8 @@ def _text(name: str, types: dict[str, str]) -> str:
     """An id as text. 7.0 is 7: a column of whole numbers with gaps is often stored as floats."""
     column = _name(name)
     if types[name] in ("DOUBLE", "FLOAT"):
-        column = f"CASE WHEN {column} = floor({column}) THEN {column}::HUGEINT::VARCHAR ELSE {column}::VARCHAR END"
+        whole = f"{column} = floor({column}) AND abs({column}) < 1e18"
+        column = f"CASE WHEN {whole} THEN {column}::BIGINT::VARCHAR WHEN NOT isnan({column}) THEN {column}::VARCHAR END"
     return f"trim(({column})::VARCHAR)"
 
 

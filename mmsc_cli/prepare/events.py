@@ -134,10 +134,10 @@ def read_events(
         InputError: a file is missing or unreadable, or lacks a column; or no event of the log is of use.
     """
     with Engine(delivery.folder, settings.memory_gib) as engine:
-        open_log(engine, paths, settings)
         try:
+            open_log(engine, paths, settings)
             _count_events(engine, paths, settings, delivery)
-        except (duckdb.InvalidInputException, duckdb.IOException) as error:
+        except duckdb.Error as error:
             raise describe_unreadable(error, paths) from error
         if items is None:
             _deliver_ids(engine, delivery)

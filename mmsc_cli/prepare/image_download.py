@@ -20,6 +20,7 @@ from mmsc_cli.prepare.image_check import SUFFIXES, image_suffix
 from mmsc_cli.prepare.public_network import PrivateAddressError, PublicTransport
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import ImageSettings
+from mmsc_cli.redaction import redact
 
 _LONGEST_WAIT = 30.0
 _REDIRECTS = 5
@@ -83,7 +84,7 @@ class _Downloads:
             follow_redirects=True,
             max_redirects=_REDIRECTS,
             headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": f"mmsc/{__version__}"},
-            event_hooks={"request": [self._check_scheme]},
+            event_hooks={"request": [self._check_address]},
         ) as client:
             queue = iter(urls)
             with progress.task("Fetching images", len(urls)) as task:
@@ -112,8 +113,9 @@ class _Downloads:
             host = urlsplit(url).hostname or ""
             content: bytes = await retrying(self._get, client, _fetched_url(url, settings), self._hosts[host])
             self.here[self._names[url]] = await asyncio.to_thread(self._keep, content, self._names[url])
-        except (UnusableImageError, _PassingError, httpx.InvalidURL, ValueError) as error:
-            self.reasons[url] = str(error)
+        # An OverflowError is what becomes of a port that is none.
+        except (UnusableImageError, _PassingError, httpx.InvalidURL, ValueError, OverflowError) as error:
+            self.reasons[url] = redact(str(error))
 
     def _keep(self, content: bytes, name: str) -> Path:
         path = self._cache / f"{name}{image_suffix(content, self._settings.max_pixels)}"
@@ -150,9 +152,13 @@ class _Downloads:
                 raise UnusableImageError(f"more than {most:,} bytes")
         return bytes(content)
 
-    async def _check_scheme(self, request: httpx.Request) -> None:
-        if request.url.scheme != "https" and not (self._settings.allow_http and request.url.scheme == "http"):
-            raise UnusableImageError(f"not fetched: {request.url} is not https")
+    async def _check_address(self, request: httpx.Request) -> None:
+        """Of the first address and of every one it redirects to."""
+        url = request.url
+        if url.scheme != "https" and not (self._settings.allow_http and url.scheme == "http"):
+            raise UnusableImageError(f"not fetched: {url} is not https")
+        if url.userinfo:
+            raise UnusableImageError(f"not fetched: {url} has a user or a password in it")
 
 
 def _fetched_url(url: str, settings: ImageSettings) -> str:

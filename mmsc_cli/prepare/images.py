@@ -16,6 +16,7 @@ from pathlib import Path
 from mmsc_cli.errors import InputError
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import ImageSettings
+from mmsc_cli.redaction import redact
 
 FAILURES = "failures.jsonl"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
@@ -55,6 +56,7 @@ class ImagePlaces:
         self.counts: Counter[str] = Counter()
         self._source = source
         self._folder = folder
+        self._roots = [root.resolve() for root in (source, folder) if root is not None]
         self._target = target
         self._cache = cache
         self._settings = settings
@@ -86,15 +88,15 @@ class ImagePlaces:
             self._progress.task("Placing images", named) as task,
         ):
             for item_id, url, path in zip(item_ids, urls, paths, strict=True):
-                found = self._local(path) if path else fetched.get(url) if url else None
-                placed.append(None if found is None else self._put(found, item_id, link=not path))
                 if not (path or url):
+                    placed.append(None)
                     continue
+                found = self._local(path) if path else fetched.get(str(url), reasons.get(str(url), ""))
+                placed.append(self._put(found, item_id, link=not path) if isinstance(found, Path) else None)
                 task.advance()
-                if found is None:
+                if not isinstance(found, Path):
                     self.counts["images_not_found" if path else "images_failed"] += 1
-                    reason = "there is no such file" if path else reasons[str(url)]
-                    line = {"item_id": item_id, "image": path or url, "reason": reason}
+                    line = {"item_id": item_id, "image": path or redact(str(url)), "reason": found}
                     failures.write(json.dumps(line, ensure_ascii=False) + "\n")
         if not self.counts:
             (self._target / FAILURES).unlink()
@@ -115,12 +117,18 @@ class ImagePlaces:
         by_id = {path.stem: str(path.absolute()) for path in self._folder.iterdir() if path.suffix.lower() in SUFFIXES}
         return [path or by_id.get(item_id) for item_id, path in zip(item_ids, paths, strict=True)]
 
-    def _local(self, path: str) -> Path | None:
+    def _local(self, path: str) -> Path | str:
+        """The file that a path leads to, or why there is none to take."""
         found = (self._source or Path()) / path
         try:
-            return found if found.is_file() else None
-        except ValueError:  # a NUL byte
-            return None
+            if not found.is_file():
+                return "there is no such file"
+            # A table may come from anywhere: through it, no file of this machine may get into the workspace.
+            if not (self._settings.allow_outside or any(map(found.resolve().is_relative_to, self._roots))):
+                return "the path leads out of the item file's folder (images.allow_outside takes it)"
+        except (ValueError, OSError) as error:  # a NUL byte, a name that is too long
+            return f"not a path: {error}"
+        return found
 
     def _put(self, path: Path, item_id: str, *, link: bool) -> str:
         """The name comes from the item's id, which may hold anything, by a hash."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.unpacking import Unpacked
 
 BLOCK_BYTES = 2 << 20
 _CHUNK_BYTES = 1 << 18
@@ -91,22 +93,26 @@ def _content(path: Path) -> Iterator[bytes]:
         compressed = file.read(len(_GZIP)) == _GZIP
         file.seek(0)
         chunks = iter(lambda: file.read(_CHUNK_BYTES), b"")
-        yield from _unpack(chunks) if compressed else chunks
+        yield from _unpack(chunks, path) if compressed else chunks
 
 
-def _unpack(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _unpack(chunks: Iterator[bytes], path: Path) -> Iterator[bytes]:
     """Unpack gzip members one after the other, handing out all that a broken stream still holds."""
     stream = zlib.decompressobj(_GZIP_WINDOW)
     inside = False
+    size = Unpacked(path)
     for chunk in chunks:
+        size.packed += len(chunk)
         while chunk:
             inside = True
             before = stream.copy()
             try:
-                yield stream.decompress(chunk, _UNPACKED_BYTES)
+                content = stream.decompress(chunk, _UNPACKED_BYTES)
             except zlib.error as error:
                 yield _before_the_damage(before, chunk)
                 raise _BrokenStreamError(str(error), ends=False) from error
+            size.add(len(content))
+            yield content
             chunk = stream.unconsumed_tail
             if stream.eof:
                 # Some writers pad the end with zeros, which gzip itself passes over too.
@@ -120,10 +126,8 @@ def _unpack(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _before_the_damage(stream: zlib._Decompress, chunk: bytes) -> bytes:
-    content = b""
-    try:
+    content = bytearray()  # grows in place: there may be a quarter of a million pieces
+    with suppress(zlib.error):
         for byte in chunk:
             content += stream.decompress(bytes([byte]))
-    except zlib.error:
-        return content
-    return content
+    return bytes(content)

@@ -17,11 +17,15 @@ import httpcore
 import httpx
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# All of IPv6 that is the internet; elsewhere lie forms that embed an IPv4 address, and networks of one's own.
+_IPV6_INTERNET = ipaddress.ip_network("2000::/3")
+# Elsewhere there may be anything, which images should not be asked of.
+_WEB_PORTS = (80, 443)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class PrivateAddressError(Exception):
-    """The name leads to an address that is not public."""
+    """The name leads to an address that is not public, or to a port that is not the web's."""
 
 
 def is_public(address: Address) -> bool:
@@ -32,11 +36,13 @@ def is_public(address: Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
+        if address not in _IPV6_INTERNET:
+            return False
     return address.is_global and not address.is_multicast
 
 
 class PublicTransport(httpx.AsyncBaseTransport):
-    """Carries requests over connections to public addresses, or to any if `allow_private`."""
+    """Carries requests over connections to public addresses and the web's ports, or to any if `allow_private`."""
 
     def __init__(self, *, allow_private: bool, connections: int) -> None:
         self._pool = httpcore.AsyncConnectionPool(
@@ -116,6 +122,8 @@ class _PublicBackend(httpcore.AsyncNetworkBackend):
             for address in addresses:
                 if not is_public(ipaddress.ip_address(address)):
                     raise PrivateAddressError(f"{host} is {address}, which is not a public address")
+            if port not in _WEB_PORTS:
+                raise PrivateAddressError(f"{host}: port {port} is none of the web's")
         for address in addresses[:-1]:
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
                 return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)

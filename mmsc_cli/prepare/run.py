@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 
@@ -21,6 +20,7 @@ from mmsc_cli.prepare.images import ImagePlaces
 from mmsc_cli.prepare.ledger import balance
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import AmazonSource, DemoSource, EventsSource, Recipe, TableSource
+from mmsc_cli.redaction import recorded_address
 from mmsc_cli.workspace import StageRun, Workspace
 
 
@@ -161,12 +161,12 @@ def _image_places(
 
 def _download(workspace: Workspace, source: AmazonSource, progress: Progress) -> tuple[Path, dict[str, Any]]:
     """The downloaded file, and what the manifest says of it."""
-    from mmsc_cli.prepare.download import download
+    from mmsc_cli.prepare.download import download, file_name
 
     if source.url is None:
         raise InputError("the recipe names no source.url", hint="give the metadata file with --input FILE")
     # Files of different addresses often share a name.
     origin = blake2b(source.url.encode(), digest_size=4).hexdigest()
-    target = workspace.path("downloads") / origin / (PurePosixPath(urlsplit(source.url).path).name or "download")
+    target = workspace.path("downloads") / origin / file_name(source.url)
     sha256 = download(source.url, target, source.sha256, progress, size=source.size)
-    return target, {"url": source.url, "bytes": target.stat().st_size, "sha256": sha256}
+    return target, {"url": recorded_address(source.url), "bytes": target.stat().st_size, "sha256": sha256}

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.recipe.settings import AmazonSource, DemoSource, EventsSource, Recipe, TableSource
-from mmsc_cli.recipe.shipped import recipe_path
+from mmsc_cli.recipe.shipped import recipe_path, recipe_text
+from mmsc_cli.redaction import redact
 
+_LONGEST_QUOTE = 200
 SOURCES: dict[str, type[BaseModel]] = {
     "amazon": AmazonSource,
     "table": TableSource,
@@ -33,13 +35,10 @@ def load_recipe(source: str, overrides: Sequence[str] = (), values: Mapping[str,
         InputError: unknown name, unreadable file, or a list of all that is wrong in it.
     """
     path = recipe_path(source)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}", hint="save the recipe as UTF-8") from error
+    text = recipe_text(path)
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: {error}", hint="see `mmsc recipes show demo` for a working recipe") from error
     return _validate(content, _changes(overrides, values or {}), where=str(path), text=text)
 
@@ -60,7 +59,7 @@ def _parse_override(text: str) -> tuple[str, Any]:
         raise InputError(f"--set {text}: not KEY=VALUE", hint="for example --set train.epochs=5")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return key, value
 
 
@@ -87,8 +86,12 @@ def _validate(content: Mapping[str, Any], changes: Mapping[str, Any], where: str
 
 
 def _describe(error: dict[str, Any], changes: Mapping[str, Any], where: str, text: str) -> str:
-    # Pydantic names the branch of a union in brackets, which is nothing that stands in the file.
-    location = [str(part) for part in error["loc"] if "[" not in str(part)]
+    unknown = error["type"] == "extra_forbidden"
+    # Pydantic names the branch of a union in brackets, which is nothing that stands in the file; an unknown name may
+    # have some of its own.
+    *tables, last = map(str, error["loc"] or ("",))
+    location = [part for part in (*tables, "" if unknown else last) if part and "[" not in part]
+    location += [last] * unknown
     if location[:1] == ["source"] and len(location) > 1 and location[1] in SOURCES:
         kind = location.pop(1)
         table: type[BaseModel] = SOURCES[kind]
@@ -100,14 +103,20 @@ def _describe(error: dict[str, Any], changes: Mapping[str, Any], where: str, tex
         place = f"command line: {field}"
     else:
         place = f"{where}:{line}: {field}" if line else f"{where}: {field}"
-    if error["type"] == "extra_forbidden":
+    if unknown:
         close = get_close_matches(location[-1], table.model_fields, n=1)
         mend = f"did you mean {close[0]}?" if close else f"known: {', '.join(table.model_fields)}"
         return f"{place}: no such setting; {mend}"
     if error["type"] == "missing":
         return f"{place}: missing"
-    given = "" if isinstance(error["input"], dict) else f" (given: {error['input']!r})"
+    given = "" if isinstance(error["input"], dict) else f" (given: {_shown(error['input'])})"
     return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}{given}"
+
+
+def _shown(value: Any) -> str:
+    """A value of a recipe as a message quotes it."""
+    text = redact(repr(value))
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
 
 
 def _table_of(location: list[str]) -> type[BaseModel]:

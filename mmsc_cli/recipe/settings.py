@@ -5,11 +5,29 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from mmsc_cli.redaction import has_password, recorded_address
 
 Part = Literal["llm", "denoise", "aggregation", "image", "text", "id"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
+
+
+def _path(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a path holds no NUL byte")
+    return text
+
+
+def _address(url: str) -> str:
+    if has_password(url):
+        raise ValueError("an address with a password in it would be written down; download the file and give --input")
+    return url
+
+
+PathText = Annotated[str, AfterValidator(_path)]
+Address = Annotated[str, AfterValidator(_address)]
 ItemColumn = Literal["item_id", "title", "description", "brand", "category", "price", "image_url", "image_path"]
 PairColumn = Literal["a", "b", "co_view", "co_purchase"]
 Column = Literal[ItemColumn, PairColumn]
@@ -27,7 +45,7 @@ class AmazonSource(Settings):
     """Amazon product metadata, 2014 or 2018 schema (told apart by content)."""
 
     kind: Literal["amazon"]
-    url: str | None = Field(default=None, description="https address of the gzip file")
+    url: Address | None = Field(default=None, description="https address of the gzip file")
     size: Positive | None = Field(default=None, description="bytes of that file, where known")
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     allow_truncated: bool = Field(default=False, description="keep the whole records of a file that is cut short")
@@ -37,8 +55,8 @@ class TableSource(Settings):
     """Your own catalogue: a file of items and a file of pairs; paths are relative to the recipe."""
 
     kind: Literal["table"]
-    items: str
-    pairs: str
+    items: PathText
+    pairs: PathText
     columns: dict[Column, str] = Field(default_factory=dict, description="our column name = yours")
 
 
@@ -46,8 +64,10 @@ class EventsSource(Settings):
     """A log of what shoppers viewed and bought; paths are relative to the recipe."""
 
     kind: Literal["events"]
-    events: str = Field(description="CSV (also .gz) or Parquet, one event a row; a pattern such as log-*.csv is fine")
-    items: str | None = Field(
+    events: PathText = Field(
+        description="CSV (also .gz) or Parquet, one event a row; a pattern such as log-*.csv is fine"
+    )
+    items: PathText | None = Field(
         default=None, description="a table of items, as for kind = table; else ids are all we know"
     )
     columns: dict[Literal[ItemColumn, EventColumn], str] = Field(default_factory=dict, description="our name = yours")
@@ -83,7 +103,7 @@ Source = Annotated[AmazonSource | TableSource | EventsSource | DemoSource, Field
 class ImageSettings(Settings):
     """Images beside those that a table of items names by path: from a folder, or by address."""
 
-    folder: str | None = Field(
+    folder: PathText | None = Field(
         default=None, description="of images named by item id (B00X.jpg), relative to the recipe"
     )
     download: bool = Field(default=False, description="fetch them (else only image files of your own are used)")
@@ -95,7 +115,12 @@ class ImageSettings(Settings):
     max_bytes: Positive = 10_000_000
     max_pixels: Positive = 64_000_000
     allow_http: bool = Field(default=False, description="fetch http addresses as they are, instead of over https")
-    allow_private: bool = Field(default=False, description="fetch from loopback and private addresses too")
+    allow_private: bool = Field(
+        default=False, description="fetch from loopback and private addresses too, and from any port"
+    )
+    allow_outside: bool = Field(
+        default=False, description="take files that an image_path names outside the folder of the item file"
+    )
 
 
 class SplitSettings(Settings):
@@ -116,7 +141,7 @@ class SplitSettings(Settings):
 class EncodeSettings(Settings):
     """How items become vectors."""
 
-    encoder: str = "auto"
+    encoder: PathText = "auto"
     text_dim: Positive = Field(default=512, description="width of the classic encoder's text vectors")
     image_dim: Positive = Field(default=64, description="width of the classic encoder's image vectors")
     batch_size: Positive | None = Field(default=None, description="None: what the device's memory holds")
@@ -165,7 +190,7 @@ class ServerSettings(Settings):
 class LabelSettings(Settings):
     """How candidate pairs are annotated."""
 
-    model: str = "llama"
+    model: PathText = "llama"
     budget: Positive = 20_000
     mix: CandidateMix = CandidateMix()
     server: ServerSettings = ServerSettings()
@@ -234,5 +259,8 @@ class Recipe(Settings):
     evaluate: EvaluateSettings = EvaluateSettings()
 
     def as_config(self) -> dict[str, Any]:
-        """The recipe as plain JSON values."""
-        return self.model_dump(mode="json")
+        """The recipe as plain JSON values, to be recorded: of an address, a hash stands for its query."""
+        config = self.model_dump(mode="json")
+        if config["source"].get("url"):
+            config["source"]["url"] = recorded_address(config["source"]["url"])
+        return config

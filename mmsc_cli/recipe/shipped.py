@@ -42,6 +42,18 @@ def recipe_path(source: str) -> Path:
     raise InputError(f"no recipe named {source!r}; {known}", hint="`mmsc recipes list`, or the path of a .toml file")
 
 
+def recipe_text(path: Path) -> str:
+    """What stands in a recipe's file.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}", hint="save the recipe as UTF-8") from error
+
+
 def describe_recipes() -> list[dict[str, str]]:
     """Name, description and licence note of each shipped recipe."""
     rows = []

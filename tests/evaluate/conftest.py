@@ -159,13 +159,15 @@ def rendered(tmp_path: Path) -> str:
     point = {"setting": {"regularisation": 30.0}, "ndcg@10": 0.5, "seconds": 1.25}
     tuning = {"setting": point["setting"], "grid": [point, point], "seconds": 2.5}
     result["models"]["ease"]["tuning"] = dict.fromkeys(RELATIONS, tuning)
-    Image.new("RGB", (300, 200), "teal").save(tmp_path / "item.png")
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (300, 200), "teal").save(tmp_path / "images" / "item.png")
     titles = [f'<script>alert({item})</script> & "quotes" {{{{ 7 * 7 }}}} {"long" * 40}' for item in range(120)]
     labels = Labels(
         ids=[f"<b>{item}" for item in range(120)],
         titles=titles,
         prices=[1234.5 if item % 2 else float("nan") for item in range(120)],
-        images=[tmp_path / "item.png" if item % 3 else None for item in range(120)],
+        images=["images/item.png" if item % 3 else None for item in range(120)],
+        workspace_root=tmp_path,
     )
     history = [{"epoch": n, "loss": 9 / n, "substitute_warm": n / 20, "ndcg@10": n / 20} for n in range(1, 13)]
     return render_report(result, build_gallery(context, scorer, labels), history, title="Beauty & <co>")

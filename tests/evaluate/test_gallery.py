@@ -11,10 +11,10 @@ from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.gallery import Labels, build_gallery
 
 
-def _labels(items: int, images: list[Path | None] | None = None) -> Labels:
+def _labels(items: int, images: list[str | None] | None = None, root: Path = Path()) -> Labels:
     names = [str(item) for item in range(items)]
     titles = [f"item {name}" for name in names]
-    return Labels(ids=names, titles=titles, prices=[1.5] * items, images=images or [None] * items)
+    return Labels(ids=names, titles=titles, prices=[1.5] * items, images=images or [None] * items, workspace_root=root)
 
 
 def test_answers_are_masked_and_marked_as_in_the_protocol(
@@ -61,14 +61,19 @@ def test_the_draw_is_by_seed_and_holds_cold_queries(
 def test_images_are_inlined_small_and_a_broken_one_is_left_out(
     hand_context: EvaluationContext, fixed_scorer: Callable[..., Any], tmp_path: Path
 ) -> None:
-    Image.new("RGBA", (800, 600), "red").save(tmp_path / "big.png")
-    (tmp_path / "broken.jpg").write_bytes(b"not an image")
-    images: list[Path | None] = [tmp_path / "broken.jpg"] * 13
-    images[0] = tmp_path / "big.png"
-    images[5] = tmp_path / "missing.jpg"
-    gallery = build_gallery(hand_context, fixed_scorer(np.zeros((13, 13), np.float32)), _labels(13, images))
+    (tmp_path / "images").mkdir()
+    Image.new("RGBA", (800, 600), "red").save(tmp_path / "images" / "big.png")
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "private.png")
+    (tmp_path / "images" / "broken.jpg").write_bytes(b"not an image")
+    images: list[str | None] = ["images/broken.jpg"] * 13
+    images[0] = "images/big.png"
+    images[5] = "images/missing.jpg"
+    images[7] = "images/../private.png"
+    labels = _labels(13, images, tmp_path)
+    gallery = build_gallery(hand_context, fixed_scorer(np.zeros((13, 13), np.float32)), labels)
     shown = {exhibit.query.id: exhibit.query.image for exhibit in gallery}
     assert (shown["0"] or "").startswith("data:image/jpeg;base64,")
     assert len(shown["0"] or "") < 5_000
     assert shown["5"] is None
     assert shown["6"] is None
+    assert shown["7"] is None, "it lies outside of the workspace's images"

@@ -72,6 +72,14 @@ def test_right_and_wrong_are_told_without_colour(rendered: str) -> None:
     assert marks.count("wrong") == page.text.count("✗") - 1 > 0
 
 
+def test_a_script_that_got_in_could_neither_run_nor_fetch(rendered: str) -> None:
+    head = rendered.split("</head>")[0]
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', head)
+    assert policy is not None
+    assert policy[1] == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert not re.search(r"<script|<iframe|<base|<link|\son\w+=", rendered)
+
+
 def test_what_a_catalogue_says_is_escaped(rendered: str) -> None:
     assert "<script>" not in rendered
     assert "&lt;script&gt;alert(" in rendered

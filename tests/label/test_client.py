@@ -6,8 +6,9 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +18,10 @@ from mmsc_cli.label.client import LabelClient
 from mmsc_cli.label.endpoint import base_url
 from mmsc_cli.label.prompt import OPTIONS, Question
 from mmsc_cli.recipe.settings import LabelSettings
+from mmsc_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tests.conftest import Mmsc
 
 GONE = "http://127.0.0.1:9"  # the discard port: nobody listens
 FAST: dict[str, Any] = {"backoff": 0.001, "retries": 3, "timeout": 5, "max_failures": 100, "concurrency": 4}
@@ -290,6 +295,32 @@ def test_the_key_comes_from_the_environment_and_is_never_logged(
     assert seen[0]["authorization"] == "Bearer secret-key"
     assert "secret" not in caplog.text
     assert "secret" not in json.dumps(seen[0]["messages"])
+
+
+def _always(reply: Any, request: dict[str, Any]) -> Any:
+    return reply
+
+
+def test_the_key_is_in_nothing_that_a_run_leaves_or_says(
+    mmsc: Mmsc,
+    prepared_copy: Workspace,
+    fake_llm: Callable[..., Any],
+    completion: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether all goes well or the server repeats the key in its refusal."""
+    key = "sk-0123456789"
+    monkeypatch.setenv("MMSC_API_KEY", key)
+    refusal: Any = (401, {}, f"the key {key} is none of ours".encode())
+    for code, reply in ((0, completion({"A": 1.0}, "A")), (4, refusal)):
+        url, seen = fake_llm(partial(_always, reply))
+        options = ["--model", f"model-{code}", "--endpoint", url, "--budget", "3", "--json", "-v"]
+        ran = mmsc("label", *options, "-w", prepared_copy.root)
+        assert ran.code == code, ran.err
+        assert seen[0]["authorization"] == f"Bearer {key}"
+        assert key not in ran.out + ran.err
+    left = [path.read_bytes() for path in prepared_copy.root.rglob("*") if path.is_file()]
+    assert not any(key.encode() in content for content in left)
 
 
 def test_a_key_on_the_command_line_is_refused_and_not_repeated() -> None:

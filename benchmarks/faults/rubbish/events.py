@@ -1,0 +1,62 @@
+"""Event logs, as CSV and as Parquet."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.faults.rubbish.tables import as_csv, as_parquet
+from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
+from mmsc_cli.errors import InputError
+from mmsc_cli.prepare.delivery import Delivery
+from mmsc_cli.prepare.events import read_events
+from mmsc_cli.prepare.ledger import BALANCES
+from mmsc_cli.recipe.settings import EventsSource
+
+_LOG: dict[str, list[Any]] = {
+    "session": ["s1", "s1", "s1", "s2", "s2", None, "s3"],
+    "item": ["A", "B", "A", "A", "B", "C", "D"],
+    "type": ["view", "view", "view", "purchase", "purchase", "view", "share"],
+    "time": ["1714564800", "2024-05-01T12:00:00Z", "1714564801000", "2024-05-01", "x", "1", "inf"],
+}
+
+
+def check_events(form: str) -> Callable[[bytes], Tally]:
+    """Every event is kept, or counted under the reason why not, or all is refused."""
+
+    def check(content: bytes) -> Tally:
+        log = scratch_file(f"log.{form}", content)
+        settings = EventsSource(kind="events", events=log.name, min_support=1, window_minutes=30.0)
+        delivery = Delivery(empty_folder("delivery"))
+        try:
+            read_events([log], None, settings, delivery)
+        except InputError:
+            return REFUSED
+        counts = delivery.counts
+        pairs_kept, *pairs_lost = (counts[name] for name in BALANCES["event_pairs"])
+        Tally(counts["event_pairs"], pairs_kept, sum(pairs_lost)).checked("pairs of events")
+        kept, *lost = (counts[name] for name in BALANCES["events"])
+        return Tally(counts["events"], kept, sum(lost)).checked("events")
+
+    return check
+
+
+def csv_seeds() -> list[bytes]:
+    """A sound log, plain and packed, and one of numbers."""
+    whole = as_csv(_LOG)
+    return [whole, gzip.compress(whole, mtime=0), as_csv(_LOG, "\t")]
+
+
+def parquet_seeds() -> list[bytes]:
+    """Sound logs, of texts and of numbers."""
+    return [
+        as_parquet(_LOG),
+        as_parquet(_LOG | {"time": [1.0, 2.0, 3.0, float("nan"), None, 6.0, 7.0], "item": [1, 2, 1, 1, 2, 3, 4]}),
+    ]
+
+
+EVENTS = [
+    Target("events (csv)", check_events("csv"), csv_seeds),
+    Target("events (parquet)", check_events("parquet"), parquet_seeds),
+]

@@ -1,0 +1,194 @@
+"""What a catalogue, a recipe or a server says, on a terminal and in a spreadsheet; and what must not be said."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mmsc_cli.cli.failure import describe
+from mmsc_cli.cli.output import Output, as_json, as_tsv, visible
+from mmsc_cli.errors import InputError
+from mmsc_cli.recipe.loading import load_recipe
+from mmsc_cli.redaction import recorded_address, redact
+
+if TYPE_CHECKING:
+    from tests.conftest import Mmsc
+
+# Clears the screen, sets the window's title, turns text round, ends a line for some readers, is half of a character.
+STEERING = "A\x1b[2J\x1b]0;owned\x07\x9b31m\u202eB\u2066\u200f\u2028C\ud800\r\n\tD [bold]E[/]"
+MARKS = set("\x1b\x07\x9b\u202e\u2066\u200f\u2028\ud800\r")
+PASSWORD, SIGNATURE, KEY = "pass-word", "s1gnature", "sk-0123456789"
+ADDRESS = f"https://user:{PASSWORD}@shop.example/meta.json.gz?X-Signature={SIGNATURE}"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def _terminal() -> Iterator[_Terminal]:
+    """What is written to stdout and stderr, both of which are a terminal."""
+    shown = _Terminal()
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+        yield shown
+
+
+def _less_of_rich(shown: str) -> str:
+    """Without what Rich itself writes to draw: styles, and the ways of a bar's cursor."""
+    return re.sub(r"\x1b\[[\d;]*m|\x1b\[\?25[hl]|\x1b\[2K|\x1b\[1A|\r", "", shown)
+
+
+def test_a_table_on_a_terminal_shows_text_as_text() -> None:
+    with _terminal() as terminal:
+        Output().table(["rank", "title"], [[1, STEERING]], title=STEERING)
+
+    shown = _less_of_rich(terminal.getvalue())
+    assert not MARKS & set(shown)
+    assert "[bold]E[/]" in shown, "no markup either"
+
+
+def test_tsv_and_json_hold_one_line_each() -> None:
+    assert not MARKS & set(as_tsv([STEERING, "x"]))
+    assert len(as_tsv([STEERING, "x"]).splitlines()) == 1
+    assert as_tsv([STEERING, "x"]).count("\t") == 1
+    assert not MARKS & set(as_json({"title": STEERING}))
+    assert len(as_json({"title": STEERING}).splitlines()) == 1
+    assert json.loads(as_json({"title": STEERING})) == {"title": STEERING}
+
+
+def test_logs_errors_and_bars_on_stderr_show_text_as_text() -> None:
+    from mmsc_cli.cli.progress import RichProgress
+
+    with _terminal() as terminal:
+        out = Output()
+        out.note(STEERING)
+        logging.getLogger("mmsc_cli").warning("%s", STEERING)
+        with RichProgress(out.console()).task(f"Reading {STEERING}", 2) as task:
+            task.advance()
+
+    shown = _less_of_rich(terminal.getvalue())
+    assert "Reading A" in shown
+    assert not MARKS & set(shown)
+    assert not MARKS & set("".join(describe(InputError(STEERING, hint=STEERING))))
+
+
+@pytest.mark.parametrize("command", ["doctor", "doctor --json", "train", "recipes show", "infer --item"])
+def test_what_is_typed_cannot_steer_the_terminal(mmsc: Mmsc, tmp_path: Path, command: str) -> None:
+    words = command.split()
+    typed = [*words, STEERING] if words[-1] in ("show", "--item") else words
+    ran = mmsc(*typed, "-w", str(tmp_path / "x\x1b[2J\u202e"))
+
+    assert not MARKS & set(ran.out + ran.err)
+
+
+def test_a_strangers_recipe_can_be_looked_at(tmp_path: Path) -> None:
+    from mmsc_cli.cli.app import run_command
+
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'# \u202etxet\n\tname = "{STEERING[:10]}"\n', encoding="utf-8")
+    with _terminal() as terminal:
+        assert run_command(["recipes", "show", str(recipe)]) == 0
+
+    assert not MARKS & set(terminal.getvalue())
+    assert "\\u202etxet\n\tname" in terminal.getvalue()
+
+
+def test_a_recipe_that_goes_into_a_file_stays_as_it_is(mmsc: Mmsc, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("# \u202etxet\n", encoding="utf-8")
+
+    assert mmsc("recipes", "show", recipe).out == "# \u202etxet\n"
+    recipe.write_bytes(b"\xff")
+    assert mmsc("recipes", "show", recipe).code == 2
+
+
+def test_a_traceback_is_visible_and_holds_no_secret(mmsc: Mmsc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug of ours, exit code 70, with and without the traceback."""
+
+    def examine(*_: object, **__: object) -> None:
+        try:
+            raise OSError(f"no answer from {ADDRESS}")
+        except OSError as error:
+            raise RuntimeError(f"{STEERING} {KEY} {ADDRESS}") from error
+
+    monkeypatch.setattr("mmsc_cli.environment.examine", examine)
+    monkeypatch.setenv("MMSC_API_KEY", KEY)
+    for debug in ("0", "1"):
+        monkeypatch.setenv("MMSC_DEBUG", debug)
+        ran = mmsc("doctor", "-v", "--json")
+
+        assert ran.code == 70
+        assert ("Traceback" in ran.err) == (debug == "1")
+        assert "RuntimeError" in ran.err
+        assert "shop.example/meta.json.gz" in ran.err
+        for secret in (PASSWORD, SIGNATURE, KEY):
+            assert secret not in ran.out + ran.err
+        assert not MARKS & set(ran.err)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (ADDRESS, "https://***@shop.example/meta.json.gz?***"),
+        ("see http://a.example/x?y=1, and <https://b.example>", "see http://a.example/x?*** and <https://b.example>"),
+        ("http://user@h:1/", "http://***@h:1/"),
+        ("http://proxy:p@ss@h:1/", "http://***@h:1/"),
+        ("who? me@home.example", "who? me@home.example"),
+    ],
+)
+def test_addresses_are_shown_without_what_they_carry(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+def test_a_signed_address_is_recorded_by_a_hash(mmsc: Mmsc, tmp_path: Path) -> None:
+    """Another signature is another address, so that `run` notices; but nobody can read it."""
+    signed = f"https://shop.example/meta.json.gz?sig={SIGNATURE}"
+    assert SIGNATURE not in recorded_address(signed)
+    assert recorded_address(signed) != recorded_address(signed + "x")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'name = "x"\n[source]\nkind = "amazon"\nurl = "{signed}"\n', encoding="utf-8")
+    meta = tmp_path / "meta.json"
+    meta.write_text('{"asin": "A", "also_buy": ["B"]}\n{"asin": "B"}\n', encoding="utf-8")
+    ran = mmsc("prepare", recipe, "--input", meta, "-w", tmp_path / "w", "--json", "-v")
+
+    assert ran.code == 0, ran.err
+    manifest = (tmp_path / "w" / "manifest.json").read_text(encoding="utf-8")
+    assert "https://shop.example/meta.json.gz?" in manifest
+    assert SIGNATURE not in manifest + ran.out + ran.err
+
+
+def test_an_address_with_a_password_is_refused_and_not_repeated(mmsc: Mmsc, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'name = "x"\n[source]\nkind = "amazon"\nurl = "{ADDRESS}"\n', encoding="utf-8")
+    for typed in (["prepare", recipe], ["prepare", "amazon-toys", "--set", f"source.url={ADDRESS}"]):
+        ran = mmsc(*typed, "-w", tmp_path / "w", "-v", "--json")
+
+        assert ran.code == 2
+        assert "password" in ran.err
+        assert "--input" in ran.err
+        assert PASSWORD not in ran.out + ran.err
+        assert SIGNATURE not in ran.out + ran.err
+    with pytest.raises(InputError) as caught:
+        load_recipe(str(recipe))
+    assert PASSWORD not in str(caught.value.message)
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("https://x.example")'])
+def test_a_formula_in_a_title_stays_as_it_is(cell: str) -> None:
+    """TSV is read by programs, which must get what the catalogue says; docs/asking.md warns of spreadsheets."""
+    assert as_tsv(["A", cell]) == f"A\t{cell}\n"
+    asking = (Path(__file__).parents[2] / "docs" / "asking.md").read_text(encoding="utf-8")
+    assert "formula" in asking
+
+
+def test_line_ends_and_tabs_are_all_that_stays() -> None:
+    assert visible("a\tb\nc\x1b[2J\r\u2028") == "a\tb\nc\\u001b[2J\\u000d\\u2028"
