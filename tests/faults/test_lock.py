@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     "command", ["prepare demo", "label", "encode", "encode --shard 1/2", "train", "evaluate", "run demo"]
 )
-@pytest.mark.parametrize(("since", "age"), [(timedelta(minutes=5, seconds=1), "for 5 min"), (timedelta(hours=3), "for 3 h")])
+@pytest.mark.parametrize(
+    ("since", "age"), [(timedelta(minutes=5, seconds=1), "for 5 min"), (timedelta(hours=3), "for 3 h")]
+)
 def test_a_second_process_is_refused_with_pid_and_age_of_the_first(
     mmsc: Mmsc, golden: Workspace, command: str, since: timedelta, age: str
 ) -> None:
