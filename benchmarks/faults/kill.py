@@ -250,7 +250,7 @@ def _without_times(value: Any) -> Any:
 
 
 def take_interrupts() -> None:
-    """Have the processes that are started from now on take SIGINT, also where a shell put this one in the background."""
+    """Have processes that are started from now on take SIGINT, also where a shell put this one in the background."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
