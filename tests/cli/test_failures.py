@@ -101,6 +101,7 @@ def test_a_workspace_of_a_newer_version(mmsc: Mmsc, tmp_path: Path, command: str
 
 
 def test_an_index_of_a_newer_version(mmsc: Mmsc, trained_copy: Workspace) -> None:
+    trained_copy.path("manifest.json").unlink()  # which would find it first
     about = trained_copy.path("index/index.json")
     about.write_text(json.dumps(json.loads(about.read_bytes()) | {"format_version": 99}))
 
