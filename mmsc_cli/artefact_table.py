@@ -32,4 +32,9 @@ def read_artefact_table(
             raise pa.ArrowInvalid(f"no column {min(missing)!r}")
         return pq.read_table(path, schema=wanted)
     except (OSError, pa.ArrowException) as error:
-        raise WorkspaceError(f"{path} cannot be read as {what}: {error}", hint=f"run `{made_by}`") from error
+        raise unreadable_table(path, what, made_by, error) from error
+
+
+def unreadable_table(path: Path, what: str, made_by: str, error: Exception) -> WorkspaceError:
+    """The error of a file that is missing or is no such table."""
+    return WorkspaceError(f"{path} cannot be read as {what}: {error}", hint=f"run `{made_by}`")

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmsc_cli.artefact_table import read_artefact_table
+from mmsc_cli.artefact_table import read_artefact_table, unreadable_table
 from mmsc_cli.atomic import atomic_write
 
 ItemSplit = Literal["warm", "cold_valid", "cold_test"]
@@ -53,14 +53,22 @@ def read_items(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def count_items(path: Path) -> int:
-    """How many items a table that `read_items` would take has."""
-    return int(pq.read_metadata(path).num_rows)
+    """How many items a table that `read_items` would take has.
+
+    Raises:
+        WorkspaceError: the file is missing or is no table.
+    """
+    return int(_open(path).metadata.num_rows)
 
 
 def item_batches(path: Path, columns: list[str], start: int, stop: int, rows: int = 4_096) -> Iterator[pa.Table]:
-    """The rows from `start` up to `stop`, some at a time, without ever holding them all."""
+    """The rows from `start` up to `stop`, some at a time, without ever holding them all.
+
+    Raises:
+        WorkspaceError: the file is missing or is no table.
+    """
     first = 0
-    with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+    with _open(path) as file:
         for batch in file.iter_batches(rows, columns=columns):
             part = batch.slice(max(start - first, 0), max(min(stop - first, len(batch)) - max(start - first, 0), 0))
             first += len(batch)
@@ -68,6 +76,13 @@ def item_batches(path: Path, columns: list[str], start: int, stop: int, rows: in
                 yield pa.Table.from_batches([part])
             if first >= stop:
                 return
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable_table(path, "an item table", "mmsc prepare", error) from error
 
 
 def take_items(path: Path, columns: list[str], rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[pa.Table]:

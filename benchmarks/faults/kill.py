@@ -94,7 +94,9 @@ def main(arguments: Sequence[str]) -> None:
         prog="python -m benchmarks.faults kill",
     )
     parser.add_argument("--stages", default=",".join(COMMANDS), metavar="STAGE,STAGE")
+    parser.add_argument("--signals", default="SIGKILL,SIGINT", metavar="SIGNAL,SIGNAL")
     parser.add_argument("--kills", type=int, default=20, help="of each signal in each command")
+    parser.add_argument("--shop", type=Path, metavar="DIR", help="make the shop here, and use it if it is there")
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
     given = parser.parse_args(arguments)
     head = ["command", "signal", "kills", "moments", "whole after", "rows finished", "identical", "exit 130 and told"]
@@ -102,13 +104,15 @@ def main(arguments: Sequence[str]) -> None:
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as name, AnsweringServer() as server:
         folder = Path(name)
-        make_shop(folder / "shop")
+        shop: Path = given.shop or folder / "shop"
+        if not shop.exists():
+            make_shop(shop)
         for command in given.stages.split(","):
-            undisturbed = run_undisturbed(command, folder / "shop", folder / command, server.url)
-            for sent in (signal.SIGKILL, signal.SIGINT):
+            undisturbed = run_undisturbed(command, shop, folder / command, server.url)
+            for sent in map(signal.Signals.__getitem__, given.signals.split(",")):
                 moments = spread_moments(given.kills, f"{given.seed} {command} {sent.name}")
                 tally = Tally()
-                while tally.kills < given.kills:
+                while tally.kills < given.kills and tally.rows < given.kills:
                     signals = [sent] * min(_IN_A_ROW, given.kills - tally.kills)
                     kill_in_a_row(undisturbed, signals, moments, folder / "victim", tally)
                 sys.stdout.write(markdown_row(command, sent, tally))
@@ -167,7 +171,7 @@ def kill_in_a_row(
             # SIGINT to all of them, as a terminal does; SIGKILL to the one.
             os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)
         code, said = _end(process)
-        if code == 0:
+        if code == 0:  # before the signal came
             _finish(undisturbed, workspace, code, said, tally)
             return
         tally.kills += 1
@@ -245,7 +249,14 @@ def _without_times(value: Any) -> Any:
     return [_without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
+def take_interrupts() -> None:
+    """Have processes that are started from now on take SIGINT, also where a shell put this one in the background."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _start(words: Sequence[str], workspace: Path) -> subprocess.Popen[str]:
+    take_interrupts()
     command = [sys.executable, "-m", "mmsc_cli", *words, "-w", str(workspace), "-q"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MMSC_")}
     return subprocess.Popen(

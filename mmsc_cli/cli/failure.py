@@ -24,8 +24,8 @@ _CODES: tuple[tuple[type[errors.MmscError], int], ...] = (
 )
 
 
-# How Rust, and so safetensors, ends the text of an error of the operating system, whatever its exception's type.
-_RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)$")
+# How Rust, and so safetensors, tells an error of the operating system, whatever its exception's type.
+_RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)(?: at path \"(?P<path>[^\"]*)\")?")
 
 
 def exit_code(error: BaseException) -> int:
@@ -73,7 +73,7 @@ def _describe(error: BaseException, command: str) -> list[str]:
 
 def _as_os_error(error: BaseException) -> BaseException:
     found = _RUST_OS_ERROR.search(str(error))
-    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else error
+    return OSError(int(found[1]), os.strerror(int(found[1])), found["path"]) if found else error
 
 
 def _describe_os_error(error: OSError) -> list[str]:

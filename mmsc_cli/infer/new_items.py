@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from mmsc_cli.encode.encoder import Encoder, open_encoder
@@ -108,7 +109,7 @@ class NewItemEncoder:
             neighbours = about["settings"]["neighbours"]
             weight = {relation: index.about["transfer_weight"][relation] for relation in RELATIONS}
             keep = about["settings"]["linear_top"]
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise WorkspaceError(f"{folder} is missing or damaged: {error}", hint="run `mmsc train` again") from error
         transfer = TransferBranch.of(read_pairs(workspace.path("pairs.parquet")), len(index), weight, keep)
         embeddings = Embeddings.open(workspace.path("embeddings"))

@@ -187,6 +187,7 @@ def test_a_truncated_index(trained_copy: Workspace, item_ids: list[str], name: s
 
 
 def test_an_index_of_another_model(trained_copy: Workspace, item_ids: list[str]) -> None:
+    trained_copy.path("manifest.json").unlink()  # which would find it first
     path = trained_copy.path("index/index.json")
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"model": "another"}))
     ran = _infer(trained_copy, "--item", item_ids[0])

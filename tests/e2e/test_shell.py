@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,29 +63,6 @@ def test_rerun(shell: Shell) -> None:
 @pytest.mark.slow
 def test_ablation(shell: Shell, trained_copy: Workspace) -> None:
     shell("ablation.sh", workspace=trained_copy)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)], check=True, capture_output=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("may not mount a file system")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-@needs_jq
-@pytest.mark.slow
-def test_full_disk(shell: Shell, small_disk: Path) -> None:
-    shell("full_disk.sh", small_disk)
 
 
 @pytest.mark.real_data

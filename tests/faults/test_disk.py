@@ -37,8 +37,11 @@ def _state(workspace: Workspace) -> dict[str, bytes]:
     return {name: workspace.path(name).read_bytes() for name in ("manifest.json", "items.parquet")}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("free_kib", [0, 12, 40])
+@pytest.mark.parametrize(
+    ("command", "free_kib"),
+    # The labels of so few pairs would fit into more.
+    [(command, free) for command in COMMANDS for free in (0, 12, 40) if (command[:5], free) != ("label", 40)],
+)
 def test_a_full_disk(disk: Path, command: str, free_kib: int) -> None:
     workspace = Workspace(Path(shutil.copytree(GOLDEN / "workspace", disk / "workspace")))
     before = _state(workspace)

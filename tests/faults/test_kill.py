@@ -15,7 +15,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults.judge import AnsweringServer
-from benchmarks.faults.kill import COMMANDS, SETTINGS, Tally, kill_in_a_row, not_told, run_undisturbed, spread_moments
+from benchmarks.faults.kill import (
+    COMMANDS,
+    SETTINGS,
+    Tally,
+    kill_in_a_row,
+    not_told,
+    run_undisturbed,
+    spread_moments,
+    take_interrupts,
+)
 from mmsc_cli.workspace import Workspace
 
 SIGNALS = [signal.SIGKILL, signal.SIGINT]
@@ -72,6 +81,7 @@ def test_an_interrupt_during_the_imports_names_the_command(words: str, tmp_path:
     script += "sys.meta_path.insert(0, Interrupting())\n"
     script += "from mmsc_cli.__main__ import main; main()\n"
     typed = [*shlex.split(words), "-w", str(tmp_path / "my shop")]
+    take_interrupts()
     ran = subprocess.run([sys.executable, "-c", script, *typed], capture_output=True, text=True, check=False)
     assert ran.stdout == ""
     assert not_told(ran.returncode, ran.stderr, typed) == []
@@ -91,6 +101,7 @@ def test_an_interrupt_while_the_language_models_server_starts(golden: Workspace,
     python.write_text(FAKE_PYTHON)
     python.chmod(0o755)
     typed = ["label", "--model", "some/model", "--budget", "9", "-q", "-w", str(golden.root)]
+    take_interrupts()
     process = subprocess.Popen(
         [sys.executable, "-m", "mmsc_cli", *typed],
         stderr=subprocess.PIPE,

@@ -124,6 +124,7 @@ def test_an_endless_id_is_answered_briefly(opened: Recommender) -> None:
 
 
 def test_an_index_of_another_model_is_refused(trained_copy: Workspace, trained: Workspace) -> None:
+    trained_copy.path("manifest.json").unlink()  # which would find it first
     described = trained_copy.path("index/index.json")
     about = json.loads(described.read_bytes())
     described.write_text(json.dumps(about | {"model": "0" * 64}))
