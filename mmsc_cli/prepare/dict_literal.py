@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from typing import Any
 
 import orjson
@@ -32,7 +33,10 @@ def read_dict_literal(line: bytes) -> Any:
     except (_NoJsonError, orjson.JSONDecodeError):
         pass
     try:
-        return ast.literal_eval(line.decode("utf-8"))
+        with warnings.catch_warnings():
+            # Python warns of unknown escapes as if the user had written them, and quotes the line.
+            warnings.simplefilter("ignore")
+            return ast.literal_eval(line.decode("utf-8"))
     except (TypeError, SyntaxError, MemoryError, RecursionError) as error:
         raise ValueError(str(error)) from error
 

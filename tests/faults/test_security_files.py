@@ -135,6 +135,11 @@ def test_a_download_stays_in_its_folder(url: str, name: str) -> None:
     assert file_name(url) == name
 
 
+def test_what_is_no_address_is_not_downloaded() -> None:
+    with pytest.raises(InputError, match=r"https://\[/x: no web address"):
+        file_name("https://[/x")
+
+
 @pytest.fixture
 def easily_harmed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that a mebibyte harms, so that bombs can be small."""

@@ -25,10 +25,10 @@ def shop(tmp_path: Path) -> Path:
     folder = tmp_path / "shop"
     (folder / "photos").mkdir(parents=True)
     (folder / "photos" / "one.PNG").write_bytes(b"first")
-    outside = tmp_path / "two.jpg"
-    outside.write_bytes(b"second")
+    absolute = folder / "two.jpg"
+    absolute.write_bytes(b"second")
     (folder / "items.csv").write_text(
-        f"item_id,image_path,image_url\n../evil,photos/one.PNG,\nb,{outside},{URL}\nc,photos/none.png,\n"
+        f"item_id,image_path,image_url\n../evil,photos/one.PNG,\nb,{absolute},{URL}\nc,photos/none.png,\n"
         f"d,,{URL}\ne,,https://images.example/e.png\nf,,\n",
         encoding="utf-8",
     )

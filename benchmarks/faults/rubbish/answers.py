@@ -59,6 +59,8 @@ def check_answer(content: bytes) -> Tally:
             _ITEMS, _A, _B, "model", _SETTINGS, endpoints=["http://llm.example"], cache=None, progress=SILENT
         )
     json.dumps(found.counts, allow_nan=False)
+    if found.counts["tokens"] < 0:
+        raise LostError(f"{found.counts['tokens']} tokens")
     shares = found.labels.probabilities()
     if not (np.isfinite(shares).all() and (shares >= 0).all() and np.allclose(shares.sum(axis=1), 1, atol=1e-5)):
         raise LostError(f"not distributions: {shares.tolist()}")

@@ -102,6 +102,8 @@ def address_seeds() -> list[bytes]:
         b"https://images.example/a\nHTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
         b"https://images.example/a.png\nHTTP/1.1 429 Slow\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
         b"https://[::1]/a\n",
+        b"https://x.example:99999/a\n",
+        b"https://" + b"a" * 70 + b".example/a\n",
         "https://müller.example/ü\n".encode(),
     ]
 
