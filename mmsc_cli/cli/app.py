@@ -15,6 +15,8 @@ from mmsc_cli import __version__
 from mmsc_cli.cli import doctor, encode, evaluate, infer, label, prepare, recipes, run, train
 from mmsc_cli.cli.failure import OK, USAGE, debugging, describe, exit_code
 from mmsc_cli.cli.session import HELP_OPTIONS, typed_command
+from mmsc_cli.cli.watched import run_watched
+from mmsc_cli.memory import spare_address_space
 
 app = typer.Typer(
     name="mmsc",
@@ -51,6 +53,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:
         sys.stderr.write("mmsc: stdout is closed\n  send it to a file, or to /dev/null\n")
         return USAGE
+    spare_address_space()
     try:
         code = _invoke(arguments)
         sys.stdout.flush()
@@ -87,4 +90,4 @@ def _discard_stdout() -> None:
 
 def main() -> None:
     """Run `mmsc`."""
-    sys.exit(run_command())
+    sys.exit(run_watched(run_command, typed_command(sys.argv[1:])))

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.atomic import write_json
+from mmsc_cli.cores import usable_cores
 from mmsc_cli.encode.vectors import unit_rows
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index import Index
 from mmsc_cli.infer.filters import Filters, Sieve
 from mmsc_cli.infer.query import Query
 from mmsc_cli.infer.ranking import Block, Ranker
-from mmsc_cli.infer.search import block_size, cores
+from mmsc_cli.infer.search import block_size
 from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.seeds import numpy_generator
@@ -99,7 +100,7 @@ def add_hnsw(folder: Path, seed: int, smallest: int = SMALLEST, progress: Progre
         return {}
     import faiss
 
-    faiss.omp_set_num_threads(cores())
+    faiss.omp_set_num_threads(usable_cores())
     sample = np.sort(numpy_generator(seed, "hnsw").choice(len(index), min(_SAMPLE, len(index)), replace=False))
     queries = [Query.of_item(index, index.ids[row]) for row in sample.tolist()]
     graphs = {relation: _build(index.vectors(relation).key, relation, progress) for relation in RELATIONS}

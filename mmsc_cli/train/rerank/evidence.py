@@ -8,7 +8,7 @@ leads, and what look-alikes are related to.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from mmsc_cli.pairs import Pairs
 from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.train.rerank.first_stage import FirstStage
 
-Sparse = sparse.csr_array[Any]
+Sparse: TypeAlias = "sparse.csr_array[Any]"  # older scipy cannot subscript it at run time
 CHUNK_CELLS = 16_000_000
 
 
