@@ -74,7 +74,7 @@ def test_a_shop_is_prepared_encoded_judged_and_asked_within_2_gib(
 def test_what_needs_a_library_that_does_not_fit_says_what_does_not(trained_copy: Workspace, limited: Limited) -> None:
     there = ("-w", trained_copy.root)
     _refused(limited("evaluate", "--baselines", "lightgcn", *there, limit=700 * MIB), "--baselines")
-    _refused(limited("encode", *there, limit=700 * MIB), "--encoder classic")
+    _refused(limited("encode", "--encoder", "auto", *there, limit=700 * MIB), "--encoder classic")
     _refused(limited("train", *there, limit=700 * MIB), "more memory")
 
 
