@@ -102,7 +102,7 @@ def _figures(workspace: Workspace) -> dict[str, dict[str, dict[str, float]]]:
     return {relation: figures[relation] for relation in ("substitute", "complement")}
 
 
-# What a shop hands in, as lines of files: in an order, and shuffled. Some records and rows come twice, with other words.
+# What a shop hands in, as lines of files. Some records and rows come twice, with other words.
 
 
 def _ids(count: int = 60) -> list[str]:
