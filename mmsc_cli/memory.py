@@ -15,10 +15,10 @@ SMALL_ADDRESS_SPACE = 8 << 30
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _ARENAS_VARIABLE, _ARENAS_PARAMETER = "MALLOC_ARENA_MAX", -8  # glibc's names for the same thing
 _UNLIMITED = 1 << 60  # what the first version of control groups calls no limit is near 2**63
-# Of allocators, the dynamic loader, thread libraries and GPUs.
+# Of allocators, the dynamic loader (which says nearly the same of a disk mounted noexec), threads, processes and GPUs.
 _SIGNS = re.compile(
-    r"out of memory|can(?:no|')t allocate memory|failed to map segment|bad.?alloc|unable to allocate|"
-    r"can't start new thread",
+    r"out of memory|can(?:no|')t allocate memory|failed to map segment(?!.*not permitted)|bad.?alloc|"
+    r"unable to allocate|can't start new thread|excessive memory usage",
     re.IGNORECASE,
 )
 

@@ -104,6 +104,7 @@ def test_a_limited_address_space_has_room_for_few_cores(monkeypatch: pytest.Monk
         RuntimeError("std::bad_alloc"),
         RuntimeError("can't start new thread"),
         ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        RuntimeError("A worker was terminated, by a segmentation fault or by an excessive memory usage"),
     ],
 )
 def test_each_library_says_it_in_its_own_words(error: BaseException) -> None:
@@ -121,6 +122,7 @@ def test_each_library_says_it_in_its_own_words(error: BaseException) -> None:
         ValueError("out of memory"),
         RuntimeError("shapes differ"),
         ImportError("No module named 'torch'"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object: Operation not permitted"),
         OSError(2),
     ],
 )
