@@ -38,8 +38,8 @@ def run_watched(run: Callable[[], int], command: str) -> int:
         return code
     os.close(writing)
     status = _wait(child)
-    if code := os.read(reading, 1):
-        return code[0]
+    if ended := os.read(reading, 1):
+        return ended[0]
     if -status in _FORWARDED:
         return 128 - status  # as a shell says it
     how = f"signal {-status}" if status < 0 else f"exit code {status}"
