@@ -101,7 +101,12 @@ def test_local_inputs_are_read_for_their_hash_once(tmp_path: Path, monkeypatch: 
     (tmp_path / "items.csv").write_text("item_id,title\nA,lamp\nB,shade\nC,bulb\n")
     (tmp_path / "pairs.csv").write_text("a,b,co_view\nA,B,1\nB,C,1\n")
     read: list[str] = []
-    monkeypatch.setattr("mmsc_cli.prepare.run.digest", lambda path: read.append(path.name) or digest(path))
+
+    def note(path: Path) -> str:
+        read.append(path.name)
+        return digest(path)
+
+    monkeypatch.setattr("mmsc_cli.prepare.run.digest", note)
     monkeypatch.setattr("mmsc_cli.pipeline.run_encode", lambda *_, **__: None)
     monkeypatch.setattr("mmsc_cli.pipeline.run_train", lambda *_, **__: None)
     monkeypatch.setattr("mmsc_cli.pipeline.run_evaluate", lambda *_, **__: None)
