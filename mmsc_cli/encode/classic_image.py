@@ -48,8 +48,8 @@ class ImageStatistics:
         """Vectors of shape (images, dim), of unit length, for what `image_statistics` says of each image."""
         if not statistics:
             return np.zeros((0, self.dim), np.float32)
-        # A BLAS rounds the rows of a large batch another way than those of a small one. In double precision nothing of it
-        # is left, and an image has the same vector whatever is encoded with it.
+        # A BLAS rounds a large batch another way than a small one. In double precision nothing of it is left, and an
+        # image has the same vector whatever is encoded with it.
         scaled = ((np.stack(statistics) - self.centre) * self.scale).astype(np.float64)
         return unit_rows(scaled @ self.projection.astype(np.float64))
 
