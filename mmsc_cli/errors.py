@@ -31,5 +31,9 @@ class UnreachableError(MmscError):
     """An outside resource (a download, a model hub, an LLM server) did not answer."""
 
 
+class NotEnoughMemoryError(MmscError):
+    """There is less memory than even the smallest step of the work takes, and `hint` says how it takes less."""
+
+
 class GateError(MmscError):
     """The command ran, but a limit its caller stated was not met."""

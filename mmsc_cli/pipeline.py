@@ -322,11 +322,15 @@ def run_all(
     """
     from mmsc_cli.prepare.run import prepare, prepare_config
 
+    prepared = prepare_config(recipe, inputs, recipe_directory)
+
     def run_prepare() -> dict[str, Any]:
-        return prepare(workspace, recipe, inputs=inputs, recipe_directory=recipe_directory, progress=progress)
+        return prepare(
+            workspace, recipe, inputs=inputs, recipe_directory=recipe_directory, config=prepared, progress=progress
+        )
 
     stages: dict[Stage, tuple[dict[str, Any], Callable[[], Any]]] = {
-        "prepare": (prepare_config(recipe, inputs, recipe_directory), run_prepare),
+        "prepare": (prepared, run_prepare),
         "encode": (stage_config("encode", recipe), lambda: run_encode(workspace, recipe, device, progress)),
         "label": (stage_config("label", recipe), lambda: run_label(workspace, recipe, [], progress)),
         "train": (

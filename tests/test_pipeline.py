@@ -13,7 +13,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.pipeline import run_all, run_evaluate
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.settings import Recipe
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace import Workspace, digest
 
 
 def _cpu() -> torch.device:
@@ -95,3 +95,29 @@ def test_an_unknown_part(trained: Workspace) -> None:
         run_evaluate(trained, load_recipe("demo"), parts=["brain"], seeds=1, report=None, device=_cpu)
 
     assert "denoise" in (caught.value.hint or "")
+
+
+def test_local_inputs_are_read_for_their_hash_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title\nA,lamp\nB,shade\nC,bulb\n")
+    (tmp_path / "pairs.csv").write_text("a,b,co_view\nA,B,1\nB,C,1\n")
+    read: list[str] = []
+
+    def note(path: Path) -> str:
+        read.append(path.name)
+        return digest(path)
+
+    monkeypatch.setattr("mmsc_cli.prepare.run.digest", note)
+    monkeypatch.setattr("mmsc_cli.pipeline.run_encode", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.pipeline.run_train", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.pipeline.run_evaluate", lambda *_, **__: None)
+
+    run_all(
+        Workspace(tmp_path / "workspace"),
+        load_recipe("my-shop"),
+        inputs=[tmp_path / "items.csv", tmp_path / "pairs.csv"],
+        recipe_directory=tmp_path,
+        label=False,
+        device=_cpu,
+    )
+
+    assert sorted(read) == ["items.csv", "pairs.csv"]

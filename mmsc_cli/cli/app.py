@@ -17,6 +17,7 @@ from mmsc_cli.cli.failure import OK, USAGE, debugging, describe, exit_code
 from mmsc_cli.cli.interrupt import typed_command
 from mmsc_cli.cli.output import visible
 from mmsc_cli.cli.session import HELP_OPTIONS
+from mmsc_cli.memory import spare_address_space
 from mmsc_cli.redaction import redact
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:
         sys.stderr.write("mmsc: stdout is closed\n  send it to a file, or to /dev/null\n")
         return USAGE
+    spare_address_space()
     try:
         code = _invoke(arguments)
         sys.stdout.flush()

@@ -12,9 +12,22 @@ import typer
 from mmsc_cli import errors
 from mmsc_cli.cli.interrupt import INTERRUPTED, interruption
 from mmsc_cli.cli.output import plain
+from mmsc_cli.memory import address_space_limit, is_out_of_memory
 from mmsc_cli.redaction import redact
 
 OK, GATE, USAGE, UNKNOWN_ITEM, UNREACHABLE, BUG = 0, 1, 2, 3, 4, 70
+
+# What to try where memory runs out, by command.
+_LESS_MEMORY = {
+    "prepare": "prepare a part of the files (--input); for events, set source.memory_gib with --set",
+    "encode": "use --encoder classic, which needs no PyTorch; or --set encode.batch_size=8, encode.text_dim=128",
+    "label": "ask of fewer pairs: --set label.budget=1000",
+    "train": "use --set train.dim=64, or --set train.linear_items=1",
+    "evaluate": "use --baselines none, or fewer of them: ease, als and networks need most",
+    "infer": "ask for fewer items at a time; for --new, encode with --encoder classic",
+    "run": "run the stages one by one; each says what lowers its need",
+}
+_DO_WITHOUT_TORCH = ("encode", "evaluate", "infer")
 
 _CODES: tuple[tuple[type[errors.MmscError], int], ...] = (
     (errors.GateError, GATE),
@@ -31,12 +44,14 @@ _RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)(?: at path \"(?P<path>[^\"]*)\"
 def exit_code(error: BaseException) -> int:
     """The exit code of the contract for an exception."""
     error = _as_os_error(error)
+    if is_out_of_memory(error):
+        return USAGE
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
-    if isinstance(error, OSError | MemoryError | typer.TyperException):
+    if isinstance(error, OSError | typer.TyperException):
         return USAGE
     return BUG
 
@@ -48,6 +63,8 @@ def describe(error: BaseException, command: str = "mmsc") -> list[str]:
 
 def _describe(error: BaseException, command: str) -> list[str]:
     error = _as_os_error(error)
+    if is_out_of_memory(error) and not isinstance(error, errors.NotEnoughMemoryError):
+        return _describe_out_of_memory(error, command)
     if isinstance(error, errors.MmscError):
         lines = [f"mmsc: {line}" for line in error.message.splitlines()]
         return lines + ([f"  {error.hint}"] if error.hint else [])
@@ -58,17 +75,25 @@ def _describe(error: BaseException, command: str) -> list[str]:
         where = context.command_path if context else "mmsc"
         message = error.format_message().rstrip(".")
         return [f"{where}: {message[:1].lower()}{message[1:]}", f"  see `{where} --help`"]
-    if isinstance(error, MemoryError):
-        return [
-            "mmsc: out of memory",
-            "  try --set train.dim=64, or use a machine with more memory",
-        ]
     if isinstance(error, OSError):
         return _describe_os_error(error)
     return [
         f"mmsc: a bug of ours: {type(error).__name__}: {error}",
         "  MMSC_DEBUG=1 shows the traceback; please report it",
     ]
+
+
+def _describe_out_of_memory(error: BaseException, command: str) -> list[str]:
+    limit = address_space_limit()
+    within = "" if limit is None else f" within an address space of {limit / 2**30:.2g} GiB (ulimit -v)"
+    stage = next((word for word in command.split()[1:] if word in _LESS_MEMORY), None)
+    option = f"{_LESS_MEMORY[stage]}; or " if stage else ""
+    if isinstance(error, ImportError):  # its name says why so little was not enough
+        within += f", loading {str(error).splitlines()[0]}"
+        option = option if stage in _DO_WITHOUT_TORCH else ""
+    if isinstance(error, MemoryError) and error.args:
+        within += f": {str(error).splitlines()[0]}"
+    return [f"mmsc: out of memory{within}", f"  {option}give it more memory"]
 
 
 def _as_os_error(error: BaseException) -> BaseException:

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from mmsc_cli.encode.encoder import DEFAULT_BATCH
-from mmsc_cli.errors import InputError
+from mmsc_cli.errors import NotEnoughMemoryError
+from mmsc_cli.memory import is_out_of_memory
 
 # Beyond it a GPU is busy anyway, and an interrupted run would lose more.
 LARGEST_BATCH = 1_024
@@ -62,7 +63,7 @@ def encode_in_batches(
         The vectors, shape (count, dim), and the size of the last batch.
 
     Raises:
-        InputError: not even one input fits.
+        NotEnoughMemoryError: not even one input fits.
     """
     parts: list[NDArray[np.float32]] = []
     start = 0
@@ -74,9 +75,11 @@ def encode_in_batches(
             if not is_out_of_memory(error):
                 raise
             if size == 1:
-                raise InputError(
+                raise NotEnoughMemoryError(
                     f"the memory of {device} does not hold one input of this encoder",
-                    hint="use --device cpu, or a smaller --encoder",
+                    hint="use a smaller --encoder"
+                    if device.type == "cpu"
+                    else "use --device cpu, or a smaller --encoder",
                 ) from error
             size //= 2
             _LOG.warning("out of memory on %s: going on with batches of %d", device, size)
@@ -86,12 +89,6 @@ def encode_in_batches(
         # Only here is the error, which holds on to the tensors of the failed batch, gone.
         _release(device)
     return np.concatenate(parts), size
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch says that memory ran out; only CUDA has a class of its own for it."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
 def _release(device: torch.device) -> None:

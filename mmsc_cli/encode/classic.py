@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
+from threadpoolctl import threadpool_limits
 
 from mmsc_cli.atomic import atomic_write, write_json
 from mmsc_cli.encode.classic_image import ImageStatistics, fit_images, image_statistics
@@ -96,7 +97,10 @@ def fit_classic(
         seed: the run's seed.
     """
     narrow = derive_seed(seed, "encode/classic") % 2**32  # what scikit-learn takes
-    return ClassicEncoder(fit_text(texts, text_dim, narrow), fit_images(image_statistics, image_dim, narrow))
+    # Several threads of a BLAS add up in another order, and the axes would depend on the machine. Most of the time goes
+    # into sparse products, which take one thread anyway.
+    with threadpool_limits(1, "blas"):
+        return ClassicEncoder(fit_text(texts, text_dim, narrow), fit_images(image_statistics, image_dim, narrow))
 
 
 def open_classic(folder: Path, card: EncoderCard) -> ClassicEncoder:

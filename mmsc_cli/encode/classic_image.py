@@ -48,7 +48,10 @@ class ImageStatistics:
         """Vectors of shape (images, dim), of unit length, for what `image_statistics` says of each image."""
         if not statistics:
             return np.zeros((0, self.dim), np.float32)
-        return unit_rows(((np.stack(statistics) - self.centre) * self.scale) @ self.projection)
+        # A BLAS rounds a large batch another way than a small one. In double precision nothing of it is left, and an
+        # image has the same vector whatever is encoded with it.
+        scaled = ((np.stack(statistics) - self.centre) * self.scale).astype(np.float64)
+        return unit_rows(scaled @ self.projection.astype(np.float64))
 
 
 def fit_images(statistics: NDArray[np.float32], dim: int, seed: int) -> ImageStatistics:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -10,12 +9,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.cores import usable_cores
+from mmsc_cli.memory import available_memory
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 # The scores of a block of queries against the whole catalogue, at most; larger blocks are hardly faster.
 BLOCK_BYTES = 64 * 2**20
-# All cores together take no more than this share of the machine's memory for scores.
+# All cores together take no more than this share of the free memory for scores.
 _SHARE_OF_MEMORY = 1 / 16
 # So many rows stand for one when the best are looked for.
 _GROUP = 64
@@ -23,8 +25,7 @@ _GROUP = 64
 
 def block_size(items: int) -> int:
     """How many queries each core of this machine scores at a time against a catalogue of so many items."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    room = min(BLOCK_BYTES, int(memory * _SHARE_OF_MEMORY) // cores())
+    room = min(BLOCK_BYTES, int(available_memory() * _SHARE_OF_MEMORY) // usable_cores())
     return max(1, room // (4 * max(items, 1)))
 
 
@@ -58,7 +59,7 @@ def in_order(function: Callable[[In], Out], blocks: Sequence[In]) -> Iterator[Ou
 
     Each thread multiplies alone: numpy's own threads would fight over the cores with ours.
     """
-    workers = min(cores(), len(blocks))
+    workers = min(usable_cores(), len(blocks))
     if workers < 2:
         yield from map(function, blocks)
         return
@@ -78,8 +79,3 @@ def in_order(function: Callable[[In], Out], blocks: Sequence[In]) -> Iterator[Ou
         finally:
             for future in ahead:
                 future.cancel()
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

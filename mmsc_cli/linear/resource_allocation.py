@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from mmsc_cli.linear.reciprocal import reciprocal
+
 
 class ResourceAllocation:
     """score(i, j) = sum over shared neighbours z of w(i,z) w(z,j) / degree(z)."""
@@ -18,9 +20,8 @@ class ResourceAllocation:
     def __init__(self, adjacency: sparse.csr_array[Any]) -> None:
         """`adjacency`: symmetric (items, items) matrix of training pairs."""
         degree = np.asarray(adjacency.sum(axis=0)).ravel()
-        share = np.divide(1, degree, out=np.zeros_like(degree), where=degree > 0)
         self._adjacency = adjacency
-        self._spread = sparse.csr_array(sparse.diags_array(share) @ adjacency)
+        self._spread = sparse.csr_array(sparse.diags_array(reciprocal(degree)) @ adjacency)
 
     def rows(self, queries: NDArray[np.int64]) -> sparse.csr_array[Any]:
         """Sparse scores of shape (queries, items)."""

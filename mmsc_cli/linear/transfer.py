@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
+
+from mmsc_cli.linear.reciprocal import reciprocal
 
 
 def transfer_rows(
@@ -26,5 +27,6 @@ def transfer_rows(
         damping: exponent that keeps bestsellers from winning everywhere.
     """
     degree = np.asarray(adjacency.sum(axis=0)).ravel()
-    damp: NDArray[np.float32] = np.divide(1, degree**damping, out=np.zeros_like(degree), where=degree > 0)
-    return sparse.csr_array(similar @ adjacency @ sparse.diags_array(damp) + self_weight * similar)
+    return sparse.csr_array(
+        similar @ adjacency @ sparse.diags_array(reciprocal(degree**damping)) + self_weight * similar
+    )

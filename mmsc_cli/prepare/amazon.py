@@ -35,7 +35,7 @@ def read_amazon(
     """Read metadata files (gzip or plain) into a delivery.
 
     Args:
-        paths: the files, in the order in which repeated records count as earlier.
+        paths: the files; their order does not matter.
         delivery: where records, lists and counts go.
         allow_truncated: keep the whole records of a file that is cut short, and say so in the notes.
         cores: how many processes parse (None: all that this process may use, but for a small file).

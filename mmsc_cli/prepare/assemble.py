@@ -35,14 +35,24 @@ FATES = (
     "relations_without_strength",
 )
 
-# The richest record of each id, the first of equals, and its row in the item table.
+# The richest record of each id, and its row in the item table. Of equally rich ones what they say decides, not where
+# they stand: the same records in another order make the same catalogue.
+_REPEATED = """
+CREATE TABLE repeated_ids AS SELECT item_id FROM read_parquet($records) GROUP BY item_id HAVING count(*) > 1
+"""
 _ROWS = """
 CREATE TABLE item_rows AS
 SELECT item_id, record, (row_number() OVER (ORDER BY item_id) - 1)::INTEGER AS item_row
 FROM (
+    SELECT item_id, record FROM read_parquet($records) ANTI JOIN repeated_ids USING (item_id)
+    UNION ALL
     SELECT item_id, record
-    FROM read_parquet($records)
-    QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY richness DESC, record) = 1
+    FROM read_parquet($records) SEMI JOIN repeated_ids USING (item_id)
+    QUALIFY row_number() OVER (
+        PARTITION BY item_id
+        ORDER BY
+            richness DESC, title, description, brand, category, price, image_url, image_path, views, purchases, record
+    ) = 1
 )
 """
 # Why a relation is dropped stands in `fate`, null where it is kept. The first that fits counts.
@@ -162,6 +172,7 @@ def assemble(
 
 def _choose_records(engine: Engine, delivery: Delivery) -> list[str]:
     if records := delivery.parts("records"):
+        engine.run(_REPEATED, records=records)
         engine.run(_ROWS, records=records)
         ids: list[str] = engine.columns("SELECT item_id FROM item_rows ORDER BY item_row")["item_id"].tolist()
         if ids:

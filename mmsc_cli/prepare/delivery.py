@@ -16,8 +16,8 @@ from mmsc_cli.items import ITEM_SCHEMA
 
 CATALOGUE_SCHEMA = pa.schema([column for column in ITEM_SCHEMA if column.name != "split"])
 # `record` is a number of its own for each record, in their order. Of records with the same id the one of the greatest
-# richness is kept; of equals the first. `views` and `purchases` are the ids of other items in the record's own lists of
-# what its shoppers also viewed and bought, the strongest first.
+# richness is kept; of equals, what they say decides. `views` and `purchases` are the ids of other items in the record's
+# own lists of what its shoppers also viewed and bought, the strongest first.
 RECORD_SCHEMA = pa.schema(
     [
         pa.field("record", pa.int64(), nullable=False),

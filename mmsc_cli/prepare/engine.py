@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.cores import usable_cores
-from mmsc_cli.errors import InputError
+from mmsc_cli.errors import NotEnoughMemoryError
+from mmsc_cli.memory import available_memory
 
 MEMORY_GIB = 1.0
+MEMORY_FLOOR = 128 << 20
+_SHARE = 0.5
 
 
 def literal(text: str) -> str:
@@ -29,12 +32,16 @@ class Engine:
     """A database in memory, whose overflow goes to a folder. A context manager: the overflow is removed at the end."""
 
     def __init__(self, folder: Path, memory_gib: float = MEMORY_GIB) -> None:
-        """`folder` takes the overflow; `memory_gib` is what DuckDB may use (the process itself comes on top)."""
+        """`folder` takes the overflow; `memory_gib` is what DuckDB may use (the process itself comes on top).
+
+        It never plans with more than _SHARE of what there is: what does not fit goes to the disk.
+        """
+        self._memory = max(MEMORY_FLOOR, min(round(memory_gib * 2**30), int(_SHARE * available_memory())))
         self._overflow = folder / "overflow"
         self._overflow.mkdir()
         self._connection = duckdb.connect(
             config={
-                "memory_limit": f"{max(1, round(memory_gib * 1024))}MiB",
+                "memory_limit": f"{self._memory >> 20}MiB",
                 "temp_directory": str(self._overflow),
                 "threads": usable_cores(),
                 "preserve_insertion_order": False,
@@ -56,7 +63,7 @@ class Engine:
         """Run a statement with named parameters and return its rows.
 
         Raises:
-            InputError: it needs more memory than the engine may use.
+            NotEnoughMemoryError: it needs more memory than the engine may use, or than there is.
             OSError: the disk is full.
             duckdb.Error: anything else is wrong.
         """
@@ -79,11 +86,20 @@ class Engine:
                 raise OSError(errno.ENOSPC, "No space left on device", str(self._overflow)) from error
             raise
         except duckdb.OutOfMemoryException as error:
-            raise InputError(
-                f"not enough memory or disk to join and sort: {str(error).splitlines()[0]}",
-                hint="free some space on the workspace's disk; for events, raise source.memory_gib",
-            ) from error
+            raise self._not_enough(str(error).splitlines()[0]) from error
         except RuntimeError as error:
             if str(error) == "Query interrupted":  # what DuckDB makes of a Ctrl-C
                 raise KeyboardInterrupt from error
             raise
+
+    def _not_enough(self, reason: str) -> NotEnoughMemoryError:
+        """DuckDB says that it ran out: of what it may use, or (a failed allocation) of what there is."""
+        if "bad allocation" in reason:
+            return NotEnoughMemoryError(
+                f"not enough memory to join and sort: {reason}",
+                hint="raise the limit on memory (ulimit -v, or the container's); it must hold some hundred MiB",
+            )
+        return NotEnoughMemoryError(
+            f"not enough memory or disk to join and sort within {self._memory / 2**30:.2g} GiB: {reason}",
+            hint="free some space on the workspace's disk, or memory; for events, raise source.memory_gib",
+        )

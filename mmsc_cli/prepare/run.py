@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ def prepare(
     *,
     inputs: Sequence[Path] = (),
     recipe_directory: Path = Path(),
+    config: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Run the stage and return its counts.
@@ -40,13 +41,16 @@ def prepare(
         inputs: local files in place of what the recipe names (amazon: metadata files; table: items, then pairs;
             events: items if the recipe names a table of them, then the log).
         recipe_directory: what the paths of a `table` or `events` source are relative to.
+        config: what `prepare_config` says of the same arguments; None: it is asked, and reads the inputs once more.
         progress: told how far the reading is.
 
     Raises:
         InputError: the source is not what it must be.
         UnreachableError: the download failed.
     """
-    with workspace.stage("prepare", prepare_config(recipe, inputs, recipe_directory)) as stage:
+    if config is None:
+        config = prepare_config(recipe, inputs, recipe_directory)
+    with workspace.stage("prepare", config) as stage:
         paths = _local_inputs(recipe, inputs, recipe_directory)
         images = _image_places(workspace, recipe, paths, recipe_directory, stage, progress)
         delivery = Delivery(stage.directory("delivery"))

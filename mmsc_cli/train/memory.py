@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-import torch
-
 _LOG = logging.getLogger("mmsc_cli")
 FLOOR = 1 << 18
 
@@ -27,10 +25,3 @@ class ChunkSize:
             raise MemoryError(str(error)) from error
         self.logits //= 2
         _LOG.warning("out of memory: the step is done again in chunks half as large (%d scores)", self.logits)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on a GPU or on the CPU (where torch has no exception of its own for it)."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmsc_cli.encode.batches import LARGEST_BATCH, encode_in_batches, fitting_batch
-from mmsc_cli.errors import InputError
+from mmsc_cli.errors import NotEnoughMemoryError
 
 CPU = torch.device("cpu")
 INPUTS = torch.arange(50.0)[:, None].repeat(1, 3)
@@ -38,9 +38,9 @@ def test_batches_are_halved_until_they_fit_and_nothing_is_lost() -> None:
 
 
 def test_one_input_that_does_not_fit_names_the_way_out() -> None:
-    with pytest.raises(InputError, match="does not hold one input") as caught:
+    with pytest.raises(NotEnoughMemoryError, match="does not hold one input") as caught:
         encode_in_batches(50, 4, CPU, Memory(0).forward)
-    assert "--device cpu" in (caught.value.hint or "")
+    assert "a smaller --encoder" in (caught.value.hint or "")
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:

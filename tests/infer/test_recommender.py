@@ -61,7 +61,7 @@ def test_the_best_answers_are_those_of_the_whole_catalogue(opened: Recommender, 
 def test_many_questions_are_answered_as_each_alone(opened: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [*list(opened.index.ids)[:40], "NOWHERE", opened.index.ids[3]]
     monkeypatch.setattr(recommender, "block_size", lambda items: 7)
-    monkeypatch.setattr(search, "cores", lambda: 3)
+    monkeypatch.setattr(search, "usable_cores", lambda: 3)
     together = list(opened.answer(ids, "both", 4))
     monkeypatch.undo()
 

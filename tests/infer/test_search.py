@@ -37,7 +37,7 @@ def test_blocks_fit_their_memory() -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_results_come_in_order(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
-    monkeypatch.setattr(search, "cores", lambda: workers)
+    monkeypatch.setattr(search, "usable_cores", lambda: workers)
     second = threading.Event()
 
     def slow_first(number: int) -> int:

@@ -93,9 +93,10 @@ def test_of_rows_with_one_id_the_richest_stays(read: Read) -> None:
     assert catalogue.items["title"].to_pylist() == ["x", "rich"]
 
 
-def test_of_equally_rich_rows_the_first_stays(read: Read) -> None:
-    catalogue = read(items="item_id,title\n7,first\n7 ,second\n00123,x\n")
-    assert catalogue.items["title"].to_pylist() == ["x", "first"]
+@pytest.mark.parametrize("rows", ["7,one\n7 ,two\n00123,x\n", "7 ,two\n00123,x\n7,one\n"])
+def test_of_equally_rich_rows_the_same_one_stays_wherever_it_stands(read: Read, rows: str) -> None:
+    catalogue = read(items=f"item_id,title\n{rows}")
+    assert catalogue.items["title"].to_pylist() == ["x", "one"]
 
 
 def test_your_own_table_is_cleaned_as_published_files_are(read: Read) -> None:

@@ -39,15 +39,28 @@ class Tuned:
 def tune(baseline: Baseline, task: FittingTask) -> Tuned:
     """Fit a baseline with each setting of its grid and keep the best; between equals, the earlier one.
 
-    The best so far stays in memory beside the one being fitted, which is cheaper than fitting it again.
+    The best so far stays in memory beside the one being fitted, which is cheaper than fitting it again; unless there is
+    no room for both.
     """
     started = time.perf_counter()
     trials: list[Trial] = []
-    kept: tuple[Trial, ScoreRows] | None = None
+    kept: tuple[Trial, ScoreRows | None] | None = None
+
+    def fit(point: FittingTask, setting: Setting) -> ScoreRows:
+        nonlocal kept
+        try:
+            return baseline.fit(point, **setting)
+        except MemoryError:
+            if kept is None or kept[1] is None:
+                raise
+        # Here the error is gone, and with it what the failed try holds.
+        kept = kept[0], None
+        return baseline.fit(point, **setting)
+
     for number, setting in enumerate(baseline.grid, start=1):
         trial_started = time.perf_counter()
         point = replace(task, label=f"{task.label}, setting {number} of {len(baseline.grid)}")
-        rows = baseline.fit(point, **setting)
+        rows = fit(point, setting)
         ndcg = task.validation.ndcg(rows, point.label, task.progress)
         trials.append(Trial(setting, ndcg, time.perf_counter() - trial_started))
         if kept is None or _is_better(ndcg, kept[0].ndcg):
@@ -56,7 +69,10 @@ def tune(baseline: Baseline, task: FittingTask) -> Tuned:
         del rows
     if kept is None:
         return Tuned(baseline.fit(task), {}, (), time.perf_counter() - started)
-    return Tuned(kept[1], kept[0].setting, tuple(trials), time.perf_counter() - started)
+    best, chosen = kept
+    if chosen is None:
+        chosen = baseline.fit(task, **best.setting)
+    return Tuned(chosen, best.setting, tuple(trials), time.perf_counter() - started)
 
 
 def _is_better(ndcg: float | None, than: float | None) -> bool:

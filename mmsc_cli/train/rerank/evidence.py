@@ -8,19 +8,20 @@ leads, and what look-alikes are related to.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from mmsc_cli.linear.reciprocal import reciprocal
 from mmsc_cli.model.category import CategoryAffinity, category_paths
 from mmsc_cli.model.features import ItemFeatures
 from mmsc_cli.pairs import Pairs
 from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.train.rerank.first_stage import FirstStage
 
-Sparse = sparse.csr_array[Any]
+Sparse: TypeAlias = "sparse.csr_array[Any]"  # older scipy cannot subscript it at run time
 CHUNK_CELLS = 16_000_000
 
 
@@ -101,19 +102,14 @@ def _walks(
         from_lister, to_lister = _scaled(ahead, listing), _scaled(back, listing)
         walks += [(back, from_lister), (ahead, _scaled(back, listed)), (ahead, from_lister), (back, to_lister)]
         degree = np.asarray(adjacency[relation].sum(axis=0)).ravel()
-        damped = _csr(adjacency[relation] @ sparse.diags_array(_inverse(np.sqrt(degree))))
+        damped = _csr(adjacency[relation] @ sparse.diags_array(reciprocal(np.sqrt(degree))))
         walks += [(similar, damped), (_csr(damped.T), _csr(similar.T))]
     return walks
 
 
 def _scaled(matrix: Sparse, size: NDArray[Any]) -> Sparse:
     """Rows divided by `size`."""
-    return _csr(sparse.diags_array(_inverse(size)) @ matrix)
-
-
-def _inverse(size: NDArray[Any]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = np.divide(1, size, out=np.zeros(len(size), np.float32), where=size > 0)
-    return found
+    return _csr(sparse.diags_array(reciprocal(size)) @ matrix)
 
 
 def _csr(matrix: Any) -> Sparse:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -44,6 +45,27 @@ def test_between_equals_the_earlier_one_is_kept(
         return _fit_share(task, share=0.5)
 
     assert tune(Baseline(fit_alike, every(number=(3, 1, 2))), task_of(planted)).setting == {"number": 3}
+
+
+def test_where_memory_holds_one_model_the_best_is_fitted_again(
+    planted: EvaluationContext, task_of: Callable[..., FittingTask]
+) -> None:
+    alive: weakref.WeakSet[ScoreRows] = weakref.WeakSet()
+
+    def fit_alone(task: FittingTask, *, share: float) -> ScoreRows:
+        if alive:
+            raise MemoryError
+        rows = _fit_share(task, share=share)
+        alive.add(rows)
+        return rows
+
+    grid = every(share=(0.9, 0.0, 0.2))
+    tuned = tune(Baseline(fit_alone, grid), task_of(planted))
+
+    with_room = tune(Baseline(_fit_share, grid), task_of(planted))
+    assert tuned.setting == {"share": 0.9}
+    assert [trial.ndcg for trial in tuned.trials] == [trial.ndcg for trial in with_room.trials]
+    np.testing.assert_array_equal(tuned.rows(np.asarray([7])), with_room.rows(np.asarray([7])))
 
 
 def test_nothing_to_tune_is_said(planted: EvaluationContext, task_of: Callable[..., FittingTask]) -> None:

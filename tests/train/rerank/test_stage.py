@@ -14,7 +14,8 @@ def composed() -> tuple[np.ndarray, np.ndarray, Ranked]:
     """Scores of the first stage, scores as composed, and what was ranked: all items but the last two."""
     draw = np.random.default_rng(0)
     query, key = (draw.normal(size=(ITEMS, DIM)).astype(np.float32) * 30 for _ in range(2))
-    mixed = sparse.random_array((ITEMS, ITEMS), density=0.3, rng=draw, dtype=np.float32).tocsr()
+    scores = draw.random((ITEMS, ITEMS), np.float32)
+    mixed = sparse.csr_array(np.where(scores < 0.3, scores, 0))
     rows = draw.permutation(ITEMS - 2)
     candidates = np.stack([np.sort(draw.permutation(ITEMS)[:5]) for _ in rows])
     ranked = Ranked(rows, candidates, draw.normal(size=(len(rows), 5)).astype(np.float32))
