@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmsc_cli.workspace import Workspace, digest
+from mmsc_cli.integrity import digest
+from mmsc_cli.workspace import Workspace
 
 UNTRAINED = ("items.parquet", "pairs.parquet", "labels.parquet", "embeddings")
 SECONDS = "metrics.jsonl"  # holds what each epoch took
