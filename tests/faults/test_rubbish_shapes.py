@@ -205,18 +205,18 @@ def asked(trained: Workspace) -> dict[str, Target]:
 QUESTION: dict[str, Any] = dict.fromkeys(NewItem.model_fields, "x") | {"category": ["a"], "price": 1, "image_path": "x"}
 
 
-@settings(searched, max_examples=25)
+@settings(searched, max_examples=15)
 @given(content=lines(objects(QUESTION)))
 def test_new_items(asked: dict[str, Target], content: bytes) -> None:
     asked["--new"].timed(content)
 
 
-@pytest.mark.parametrize("option", ["--items-from", "--pairs", "--new"])
-def test_lines_that_are_none(asked: dict[str, Target], option: str) -> None:
+@pytest.mark.parametrize(("option", "examples"), [("--items-from", 60), ("--pairs", 60), ("--new", 15)])
+def test_lines_that_are_none(asked: dict[str, Target], option: str, examples: int) -> None:
     first = asked[option].seeds()[0]
     assert asked[option].check(first).kept
 
-    @searched
+    @settings(searched, max_examples=examples)
     @given(st.lists(st.one_of(st.binary(max_size=30), st.sampled_from(first.split(b"\n"))), max_size=6))
     def search(found: list[bytes]) -> None:
         asked[option].timed(b"\n".join(found))
