@@ -318,7 +318,8 @@ class Workspace:
         if path.exists() and digest(path) == record.outputs[artefact]:
             return
         files = {name: about.model_dump() for name, about in record.files.items()}
-        changed = find_difference(self.root, artefact, files) if path.exists() and artefact != IMAGES else None
+        known = path.exists() and artefact != IMAGES and files
+        changed = find_difference(self.root, artefact, files) if known else None
         raise damaged_file(self.root, changed or artefact, maker)
 
     def _check_fresh(self, manifest: Manifest, artefact: str, record: StageRecord, maker: Stage) -> None:
