@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from mmsc_cli.manifest_file import read_manifest_file, write_manifest_file
 from mmsc_cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def test_shares_come_together_with_the_last_one(mmsc: Mmsc, prepared_copy: Works
     assert mmsc("encode", "-q", *where).code == 0
     whole = _embeddings(prepared_copy)
     assert not prepared_copy.path("encoding").exists()
-    prepared_copy.path("manifest.json").write_text(_without_encode(prepared_copy))
+    _forget_encode(prepared_copy)
 
     first = mmsc("encode", "--json", "--shard", "2/2", *where)
     assert first.code == 0
@@ -43,7 +44,8 @@ def test_a_share_that_is_none(mmsc: Mmsc, prepared_copy: Workspace) -> None:
     assert "--shard 1/4" in ran.err
 
 
-def _without_encode(workspace: Workspace) -> str:
-    manifest = json.loads(workspace.path("manifest.json").read_text())
+def _forget_encode(workspace: Workspace) -> None:
+    manifest = read_manifest_file(workspace.root)
+    assert manifest is not None
     del manifest["stages"]["encode"]
-    return json.dumps(manifest)
+    write_manifest_file(workspace.root, manifest)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mmsc_cli.manifest_file import read_manifest_file, write_manifest_file
 from mmsc_cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 def _unlabelled(workspace: Workspace) -> Workspace:
     """The workspace as if it had been trained before anything was labelled."""
-    path = workspace.path("manifest.json")
-    manifest = json.loads(path.read_bytes())
+    manifest = read_manifest_file(workspace.root)
+    assert manifest is not None
     del manifest["stages"]["label"]
     del manifest["stages"]["train"]["inputs"]["labels.parquet"]
-    path.write_text(json.dumps(manifest))
+    write_manifest_file(workspace.root, manifest)
     return workspace
 
 
@@ -59,7 +60,7 @@ def test_a_model_of_another_workspace_is_refused(mmsc: Mmsc, trained_copy: Works
     (index / "index.json").write_text(json.dumps(about | {"seed": 99}))
     ran = mmsc("evaluate", "-w", trained_copy.root)
     assert (ran.code, ran.out) == (2, "")
-    assert f"{index} is damaged or from another workspace" in ran.err
+    assert f"{index / 'index.json'} is damaged or from another workspace" in ran.err
     assert f"`mmsc train -w {trained_copy.root}` again" in ran.err
     assert len(ran.err.splitlines()) == 2
 
@@ -75,10 +76,10 @@ def test_a_model_of_other_pairs_is_refused(mmsc: Mmsc, trained_copy: Workspace) 
 
 
 def test_no_model_yet(mmsc: Mmsc, trained_copy: Workspace) -> None:
-    path = trained_copy.path("manifest.json")
-    manifest = json.loads(path.read_bytes())
+    manifest = read_manifest_file(trained_copy.root)
+    assert manifest is not None
     del manifest["stages"]["train"]
-    path.write_text(json.dumps(manifest))
+    write_manifest_file(trained_copy.root, manifest)
     shutil.rmtree(trained_copy.path("model"))
     shutil.rmtree(trained_copy.path("index"))
     ran = mmsc("evaluate", "-w", trained_copy.root)
