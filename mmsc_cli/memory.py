@@ -10,8 +10,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from mmsc_cli.errors import NotEnoughMemoryError
+
 # Below such a limit on the address space, what threads map for comfort counts: two GiB are gone before work begins.
 SMALL_ADDRESS_SPACE = 8 << 30
+# With less, loading the numerical libraries alone fails here or there.
+LEAST_ADDRESS_SPACE = 640 << 20
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _ARENAS_VARIABLE, _ARENAS_PARAMETER = "MALLOC_ARENA_MAX", -8  # glibc's names for the same thing
 _UNLIMITED = 1 << 60  # what the first version of control groups calls no limit is near 2**63
@@ -40,6 +44,9 @@ def spare_address_space() -> None:
 
     Each thread of a BLAS maps a stack and buffers, each that allocates an arena of 64 MiB of its own, and Arrow's own
     allocator a GiB at a time.
+
+    Raises:
+        NotEnoughMemoryError: there is less than LEAST_ADDRESS_SPACE.
     """
     if not has_small_address_space():
         return
@@ -50,6 +57,14 @@ def spare_address_space() -> None:
 
     with suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).mallopt(_ARENAS_PARAMETER, int(os.environ[_ARENAS_VARIABLE]))
+    limit = address_space_limit() or 0
+    if limit < LEAST_ADDRESS_SPACE:
+        raise NotEnoughMemoryError(
+            f"not enough memory: an address space of {limit / 2**30:.2g} GiB (ulimit -v) does not hold the libraries",
+            hint=f"give it more memory, at least {LEAST_ADDRESS_SPACE / 2**30:.2g} GiB",
+        )
+    # First of all, as OpenBLAS, of which numpy and scipy bring one each, tries for ever where its buffers find no room.
+    import scipy.linalg  # noqa: F401
 
 
 def available_memory(root: Path = Path("/")) -> int:
@@ -70,6 +85,8 @@ def is_out_of_memory(error: BaseException | None) -> bool:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
             return True
         if isinstance(error, RuntimeError | ImportError | OSError) and _SIGNS.search(str(error)):
+            return True
+        if type(error).__name__ == "OutOfMemoryException":  # DuckDB's, which need not be imported here
             return True
         error = error.__cause__
     return False

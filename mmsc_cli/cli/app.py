@@ -55,8 +55,8 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:
         sys.stderr.write("mmsc: stdout is closed\n  send it to a file, or to /dev/null\n")
         return USAGE
-    spare_address_space()
     try:
+        spare_address_space()
         code = _invoke(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
