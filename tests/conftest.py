@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -28,6 +29,14 @@ class Ran:
 
 
 Mmsc = Callable[..., Ran]
+
+
+@pytest.fixture(autouse=True)
+def log() -> None:
+    """What a command line has set up in this process is undone: pytest before 9.1 sees only what reaches the root."""
+    logger = logging.getLogger("mmsc_cli")
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

@@ -37,8 +37,11 @@ _CODES: tuple[tuple[type[errors.MmscError], int], ...] = (
 )
 
 
-# How Rust, and so safetensors, tells an error of the operating system, whatever its exception's type.
-_RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)(?: at path \"(?P<path>[^\"]*)\")?")
+# How Rust, and so safetensors (the second form: before 0.5), tells an error of the operating system, whatever its
+# exception's type.
+_RUST_OS_ERROR = re.compile(
+    r"\(os error (?P<number>\d+)\)(?: at path \"(?P<path>[^\"]*)\")?|Os \{ code: (?P<old_number>\d+)"
+)
 
 
 def exit_code(error: BaseException) -> int:
@@ -98,7 +101,10 @@ def _describe_out_of_memory(error: BaseException, command: str) -> list[str]:
 
 def _as_os_error(error: BaseException) -> BaseException:
     found = _RUST_OS_ERROR.search(str(error))
-    return OSError(int(found[1]), os.strerror(int(found[1])), found["path"]) if found else error
+    if not found:
+        return error
+    number = int(found["number"] or found["old_number"])
+    return OSError(number, os.strerror(number), found["path"])
 
 
 def _describe_os_error(error: OSError) -> list[str]:

@@ -276,11 +276,18 @@ def test_exit_codes(error: BaseException, code: int) -> None:
     assert 1 <= len(describe(error)) <= 2
 
 
-def test_an_error_of_the_system_is_known_behind_another_library() -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I/O error: No space left on device (os error 28)",
+        'IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })',
+    ],
+)
+def test_an_error_of_the_system_is_known_behind_another_library(said: str) -> None:
     class SafetensorError(Exception):
         """As safetensors reports it: a type of its own, the system's error in the text."""
 
-    error = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    error = SafetensorError(f"Error while serializing: {said}")
 
     assert exit_code(error) == 2
     assert "disk is full" in describe(error)[0]
