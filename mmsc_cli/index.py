@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from mmsc_cli.atomic import write_json
 from mmsc_cli.errors import UnknownItemError, WorkspaceError
 from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.system_error import writing
 
 FORMAT_VERSION = 1
 CLASSES = (*RELATIONS, "neither")
@@ -254,7 +255,8 @@ def write_index(folder: Path, tensors: Mapping[str, NDArray[Any]], about: Mappin
 
     path = folder / "index.safetensors"
     identity = {"model": about["model"]} if about.get("model") else None
-    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path, identity)
+    with writing(path):
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path, identity)
     write_json(folder / "index.json", {**about, "format_version": FORMAT_VERSION, "bytes": path.stat().st_size})
 
 

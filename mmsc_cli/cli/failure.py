@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from pathlib import Path
 
 import typer
@@ -14,6 +13,7 @@ from mmsc_cli.cli.interrupt import INTERRUPTED, interruption
 from mmsc_cli.cli.output import plain
 from mmsc_cli.memory import address_space_limit, is_out_of_memory
 from mmsc_cli.redaction import redact
+from mmsc_cli.system_error import system_error
 
 OK, GATE, USAGE, UNKNOWN_ITEM, UNREACHABLE, BUG = 0, 1, 2, 3, 4, 70
 
@@ -37,16 +37,9 @@ _CODES: tuple[tuple[type[errors.MmscError], int], ...] = (
 )
 
 
-# How Rust, and so safetensors (the second form: before 0.5), tells an error of the operating system, whatever its
-# exception's type.
-_RUST_OS_ERROR = re.compile(
-    r"\(os error (?P<number>\d+)\)(?: at path \"(?P<path>[^\"]*)\")?|Os \{ code: (?P<old_number>\d+)"
-)
-
-
 def exit_code(error: BaseException) -> int:
     """The exit code of the contract for an exception."""
-    error = _as_os_error(error)
+    error = system_error(error) or error
     if is_out_of_memory(error):
         return USAGE
     for kind, code in _CODES:
@@ -65,7 +58,7 @@ def describe(error: BaseException, command: str = "mmsc") -> list[str]:
 
 
 def _describe(error: BaseException, command: str) -> list[str]:
-    error = _as_os_error(error)
+    error = system_error(error) or error
     if is_out_of_memory(error) and not isinstance(error, errors.NotEnoughMemoryError):
         return _describe_out_of_memory(error, command)
     if isinstance(error, errors.MmscError):
@@ -97,14 +90,6 @@ def _describe_out_of_memory(error: BaseException, command: str) -> list[str]:
     if isinstance(error, MemoryError) and error.args:
         within += f": {str(error).splitlines()[0]}"
     return [f"mmsc: out of memory{within}", f"  {option}give it more memory"]
-
-
-def _as_os_error(error: BaseException) -> BaseException:
-    found = _RUST_OS_ERROR.search(str(error))
-    if not found:
-        return error
-    number = int(found["number"] or found["old_number"])
-    return OSError(number, os.strerror(number), found["path"])
 
 
 def _describe_os_error(error: OSError) -> list[str]:

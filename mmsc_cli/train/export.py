@@ -22,6 +22,7 @@ from mmsc_cli.model.behaviour import Lendable
 from mmsc_cli.model.features import Attributes
 from mmsc_cli.model.mmsc import Mmsc, Shape
 from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.system_error import writing
 from mmsc_cli.train.pairs import TrainingPairs
 
 
@@ -83,10 +84,9 @@ def write_model(
 ) -> None:
     """Write weights and what items lend as safetensors, and what it takes to build the model again as JSON."""
     identity = model_identity(model)
-    save_file(_state(model), folder / "model.safetensors", {"model": identity})
-    save_file(
-        {name: tensor.cpu().contiguous() for name, tensor in vars(lendable).items()},
-        folder / "lendable.safetensors",
-    )
+    with writing(folder / "model.safetensors") as path:
+        save_file(_state(model), path, {"model": identity})
+    with writing(folder / "lendable.safetensors") as path:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in vars(lendable).items()}, path)
     about = {**about, "model": identity}
     write_json(folder / "model.json", {"shape": asdict(shape), "attributes": asdict(attributes), **about})
