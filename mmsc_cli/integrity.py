@@ -42,6 +42,18 @@ def describe_files(root: Path, artefact: str) -> dict[str, dict[str, Any]]:
     return {name: {**_glance(file.stat()), "sha256": _hash(file)} for name, file in found.items()}
 
 
+def digest_described(path: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
+    """What `digest` says of an artefact, from what `describe_files` says of its files, so that they are read once."""
+    if path.name == IMAGES:
+        return digest(path)
+    if path.name in files:
+        return str(files[path.name]["sha256"])
+    whole = sha256()
+    for name, about in files.items():
+        whole.update(f"{name.removeprefix(f'{path.name}/')}\0{about['sha256']}\n".encode())
+    return whole.hexdigest()
+
+
 def find_difference(root: Path, artefact: str, files: Mapping[str, Mapping[str, Any]]) -> str | None:
     """The first file of an artefact that is not what was described, read to its end; None where all are."""
     found = describe_files(root, artefact)

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mmsc_cli import __version__
 from mmsc_cli.atomic import sync_directory
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.integrity import IMAGES, damaged_file, describe_files, digest, find_difference
+from mmsc_cli.integrity import IMAGES, damaged_file, describe_files, digest, digest_described, find_difference
 from mmsc_cli.manifest_file import (
     FORMAT_VERSION,
     damaged_manifest,
@@ -282,13 +282,13 @@ class Workspace:
 
     def _commit(self, stage: Stage, run: StageRun, config: Mapping[str, Any], started: float) -> None:
         made = [name for name in STAGES[stage].makes if run.path(name).exists()]
-        outputs = {name: digest(run.path(name)) for name in made}
-        files = {path: about for name in made for path, about in describe_files(run.staging, name).items()}
+        described = {name: describe_files(run.staging, name) for name in made}
+        outputs = {name: digest_described(run.path(name), files) for name, files in described.items()}
         record = StageRecord(
             config=dict(config),
             inputs=run.inputs,
             outputs=outputs,
-            files={path: FileRecord(**about) for path, about in files.items()},
+            files={path: FileRecord(**about) for files in described.values() for path, about in files.items()},
             counts=run.counts,
             seconds=round(time.monotonic() - started, 3),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
