@@ -36,11 +36,10 @@ from mmsc_cli.label.interview import interview
 from mmsc_cli.label.prompt import LETTERS, ask_pair, quote_items
 from mmsc_cli.label.server import Server, serve
 from mmsc_cli.label.vllm_install import PYTHON_VARIABLE
-from mmsc_cli.labels import CLASSES
 from mmsc_cli.pairs import read_pairs
 from mmsc_cli.progress import SILENT
 from mmsc_cli.recipe.settings import CandidateMix, LabelSettings, ServerSettings
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.relations import CLASSES, RELATIONS
 from mmsc_cli.seeds import numpy_generator
 from mmsc_cli.truth import read_truth
 

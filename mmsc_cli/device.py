@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +12,7 @@ from mmsc_cli.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+DeviceChooser = Callable[[], "torch.device"]
 DeviceRequest = Literal["auto", "cpu", "cuda", "mps"]
 
 

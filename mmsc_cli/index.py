@@ -34,7 +34,6 @@ from mmsc_cli.relations import RELATIONS, Relation
 from mmsc_cli.system_error import writing
 
 FORMAT_VERSION = 1
-CLASSES = (*RELATIONS, "neither")
 DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
 PATH_SEPARATOR = " > "
 # An id that is not in the catalogue may be anything; a message shows, and looks up, so many characters of it.

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from mmsc_cli.artefact_table import read_artefact_table
 from mmsc_cli.atomic import atomic_write
 from mmsc_cli.pairs import find_pairs
+from mmsc_cli.relations import CLASSES
 
 Direction = Literal["a_to_b", "b_to_a", "both", ""]
-CLASSES = ("substitute", "complement", "neither")
 
 LABEL_SCHEMA = pa.schema(
     [

@@ -20,17 +20,15 @@ from mmsc_cli.workspace import Stage, Workspace, software_versions
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from numpy.typing import NDArray
 
+    from mmsc_cli.device import DeviceChooser
     from mmsc_cli.encode.run import EncodeTask
     from mmsc_cli.encode.shard import Shard
     from mmsc_cli.evaluate.ablation import AblationPlan
     from mmsc_cli.evaluate.context import EvaluationContext
     from mmsc_cli.index import Index
     from mmsc_cli.train.checkpoint import Resume
-
-    DeviceChooser = Callable[[], torch.device]
 
 _LOG = logging.getLogger("mmsc_cli")
 

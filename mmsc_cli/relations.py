@@ -1,4 +1,4 @@
-"""The two relations and the behaviour each is read from."""
+"""The two relations, and the three classes of a labelled pair."""
 
 from __future__ import annotations
 
@@ -6,3 +6,4 @@ from typing import Literal, get_args
 
 Relation = Literal["substitute", "complement"]
 RELATIONS: tuple[Relation, ...] = get_args(Relation)
+CLASSES = (*RELATIONS, "neither")

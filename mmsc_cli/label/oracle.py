@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.labels import CLASSES, Labels
+from mmsc_cli.labels import Labels
+from mmsc_cli.relations import CLASSES
 from mmsc_cli.seeds import numpy_generator
 from mmsc_cli.truth import Truth
 

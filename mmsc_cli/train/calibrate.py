@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from mmsc_cli.index import CLASSES, Index
+from mmsc_cli.index import Index
 from mmsc_cli.metrics import calibration_error
 from mmsc_cli.pairs import Pairs
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.relations import CLASSES, RELATIONS
 
 EXAMPLES = 5_000
 

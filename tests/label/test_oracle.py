@@ -9,8 +9,8 @@ import pytest
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.label.oracle import consult, oracle_accuracy
-from mmsc_cli.labels import CLASSES, Labels, read_labels
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.labels import Labels, read_labels
+from mmsc_cli.relations import CLASSES, RELATIONS
 from mmsc_cli.truth import Truth, read_truth
 from mmsc_cli.workspace import Workspace
 

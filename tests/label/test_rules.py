@@ -8,7 +8,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mmsc_cli.label.rules import annotate
-from mmsc_cli.labels import CLASSES, Labels
+from mmsc_cli.labels import Labels
+from mmsc_cli.relations import CLASSES
 
 PHONES = ["Electronics", "Phones", "Smartphones"]
 SHOP = [
