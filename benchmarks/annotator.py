@@ -30,10 +30,11 @@ from mmsc_cli.evaluate.protocol import SliceName, TrueSliceName, relation_protoc
 from mmsc_cli.evaluate.ranking import rank_catalogue
 from mmsc_cli.evaluate.truth import with_truth
 from mmsc_cli.index import Index
-from mmsc_cli.metrics import NDCG, bootstrap_interval
-from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.seeds import numpy_generator
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.metrics.bootstrap import bootstrap_interval
+from mmsc_cli.metrics.retrieval import NDCG
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.workspace.workspace import Workspace
 
 Annotator = float | Literal["none"]
 Question = tuple[Relation, SliceName | TrueSliceName]

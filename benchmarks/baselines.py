@@ -18,9 +18,9 @@ from mmsc_cli.evaluate.baselines.registry import applicable, fit_baseline, parse
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import SLICES, relation_protocol
 from mmsc_cli.evaluate.ranking import rank_catalogue
-from mmsc_cli.metrics import NDCG
-from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.metrics.retrieval import NDCG
+from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.workspace.workspace import Workspace
 
 
 def main() -> None:

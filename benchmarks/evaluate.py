@@ -19,14 +19,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.measured import machine, markdown_table, run_mmsc
-from mmsc_cli.atomic import write_json
+from mmsc_cli.arrays.sparse_rows import symmetric_matrix
 from mmsc_cli.index import Strings, write_index
-from mmsc_cli.items import write_items
-from mmsc_cli.pairs import Pairs, symmetric_matrix, write_pairs
-from mmsc_cli.pipeline import stage_config
 from mmsc_cli.recipe.loading import load_recipe
-from mmsc_cli.relations import RELATIONS
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.runtime.atomic import write_json
+from mmsc_cli.tables.items import write_items
+from mmsc_cli.tables.pairs import Pairs, write_pairs
+from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.workspace.config import stage_config
+from mmsc_cli.workspace.workspace import Workspace
 
 DIM = 128
 LINEAR_TOP = 50

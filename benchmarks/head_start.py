@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measured import machine, markdown_table, run_mmsc
-from mmsc_cli.items import item_splits, read_items
 from mmsc_cli.linear.ease import Ease, with_self
-from mmsc_cli.pairs import read_pairs
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.items import item_splits, read_items
+from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.validation import validations_of
 
 REGULARISATION = 30.0

@@ -30,7 +30,7 @@ from mmsc_cli.errors import MmscError
 from mmsc_cli.index import Strings, write_index
 from mmsc_cli.infer import hnsw, search
 from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.relations import RELATIONS
 
 DIM = 128
 LINEAR_TOP = 50

@@ -30,18 +30,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.measured import machine, markdown_table, run_mmsc
-from mmsc_cli.items import read_items
 from mmsc_cli.label.candidates import Candidates, choose_candidates
 from mmsc_cli.label.interview import interview
 from mmsc_cli.label.prompt import LETTERS, ask_pair, quote_items
 from mmsc_cli.label.server import Server, serve
 from mmsc_cli.label.vllm_install import PYTHON_VARIABLE
-from mmsc_cli.pairs import read_pairs
-from mmsc_cli.progress import SILENT
 from mmsc_cli.recipe.settings import CandidateMix, LabelSettings, ServerSettings
-from mmsc_cli.relations import CLASSES, RELATIONS
-from mmsc_cli.seeds import numpy_generator
-from mmsc_cli.truth import read_truth
+from mmsc_cli.runtime.progress import SILENT
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.items import read_items
+from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.relations import CLASSES, RELATIONS
+from mmsc_cli.tables.truth import read_truth
 
 QUESTION_BYTES = 7_900
 SHARD = 20

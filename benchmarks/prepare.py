@@ -30,15 +30,15 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.measured import machine, markdown_table, whole_numbers
-from mmsc_cli.items import read_items
-from mmsc_cli.pairs import Pairs, read_pairs
+from mmsc_cli.files.line_blocks import LineBlocks
 from mmsc_cli.prepare.amazon import read_amazon
 from mmsc_cli.prepare.delivery import Delivery
 from mmsc_cli.prepare.demo.items import stock_up
 from mmsc_cli.prepare.demo.shoppers import Shoppers
 from mmsc_cli.prepare.demo.truth import true_relations
-from mmsc_cli.prepare.line_blocks import LineBlocks
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.items import read_items
+from mmsc_cli.tables.pairs import Pairs, read_pairs
+from mmsc_cli.tables.relations import RELATIONS
 
 MMSC = [sys.executable, "-m", "mmsc_cli"]
 RECIPE = 'name = "log"\n[source]\nkind = "events"\nevents = "log.parquet"\nscore = "{score}"\nmin_support = {support}\n'

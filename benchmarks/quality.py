@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measured import Measured, machine, markdown_table, run_mmsc, whole_numbers
-from mmsc_cli import __version__
 from mmsc_cli.evaluate.protocol import SLICES
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.version import __version__
 
 ROOT = Path(__file__).parents[1]
 BASELINES = "popularity,resource-allocation,ease,text-knn,knn-transfer"

@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.atomic import write_json
 from mmsc_cli.errors import UnknownItemError, WorkspaceError
-from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.system_error import writing
+from mmsc_cli.runtime.atomic import write_json
+from mmsc_cli.runtime.os_errors import writing
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 FORMAT_VERSION = 1
 DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}

@@ -1,7 +1,6 @@
 """The stages as they run in a workspace: each reads the artefacts of earlier ones and adds its own.
 
-This is the one place that knows which stage reads what; the stages themselves know artefacts, not each other.
-"""
+This is the one place that knows which stage reads what; the stages themselves know artefacts, not each other."""
 
 from __future__ import annotations
 
@@ -11,23 +10,26 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import Part, Recipe, TrainSettings
-from mmsc_cli.workspace import Stage, Workspace, software_versions
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.versions import software_versions
+from mmsc_cli.workspace.config import _known_truth, _labels, _parts, stage_config
+from mmsc_cli.workspace.stages import Stage
+from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mmsc_cli.device import DeviceChooser
     from mmsc_cli.encode.run import EncodeTask
     from mmsc_cli.encode.shard import Shard
     from mmsc_cli.evaluate.ablation import AblationPlan
     from mmsc_cli.evaluate.context import EvaluationContext
     from mmsc_cli.index import Index
+    from mmsc_cli.runtime.device import DeviceChooser
     from mmsc_cli.train.checkpoint import Resume
 
 _LOG = logging.getLogger("mmsc_cli")
@@ -110,10 +112,10 @@ def run_label(
         InputError: `gold` is no table of human labels.
     """
     with workspace.stage("label", stage_config("label", recipe)) as stage:
-        from mmsc_cli.items import read_items
         from mmsc_cli.label.gold import read_gold
         from mmsc_cli.label.run import label
-        from mmsc_cli.pairs import read_pairs
+        from mmsc_cli.tables.items import read_items
+        from mmsc_cli.tables.pairs import read_pairs
 
         items = read_items(workspace.path("items.parquet"))
         stage.counts |= label(
@@ -134,9 +136,9 @@ def run_label(
 
 def plan_label(workspace: Workspace, recipe: Recipe, endpoints: Sequence[str] = ()) -> dict[str, Any]:
     """What `label` would ask; see `mmsc_cli.label.plan.dry_run`."""
-    from mmsc_cli.items import read_items
     from mmsc_cli.label.plan import dry_run
-    from mmsc_cli.pairs import read_pairs
+    from mmsc_cli.tables.items import read_items
+    from mmsc_cli.tables.pairs import read_pairs
 
     inputs = workspace.inputs_of("label")
     last = workspace.manifest().stages.get("label")
@@ -216,12 +218,12 @@ def run_evaluate(
         raise InputError(f"--report {report}: not a file in a folder that exists", hint="choose another place")
     config = stage_config("evaluate", recipe) | {"ablate": list(asked), "seeds": seeds}
     with workspace.stage("evaluate", config) as stage:
-        from mmsc_cli.atomic import write_json
         from mmsc_cli.evaluate import artefacts
         from mmsc_cli.evaluate.gallery import build_gallery
         from mmsc_cli.evaluate.report import write_report
         from mmsc_cli.evaluate.run import evaluate
         from mmsc_cli.index import Index
+        from mmsc_cli.runtime.atomic import write_json
 
         context = artefacts.read_context(workspace, recipe.seed)
         index = Index.open(workspace.path("index"))
@@ -368,32 +370,9 @@ def _is_prepared(workspace: Workspace, config: dict[str, Any]) -> bool:
     return same and workspace.is_current("prepare", record.config)
 
 
-def stage_config(stage: Stage, recipe: Recipe) -> dict[str, Any]:
-    """What the manifest records of a stage, and what decides whether it is up to date."""
-    return {"seed": recipe.seed, stage: recipe.as_config()[stage]}
-
-
-def _labels(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:
-    """The label table, where it is among the checked inputs of a training."""
-    return workspace.path("labels.parquet") if "labels.parquet" in inputs else None
-
-
 def _image_vectors(workspace: Workspace) -> NDArray[np.float16] | None:
     """Memory-mapped image vectors, where `encode` has run; labels say nothing of them, so they are no input."""
-    from mmsc_cli.array_file import map_embeddings
+    from mmsc_cli.tables.embeddings import map_embeddings
 
     folder = workspace.find_current("embeddings")
     return None if folder is None else map_embeddings(folder)[1]
-
-
-def _known_truth(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:
-    """The truth table of a synthetic catalogue, where it is among the checked inputs of a stage."""
-    return workspace.path("truth.parquet") if "truth.parquet" in inputs else None
-
-
-def _parts(names: Sequence[str]) -> tuple[Part, ...]:
-    known: tuple[Part, ...] = get_args(Part)
-    for name in names:
-        if name not in known:
-            raise InputError(f"there is no part {name!r}", hint=f"parts: {', '.join(known)}")
-    return tuple(part for part in known if part in names)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mmsc_cli.items import read_items
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.tables.items import read_items
+from mmsc_cli.workspace.workspace import Workspace
 
 # Threads that fight over busy cores cost more than they bring for work this small; subprocesses inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

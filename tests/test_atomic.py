@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsc_cli.atomic import atomic_write, write_json
+from mmsc_cli.runtime.atomic import atomic_write, write_json
 
 
 def test_new_content_replaces_old_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mmsc_cli.device import DeviceRequest, choose_device
 from mmsc_cli.errors import InputError
+from mmsc_cli.runtime.device import DeviceRequest, choose_device
 
 Machine = tuple[bool, bool]
 NOTHING: Machine = (False, False)

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmsc_cli.edges import Edges, read_edges, write_edges
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.tables.edges import Edges, read_edges, write_edges
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.errors import UnknownItemError, WorkspaceError
 from mmsc_cli.index import FORMAT_VERSION, Index, Strings, write_index
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.relations import RELATIONS
 
 IDS = ["A1", "A2", "B1"]
 TITLES = ["first", "zweité", ""]

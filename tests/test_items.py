@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.items import (
+from mmsc_cli.tables.items import (
     ITEM_SCHEMA,
     count_items,
     full_text,

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.labels import LABEL_SCHEMA, Labels, read_labels, write_labels
+from mmsc_cli.tables.labels import LABEL_SCHEMA, Labels, read_labels, write_labels
 
 
 def made_up(count: int) -> Labels:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mmsc_cli import memory
-from mmsc_cli.cores import usable_cores
-from mmsc_cli.memory import available_memory, is_out_of_memory
+from mmsc_cli.runtime import memory
+from mmsc_cli.runtime.cores import usable_cores
+from mmsc_cli.runtime.memory import available_memory, is_out_of_memory
 
 MIB = 1 << 20
 
@@ -89,7 +89,7 @@ def test_a_limit_on_the_address_space_leaves_what_is_not_mapped(machine: Path, m
 
 
 def test_a_limited_address_space_has_room_for_few_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmsc_cli.cores.address_space_limit", lambda: 2048 * MIB)
+    monkeypatch.setattr("mmsc_cli.runtime.cores.address_space_limit", lambda: 2048 * MIB)
 
     assert usable_cores() == 1
 

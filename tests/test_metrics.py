@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.metrics import ndcg_score
 
-from mmsc_cli.metrics import bootstrap_interval, bootstrap_interval_over_seeds, judge, judge_sampled, top_values
+from mmsc_cli.arrays.top import top_values
+from mmsc_cli.metrics.bootstrap import bootstrap_interval, bootstrap_interval_over_seeds
+from mmsc_cli.metrics.retrieval import judge, judge_sampled
 
 
 def _judge(scores: NDArray[np.float32], positives: NDArray[np.bool_], masked: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.pairs import STRENGTHS, Pairs, read_pairs, write_pairs
+from mmsc_cli.tables.pairs import STRENGTHS, Pairs, read_pairs, write_pairs
 
 
 def _strengths(*values: float) -> NDArray[np.float32]:

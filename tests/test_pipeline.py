@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.integrity import digest
 from mmsc_cli.pipeline import run_all, run_evaluate
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.settings import Recipe
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.workspace import Workspace
 
 
 def _cpu() -> torch.device:

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmsc_cli.seeds import derive_seed, numpy_generator, torch_generator
+from mmsc_cli.runtime.seeds import derive_seed, numpy_generator, torch_generator
 
 
 @given(st.integers(0, 2**63), st.text(st.characters(codec="utf-8"), max_size=20))

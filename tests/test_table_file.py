@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.table_file import read_table_file
+from mmsc_cli.files.table_file import read_table_file
 
 
 @pytest.mark.parametrize(

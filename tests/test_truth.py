@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.truth import TRUTH_SCHEMA, read_truth
+from mmsc_cli.tables.truth import TRUTH_SCHEMA, read_truth
 
 
 @pytest.fixture

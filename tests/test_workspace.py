@@ -13,9 +13,10 @@ import pytest
 
 import mmsc_cli
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.integrity import digest
-from mmsc_cli.manifest_file import FORMAT_VERSION
-from mmsc_cli.workspace import STAGES, Stage, Workspace
+from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.manifest_file import FORMAT_VERSION
+from mmsc_cli.workspace.stages import STAGES, Stage
+from mmsc_cli.workspace.workspace import Workspace
 
 FORK = multiprocessing.get_context("fork")
 BASE = ("items.parquet", "pairs.parquet")

@@ -37,8 +37,9 @@ import psutil
 from benchmarks.faults.judge import AnsweringServer
 from benchmarks.measured import machine, markdown_table
 from mmsc_cli.errors import MmscError
-from mmsc_cli.integrity import digest
-from mmsc_cli.workspace import STAGES, Workspace
+from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.stages import STAGES
+from mmsc_cli.workspace.workspace import Workspace
 
 SETTINGS: tuple[str, ...] = ("source.items=200", "label.budget=60", "train.dim=8", "train.epochs=4")
 SETTINGS += ("evaluate.bootstrap=50", "evaluate.negatives=50")

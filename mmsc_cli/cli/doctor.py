@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
         Says which device would be used and why, and how far the workspace is.
         """
-        from mmsc_cli.environment import examine
+        from mmsc_cli.doctor import examine
 
         found = examine(session.workspace, session.device_name.value)
         if session.out.as_json:

@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
         """Turn titles, descriptions and images into vectors."""
         from mmsc_cli.encode.shard import parse_shard, torchrun_shard
         from mmsc_cli.pipeline import run_encode
-        from mmsc_cli.progress import SILENT
+        from mmsc_cli.runtime.progress import SILENT
 
         started = time.monotonic()
         recipe = session.recipe({"encode.encoder": encoder, "encode.adapt": adapt})

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mmsc_cli.cli.session import Session, command
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.relations import RELATIONS
 
 COLUMNS = ("model", "relation", "slice", "queries", "hit@10", "ndcg@10", "ndcg_low", "ndcg_high")
 

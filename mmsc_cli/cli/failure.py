@@ -11,9 +11,9 @@ import typer
 from mmsc_cli import errors
 from mmsc_cli.cli.interrupt import INTERRUPTED, interruption
 from mmsc_cli.cli.output import plain
-from mmsc_cli.memory import address_space_limit, is_out_of_memory
-from mmsc_cli.redaction import redact
-from mmsc_cli.system_error import system_error
+from mmsc_cli.runtime.memory import address_space_limit, is_out_of_memory
+from mmsc_cli.runtime.os_errors import system_error
+from mmsc_cli.runtime.redaction import redact
 
 OK, GATE, USAGE, UNKNOWN_ITEM, UNREACHABLE, BUG = 0, 1, 2, 3, 4, 70
 

@@ -184,8 +184,8 @@ def _filters(
     in_stock: str | None,
     diversify: bool,
 ) -> Filters:
+    from mmsc_cli.files.lines import read_ids
     from mmsc_cli.infer.filters import Filters
-    from mmsc_cli.infer.lines import read_ids
 
     return Filters.of(
         novel=novel,

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmsc_cli.redaction import redact
+from mmsc_cli.runtime.redaction import redact
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from mmsc_cli.cli.output import plain
-from mmsc_cli.progress import Task
-from mmsc_cli.redaction import redact
+from mmsc_cli.runtime.progress import Task
+from mmsc_cli.runtime.redaction import redact
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmsc_cli.cli.answers import Outcome
 from mmsc_cli.errors import InputError, MmscError
+from mmsc_cli.files.lines import Line, parse_pair, read_lines
 from mmsc_cli.infer.answers import Asked
 from mmsc_cli.infer.filters import Filters
-from mmsc_cli.infer.lines import Line, parse_pair, read_lines
 from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.progress import Progress
+from mmsc_cli.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from mmsc_cli.infer.new_item import NewItem

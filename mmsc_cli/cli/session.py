@@ -17,13 +17,13 @@ import typer
 from mmsc_cli.cli.failure import debugging
 from mmsc_cli.cli.output import Output
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import torch
 
     from mmsc_cli.recipe.settings import Recipe
-    from mmsc_cli.workspace import Workspace
+    from mmsc_cli.workspace.workspace import Workspace
 
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
@@ -51,7 +51,7 @@ class Session:
     @property
     def workspace(self) -> Workspace:
         """The workspace (the import is late: it brings pydantic)."""
-        from mmsc_cli.workspace import Workspace
+        from mmsc_cli.workspace.workspace import Workspace
 
         return Workspace(self.directory)
 
@@ -91,7 +91,7 @@ class Session:
 
     @functools.cached_property
     def _device(self) -> torch.device:
-        from mmsc_cli.device import choose_device
+        from mmsc_cli.runtime.device import choose_device
 
         choice = choose_device(self.device_name.value)
         self.out.note(f"device: {choice.device.type} ({choice.reason})")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 from mmsc_cli.cli.failure import USAGE, describe
-from mmsc_cli.memory import has_small_address_space
+from mmsc_cli.runtime.memory import has_small_address_space
 
 _FORWARDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux

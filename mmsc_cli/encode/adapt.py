@@ -17,9 +17,9 @@ from mmsc_cli.encode.adapt_rows import epoch_batches, hold_out, in_parts, usable
 from mmsc_cli.encode.adapter import Adapter
 from mmsc_cli.encode.contrast import MODALITIES, Temperatures, contrastive_loss
 from mmsc_cli.encode.early_stopping import Schedule, train_early_stopping
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.seeds import torch_generator
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.seeds import torch_generator
+from mmsc_cli.tables.pairs import Pairs
 
 BATCH = 512
 SCHEDULE = Schedule(steps=25, max_epochs=40, patience=3, learning_rate=2e-3)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.pairs import Pairs
 
 _HELD_OUT = 0.1
 _VALID_ROWS = 2_048

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.array_file import map_embeddings
-from mmsc_cli.atomic import atomic_write
 from mmsc_cli.encode.encoder import Encoder
 from mmsc_cli.encode.npy_file import write_header
 from mmsc_cli.errors import InputError
-from mmsc_cli.items import item_splits, read_items
-from mmsc_cli.pairs import read_pairs
 from mmsc_cli.recipe.settings import EncodeSettings
+from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.tables.embeddings import map_embeddings
+from mmsc_cli.tables.items import item_splits, read_items
+from mmsc_cli.tables.pairs import read_pairs
 
 if TYPE_CHECKING:
     import torch

@@ -13,11 +13,11 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from mmsc_cli.atomic import atomic_write
+from mmsc_cli.arrays.rows import unit_rows
 from mmsc_cli.encode.encoder import Encoder, EncoderCard, write_card
-from mmsc_cli.encode.vectors import unit_rows
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.integrity import digest
+from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.workspace.checksums import digest
 
 _WEIGHTS = "adapter.safetensors"
 

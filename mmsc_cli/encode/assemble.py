@@ -18,7 +18,7 @@ from mmsc_cli.encode.run import EncodeTask, open_vectors
 from mmsc_cli.encode.shard import Shard
 from mmsc_cli.encode.vector_file import ENCODED, FAILED, VectorFile
 from mmsc_cli.encode.work import Work
-from mmsc_cli.items import count_items, item_batches
+from mmsc_cli.tables.items import count_items, item_batches
 
 _CHUNK = 2**24
 

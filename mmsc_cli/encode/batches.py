@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.encode.encoder import DEFAULT_BATCH
 from mmsc_cli.errors import NotEnoughMemoryError
-from mmsc_cli.memory import is_out_of_memory
+from mmsc_cli.runtime.memory import is_out_of_memory
 
 # Beyond it a GPU is busy anyway, and an interrupted run would lose more.
 LARGEST_BATCH = 1_024

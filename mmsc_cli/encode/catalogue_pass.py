@@ -11,14 +11,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.encode.ahead import decoding_threads, map_ahead
 from mmsc_cli.encode.distinct import Distinct
 from mmsc_cli.encode.encoder import Encoder
-from mmsc_cli.encode.images import load_image
 from mmsc_cli.encode.vector_file import PENDING, VectorFile
-from mmsc_cli.image_file import UnusableImageError
-from mmsc_cli.items import TEXT_COLUMNS, full_text, take_items
-from mmsc_cli.progress import Progress
+from mmsc_cli.files.images import UnusableImageError, load_image
+from mmsc_cli.runtime.parallel import decoding_threads, map_ahead
+from mmsc_cli.runtime.progress import Progress
+from mmsc_cli.tables.items import TEXT_COLUMNS, full_text, take_items
 
 # Texts are sorted by length within a block, so a block is several batches; it is done or not done as a whole.
 _TEXT_BATCHES = 8

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.encode.ahead import decoding_threads, map_ahead
 from mmsc_cli.encode.encoder import DEFAULT_BATCH, Encoder
-from mmsc_cli.encode.images import load_image
 from mmsc_cli.errors import InputError
-from mmsc_cli.image_file import UnusableImageError
-from mmsc_cli.items import TEXT_COLUMNS, count_items, full_text, item_batches, take_items
-from mmsc_cli.progress import Progress
+from mmsc_cli.files.images import UnusableImageError, load_image
 from mmsc_cli.recipe.settings import EncodeSettings
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.runtime.parallel import decoding_threads, map_ahead
+from mmsc_cli.runtime.progress import Progress
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.items import TEXT_COLUMNS, count_items, full_text, item_batches, take_items
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from mmsc_cli.encode.vectors import unit_rows
+from mmsc_cli.arrays.rows import unit_rows
 
 _SIDE = 64
 _THUMBNAIL = 8

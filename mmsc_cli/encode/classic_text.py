@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from mmsc_cli.encode.vectors import unit_rows
+from mmsc_cli.arrays.rows import unit_rows
 
 MAX_TERMS = 100_000
 SMALL_CATALOGUE = 1_000

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.encode.ahead import decoding_threads, map_ahead
-from mmsc_cli.image_file import UnusableImageError, resolve_image
-from mmsc_cli.image_hashes import hash_image
-from mmsc_cli.items import TEXT_COLUMNS, full_text, item_batches
-from mmsc_cli.progress import Progress
+from mmsc_cli.files.images import UnusableImageError, resolve_image
+from mmsc_cli.runtime.parallel import decoding_threads, map_ahead
+from mmsc_cli.runtime.progress import Progress
+from mmsc_cli.tables.image_hashes import hash_image
+from mmsc_cli.tables.items import TEXT_COLUMNS, full_text, item_batches
 
 # The hash of a row with nothing to encode. Of a million others two fall together with a chance of 3 in 100 million.
 NOTHING = 0

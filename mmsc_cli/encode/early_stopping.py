@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mmsc_cli.atomic import atomic_write
-from mmsc_cli.progress import Progress
+from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.runtime.progress import Progress
 
 _OPTIMISER_STATE = ("exp_avg", "exp_avg_sq", "step")
 

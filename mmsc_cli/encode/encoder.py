@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mmsc_cli.atomic import write_json
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.runtime.atomic import write_json
 
 if TYPE_CHECKING:
     import torch

@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from mmsc_cli.atomic import atomic_write
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.integrity import digest
+from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.workspace.checksums import digest
 
 RANK = 8
 _WEIGHTS = "lora.safetensors"

@@ -14,7 +14,7 @@ from open_clip.constants import HF_SAFE_WEIGHTS_NAME
 
 from mmsc_cli.encode.hub import hub_file
 from mmsc_cli.errors import InputError
-from mmsc_cli.integrity import digest
+from mmsc_cli.workspace.checksums import digest
 
 PREFIX = "open_clip:"
 # Of open_clip's models that stay below 20 GFLOPs for an image and a text together, the one with the best zero-shot

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.atomic import atomic_write, write_json
 from mmsc_cli.encode.adapted import adapt_towers, trains_towers
 from mmsc_cli.encode.catalogue_pass import encode_images, encode_texts
 from mmsc_cli.encode.choice import Choice, choose_encoder
@@ -23,10 +22,11 @@ from mmsc_cli.encode.encoder import Encoder
 from mmsc_cli.encode.shard import WHOLE, Shard
 from mmsc_cli.encode.vector_file import VectorFile
 from mmsc_cli.encode.work import Work
-from mmsc_cli.image_hashes import check_images
-from mmsc_cli.items import count_items
-from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import EncodeSettings
+from mmsc_cli.runtime.atomic import atomic_write, write_json
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.tables.image_hashes import check_images
+from mmsc_cli.tables.items import count_items
 
 if TYPE_CHECKING:
     import torch

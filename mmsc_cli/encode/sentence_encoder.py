@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmsc_cli.arrays.rows import unit_rows
 from mmsc_cli.encode.batches import encode_in_batches, half_precision
 from mmsc_cli.encode.choice import SENTENCE_PREFIX
 from mmsc_cli.encode.encoder import DEFAULT_BATCH, Encoder, EncoderCard, write_card
 from mmsc_cli.encode.hub import hub_snapshot
-from mmsc_cli.encode.vectors import unit_rows
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.integrity import digest
+from mmsc_cli.workspace.checksums import digest
 
 LOCAL_OPTION = f"--encoder {SENTENCE_PREFIX}PATH"
 # Pickles are not fetched, nor what other runtimes read.

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmsc_cli.encode.adapt_rows import Rows
-from mmsc_cli.encode.ahead import decoding_threads, map_ahead
 from mmsc_cli.encode.contrast import MODALITIES, Temperatures, contrastive_loss
-from mmsc_cli.encode.images import load_image
 from mmsc_cli.encode.open_clip_encoder import OpenClipEncoder
-from mmsc_cli.image_file import UnusableImageError
-from mmsc_cli.items import TEXT_COLUMNS, count_items, full_text, item_batches, take_items
+from mmsc_cli.files.images import UnusableImageError, load_image
+from mmsc_cli.runtime.parallel import decoding_threads, map_ahead
+from mmsc_cli.tables.items import TEXT_COLUMNS, count_items, full_text, item_batches, take_items
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.atomic import atomic_write, write_json
 from mmsc_cli.encode.npy_file import write_header
+from mmsc_cli.runtime.atomic import atomic_write, write_json
 
 # What became of a row. From FAILED on, the reason is number `state - FAILED` of the list of reasons.
 PENDING, ENCODED, SILENT, FAILED = 0, 1, 2, 3

@@ -9,8 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mmsc_cli.atomic import write_json
 from mmsc_cli.encode.shard import WHOLE, Shard
+from mmsc_cli.runtime.atomic import write_json
 
 
 class Work:

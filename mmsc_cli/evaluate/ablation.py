@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.protocol import RelationProtocol, SliceName, TrueSliceName
 from mmsc_cli.evaluate.ranking import rank_catalogue
-from mmsc_cli.metrics import FIGURES, NDCG, bootstrap_interval_over_seeds
-from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.metrics.bootstrap import bootstrap_interval_over_seeds
+from mmsc_cli.metrics.retrieval import FIGURES, NDCG
+from mmsc_cli.metrics.scorer import Scorer
 from mmsc_cli.recipe.settings import Part
-from mmsc_cli.relations import Relation
-from mmsc_cli.scoring import Scorer
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.relations import Relation
 
 Verdict = Literal["helps", "hurts", "no difference"]
 FitModel = Callable[[tuple[Part, ...], int], Scorer]

@@ -8,19 +8,20 @@ from contextlib import suppress
 
 import numpy as np
 
-from mmsc_cli.array_file import map_embeddings
-from mmsc_cli.edges import read_edges
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.gallery import Labels
 from mmsc_cli.evaluate.truth import KnownTruth
-from mmsc_cli.image_file import UnusableImageError, resolve_image
-from mmsc_cli.image_hashes import check_images, hash_image
-from mmsc_cli.items import item_splits, read_items
-from mmsc_cli.labels import read_labels
-from mmsc_cli.pairs import read_pairs
+from mmsc_cli.files.images import UnusableImageError, resolve_image
 from mmsc_cli.recipe.settings import Part
-from mmsc_cli.truth import read_truth
-from mmsc_cli.workspace import StageRecord, Workspace
+from mmsc_cli.tables.edges import read_edges
+from mmsc_cli.tables.embeddings import map_embeddings
+from mmsc_cli.tables.image_hashes import check_images, hash_image
+from mmsc_cli.tables.items import item_splits, read_items
+from mmsc_cli.tables.labels import read_labels
+from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.truth import read_truth
+from mmsc_cli.workspace.records import StageRecord
+from mmsc_cli.workspace.workspace import Workspace
 
 
 def read_context(workspace: Workspace, seed: int) -> EvaluationContext:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.pairs import Pairs
+from mmsc_cli.tables.pairs import Pairs
 
 
 @dataclass(frozen=True)

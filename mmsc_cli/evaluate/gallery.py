@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import RelationProtocol, relation_protocol
-from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.scoring import Scorer
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.metrics.scorer import Scorer
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 QUERIES = 12
 ANSWERS = 5
@@ -152,7 +152,7 @@ def _answer(scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int6
 
 def thumbnail(workspace_root: Path, path: str) -> str | None:
     """A small JPEG as a data URI, of an image that a catalogue names; None where there is none that we can use."""
-    from mmsc_cli.image_file import FORMATS, UnusableImageError, open_checked, resolve_image
+    from mmsc_cli.files.images import FORMATS, UnusableImageError, open_checked, resolve_image
 
     try:
         with open_checked(resolve_image(workspace_root, path), formats=FORMATS) as image:

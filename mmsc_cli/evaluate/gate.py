@@ -10,8 +10,8 @@ from typing import Any
 
 from mmsc_cli.errors import GateError, InputError
 from mmsc_cli.evaluate.protocol import SLICES
-from mmsc_cli.metrics import FIGURES
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.metrics.retrieval import FIGURES
+from mmsc_cli.tables.relations import RELATIONS
 
 MODEL = "mmsc"
 _EXPRESSION = re.compile(r"(?P<path>[^<>=]+?)\s*(?P<operator>>=|>)\s*(?P<limit>[^<>=]+)")

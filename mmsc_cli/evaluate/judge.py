@@ -13,9 +13,9 @@ from mmsc_cli.evaluate.protocol import SLICES, RelationProtocol, training_degree
 from mmsc_cli.evaluate.ranking import mean_figures, rank_catalogue, summarise_slice
 from mmsc_cli.evaluate.sampled import SampledPairs
 from mmsc_cli.evaluate.truth import TRUE_SLICES
-from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.relations import Relation
-from mmsc_cli.scoring import Scorer
+from mmsc_cli.metrics.scorer import Scorer
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.tables.relations import Relation
 
 
 class Judge:

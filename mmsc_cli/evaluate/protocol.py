@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from mmsc_cli.arrays.sparse_rows import symmetric_matrix
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.pairs import Pairs, symmetric_matrix
-from mmsc_cli.relations import Relation
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import Relation
 
 SliceName = Literal["all", "clean", "tail", "cold", "cold_clean"]
 SLICES: tuple[SliceName, ...] = get_args(SliceName)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.protocol import JudgementName, RelationProtocol, SliceName, TrueSliceName
 from mmsc_cli.evaluate.sampled import SampledPairs
-from mmsc_cli.metrics import FIGURES, NDCG, bootstrap_interval, judge
-from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.scoring import Scorer
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.metrics.bootstrap import bootstrap_interval
+from mmsc_cli.metrics.retrieval import FIGURES, NDCG, judge
+from mmsc_cli.metrics.scorer import Scorer
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.seeds import numpy_generator
 
 SCORE_CELLS = 16_000_000
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmsc_cli.atomic import atomic_write
 from mmsc_cli.evaluate.charts import Chart, Series, line_chart
 from mmsc_cli.evaluate.gallery import Exhibit
 from mmsc_cli.evaluate.gate import MODEL
 from mmsc_cli.evaluate.protocol import SLICES
-from mmsc_cli.metrics import FIGURES
-from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.metrics.retrieval import FIGURES
+from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 # Beside the model, so many of the best baselines in the chart of quality against degree.
 _BASELINES_IN_CHART = 3

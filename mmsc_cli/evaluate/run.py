@@ -16,10 +16,10 @@ from mmsc_cli.evaluate.judge import Judge
 from mmsc_cli.evaluate.protocol import SLICE_MEANINGS, TAIL_BELOW, check_split, relation_protocol
 from mmsc_cli.evaluate.sampled import NOTE, PAIR_CAP, draw_sampled_pairs
 from mmsc_cli.evaluate.truth import KnownTruth, describe_truth, with_truth
-from mmsc_cli.metrics import CUTOFF
-from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.relations import RELATIONS
-from mmsc_cli.scoring import Scorer
+from mmsc_cli.metrics.retrieval import CUTOFF
+from mmsc_cli.metrics.scorer import Scorer
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.tables.relations import RELATIONS
 
 if TYPE_CHECKING:
     import torch

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.arrays.sparse_rows import symmetric_matrix
 from mmsc_cli.evaluate.protocol import RelationProtocol
-from mmsc_cli.metrics import judge_sampled
-from mmsc_cli.pairs import Pairs, symmetric_matrix
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.metrics.retrieval import judge_sampled
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.pairs import Pairs
 
 PAIR_CAP = 20_000
 NOTE = (

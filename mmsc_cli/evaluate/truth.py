@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.edges import Edges
+from mmsc_cli.arrays.sparse_rows import symmetric_matrix
 from mmsc_cli.evaluate.protocol import Judgement, JudgementName, RelationProtocol, Slice, TrueSliceName
-from mmsc_cli.labels import Labels
-from mmsc_cli.pairs import symmetric_matrix
-from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.truth import Truth
+from mmsc_cli.tables.edges import Edges
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.tables.truth import Truth
 
 TRUE_SLICES: tuple[TrueSliceName, ...] = get_args(TrueSliceName)
 TRUE_SLICE_MEANINGS: dict[TrueSliceName, str] = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 if TYPE_CHECKING:
     from mmsc_cli.infer.explain import Explanation

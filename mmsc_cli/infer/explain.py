@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mmsc_cli.index import Index
 from mmsc_cli.infer.query import Query
 from mmsc_cli.infer.similarity import Content, Similarity, cosine
-from mmsc_cli.relations import CLASSES, RELATIONS, Relation
+from mmsc_cli.tables.relations import CLASSES, RELATIONS, Relation
 
 _NAMED = 3
 _NOTHING: Content = (None, None)

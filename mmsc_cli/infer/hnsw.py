@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.atomic import write_json
-from mmsc_cli.encode.vectors import unit_rows
+from mmsc_cli.arrays.rows import unit_rows
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index import Index
 from mmsc_cli.infer.filters import Filters, Sieve
 from mmsc_cli.infer.query import Query
 from mmsc_cli.infer.ranking import Block, Ranker
 from mmsc_cli.infer.search import block_size
-from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.runtime.atomic import write_json
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 # Below so many items exact search is fast enough for anybody (`python -m benchmarks.infer sizes`).
 SMALLEST = 200_000

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmsc_cli.encode.images import open_image
-from mmsc_cli.image_file import UnusableImageError
+from mmsc_cli.files.images import UnusableImageError, open_image
 from mmsc_cli.infer.new_item import NewItem
-from mmsc_cli.redaction import redact
+from mmsc_cli.runtime.redaction import redact
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,6 +38,6 @@ def read_images(items: Sequence[NewItem], settings: ImageSettings) -> list[Image
 
 
 def _fetch(urls: Sequence[str], folder: Path, settings: ImageSettings) -> tuple[dict[str, Path], dict[str, str]]:
-    from mmsc_cli.prepare.image_download import download_images
+    from mmsc_cli.files.image_download import download_images
 
     return download_images(urls, folder, settings)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from mmsc_cli.encode.encoder import Encoder, open_encoder
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.image_file import UnusableImageError
+from mmsc_cli.files.images import UnusableImageError
 from mmsc_cli.index import PATH_SEPARATOR, Index
 from mmsc_cli.infer.explain import Subject
 from mmsc_cli.infer.new_images import read_images
@@ -25,16 +25,17 @@ from mmsc_cli.infer.new_item import NewItem
 from mmsc_cli.infer.query import Query
 from mmsc_cli.infer.ranking import Additions, Block
 from mmsc_cli.infer.transfer import TransferBranch
-from mmsc_cli.items import full_text
 from mmsc_cli.model.behaviour import Lendable
-from mmsc_cli.model.features import Attributes, Embeddings, ItemFeatures
+from mmsc_cli.model.features import Attributes, ItemFeatures
 from mmsc_cli.model.graph import Graph, neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
-from mmsc_cli.pairs import read_pairs
 from mmsc_cli.recipe.settings import ImageSettings
-from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.tables.embeddings import Embeddings
+from mmsc_cli.tables.items import full_text
+from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from mmsc_cli.recipe.settings import Part

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index import Index
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.relations import RELATIONS
 
 if TYPE_CHECKING:
     from mmsc_cli.infer.explain import Explanation

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.arrays.top import best_rows
 from mmsc_cli.index import Index
 from mmsc_cli.infer.filters import Sieve
 from mmsc_cli.infer.query import Query
-from mmsc_cli.infer.search import best_rows
-from mmsc_cli.relations import Relation
+from mmsc_cli.tables.relations import Relation
 
 if TYPE_CHECKING:
     from mmsc_cli.infer.hnsw import Hnsw

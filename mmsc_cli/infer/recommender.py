@@ -16,9 +16,10 @@ from mmsc_cli.infer.filters import Filters, Sieve
 from mmsc_cli.infer.probabilities import PairOpinion, pair_probabilities
 from mmsc_cli.infer.query import Query
 from mmsc_cli.infer.ranking import Block, Ranked, Ranker
-from mmsc_cli.infer.search import block_size, in_order
-from mmsc_cli.integrity import check_at_a_glance
-from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.infer.search import block_size
+from mmsc_cli.runtime.parallel import in_order
+from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.workspace.checksums import check_at_a_glance
 
 if TYPE_CHECKING:
     import torch
@@ -278,7 +279,7 @@ class Recommender:
     def _explainer(self) -> Explainer:
         from mmsc_cli.infer.explain import Explainer
         from mmsc_cli.infer.similarity import Similarity
-        from mmsc_cli.workspace import Workspace
+        from mmsc_cli.workspace.workspace import Workspace
 
         return Explainer(self.index, Similarity.open(Workspace(self._root), len(self.index)))
 
@@ -296,6 +297,6 @@ class Recommender:
     def _encoder(self) -> NewItemEncoder:
         from mmsc_cli.infer.new_items import NewItemEncoder
         from mmsc_cli.recipe.settings import ImageSettings
-        from mmsc_cli.workspace import Workspace
+        from mmsc_cli.workspace.workspace import Workspace
 
         return NewItemEncoder.open(Workspace(self._root), self.index, self._device, self._images or ImageSettings())

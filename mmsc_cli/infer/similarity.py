@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.array_file import map_embeddings
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.integrity import check_at_a_glance
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.tables.embeddings import map_embeddings
+from mmsc_cli.workspace.checksums import check_at_a_glance
+from mmsc_cli.workspace.workspace import Workspace
 
 _LOG = logging.getLogger("mmsc_cli")
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from mmsc_cli.linear.greatest import greatest
+from mmsc_cli.arrays.sparse_rows import greatest
 from mmsc_cli.linear.transfer import transfer_rows
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 
 @dataclass(frozen=True)

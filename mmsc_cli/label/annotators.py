@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import InputError
 from mmsc_cli.label.oracle import consult, oracle_accuracy, oracle_name
 from mmsc_cli.label.rules import RULES_MODEL, annotate
-from mmsc_cli.labels import Labels
-from mmsc_cli.truth import read_truth
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.truth import read_truth
 
 RULES_DESCRIBED = "rules (no LLM)"
 Annotate = Callable[[NDArray[np.int32], NDArray[np.int32]], Labels]

@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmsc_cli.atomic import atomic_write
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.label.opinion import Opinion
+from mmsc_cli.runtime.atomic import atomic_write
 
 _SCHEMA = pa.schema(
     [

@@ -18,9 +18,9 @@ from scipy.stats import rankdata
 
 from mmsc_cli.label.neighbours import pair_similarity, similar_images, similar_texts, text_vectors
 from mmsc_cli.linear.transfer import transfer_rows
-from mmsc_cli.pairs import Pairs
 from mmsc_cli.recipe.settings import CandidateMix
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.pairs import Pairs
 
 NEIGHBOURS = 10
 FAR = 0.1  # cosine of the texts below which two items have little in common

@@ -17,7 +17,7 @@ import openai
 from mmsc_cli.errors import InputError, MmscError, UnreachableError
 from mmsc_cli.label.answer import Answer, BadReplyError, NoLogprobsError, read_choice, read_logprobs
 from mmsc_cli.label.prompt import LETTERS, Question
-from mmsc_cli.redaction import API_KEY_VARIABLES
+from mmsc_cli.runtime.redaction import API_KEY_VARIABLES
 
 TOP_LOGPROBS = 20  # the most that OpenAI's API and vLLM's default allow
 MOST_TOKENS = 10**9  # more than a question and its answer can have

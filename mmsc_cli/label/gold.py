@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.labels import Labels
-from mmsc_cli.metrics import bootstrap_interval, calibration_error
-from mmsc_cli.relations import CLASSES
-from mmsc_cli.seeds import numpy_generator
-from mmsc_cli.table_file import read_table_file
+from mmsc_cli.files.table_file import read_table_file
+from mmsc_cli.metrics.bootstrap import bootstrap_interval, calibration_error
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.relations import CLASSES
 
 COLUMNS = ("a", "b", "label")
 

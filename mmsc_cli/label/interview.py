@@ -23,9 +23,9 @@ from mmsc_cli.label.endpoint import base_url
 from mmsc_cli.label.opinion import Opinion, combine
 from mmsc_cli.label.prompt import PROMPT_VERSION, SYSTEM, Question, ask_pair, quote_items
 from mmsc_cli.label.server import serve
-from mmsc_cli.labels import Labels
-from mmsc_cli.progress import Progress, Task
 from mmsc_cli.recipe.settings import LabelSettings
+from mmsc_cli.runtime.progress import Progress, Task
+from mmsc_cli.tables.labels import Labels
 
 SAVE_SECONDS = 60.0
 OPTION_BYTES = 300  # of the options and the words between the items

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.label.answer import Answer
 from mmsc_cli.label.prompt import Question, to_canonical
-from mmsc_cli.labels import Direction
+from mmsc_cli.tables.labels import Direction
 
 ONE_WAY = 2 / 3  # share of the complement probability that makes a complement go one way
 

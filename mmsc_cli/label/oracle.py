@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.labels import Labels
-from mmsc_cli.relations import CLASSES
-from mmsc_cli.seeds import numpy_generator
-from mmsc_cli.truth import Truth
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.relations import CLASSES
+from mmsc_cli.tables.truth import Truth
 
 ORACLE_MODEL = "oracle"
 ORACLE_VERSION = "oracle-1"

@@ -15,8 +15,8 @@ from mmsc_cli.label.annotators import own_annotator
 from mmsc_cli.label.candidates import Candidates, choose_candidates
 from mmsc_cli.label.models import resolve_model
 from mmsc_cli.label.prompt import Question, ask_pair, quote_items
-from mmsc_cli.pairs import Pairs
 from mmsc_cli.recipe.settings import LabelSettings
+from mmsc_cli.tables.pairs import Pairs
 
 CHARACTERS_PER_TOKEN = 4  # the usual figure for English text; an estimate, not a count
 # Tokens a second that a prefix cache does not save, of a model of 7 to 8 billion parameters: guesses, no measurements.

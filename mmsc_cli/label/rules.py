@@ -18,7 +18,7 @@ from scipy import sparse
 from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from mmsc_cli.labels import Labels
+from mmsc_cli.tables.labels import Labels
 
 RULES_MODEL = "rules"
 RULES_VERSION = "rules-1"

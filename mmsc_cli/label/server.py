@@ -20,8 +20,8 @@ from mmsc_cli.errors import UnreachableError
 from mmsc_cli.label import watchdog
 from mmsc_cli.label.serving import choose_serving
 from mmsc_cli.label.vllm_install import find_vllm, no_server
-from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import ServerSettings
+from mmsc_cli.runtime.progress import SILENT, Progress
 
 LOG_LINES = 20
 _LOG = logging.getLogger("mmsc_cli")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.linear.reciprocal import reciprocal
+from mmsc_cli.arrays.rows import reciprocal
 
 
 class ResourceAllocation:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from mmsc_cli.linear.reciprocal import reciprocal
+from mmsc_cli.arrays.rows import reciprocal
 
 
 def transfer_rows(

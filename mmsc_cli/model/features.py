@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from mmsc_cli.array_file import map_embeddings
 from mmsc_cli.model.graph import Graph
 from mmsc_cli.recipe.settings import Part
 
@@ -133,21 +131,3 @@ class Attributes:
 def category_nodes(path: Sequence[str]) -> list[str]:
     """Every node of a category path by its path from the root, so that equal names elsewhere stay apart."""
     return [" > ".join(path[: depth + 1]) for depth in range(len(path))]
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """`embeddings/` as written by the encode stage, memory-mapped: text, image (n, dims) float16, mask (n, 2)."""
-
-    text: NDArray[np.float16]
-    image: NDArray[np.float16]
-    mask: NDArray[np.bool_]
-
-    @classmethod
-    def open(cls, folder: Path) -> Embeddings:
-        """Map the three arrays.
-
-        Raises:
-            WorkspaceError: one of them is missing or damaged.
-        """
-        return cls(*map_embeddings(folder))

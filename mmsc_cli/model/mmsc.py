@@ -15,7 +15,7 @@ from mmsc_cli.model.graph import Graph
 from mmsc_cli.model.semantic import SemanticLevel
 from mmsc_cli.model.task import SIDES, TaskLevel, gate_features
 from mmsc_cli.recipe.settings import Part
-from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 
 @dataclass(frozen=True)

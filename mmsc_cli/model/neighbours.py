@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import torch
 
-from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.runtime.progress import SILENT, Progress
 
 _LOG = logging.getLogger("mmsc_cli")
 CHUNK_ROWS = 2_048

@@ -9,7 +9,7 @@ from torch import nn
 
 from mmsc_cli.model.behaviour import CHANNELS
 from mmsc_cli.model.mixing import mix
-from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 SIDES = 2
 HEADS = len(RELATIONS) * SIDES

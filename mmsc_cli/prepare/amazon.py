@@ -12,13 +12,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from mmsc_cli.cores import usable_cores
 from mmsc_cli.errors import InputError
+from mmsc_cli.files.line_blocks import Block, LineBlocks
 from mmsc_cli.prepare.amazon_record import RecordError, deliver_block, read_lines
 from mmsc_cli.prepare.delivery import Delivery
-from mmsc_cli.prepare.line_blocks import Block, LineBlocks
-from mmsc_cli.prepare.parallel import map_in_order
-from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.runtime.cores import usable_cores
+from mmsc_cli.runtime.parallel import map_in_order
+from mmsc_cli.runtime.progress import SILENT, Progress
 
 SMALL_BYTES = 8 << 20
 _LOG = logging.getLogger("mmsc_cli")

@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from mmsc_cli.files.line_blocks import Block
 from mmsc_cli.prepare.cleaning import MAX_TITLE, clean_category, clean_price, clean_text
 from mmsc_cli.prepare.delivery import RECORD_SCHEMA, filled, write_part
 from mmsc_cli.prepare.dict_literal import read_dict_literal
-from mmsc_cli.prepare.line_blocks import Block
 
 VIEW_LISTS = ("also_viewed", "buy_after_viewing", "also_view")
 BUY_LISTS = ("also_bought", "bought_together", "also_buy")

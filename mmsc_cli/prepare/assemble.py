@@ -17,15 +17,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mmsc_cli.atomic import atomic_write
 from mmsc_cli.errors import InputError
-from mmsc_cli.items import ITEM_SCHEMA
-from mmsc_cli.pairs import STRENGTHS, Pairs, PairSplit, write_pairs
 from mmsc_cli.prepare.delivery import Delivery, Kind
 from mmsc_cli.prepare.engine import Engine, literal
 from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.recipe.settings import SplitSettings
-from mmsc_cli.truth import TRUTH_SCHEMA
+from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.tables.items import ITEM_SCHEMA
+from mmsc_cli.tables.pairs import STRENGTHS, Pairs, PairSplit, write_pairs
+from mmsc_cli.tables.truth import TRUTH_SCHEMA
 
 ROW_GROUP = 50_000
 FATES = (

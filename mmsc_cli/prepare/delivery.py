@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmsc_cli.items import ITEM_SCHEMA
+from mmsc_cli.tables.items import ITEM_SCHEMA
 
 CATALOGUE_SCHEMA = pa.schema([column for column in ITEM_SCHEMA if column.name != "split"])
 # `record` is a number of its own for each record, in their order. Of records with the same id the one of the greatest

@@ -14,9 +14,9 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.cores import usable_cores
 from mmsc_cli.errors import NotEnoughMemoryError
-from mmsc_cli.memory import available_memory
+from mmsc_cli.runtime.cores import usable_cores
+from mmsc_cli.runtime.memory import available_memory
 
 MEMORY_GIB = 1.0
 MEMORY_FLOOR = 128 << 20

@@ -11,9 +11,9 @@ from typing import IO, Any, cast, get_args
 import duckdb
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.files.table_file import sniff_separator, split_fields, undecodable_place
 from mmsc_cli.prepare.engine import Engine, literal
 from mmsc_cli.recipe.settings import EventColumn, EventsSource
-from mmsc_cli.table_file import sniff_separator, split_fields, undecodable_place
 
 VIEW, PURCHASE = 0, 1
 

@@ -21,8 +21,8 @@ from mmsc_cli.prepare.delivery import RECORD_SCHEMA, Delivery, part_path
 from mmsc_cli.prepare.engine import Engine, literal
 from mmsc_cli.prepare.event_log import PURCHASE, VIEW, describe_unreadable, open_log
 from mmsc_cli.prepare.table import read_item_table
-from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import EventsSource
+from mmsc_cli.runtime.progress import SILENT, Progress
 
 # Pairs that are counted at a time: what bounds memory, together with the engine's own limit.
 PAIRS_AT_A_TIME = 10_000_000

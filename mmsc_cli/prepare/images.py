@@ -14,9 +14,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import ImageSettings
-from mmsc_cli.redaction import redact
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.redaction import redact
 
 FAILURES = "failures.jsonl"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
@@ -107,7 +107,7 @@ class ImagePlaces:
     def _download(self, urls: Sequence[str]) -> tuple[Mapping[str, Path], Mapping[str, str]]:
         if not urls:
             return {}, {}
-        from mmsc_cli.prepare.image_download import download_images
+        from mmsc_cli.files.image_download import download_images
 
         return download_images(urls, self._cache, self._settings, self._progress)
 

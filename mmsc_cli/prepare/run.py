@@ -10,18 +10,18 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from mmsc_cli.atomic import atomic_write
 from mmsc_cli.errors import InputError
-from mmsc_cli.image_hashes import write_image_hashes
-from mmsc_cli.integrity import digest
 from mmsc_cli.prepare.assemble import Assembled, assemble
 from mmsc_cli.prepare.delivery import Delivery
 from mmsc_cli.prepare.images import ImagePlaces
 from mmsc_cli.prepare.ledger import balance
-from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import AmazonSource, DemoSource, EventsSource, Recipe, TableSource
-from mmsc_cli.redaction import recorded_address
-from mmsc_cli.workspace import StageRun, Workspace
+from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.redaction import recorded_address
+from mmsc_cli.tables.image_hashes import write_image_hashes
+from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.workspace import StageRun, Workspace
 
 
 def prepare(
@@ -165,7 +165,7 @@ def _image_places(
 
 def _download(workspace: Workspace, source: AmazonSource, progress: Progress) -> tuple[Path, dict[str, Any]]:
     """The downloaded file, and what the manifest says of it."""
-    from mmsc_cli.prepare.download import download, file_name
+    from mmsc_cli.files.download import download, file_name
 
     if source.url is None:
         raise InputError("the recipe names no source.url", hint="give the metadata file with --input FILE")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from mmsc_cli.errors import InputError
 from mmsc_cli.recipe.settings import AmazonSource, DemoSource, EventsSource, Recipe, TableSource
 from mmsc_cli.recipe.shipped import recipe_path, recipe_text
-from mmsc_cli.redaction import redact
+from mmsc_cli.runtime.redaction import redact
 
 _LONGEST_QUOTE = 200
 SOURCES: dict[str, type[BaseModel]] = {

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from mmsc_cli.redaction import has_password, recorded_address
+from mmsc_cli.runtime.redaction import has_password, recorded_address
 
 Part = Literal["llm", "denoise", "aggregation", "image", "text", "id"]
 Share = Annotated[float, Field(ge=0, lt=1)]

@@ -7,8 +7,8 @@ import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 
-from mmsc_cli.atomic import atomic_write
 from mmsc_cli.errors import InputError
+from mmsc_cli.runtime.atomic import atomic_write
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 

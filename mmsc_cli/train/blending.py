@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.linear.greatest import greatest
+from mmsc_cli.arrays.sparse_rows import greatest
 from mmsc_cli.linear.transfer import transfer_rows
+from mmsc_cli.metrics.scorer import Scorer
 from mmsc_cli.model.mmsc import Vectors
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.scoring import Scorer
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.rerank.first_stage import FirstStage
 from mmsc_cli.train.validation import KINDS, Kind, Validation
 

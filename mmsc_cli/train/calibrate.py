@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from mmsc_cli.index import Index
-from mmsc_cli.metrics import calibration_error
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.relations import CLASSES, RELATIONS
+from mmsc_cli.metrics.bootstrap import calibration_error
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import CLASSES, RELATIONS
 
 EXAMPLES = 5_000
 

@@ -19,8 +19,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from mmsc_cli.atomic import atomic_write, write_json
 from mmsc_cli.errors import InputError
+from mmsc_cli.runtime.atomic import atomic_write, write_json
 
 _LOG = logging.getLogger("mmsc_cli")
 Resume = Literal["auto", "must", "never"]

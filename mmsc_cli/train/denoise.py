@@ -9,11 +9,11 @@ import torch
 from scipy import sparse
 from torch.nn import functional
 
+from mmsc_cli.arrays.sparse_rows import symmetric_matrix
 from mmsc_cli.model.category import category_paths
 from mmsc_cli.model.features import ItemFeatures
-from mmsc_cli.pairs import symmetric_matrix
-from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.seeds import numpy_generator, torch_generator
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.seeds import numpy_generator, torch_generator
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.reliability import EdgeReliability, PairEvidence
 from mmsc_cli.train.supervision import Supervision

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from mmsc_cli.index import PATH_SEPARATOR, Strings
-from mmsc_cli.labels import Labels
 from mmsc_cli.model.behaviour import CHANNELS
 from mmsc_cli.model.mmsc import Mmsc
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.problem import Problem
 
 

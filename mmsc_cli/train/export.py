@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from scipy import sparse
 
-from mmsc_cli.atomic import write_json
-from mmsc_cli.edges import Edges
 from mmsc_cli.index import Strings
 from mmsc_cli.model.behaviour import Lendable
 from mmsc_cli.model.features import Attributes
 from mmsc_cli.model.mmsc import Mmsc, Shape
-from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.system_error import writing
+from mmsc_cli.runtime.atomic import write_json
+from mmsc_cli.runtime.os_errors import writing
+from mmsc_cli.tables.edges import Edges
+from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.pairs import TrainingPairs
 
 

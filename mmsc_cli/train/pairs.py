@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mmsc_cli.pairs import Pairs
+from mmsc_cli.tables.pairs import Pairs
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmsc_cli.edges import write_edges
 from mmsc_cli.index import Index, write_index
-from mmsc_cli.items import item_splits, read_items
-from mmsc_cli.labels import Labels, read_labels
-from mmsc_cli.model.features import Attributes, Embeddings, ItemFeatures
+from mmsc_cli.model.features import Attributes, ItemFeatures
 from mmsc_cli.model.graph import Graph, neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
-from mmsc_cli.pairs import read_pairs
-from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import Part, TrainSettings
-from mmsc_cli.relations import RELATIONS
-from mmsc_cli.seeds import derive_seed, numpy_generator
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.seeds import derive_seed, numpy_generator
+from mmsc_cli.tables.edges import write_edges
+from mmsc_cli.tables.embeddings import Embeddings
+from mmsc_cli.tables.items import item_splits, read_items
+from mmsc_cli.tables.labels import Labels, read_labels
+from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.blending import NetworkScorer, RowsScorer, mix, transfer_weights
 from mmsc_cli.train.calibrate import calibrate
 from mmsc_cli.train.checkpoint import Checkpoints, write_history
@@ -40,7 +41,7 @@ from mmsc_cli.train.rerank.stage import SecondStage, compose
 from mmsc_cli.train.supervision import Supervision, label_trust, read_supervision
 from mmsc_cli.train.trainer import fit
 from mmsc_cli.train.validation import figures, validations_of
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 _LOG = logging.getLogger("mmsc_cli")
 

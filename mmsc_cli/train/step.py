@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from mmsc_cli.model.behaviour import WantedRows
 from mmsc_cli.model.mmsc import Mmsc
 from mmsc_cli.recipe.settings import TrainSettings
-from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.candidates import Candidates
 from mmsc_cli.train.loss import SoftmaxGradient, agreement, catalogue_softmax
 from mmsc_cli.train.memory import ChunkSize

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from mmsc_cli.labels import Labels
+from mmsc_cli.tables.labels import Labels
 from mmsc_cli.train.pairs import TrainingPairs
 
 FEWEST_JUDGED = 20

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from mmsc_cli.errors import MmscError
-from mmsc_cli.memory import is_out_of_memory
 from mmsc_cli.model.behaviour import Lendable, Surroundings
 from mmsc_cli.model.mmsc import Mmsc, Vectors
-from mmsc_cli.progress import SILENT, Progress, Task
 from mmsc_cli.recipe.settings import TrainSettings
-from mmsc_cli.seeds import torch_generator
+from mmsc_cli.runtime.memory import is_out_of_memory
+from mmsc_cli.runtime.progress import SILENT, Progress, Task
+from mmsc_cli.runtime.seeds import torch_generator
 from mmsc_cli.train.checkpoint import Checkpoints
 from mmsc_cli.train.memory import ChunkSize
 from mmsc_cli.train.problem import PART, Problem

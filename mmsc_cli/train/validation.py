@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.metrics import NDCG, judge
-from mmsc_cli.pairs import Pairs, symmetric_matrix
-from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.scoring import Scorer
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.arrays.sparse_rows import symmetric_matrix
+from mmsc_cli.metrics.retrieval import NDCG, judge
+from mmsc_cli.metrics.scorer import Scorer
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 Kind = Literal["warm", "cold"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

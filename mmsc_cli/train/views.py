@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from scipy import sparse
 
+from mmsc_cli.arrays.sparse_rows import symmetric_matrix
 from mmsc_cli.model.behaviour import Surroundings
 from mmsc_cli.model.graph import Graph, symmetric_graph
-from mmsc_cli.pairs import symmetric_matrix
-from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.pairs import TrainingPairs
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from mmsc_cli.manifest_file import read_manifest_file, write_manifest_file
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.manifest_file import read_manifest_file, write_manifest_file
+from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc

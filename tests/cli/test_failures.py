@@ -16,7 +16,7 @@ import pytest
 
 from mmsc_cli import errors
 from mmsc_cli.cli.failure import describe, exit_code
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc, Ran

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.main import get_command
 
-from mmsc_cli import __version__
 from mmsc_cli.cli.app import app
+from mmsc_cli.version import __version__
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmsc_cli.index import Index, write_index
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc

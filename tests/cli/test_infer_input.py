@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 
 def _infer(workspace: Workspace, *options: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

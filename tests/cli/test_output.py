@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mmsc_cli.cli.output import as_json, as_tsv
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 HEAVY = ("torch", "torch_geometric", "open_clip", "pandas", "sklearn", "scipy", "pyarrow", "matplotlib", "PIL", "rich")
 DRIVER = """

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmsc_cli.atomic import write_json
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.runtime.atomic import write_json
+from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc

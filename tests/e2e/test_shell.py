@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 HERE = Path(__file__).parent
 SHARED_DATA = Path(os.environ.get("MMSC_TEST_DATA", HERE.parents[2] / "shared" / "data"))

@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw
 from mmsc_cli.encode.assemble import put_together
 from mmsc_cli.encode.run import EncodeTask, encode_share
 from mmsc_cli.encode.shard import WHOLE
-from mmsc_cli.items import ITEM_SCHEMA, write_items
-from mmsc_cli.pairs import Pairs, write_pairs
 from mmsc_cli.recipe.settings import EncodeSettings
+from mmsc_cli.tables.items import ITEM_SCHEMA, write_items
+from mmsc_cli.tables.pairs import Pairs, write_pairs
 
 if TYPE_CHECKING:
     import torch

@@ -15,7 +15,7 @@ from mmsc_cli.encode.classic_image import fit_images, image_statistics
 from mmsc_cli.encode.classic_text import fit_text
 from mmsc_cli.encode.encoder import open_encoder
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.items import full_text
+from mmsc_cli.tables.items import full_text
 
 Run = Callable[..., Any]
 

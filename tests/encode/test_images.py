@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmsc_cli.encode.images import load_image
-from mmsc_cli.image_file import UnusableImageError
+from mmsc_cli.files.images import UnusableImageError, load_image
 
 
 @pytest.fixture

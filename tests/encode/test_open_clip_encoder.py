@@ -16,7 +16,7 @@ from mmsc_cli.encode.encoder import open_encoder
 from mmsc_cli.encode.open_clip_encoder import OpenClipEncoder
 from mmsc_cli.encode.open_clip_weights import find_weights
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.items import full_text
+from mmsc_cli.tables.items import full_text
 
 Run = Callable[..., Any]
 

@@ -15,7 +15,7 @@ import torch
 from mmsc_cli.encode.encoder import open_encoder
 from mmsc_cli.encode.sentence_encoder import find_sentence_model
 from mmsc_cli.errors import InputError, UnreachableError, WorkspaceError
-from mmsc_cli.items import full_text
+from mmsc_cli.tables.items import full_text
 
 Run = Callable[..., Any]
 

@@ -10,16 +10,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmsc_cli.edges import Edges
 from mmsc_cli.evaluate.ablation import AblationPlan
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.gallery import Labels, build_gallery
 from mmsc_cli.evaluate.report import render_report
 from mmsc_cli.evaluate.run import evaluate
 from mmsc_cli.evaluate.truth import KnownTruth
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.truth import Truth
+from mmsc_cli.tables.edges import Edges
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.tables.truth import Truth
 
 # Items 0-9 are warm, 10 is cold_valid, 11 and 12 are cold_test.
 ITEM_SPLIT = np.asarray(["warm"] * 10 + ["cold_valid", "cold_test", "cold_test"])

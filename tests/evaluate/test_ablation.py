@@ -13,9 +13,9 @@ from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import relation_protocol
 from mmsc_cli.evaluate.run import evaluate
 from mmsc_cli.evaluate.truth import KnownTruth
+from mmsc_cli.metrics.scorer import Scorer
 from mmsc_cli.recipe.settings import Part
-from mmsc_cli.relations import RELATIONS
-from mmsc_cli.scoring import Scorer
+from mmsc_cli.tables.relations import RELATIONS
 
 # How well the constructed model knows the test pairs without a part.
 KNOWLEDGE = {(): 0.5, ("llm",): 0.2, ("denoise",): 0.9, ("image",): 0.5}

@@ -17,8 +17,9 @@ from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import SLICES
 from mmsc_cli.evaluate.run import evaluate
 from mmsc_cli.recipe.settings import Part
-from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.workspace import StageRecord, Workspace
+from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.workspace.records import StageRecord
+from mmsc_cli.workspace.workspace import Workspace
 
 PARTS: tuple[Part, ...] = ("llm", "denoise", "aggregation", "image", "text", "id")
 

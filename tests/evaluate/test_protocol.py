@@ -11,7 +11,7 @@ import pytest
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import JudgementName, RelationProtocol, check_split, relation_protocol
-from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 
 def _protocol(context: EvaluationContext, relation: Relation) -> RelationProtocol:

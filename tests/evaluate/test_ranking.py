@@ -14,8 +14,8 @@ from mmsc_cli.evaluate import ranking
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import SLICES, relation_protocol
 from mmsc_cli.evaluate.ranking import rank_catalogue, summarise_slice
-from mmsc_cli.relations import Relation
-from mmsc_cli.scoring import Scorer
+from mmsc_cli.metrics.scorer import Scorer
+from mmsc_cli.tables.relations import Relation
 
 
 def _slices(context: EvaluationContext, scorer: Scorer, relation: Relation) -> dict[str, dict[str, Any]]:

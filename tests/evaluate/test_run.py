@@ -13,7 +13,7 @@ from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.evaluate.ablation import AblationPlan
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.run import evaluate
-from mmsc_cli.scoring import Scorer
+from mmsc_cli.metrics.scorer import Scorer
 
 
 def _scorer(fixed_scorer: Callable[..., Any], items: int = 120, seed: int = 3) -> Scorer:

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mmsc_cli.edges import Edges
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import RelationProtocol, relation_protocol
 from mmsc_cli.evaluate.ranking import rank_catalogue
 from mmsc_cli.evaluate.run import evaluate
 from mmsc_cli.evaluate.truth import KnownTruth, judge_reliability, with_truth
-from mmsc_cli.labels import Labels
-from mmsc_cli.relations import RELATIONS
-from mmsc_cli.truth import Truth
+from mmsc_cli.tables.edges import Edges
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.tables.truth import Truth
 
 # (a, b, is it a substitute; else a complement)
 TRUE_PAIRS = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 GOLDEN = Path(__file__).parent / "golden" / "format-1"
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from mmsc_cli.cli.app import run_command
 from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.manifest_file import FORMAT_VERSION
+from mmsc_cli.workspace.manifest_file import FORMAT_VERSION
 
 GOLDEN = Path(__file__).parent / "golden" / f"format-{FORMAT_VERSION}"
 KINDS = ("camera", "tripod", "printer", "paper", "kettle", "tea")

@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from mmsc_cli import integrity
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.integrity import check_at_a_glance
-from mmsc_cli.manifest_file import read_manifest_file
-from mmsc_cli.workspace import STAGES, Stage, Workspace
+from mmsc_cli.workspace import checksums as integrity
+from mmsc_cli.workspace.checksums import check_at_a_glance
+from mmsc_cli.workspace.manifest_file import read_manifest_file
+from mmsc_cli.workspace.stages import STAGES, Stage
+from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mmsc_cli.integrity import digest
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.workspace import Workspace
 from tests.faults.conftest import GOLDEN
 from tests.faults.small_disk import remount
 
@@ -83,7 +83,7 @@ MIDDLES = {
     "label --budget 30": ["mmsc_cli.label.run.choose_candidates", "mmsc_cli.label.run.write_labels"],
     "encode --seed 2": ["mmsc_cli.encode.run.encode_texts", "mmsc_cli.encode.assemble.put_together"],
     "train --seed 2": ["mmsc_cli.train.run.fit", "mmsc_cli.train.run.write_index", "mmsc_cli.train.run.write_model"],
-    "evaluate": ["mmsc_cli.evaluate.run.check_split", "mmsc_cli.atomic.write_json"],
+    "evaluate": ["mmsc_cli.evaluate.run.check_split", "mmsc_cli.runtime.atomic.write_json"],
 }
 
 

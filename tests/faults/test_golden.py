@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mmsc_cli.manifest_file import FORMAT_VERSION
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.manifest_file import FORMAT_VERSION
+from mmsc_cli.workspace.workspace import Workspace
 from tests.faults.conftest import GOLDEN
 from tests.faults.make_golden import answers
 

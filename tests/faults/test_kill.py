@@ -25,7 +25,7 @@ from benchmarks.faults.kill import (
     spread_moments,
     take_interrupts,
 )
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 SIGNALS = [signal.SIGKILL, signal.SIGINT]
 

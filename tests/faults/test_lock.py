@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.workspace import Workspace
-from mmsc_cli.workspace_lock import locked
+from mmsc_cli.workspace.lock import locked
+from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from mmsc_cli.cli.failure import describe, exit_code
-from mmsc_cli.memory import LEAST_ADDRESS_SPACE
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.runtime.memory import LEAST_ADDRESS_SPACE
+from mmsc_cli.workspace.workspace import Workspace
 
 DATA = Path(os.environ.get("MMSC_TEST_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
 BEAUTY = DATA / "meta_Beauty_5core.json.gz"

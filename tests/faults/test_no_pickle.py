@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import mmsc_cli
-from mmsc_cli.integrity import describe_files, digest
-from mmsc_cli.manifest_file import read_manifest_file, write_manifest_file
-from mmsc_cli.workspace import MAKER, STAGES, Workspace
+from mmsc_cli.workspace.checksums import describe_files, digest
+from mmsc_cli.workspace.manifest_file import read_manifest_file, write_manifest_file
+from mmsc_cli.workspace.stages import MAKER, STAGES
+from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc

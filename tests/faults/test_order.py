@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmsc_cli.integrity import digest
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.workspace import Workspace
 
 UNTRAINED = ("items.parquet", "pairs.parquet", "labels.parquet", "embeddings")
 SECONDS = "metrics.jsonl"  # holds what each epoch took

@@ -26,7 +26,7 @@ from benchmarks.faults.rubbish.target import Target
 from mmsc_cli.infer.new_item import NewItem
 from mmsc_cli.recipe.loading import SOURCES
 from mmsc_cli.recipe.settings import Recipe
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 searched = settings(
     max_examples=60,

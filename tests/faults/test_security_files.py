@@ -11,20 +11,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmsc_cli import unpacking
 from mmsc_cli.errors import InputError
-from mmsc_cli.image_file import UnusableImageError
+from mmsc_cli.files import unpacking
+from mmsc_cli.files.download import file_name
+from mmsc_cli.files.images import UnusableImageError
+from mmsc_cli.files.line_blocks import BLOCK_BYTES, LineBlocks
+from mmsc_cli.files.table_file import read_table_file
 from mmsc_cli.infer.new_images import read_images
 from mmsc_cli.infer.new_item import NewItem
-from mmsc_cli.items import read_items
-from mmsc_cli.prepare.download import file_name
-from mmsc_cli.prepare.line_blocks import BLOCK_BYTES, LineBlocks
 from mmsc_cli.prepare.run import prepare
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.settings import ImageSettings
 from mmsc_cli.recipe.shipped import recipe_path
-from mmsc_cli.table_file import read_table_file
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.tables.items import read_items
+from mmsc_cli.workspace.workspace import Workspace
 
 SECRET = b"not for the shop"
 

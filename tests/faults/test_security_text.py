@@ -17,7 +17,7 @@ from mmsc_cli.cli.failure import describe
 from mmsc_cli.cli.output import Output, as_json, as_tsv, visible
 from mmsc_cli.errors import InputError
 from mmsc_cli.recipe.loading import load_recipe
-from mmsc_cli.redaction import recorded_address, redact
+from mmsc_cli.runtime.redaction import recorded_address, redact
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc
@@ -120,7 +120,7 @@ def test_a_traceback_is_visible_and_holds_no_secret(mmsc: Mmsc, monkeypatch: pyt
         except OSError as error:
             raise RuntimeError(f"{STEERING} {KEY} {ADDRESS}") from error
 
-    monkeypatch.setattr("mmsc_cli.environment.examine", examine)
+    monkeypatch.setattr("mmsc_cli.doctor.examine", examine)
     monkeypatch.setenv("MMSC_API_KEY", KEY)
     for debug in ("0", "1"):
         monkeypatch.setenv("MMSC_DEBUG", debug)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults.kill import contents
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 EPOCHS = 80
 OPTIONS = ("--epochs", str(EPOCHS), "--set", f"train.patience={EPOCHS}", "--device", "cpu")

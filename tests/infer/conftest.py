@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.index import Index, Strings, write_index
 from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.relations import RELATIONS
 
 ITEMS = 12
 CATEGORIES = ["Home > Lamps", "Home > Pans", "Toys"]

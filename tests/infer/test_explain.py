@@ -7,7 +7,7 @@ import pytest
 from mmsc_cli.errors import MmscError
 from mmsc_cli.infer.explain import Explanation
 from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 
 def _why(recommender: Recommender, item_id: str, place: int) -> Explanation:
@@ -81,9 +81,9 @@ def test_embeddings_of_another_run_are_not_compared(trained_copy: Workspace, cap
 
 
 def test_the_evidence_is_that_of_training(trained: Workspace) -> None:
-    from mmsc_cli.edges import read_edges
-    from mmsc_cli.labels import read_labels
-    from mmsc_cli.relations import RELATIONS
+    from mmsc_cli.tables.edges import read_edges
+    from mmsc_cli.tables.labels import read_labels
+    from mmsc_cli.tables.relations import RELATIONS
 
     recommender = Recommender.open(trained.root)
     edges, labels = read_edges(trained.path("model/edges.parquet")), read_labels(trained.path("labels.parquet"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.infer.lines import LONGEST_LINE, Line, parse_pair, read_ids, read_lines
+from mmsc_cli.files.lines import LONGEST_LINE, Line, parse_pair, read_ids, read_lines
 
 
 def _lines(source: Path | str) -> list[tuple[int, str]]:

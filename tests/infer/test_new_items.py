@@ -24,8 +24,8 @@ from mmsc_cli.infer.new_item import NewItem, parse_new_item
 from mmsc_cli.infer.new_items import NewItemEncoder
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.recipe.settings import ImageSettings
-from mmsc_cli.relations import RELATIONS
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.workspace.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

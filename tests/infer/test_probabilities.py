@@ -9,8 +9,8 @@ import pytest
 
 from mmsc_cli.errors import UnknownItemError, WorkspaceError
 from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.pairs import read_pairs
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.workspace.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from mmsc_cli.infer.answers import Answer
 from mmsc_cli.infer.filters import Filters, Sieve
 from mmsc_cli.infer.query import Query
 from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.pairs import read_pairs
-from mmsc_cli.relations import RELATIONS
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.workspace.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mmsc_cli.arrays.top import best_rows
 from mmsc_cli.infer import search
-from mmsc_cli.infer.search import best_rows, block_size, in_order
+from mmsc_cli.infer.search import block_size
+from mmsc_cli.runtime.parallel import in_order
 
 
 def _sorted(scores: NDArray[np.float32], k: int) -> list[int]:

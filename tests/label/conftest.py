@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mmsc_cli.items import ITEM_SCHEMA
-from mmsc_cli.pairs import STRENGTHS, Pairs
+from mmsc_cli.tables.items import ITEM_SCHEMA
+from mmsc_cli.tables.pairs import STRENGTHS, Pairs
 
 Reply = Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]]
 

@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from mmsc_cli.label import neighbours
 from mmsc_cli.label.candidates import Candidates, choose_candidates
-from mmsc_cli.pairs import Pairs
 from mmsc_cli.recipe.settings import CandidateMix
+from mmsc_cli.tables.pairs import Pairs
 
 MIX = CandidateMix()
 NONE = dict.fromkeys(CandidateMix.model_fields, 0.0)

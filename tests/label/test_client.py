@@ -18,7 +18,7 @@ from mmsc_cli.label.client import LabelClient
 from mmsc_cli.label.endpoint import base_url
 from mmsc_cli.label.prompt import OPTIONS, Question
 from mmsc_cli.recipe.settings import LabelSettings
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc

@@ -9,10 +9,10 @@ import pytest
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.label.oracle import consult, oracle_accuracy
-from mmsc_cli.labels import Labels, read_labels
-from mmsc_cli.relations import CLASSES, RELATIONS
-from mmsc_cli.truth import Truth, read_truth
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.tables.labels import Labels, read_labels
+from mmsc_cli.tables.relations import CLASSES, RELATIONS
+from mmsc_cli.tables.truth import Truth, read_truth
+from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc

@@ -20,14 +20,14 @@ from typing import Any
 import psutil
 import pytest
 
-from mmsc_cli.items import read_items
 from mmsc_cli.label import endpoint
 from mmsc_cli.label.answer import Answer
 from mmsc_cli.label.prompt import ask_pair
 from mmsc_cli.label.server import Server, serve
-from mmsc_cli.labels import read_labels
 from mmsc_cli.recipe.settings import ServerSettings
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.tables.items import read_items
+from mmsc_cli.tables.labels import read_labels
+from mmsc_cli.workspace.workspace import Workspace
 
 VLLM_PYTHON = os.environ.get("MMSC_VLLM_PYTHON")
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mmsc_cli.label.rules import annotate
-from mmsc_cli.labels import Labels
-from mmsc_cli.relations import CLASSES
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.relations import CLASSES
 
 PHONES = ["Electronics", "Phones", "Smartphones"]
 SHOP = [

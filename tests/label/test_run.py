@@ -20,10 +20,10 @@ from mmsc_cli.label import server
 from mmsc_cli.label.gold import read_gold
 from mmsc_cli.label.plan import dry_run
 from mmsc_cli.label.run import label
-from mmsc_cli.labels import read_labels
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.progress import SilentProgress
 from mmsc_cli.recipe.settings import CandidateMix, LabelSettings
+from mmsc_cli.runtime.progress import SilentProgress
+from mmsc_cli.tables.labels import read_labels
+from mmsc_cli.tables.pairs import Pairs
 
 FAST: dict[str, Any] = {"backoff": 0.001, "retries": 1, "timeout": 5, "shard_pairs": 10, "concurrency": 4}
 RULES = LabelSettings(model="rules", budget=100)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.linear.greatest import greatest
+from mmsc_cli.arrays.sparse_rows import greatest
 
 
 def scores() -> NDArray[np.float32]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmsc_cli.linear.reciprocal import reciprocal
+from mmsc_cli.arrays.rows import reciprocal
 
 
 def test_nothing_is_divided_by_zero() -> None:

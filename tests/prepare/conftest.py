@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 import trustme
 
-from mmsc_cli.items import read_items
-from mmsc_cli.pairs import Pairs, read_pairs
 from mmsc_cli.prepare.assemble import assemble
 from mmsc_cli.prepare.delivery import Delivery
 from mmsc_cli.recipe.settings import SplitSettings
+from mmsc_cli.tables.items import read_items
+from mmsc_cli.tables.pairs import Pairs, read_pairs
 
 Behaviour = Literal["view", "buy"]
 Edges = dict[tuple[str, str], float]

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.files.line_blocks import LineBlocks
 from mmsc_cli.prepare import amazon
 from mmsc_cli.prepare.amazon import read_amazon
 from mmsc_cli.prepare.delivery import Delivery
-from mmsc_cli.prepare.line_blocks import LineBlocks
 
 RECORD_2014 = {
     "asin": "A1",

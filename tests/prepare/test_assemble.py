@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.items import ITEM_SCHEMA, read_items
-from mmsc_cli.pairs import read_pairs
 from mmsc_cli.prepare.assemble import assemble
 from mmsc_cli.prepare.delivery import RECORD_SCHEMA, RELATION_SCHEMA, Delivery
 from mmsc_cli.recipe.settings import SplitSettings
-from mmsc_cli.truth import TRUTH_SCHEMA
+from mmsc_cli.tables.items import ITEM_SCHEMA, read_items
+from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.truth import TRUTH_SCHEMA
 
 Observation = tuple[int, int, float]
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmsc_cli.image_file import UnusableImageError
-from mmsc_cli.prepare.image_check import image_suffix
+from mmsc_cli.files.images import UnusableImageError, image_suffix
 
 
 def _image(form: str, side: int = 300) -> bytes:

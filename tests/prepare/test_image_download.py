@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mmsc_cli.prepare.image_download import download_images
+from mmsc_cli.files.image_download import download_images
 from mmsc_cli.recipe.settings import ImageSettings
 
 Answer = Callable[[BaseHTTPRequestHandler], None]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.prepare import line_blocks
-from mmsc_cli.prepare.line_blocks import Block, LineBlocks
+from mmsc_cli.files import line_blocks
+from mmsc_cli.files.line_blocks import Block, LineBlocks
 
 CONTENT = b"".join(b"line %d\n" % number for number in range(1_000))
 

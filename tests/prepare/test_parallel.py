@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mmsc_cli.prepare.parallel import map_in_order
+from mmsc_cli.runtime.parallel import map_in_order
 
 
 def _slow_at_first(number: int) -> tuple[int, int]:

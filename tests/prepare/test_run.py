@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.items import read_items
-from mmsc_cli.pairs import read_pairs
-from mmsc_cli.prepare import download
+from mmsc_cli.files import download
 from mmsc_cli.prepare.run import prepare, prepare_config
 from mmsc_cli.recipe.settings import Recipe
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.tables.items import read_items
+from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.workspace.workspace import Workspace
 
 
 def _recipe(**source: Any) -> Recipe:

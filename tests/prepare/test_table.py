@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.items import ITEM_SCHEMA
 from mmsc_cli.prepare.delivery import Delivery
 from mmsc_cli.prepare.ledger import balance
 from mmsc_cli.prepare.table import read_tables
 from mmsc_cli.recipe.settings import TableSource
+from mmsc_cli.tables.items import ITEM_SCHEMA
 
 ITEMS = "item_id,title,price\n00123,Hat,12.5\n7,Scarf,\nC3,Glove,1\n"
 PAIRS = "a,b,co_view,co_purchase\n00123,7,2,\n7,C3,,0.5\n"

@@ -8,7 +8,7 @@ import torch
 from mmsc_cli.pipeline import run_encode, run_label
 from mmsc_cli.prepare.run import prepare
 from mmsc_cli.recipe.loading import load_recipe
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 SETTINGS = ("source.items=300", "source.images=false", "label.budget=400", "train.dim=16", "train.epochs=3")
 

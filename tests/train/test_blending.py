@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.relations import Relation
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import Relation
 from mmsc_cli.train.blending import choose_weight
 from mmsc_cli.train.validation import Validation
 

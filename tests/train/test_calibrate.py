@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.relations import Relation
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import Relation
 from mmsc_cli.train.calibrate import calibrate
 
 ITEMS = 400

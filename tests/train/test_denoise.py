@@ -7,15 +7,16 @@ import torch
 from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
-from mmsc_cli.items import read_items
-from mmsc_cli.model.features import Attributes, Embeddings
+from mmsc_cli.model.features import Attributes
 from mmsc_cli.model.graph import neighbour_graph
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
-from mmsc_cli.pairs import read_pairs
+from mmsc_cli.tables.embeddings import Embeddings
+from mmsc_cli.tables.items import read_items
+from mmsc_cli.tables.pairs import read_pairs
 from mmsc_cli.train.denoise import collect_evidence, fit_reliability
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.reliability import EdgeReliability
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 
 def nearest(semantic: torch.Tensor) -> sparse.csr_array[Any]:

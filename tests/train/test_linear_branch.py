@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from mmsc_cli.relations import Relation
+from mmsc_cli.tables.relations import Relation
 from mmsc_cli.train.linear_branch import linear_rows
 
 ITEMS = 30

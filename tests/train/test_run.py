@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from mmsc_cli.edges import read_edges
 from mmsc_cli.index import Index
-from mmsc_cli.pairs import read_pairs, write_pairs
 from mmsc_cli.recipe.settings import Part, TrainSettings
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.edges import read_edges
+from mmsc_cli.tables.pairs import read_pairs, write_pairs
+from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.run import train
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 SETTINGS = TrainSettings(dim=16, epochs=2, batch_queries=128)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmsc_cli.labels import Labels
+from mmsc_cli.tables.labels import Labels
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.supervision import Supervision, read_supervision
 

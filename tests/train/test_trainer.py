@@ -14,8 +14,8 @@ from mmsc_cli.errors import InputError, MmscError
 from mmsc_cli.model.features import ItemFeatures
 from mmsc_cli.model.graph import neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
-from mmsc_cli.progress import SILENT, Progress, Task
 from mmsc_cli.recipe.settings import TrainSettings
+from mmsc_cli.runtime.progress import SILENT, Progress, Task
 from mmsc_cli.train import loss, memory, problem, step, trainer
 from mmsc_cli.train.checkpoint import Checkpoints, Resume
 from mmsc_cli.train.problem import Problem

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.relations import Relation
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import Relation
 from mmsc_cli.train.validation import Validation
 
 SPLITS = np.array(["warm", "warm", "warm", "warm", "cold_valid", "cold_test"])

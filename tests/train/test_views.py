@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmsc_cli.model.graph import Graph, neighbour_graph
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.views import View, masked_views
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from mmsc_cli.labels import Labels, read_labels
-from mmsc_cli.pairs import read_pairs
 from mmsc_cli.pipeline import run_label
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.settings import TrainSettings
+from mmsc_cli.tables.labels import Labels, read_labels
+from mmsc_cli.tables.pairs import read_pairs
 from mmsc_cli.train.pairs import TrainingPairs
 from mmsc_cli.train.run import train
 from mmsc_cli.train.supervision import label_trust
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 BUDGET = 1_500
 ITEMS = 300

@@ -12,10 +12,10 @@ import openai
 import pyarrow as pa
 
 from benchmarks.faults.rubbish.target import REFUSED, LostError, Tally, Target
-from mmsc_cli.items import ITEM_SCHEMA
 from mmsc_cli.label.interview import interview
-from mmsc_cli.progress import SILENT
 from mmsc_cli.recipe.settings import LabelSettings
+from mmsc_cli.runtime.progress import SILENT
+from mmsc_cli.tables.items import ITEM_SCHEMA
 
 _TITLES = ("Tent", "Mat", "Tent, large")
 _ITEMS = pa.table(

@@ -12,11 +12,9 @@ from PIL import Image
 
 from benchmarks.faults.rubbish.target import Tally, Target, scratch, scratch_file
 from mmsc_cli.encode.classic_image import image_statistics
-from mmsc_cli.encode.images import open_image
 from mmsc_cli.evaluate.gallery import thumbnail
-from mmsc_cli.image_file import MAX_PIXELS, UnusableImageError
-from mmsc_cli.prepare.image_check import image_suffix
-from mmsc_cli.prepare.image_download import download_images
+from mmsc_cli.files.image_download import download_images
+from mmsc_cli.files.images import MAX_PIXELS, UnusableImageError, image_suffix, open_image
 from mmsc_cli.recipe.settings import ImageSettings
 
 _FORMS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "ICO")
@@ -58,7 +56,7 @@ def check_address(content: bytes) -> Tally:
         return [_PUBLIC]
 
     with (
-        patch("mmsc_cli.prepare.public_network._resolve", resolve),
+        patch("mmsc_cli.files.public_network._resolve", resolve),
         patch.object(httpcore, "AnyIOBackend", lambda: httpcore.AsyncMockBackend([answer])),
     ):
         files, reasons = download_images([url], cache, _SETTINGS)

@@ -52,7 +52,7 @@ def _check(ask: Callable[[str], Batches], kind: type, columns: Sequence[str]) ->
             contextlib.redirect_stdout(io.StringIO()) as out,
             contextlib.redirect_stderr(io.StringIO()),
             # Addresses of images lead nowhere, at once.
-            patch("mmsc_cli.prepare.public_network._resolve", _nowhere),
+            patch("mmsc_cli.files.public_network._resolve", _nowhere),
         ):
             AnswerWriter(Output(quiet=True), kind, columns, FormatName.tsv).write(counted())
         header, *lines = out.getvalue().split("\n")[:-1]

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 
 from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 from mmsc_cli.errors import InputError
+from mmsc_cli.files.table_file import read_table_file, sniff_separator
 from mmsc_cli.label.gold import read_gold
 from mmsc_cli.prepare.delivery import Delivery
 from mmsc_cli.prepare.table import read_tables
 from mmsc_cli.recipe.settings import TableSource
-from mmsc_cli.table_file import read_table_file, sniff_separator
 
 _ITEMS: dict[str, list[Any]] = {
     "item_id": ["A", "B", "", "7", "A"],

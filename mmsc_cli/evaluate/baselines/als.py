@@ -15,7 +15,7 @@ from scipy import sparse
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, dot_products, every
 from mmsc_cli.evaluate.context import FittingContext
-from mmsc_cli.seeds import derive_seed
+from mmsc_cli.runtime.seeds import derive_seed
 
 ITERATIONS = 15
 ALS_GRID = every(factors=(256, 512), regularisation=(1.0,), confidence=(10.0, 30.0), strengths=(True,))

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mmsc_cli.evaluate.context import FittingContext
-from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.relations import Relation
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.tables.relations import Relation
 
 if TYPE_CHECKING:
     import torch

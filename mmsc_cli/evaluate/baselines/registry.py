@@ -35,7 +35,7 @@ from mmsc_cli.evaluate.baselines.popularity import fit_category_popularity, fit_
 from mmsc_cli.evaluate.baselines.ppr import PPR_GRID, fit_ppr
 from mmsc_cli.evaluate.baselines.scorer import BaselineScorer
 from mmsc_cli.evaluate.context import EvaluationContext, FittingContext
-from mmsc_cli.progress import SILENT, Progress
+from mmsc_cli.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import torch

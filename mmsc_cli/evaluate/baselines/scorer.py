@@ -12,8 +12,8 @@ from mmsc_cli.evaluate.baselines.baseline import Baseline, FittingTask, ScoreRow
 from mmsc_cli.evaluate.baselines.tuning import tune
 from mmsc_cli.evaluate.baselines.validation import ValidationQueries
 from mmsc_cli.evaluate.context import EvaluationContext
-from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.relations import Relation
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.tables.relations import Relation
 
 if TYPE_CHECKING:
     import torch

@@ -11,10 +11,10 @@ from mmsc_cli.evaluate.baselines.baseline import ScoreRows
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import Slice, SliceName, validation_protocol
 from mmsc_cli.evaluate.ranking import rank_catalogue
-from mmsc_cli.metrics import NDCG
-from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.relations import Relation
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.metrics.retrieval import NDCG
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.relations import Relation
 
 QUERIES = 2_000
 

@@ -16,9 +16,9 @@ from mmsc_cli.prepare.demo.neighbour_lists import BOUGHT, VIEWED, ranked_lists
 from mmsc_cli.prepare.demo.shoppers import Shoppers
 from mmsc_cli.prepare.demo.truth import true_relations, truth_table
 from mmsc_cli.prepare.demo.wording import write_texts
-from mmsc_cli.progress import SILENT, Progress
 from mmsc_cli.recipe.settings import DemoSource
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.seeds import numpy_generator
 
 NO_PRICE = 0.04
 

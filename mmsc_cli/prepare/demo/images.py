@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from mmsc_cli.prepare.demo.items import Stock
 from mmsc_cli.prepare.demo.shop import ATTRIBUTE_INDEX, COLOURS, PRODUCT_TYPES
-from mmsc_cli.progress import Progress
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.runtime.progress import Progress
+from mmsc_cli.runtime.seeds import numpy_generator
 
 SIDE = 64  # pixels
 NO_IMAGE = 0.025

@@ -18,7 +18,7 @@ from mmsc_cli.prepare.demo.shop import (
     REFERENCE_ITEMS,
     TIERS,
 )
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.runtime.seeds import numpy_generator
 
 BRANDS_PER_DEPARTMENT = 9  # in a shop of REFERENCE_ITEMS; grows with the square root of its size
 VARIANTS = (0.40, 0.27, 0.17, 0.10, 0.06)  # share of models that come in 1, 2, ... colours

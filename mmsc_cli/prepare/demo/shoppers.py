@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mmsc_cli.prepare.demo.items import Stock
 from mmsc_cli.prepare.demo.partner_pool import PartnerPool
 from mmsc_cli.prepare.demo.truth import Truth
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.runtime.seeds import numpy_generator
 
 Rows = NDArray[np.int64]
 Draw = Callable[[Rows], Rows]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.prepare.demo.items import Stock
 from mmsc_cli.prepare.demo.shop import ATTRIBUTE_INDEX, COMPATIBILITY, NEAR_TIERS, PRODUCT_TYPES, TYPE_INDEX
-from mmsc_cli.truth import TRUTH_SCHEMA
+from mmsc_cli.tables.truth import TRUTH_SCHEMA
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from mmsc_cli.prepare.demo.shop import (
     TYPE_INDEX,
     ProductType,
 )
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.runtime.seeds import numpy_generator
 
 NO_DESCRIPTION = 0.025
 NO_BRAND = 0.04

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.linear.reciprocal import reciprocal
+from mmsc_cli.arrays.rows import reciprocal
 from mmsc_cli.model.category import CategoryAffinity, category_paths
 from mmsc_cli.model.features import ItemFeatures
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.rerank.first_stage import FirstStage
 
 Sparse: TypeAlias = "sparse.csr_array[Any]"  # older scipy cannot subscript it at run time

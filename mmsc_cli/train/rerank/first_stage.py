@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.relations import Relation
+from mmsc_cli.tables.relations import Relation
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.seeds import derive_seed, torch_generator
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.seeds import derive_seed, torch_generator
 
 WIDTH = 128
 DROPOUT = 0.2

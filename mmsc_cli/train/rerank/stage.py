@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.pairs import Pairs, symmetric_matrix
-from mmsc_cli.progress import SILENT, Progress
-from mmsc_cli.relations import RELATIONS, Relation
-from mmsc_cli.seeds import numpy_generator
+from mmsc_cli.arrays.sparse_rows import symmetric_matrix
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.rerank.evidence import CHUNK_CELLS, CandidateEvidence, entries
 from mmsc_cli.train.rerank.first_stage import FirstStage
 from mmsc_cli.train.rerank.ranker import Examples, Ranker, fit_ranker

@@ -17,10 +17,10 @@ from mmsc_cli.evaluate.baselines.validation import ValidationQueries
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.protocol import SliceName, relation_protocol
 from mmsc_cli.evaluate.ranking import rank_catalogue
-from mmsc_cli.metrics import NDCG
-from mmsc_cli.pairs import Pairs
-from mmsc_cli.relations import Relation
-from mmsc_cli.scoring import Scorer
+from mmsc_cli.metrics.retrieval import NDCG
+from mmsc_cli.metrics.scorer import Scorer
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import Relation
 
 GROUP = 12
 GROUPS = 12

@@ -13,7 +13,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import Baseline, FittingTask, ScoreRows
 from mmsc_cli.evaluate.baselines.registry import BASELINES, applicable, fit_baseline, parse_baselines
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.relations import RELATIONS
 
 # What each must at least reach on the planted catalogue: popularity knows nothing of it.
 ABOVE_POPULARITY = 0.05

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmsc_cli.evaluate.baselines.baseline import ScoreRows
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.relations import RELATIONS
 
 Fit = Callable[..., ScoreRows]
 

@@ -14,7 +14,7 @@ from mmsc_cli.evaluate.baselines.tuning import tune
 from mmsc_cli.evaluate.baselines.validation import ValidationQueries
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import validation_protocol
-from mmsc_cli.pairs import Pairs
+from mmsc_cli.tables.pairs import Pairs
 
 
 def _fit_share(task: FittingTask, *, share: float) -> ScoreRows:

@@ -8,7 +8,7 @@ from PIL import Image
 from mmsc_cli.prepare.demo.catalogue import Catalogue
 from mmsc_cli.prepare.demo.images import SIDE, draw_images
 from mmsc_cli.prepare.demo.items import Stock
-from mmsc_cli.progress import SILENT
+from mmsc_cli.runtime.progress import SILENT
 
 
 def test_pictures_open_and_differ(catalogue: Catalogue, image_folder: Path) -> None:

@@ -7,7 +7,7 @@ from mmsc_cli.prepare.demo.catalogue import Catalogue
 from mmsc_cli.prepare.demo.items import Stock, stock_up
 from mmsc_cli.prepare.demo.shop import ATTRIBUTE_INDEX, COMPATIBILITY, PRODUCT_TYPES
 from mmsc_cli.prepare.demo.truth import Truth, true_relations, truth_table
-from mmsc_cli.truth import TRUTH_SCHEMA
+from mmsc_cli.tables.truth import TRUTH_SCHEMA
 
 
 def relation_by_the_book(stock: Stock, a: int, b: int) -> str | None:

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from mmsc_cli.items import read_items
-from mmsc_cli.model.features import Attributes, Embeddings, ItemFeatures
+from mmsc_cli.model.features import Attributes, ItemFeatures
 from mmsc_cli.model.graph import neighbour_graph
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
-from mmsc_cli.pairs import Pairs, read_pairs
-from mmsc_cli.relations import RELATIONS
+from mmsc_cli.tables.embeddings import Embeddings
+from mmsc_cli.tables.items import read_items
+from mmsc_cli.tables.pairs import Pairs, read_pairs
+from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.linear_branch import linear_rows
 from mmsc_cli.train.rerank.evidence import CandidateEvidence
 from mmsc_cli.train.rerank.first_stage import FirstStage
-from mmsc_cli.workspace import Workspace
+from mmsc_cli.workspace.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

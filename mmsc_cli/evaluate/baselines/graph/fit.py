@@ -8,8 +8,8 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, every
 from mmsc_cli.evaluate.baselines.nearest import check_modality
 from mmsc_cli.evaluate.context import FittingContext
-from mmsc_cli.memory import can_import
-from mmsc_cli.seeds import derive_seed
+from mmsc_cli.runtime.memory import can_import
+from mmsc_cli.runtime.seeds import derive_seed
 
 if TYPE_CHECKING:
     from mmsc_cli.evaluate.baselines.graph.content import Content

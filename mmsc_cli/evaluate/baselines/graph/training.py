@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, dot_products
 from mmsc_cli.evaluate.baselines.graph.views import TrainingGraph, View
-from mmsc_cli.seeds import torch_generator
+from mmsc_cli.runtime.seeds import torch_generator
 
 BATCH_PAIRS = 8_192
 NEGATIVES = 512

@@ -9,7 +9,7 @@ import torch
 
 from mmsc_cli.evaluate.context import FittingContext
 from mmsc_cli.model.graph import Graph, symmetric_graph
-from mmsc_cli.relations import RELATIONS, Relation
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 
 class TrainingGraph:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mmsc_cli.evaluate.baselines.graph.views import TrainingGraph
 from mmsc_cli.evaluate.context import EvaluationContext, FittingContext
 from mmsc_cli.model.graph import Graph
-from mmsc_cli.pairs import Pairs
+from mmsc_cli.tables.pairs import Pairs
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,1 @@
+"""Numpy building blocks: unit rows, top-k per row, sparse rows, pair keys."""

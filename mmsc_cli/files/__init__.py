@@ -1,0 +1,1 @@
+"""Strangers' files: tables, text lines, images and downloads."""

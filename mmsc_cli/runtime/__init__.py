@@ -1,0 +1,1 @@
+"""The machine this runs on: memory, cores, devices, seeds, progress, parallel work and atomic writes."""

@@ -1,0 +1,1 @@
+"""The artefacts as tables: columns, reading and writing."""

@@ -1,0 +1,10 @@
+"""The two relations, and the three classes of a labelled pair."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Relation = Literal["substitute", "complement"]
+RELATIONS: tuple[Relation, ...] = get_args(Relation)
+CLASSES = (*RELATIONS, "neither")
+BEHAVIOUR: dict[Relation, str] = {"substitute": "view", "complement": "buy"}

@@ -1,0 +1,67 @@
+"""`manifest.json` on the disk: read without pydantic, so that `infer` can, and sealed by a checksum of itself."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.runtime.atomic import write_json
+from mmsc_cli.version import __version__
+
+FORMAT_VERSION = 1
+NAME = "manifest.json"
+
+
+def read_manifest_file(root: Path) -> dict[str, Any] | None:
+    """The content of a workspace's manifest, None where there is none.
+
+    Raises:
+        WorkspaceError: it is damaged or of a newer format version.
+    """
+    path = root / NAME
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise damaged_manifest(root, str(error)) from error
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise WorkspaceError(
+            f"{path}: format version {version} is newer than this mmsc {__version__} reads ({FORMAT_VERSION})",
+            hint="upgrade with `pip install --upgrade mmsc-cli`, or use another folder (-w DIR)",
+        )
+    if not isinstance(content, dict):
+        raise damaged_manifest(root, "it is no JSON object")
+    seal = content.pop("sha256", None)
+    if seal is not None and seal != _seal(content):
+        raise damaged_manifest(root, "it is not what was written: its checksum is another")
+    return content
+
+
+def write_manifest_file(root: Path, content: Mapping[str, Any]) -> None:
+    """Replace a workspace's manifest, atomically."""
+    write_json(root / NAME, {**content, "sha256": _seal(content)})
+
+
+def damaged_manifest(root: Path, reason: str) -> WorkspaceError:
+    """The error of a manifest that cannot be trusted."""
+    return WorkspaceError(
+        f"{root / NAME} is damaged: {reason}", hint=f"delete it and run {rebuilding(root, 'prepare')} again"
+    )
+
+
+def rebuilding(root: Path, stage: str) -> str:
+    """The command that makes what a stage makes, as a message shows it."""
+    where = "" if root == Path("workspace") else f" -w {shlex.quote(str(root))}"
+    argument = " SOURCE" if stage == "prepare" else ""
+    return f"`mmsc {stage}{argument}{where}`"
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

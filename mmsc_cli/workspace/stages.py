@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["prepare", "label", "encode", "train", "evaluate"]
+
+
+@dataclass(frozen=True)
+class StageFiles:
+    """Artefacts a stage makes, those it needs, and those it uses where they are there."""
+
+    makes: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+
+
+STAGES: dict[Stage, StageFiles] = {
+    "prepare": StageFiles(makes=("items.parquet", "pairs.parquet", "images", "image_hashes.npy", "truth.parquet")),
+    # The truth is there in synthetic workspaces alone, and read by the oracle annotator alone.
+    "label": StageFiles(makes=("labels.parquet",), needs=("items.parquet", "pairs.parquet"), uses=("truth.parquet",)),
+    "encode": StageFiles(
+        makes=("embeddings", "failures.jsonl"),
+        needs=("items.parquet", "pairs.parquet"),
+        uses=("image_hashes.npy", "images"),
+    ),
+    "train": StageFiles(
+        makes=("model", "index"),
+        needs=("items.parquet", "pairs.parquet", "embeddings"),
+        uses=("labels.parquet",),
+    ),
+    "evaluate": StageFiles(
+        makes=("metrics.json", "report.html"),
+        needs=("items.parquet", "pairs.parquet", "embeddings", "index", "model"),
+        uses=("image_hashes.npy", "images", "truth.parquet"),
+    ),
+}
+MAKER: dict[str, Stage] = {artefact: stage for stage, files in STAGES.items() for artefact in files.makes}
