@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measured import machine, markdown_table, run_mmsc, whole_numbers
-from mmsc_cli.evaluate.artefacts import read_context, read_known_truth
 from mmsc_cli.evaluate.protocol import SliceName, TrueSliceName, relation_protocol
 from mmsc_cli.evaluate.ranking import rank_catalogue
+from mmsc_cli.evaluate.stage import read_context, read_known_truth
 from mmsc_cli.evaluate.truth import with_truth
-from mmsc_cli.index import Index
+from mmsc_cli.index.index_file import Index
 from mmsc_cli.metrics.bootstrap import bootstrap_interval
 from mmsc_cli.metrics.retrieval import NDCG
 from mmsc_cli.runtime.seeds import numpy_generator

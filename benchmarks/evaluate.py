@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from benchmarks.measured import machine, markdown_table, run_mmsc
 from mmsc_cli.arrays.sparse_rows import symmetric_matrix
-from mmsc_cli.index import Strings, write_index
+from mmsc_cli.index.index_file import write_index
+from mmsc_cli.index.storage import Strings
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.tables.items import write_items

@@ -30,11 +30,11 @@ import pyarrow as pa
 import torch
 
 from benchmarks.measured import machine, markdown_table, run_mmsc, whole_numbers
-from mmsc_cli.pipeline import run_train
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.runtime.progress import Task
 from mmsc_cli.tables.items import write_items
 from mmsc_cli.tables.pairs import Pairs, write_pairs
+from mmsc_cli.train.stage import run_train
 from mmsc_cli.workspace.config import stage_config
 from mmsc_cli.workspace.workspace import Workspace
 

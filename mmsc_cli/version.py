@@ -1,9 +1,3 @@
-"""The version of this package."""
+"""The version of this package. It imports nothing."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 __version__ = "0.1.0"

@@ -67,9 +67,11 @@ def trained(demo_settings: tuple[str, ...], tmp_path_factory: pytest.TempPathFac
     """A demo workspace that went through every stage up to `train`. Never change it: use `trained_copy`."""
     import torch
 
-    from mmsc_cli.pipeline import run_encode, run_label, run_train
-    from mmsc_cli.prepare.run import prepare
+    from mmsc_cli.encode.stage import run_encode
+    from mmsc_cli.label.stage import run_label
+    from mmsc_cli.prepare.stage import prepare
     from mmsc_cli.recipe.loading import load_recipe
+    from mmsc_cli.train.stage import run_train
 
     def cpu() -> torch.device:
         return torch.device("cpu")
@@ -93,7 +95,7 @@ def trained_copy(trained: Workspace, tmp_path: Path) -> Workspace:
 @pytest.fixture(scope="session")
 def prepared(demo_settings: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The same catalogue with nothing but `prepare` done. Never change it: use `prepared_copy`."""
-    from mmsc_cli.prepare.run import prepare
+    from mmsc_cli.prepare.stage import prepare
     from mmsc_cli.recipe.loading import load_recipe
 
     workspace = Workspace(tmp_path_factory.mktemp("prepared") / "workspace")

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import UnknownItemError, WorkspaceError
-from mmsc_cli.index import FORMAT_VERSION, Index, Strings, write_index
+from mmsc_cli.index.index_file import FORMAT_VERSION, Index, write_index
+from mmsc_cli.index.storage import Strings
 from mmsc_cli.tables.relations import RELATIONS
 
 IDS = ["A1", "A2", "B1"]

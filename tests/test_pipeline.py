@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.pipeline import run_all, run_evaluate
+from mmsc_cli.evaluate.stage import run_evaluate
+from mmsc_cli.pipeline import run_all
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.settings import Recipe
 from mmsc_cli.workspace.checksums import digest
@@ -35,7 +36,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     for stage in ("encode", "label", "train", "evaluate"):
         monkeypatch.setattr(f"mmsc_cli.pipeline.run_{stage}", note(stage))
-    monkeypatch.setattr("mmsc_cli.prepare.run.prepare", note("prepare"))
+    monkeypatch.setattr("mmsc_cli.prepare.stage.prepare", note("prepare"))
     return ran
 
 
@@ -107,10 +108,10 @@ def test_local_inputs_are_read_for_their_hash_once(tmp_path: Path, monkeypatch: 
         read.append(path.name)
         return digest(path)
 
-    monkeypatch.setattr("mmsc_cli.prepare.run.digest", note)
-    monkeypatch.setattr("mmsc_cli.pipeline.run_encode", lambda *_, **__: None)
-    monkeypatch.setattr("mmsc_cli.pipeline.run_train", lambda *_, **__: None)
-    monkeypatch.setattr("mmsc_cli.pipeline.run_evaluate", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.prepare.stage.digest", note)
+    monkeypatch.setattr("mmsc_cli.encode.stage.run_encode", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.train.stage.run_train", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.evaluate.stage.run_evaluate", lambda *_, **__: None)
 
     run_all(
         Workspace(tmp_path / "workspace"),

@@ -11,11 +11,11 @@ from pathlib import Path
 import typer
 from typer.main import get_command
 
-from mmsc_cli.cli import doctor, encode, evaluate, infer, label, prepare, recipes, run, train
-from mmsc_cli.cli.failure import OK, USAGE, debugging, describe, exit_code
+from mmsc_cli.cli.commands import doctor, encode, evaluate, infer, label, prepare, recipes, run, train
+from mmsc_cli.cli.failures import OK, USAGE, debugging, describe, exit_code
 from mmsc_cli.cli.interrupt import typed_command
+from mmsc_cli.cli.options import HELP_OPTIONS
 from mmsc_cli.cli.output import visible
-from mmsc_cli.cli.session import HELP_OPTIONS
 from mmsc_cli.runtime.memory import spare_address_space
 from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.version import __version__

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmsc_cli.cli.answers import Outcome
+from mmsc_cli.cli.formats import Outcome
 from mmsc_cli.errors import InputError, MmscError
 from mmsc_cli.files.lines import Line, parse_pair, read_lines
+from mmsc_cli.index.filters import Filters
 from mmsc_cli.infer.answers import Asked
-from mmsc_cli.infer.filters import Filters
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.runtime.progress import Progress
 

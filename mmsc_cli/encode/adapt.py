@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmsc_cli.encode.adapt_rows import epoch_batches, hold_out, in_parts, usable_rows
-from mmsc_cli.encode.adapter import Adapter
 from mmsc_cli.encode.contrast import MODALITIES, Temperatures, contrastive_loss
 from mmsc_cli.encode.early_stopping import Schedule, train_early_stopping
+from mmsc_cli.encoders.projection import Adapter
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import torch_generator
 from mmsc_cli.tables.pairs import Pairs

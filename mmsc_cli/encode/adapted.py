@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.encode.encoder import Encoder
 from mmsc_cli.encode.npy_file import write_header
+from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.errors import InputError
 from mmsc_cli.recipe.settings import EncodeSettings
 from mmsc_cli.runtime.atomic import atomic_write
@@ -22,9 +22,9 @@ from mmsc_cli.tables.pairs import read_pairs
 if TYPE_CHECKING:
     import torch
 
-    from mmsc_cli.encode.choice import Choice
     from mmsc_cli.encode.run import EncodeTask
     from mmsc_cli.encode.work import Work
+    from mmsc_cli.encoders.registry import Choice
 
 _ROWS = 1_024
 _LOG = logging.getLogger("mmsc_cli")
@@ -49,8 +49,8 @@ def trains_towers(settings: EncodeSettings, encoder: Encoder, device: Callable[[
 def adapt_towers(encoder: Encoder, choice: Choice, task: EncodeTask, work: Work) -> Encoder:
     """Train low-rank matrices in the towers, unless that is done, and return the encoder with them in it."""
     from mmsc_cli.encode.fine_tuning import fine_tune, is_fine_tuned
-    from mmsc_cli.encode.lora import open_lora
-    from mmsc_cli.encode.open_clip_encoder import OpenClipEncoder
+    from mmsc_cli.encoders.lora import open_lora
+    from mmsc_cli.encoders.open_clip import OpenClipEncoder
 
     assert isinstance(encoder, OpenClipEncoder)
     if not is_fine_tuned(work.adapter):
@@ -73,7 +73,7 @@ def adapt_towers(encoder: Encoder, choice: Choice, task: EncodeTask, work: Work)
 def adapt_vectors(encoder: Encoder, task: EncodeTask, work: Work, out: Path) -> tuple[Encoder, dict[str, Any]]:
     """Train a projection over the vectors in `out`, put it over the encoder, and exchange the vectors."""
     from mmsc_cli.encode.adapt import FrozenEmbeddings, train_adapter
-    from mmsc_cli.encode.adapter import AdaptedEncoder
+    from mmsc_cli.encoders.projection import AdaptedEncoder
 
     device = task.device()
     cost = _say_cost(encoder, device)
@@ -108,7 +108,7 @@ def _say_cost(encoder: Encoder, device: torch.device) -> dict[str, float]:
     if not encoder.shared_space:
         return {}
     from mmsc_cli.encode.fine_tuning import SCHEDULE, seconds_per_epoch
-    from mmsc_cli.encode.open_clip_encoder import OpenClipEncoder
+    from mmsc_cli.encoders.open_clip import OpenClipEncoder
 
     assert isinstance(encoder, OpenClipEncoder)
     seconds = seconds_per_epoch(encoder)

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.encode.adapted import adapt_vectors, trains_towers
-from mmsc_cli.encode.encoder import Encoder
 from mmsc_cli.encode.npy_file import skip_header, write_header
 from mmsc_cli.encode.run import EncodeTask, open_vectors
 from mmsc_cli.encode.shard import Shard
 from mmsc_cli.encode.vector_file import ENCODED, FAILED, VectorFile
 from mmsc_cli.encode.work import Work
+from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.tables.items import count_items, item_batches
 
 _CHUNK = 2**24

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.encode.distinct import Distinct
-from mmsc_cli.encode.encoder import Encoder
 from mmsc_cli.encode.vector_file import PENDING, VectorFile
+from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.files.images import UnusableImageError, load_image
 from mmsc_cli.runtime.parallel import decoding_threads, map_ahead
 from mmsc_cli.runtime.progress import Progress

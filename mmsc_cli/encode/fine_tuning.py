@@ -16,9 +16,9 @@ from torch import Tensor
 from mmsc_cli.encode.adapt_rows import Rows, epoch_batches, hold_out, in_parts, usable_rows
 from mmsc_cli.encode.contrast import Temperatures
 from mmsc_cli.encode.early_stopping import Schedule, train_early_stopping
-from mmsc_cli.encode.lora import RANK, inject_lora, save_lora, trained_matrices
-from mmsc_cli.encode.open_clip_encoder import OpenClipEncoder
 from mmsc_cli.encode.tower_batches import TowerReader
+from mmsc_cli.encoders.lora import RANK, inject_lora, save_lora, trained_matrices
+from mmsc_cli.encoders.open_clip import OpenClipEncoder
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.memory import is_out_of_memory
 from mmsc_cli.runtime.progress import SILENT, Progress

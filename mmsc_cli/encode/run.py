@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from mmsc_cli.encode.adapted import adapt_towers, trains_towers
 from mmsc_cli.encode.catalogue_pass import encode_images, encode_texts
-from mmsc_cli.encode.choice import Choice, choose_encoder
 from mmsc_cli.encode.distinct import Distinct, image_hashes, text_hashes
-from mmsc_cli.encode.encoder import Encoder
 from mmsc_cli.encode.shard import WHOLE, Shard
 from mmsc_cli.encode.vector_file import VectorFile
 from mmsc_cli.encode.work import Work
+from mmsc_cli.encoders.encoder import Encoder
+from mmsc_cli.encoders.registry import Choice, choose_encoder
 from mmsc_cli.recipe.settings import EncodeSettings
 from mmsc_cli.runtime.atomic import atomic_write, write_json
 from mmsc_cli.runtime.progress import SILENT, Progress

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmsc_cli.encode.adapt_rows import Rows
 from mmsc_cli.encode.contrast import MODALITIES, Temperatures, contrastive_loss
-from mmsc_cli.encode.open_clip_encoder import OpenClipEncoder
+from mmsc_cli.encoders.open_clip import OpenClipEncoder
 from mmsc_cli.files.images import UnusableImageError, load_image
 from mmsc_cli.runtime.parallel import decoding_threads, map_ahead
 from mmsc_cli.tables.items import TEXT_COLUMNS, count_items, full_text, item_batches, take_items

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.index import Index
-from mmsc_cli.infer.query import Query
+from mmsc_cli.index.index_file import Index
+from mmsc_cli.index.query import Query
 from mmsc_cli.infer.similarity import Content, Similarity, cosine
 from mmsc_cli.tables.relations import CLASSES, RELATIONS, Relation
 

@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from mmsc_cli.encode.encoder import Encoder, open_encoder
+from mmsc_cli.encoders.encoder import Encoder
+from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.files.images import UnusableImageError
-from mmsc_cli.index import PATH_SEPARATOR, Index
+from mmsc_cli.index.index_file import Index
+from mmsc_cli.index.query import Query
+from mmsc_cli.index.ranking import Additions, Block
+from mmsc_cli.index.storage import PATH_SEPARATOR
 from mmsc_cli.infer.explain import Subject
 from mmsc_cli.infer.new_images import read_images
 from mmsc_cli.infer.new_item import NewItem
-from mmsc_cli.infer.query import Query
-from mmsc_cli.infer.ranking import Additions, Block
 from mmsc_cli.infer.transfer import TransferBranch
 from mmsc_cli.model.behaviour import Lendable
 from mmsc_cli.model.features import Attributes, ItemFeatures

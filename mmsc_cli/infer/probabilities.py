@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.index import Index
+from mmsc_cli.index.index_file import Index
 from mmsc_cli.tables.relations import RELATIONS
 
 if TYPE_CHECKING:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmsc_cli.errors import InputError, MmscError, WorkspaceError
-from mmsc_cli.index import Index, model_of
+from mmsc_cli.index.filters import Filters, Sieve
+from mmsc_cli.index.index_file import Index
+from mmsc_cli.index.query import Query
+from mmsc_cli.index.ranking import Block, Ranked, Ranker
+from mmsc_cli.index.search import block_size
+from mmsc_cli.index.storage import model_of
 from mmsc_cli.infer.answers import Answer, Asked, asked_relations
-from mmsc_cli.infer.filters import Filters, Sieve
 from mmsc_cli.infer.probabilities import PairOpinion, pair_probabilities
-from mmsc_cli.infer.query import Query
-from mmsc_cli.infer.ranking import Block, Ranked, Ranker
-from mmsc_cli.infer.search import block_size
 from mmsc_cli.runtime.parallel import in_order
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.workspace.checksums import check_at_a_glance
@@ -24,8 +25,8 @@ from mmsc_cli.workspace.checksums import check_at_a_glance
 if TYPE_CHECKING:
     import torch
 
+    from mmsc_cli.index.hnsw import Hnsw
     from mmsc_cli.infer.explain import Explainer, Subject
-    from mmsc_cli.infer.hnsw import Hnsw
     from mmsc_cli.infer.new_item import NewItem
     from mmsc_cli.infer.new_items import NewItemEncoder
     from mmsc_cli.recipe.settings import ImageSettings
@@ -287,7 +288,7 @@ class Recommender:
     def _approximate(self) -> Hnsw | None:
         if self._exact or "hnsw" not in self.index.about:
             return None
-        from mmsc_cli.infer.hnsw import Hnsw, file_names
+        from mmsc_cli.index.hnsw import Hnsw, file_names
 
         names = [name for relation in RELATIONS for name in file_names(relation)]
         check_at_a_glance(self._root, "train", [f"index/{name}" for name in names])

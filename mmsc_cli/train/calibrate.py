@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from mmsc_cli.index import Index
+from mmsc_cli.index.index_file import Index
 from mmsc_cli.metrics.bootstrap import calibration_error
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import CLASSES, RELATIONS

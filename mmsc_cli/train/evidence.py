@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from mmsc_cli.index import PATH_SEPARATOR, Strings
+from mmsc_cli.index.storage import PATH_SEPARATOR, Strings
 from mmsc_cli.model.behaviour import CHANNELS
 from mmsc_cli.model.mmsc import Mmsc
 from mmsc_cli.tables.labels import Labels

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from scipy import sparse
 
-from mmsc_cli.index import Strings
+from mmsc_cli.index.storage import Strings
 from mmsc_cli.model.behaviour import Lendable
 from mmsc_cli.model.features import Attributes
 from mmsc_cli.model.mmsc import Mmsc, Shape

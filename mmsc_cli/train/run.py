@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmsc_cli.index import Index, write_index
+from mmsc_cli.index.index_file import Index, write_index
 from mmsc_cli.model.features import Attributes, ItemFeatures
 from mmsc_cli.model.graph import Graph, neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape

@@ -1,16 +1,15 @@
+"""The settings a stage is run with, and which optional inputs it has."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.recipe.settings import Part, Recipe
 from mmsc_cli.workspace.stages import Stage
 from mmsc_cli.workspace.workspace import Workspace
-
-if TYPE_CHECKING:
-    pass
 
 
 def stage_config(stage: Stage, recipe: Recipe) -> dict[str, Any]:
@@ -18,17 +17,17 @@ def stage_config(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     return {"seed": recipe.seed, stage: recipe.as_config()[stage]}
 
 
-def _labels(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:
+def current_labels(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:
     """The label table, where it is among the checked inputs of a training."""
     return workspace.path("labels.parquet") if "labels.parquet" in inputs else None
 
 
-def _known_truth(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:
+def known_truth(workspace: Workspace, inputs: Mapping[str, str]) -> Path | None:
     """The truth table of a synthetic catalogue, where it is among the checked inputs of a stage."""
     return workspace.path("truth.parquet") if "truth.parquet" in inputs else None
 
 
-def _parts(names: Sequence[str]) -> tuple[Part, ...]:
+def parse_parts(names: Sequence[str]) -> tuple[Part, ...]:
     known: tuple[Part, ...] = get_args(Part)
     for name in names:
         if name not in known:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mmsc_cli import errors
-from mmsc_cli.cli.failure import describe, exit_code
+from mmsc_cli.cli.failures import describe, exit_code
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmsc_cli.index import Index, write_index
+from mmsc_cli.index.index_file import Index, write_index
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:

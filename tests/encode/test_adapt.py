@@ -15,8 +15,8 @@ from mmsc_cli.arrays.rows import unit_rows
 from mmsc_cli.encode import adapt
 from mmsc_cli.encode.adapt import Adaptation, FrozenEmbeddings, train_adapter
 from mmsc_cli.encode.adapt_rows import epoch_batches
-from mmsc_cli.encode.adapter import open_adapter
-from mmsc_cli.encode.encoder import open_encoder
+from mmsc_cli.encoders.projection import open_adapter
+from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.tables.items import full_text
 from mmsc_cli.tables.pairs import Pairs

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmsc_cli.encode.batches import LARGEST_BATCH, encode_in_batches, fitting_batch
+from mmsc_cli.encoders.batching import LARGEST_BATCH, encode_in_batches, fitting_batch
 from mmsc_cli.errors import NotEnoughMemoryError
 
 CPU = torch.device("cpu")

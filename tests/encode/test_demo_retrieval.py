@@ -14,9 +14,9 @@ import torch
 
 from mmsc_cli.encode import fine_tuning
 from mmsc_cli.encode.adapt_rows import epoch_batches
-from mmsc_cli.encode.encoder import open_encoder
-from mmsc_cli.pipeline import run_encode
-from mmsc_cli.prepare.run import prepare
+from mmsc_cli.encode.stage import run_encode
+from mmsc_cli.encoders.registry import open_encoder
+from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.loading import change_recipe, load_recipe
 from mmsc_cli.tables.items import full_text, item_splits, read_items
 from mmsc_cli.workspace.workspace import Workspace

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mmsc_cli.encode.encoder import open_encoder
-from mmsc_cli.encode.open_clip_encoder import OpenClipEncoder
-from mmsc_cli.encode.open_clip_weights import find_weights
+from mmsc_cli.encoders.open_clip import OpenClipEncoder
+from mmsc_cli.encoders.open_clip_weights import find_weights
+from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.tables.items import full_text
 

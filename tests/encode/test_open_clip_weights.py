@@ -8,7 +8,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-from mmsc_cli.encode.open_clip_weights import DEFAULT, PINS, find_weights
+from mmsc_cli.encoders.open_clip_weights import DEFAULT, PINS, find_weights
 from mmsc_cli.errors import InputError, UnreachableError
 
 

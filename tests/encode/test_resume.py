@@ -17,10 +17,10 @@ from PIL import Image
 
 from mmsc_cli.encode import vector_file
 from mmsc_cli.encode.assemble import put_together
-from mmsc_cli.encode.classic import ClassicEncoder
-from mmsc_cli.encode.open_clip_encoder import OpenClipEncoder
 from mmsc_cli.encode.run import EncodeTask, encode_share
 from mmsc_cli.encode.shard import WHOLE, Shard
+from mmsc_cli.encoders.classic import ClassicEncoder
+from mmsc_cli.encoders.open_clip import OpenClipEncoder
 
 MakeTask = Callable[..., EncodeTask]
 Table = Callable[..., pa.Table]

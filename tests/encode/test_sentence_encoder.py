@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from mmsc_cli.encode.encoder import open_encoder
-from mmsc_cli.encode.sentence_encoder import find_sentence_model
+from mmsc_cli.encoders.registry import open_encoder
+from mmsc_cli.encoders.sentence_transformers import find_sentence_model
 from mmsc_cli.errors import InputError, UnreachableError, WorkspaceError
 from mmsc_cli.tables.items import full_text
 

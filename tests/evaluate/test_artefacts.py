@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mmsc_cli.evaluate.artefacts import (
+from mmsc_cli.evaluate.context import EvaluationContext
+from mmsc_cli.evaluate.protocol import SLICES
+from mmsc_cli.evaluate.run import evaluate
+from mmsc_cli.evaluate.stage import (
     annotator_of,
     read_context,
     read_known_truth,
     read_training_history,
     untestable_parts,
 )
-from mmsc_cli.evaluate.context import EvaluationContext
-from mmsc_cli.evaluate.protocol import SLICES
-from mmsc_cli.evaluate.run import evaluate
 from mmsc_cli.recipe.settings import Part
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.workspace.records import StageRecord

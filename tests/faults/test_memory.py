@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsc_cli.cli.failure import describe, exit_code
+from mmsc_cli.cli.failures import describe, exit_code
 from mmsc_cli.runtime.memory import LEAST_ADDRESS_SPACE
 from mmsc_cli.workspace.workspace import Workspace
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mmsc_cli.cli.failure import describe
+from mmsc_cli.cli.failures import describe
 from mmsc_cli.cli.output import Output, as_json, as_tsv, visible
 from mmsc_cli.errors import InputError
 from mmsc_cli.recipe.loading import load_recipe
@@ -66,7 +66,7 @@ def test_tsv_and_json_hold_one_line_each() -> None:
 
 
 def test_logs_errors_and_bars_on_stderr_show_text_as_text() -> None:
-    from mmsc_cli.cli.progress import RichProgress
+    from mmsc_cli.cli.progress_bars import RichProgress
 
     with _terminal() as terminal:
         out = Output()

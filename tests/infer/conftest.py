@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mmsc_cli.index import Index, Strings, write_index
+from mmsc_cli.index.index_file import Index, write_index
+from mmsc_cli.index.storage import Strings
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.tables.relations import RELATIONS
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.index import Index
-from mmsc_cli.infer.filters import Filters
+from mmsc_cli.index.filters import Filters
+from mmsc_cli.index.index_file import Index
 from mmsc_cli.infer.recommender import Recommender
 from tests.infer.conftest import hand_made_tensors
 

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from mmsc_cli.errors import InputError, MmscError, WorkspaceError
-from mmsc_cli.index import Index
+from mmsc_cli.index.filters import Filters
+from mmsc_cli.index.index_file import Index
 from mmsc_cli.infer.answers import Answer
-from mmsc_cli.infer.filters import Filters
 from mmsc_cli.infer.new_item import NewItem, parse_new_item
 from mmsc_cli.infer.new_items import NewItemEncoder
 from mmsc_cli.infer.recommender import Recommender

@@ -13,10 +13,11 @@ import pytest
 
 import mmsc_cli
 from mmsc_cli.errors import InputError, MmscError, UnknownItemError, WorkspaceError
-from mmsc_cli.infer import ranking, recommender, search
+from mmsc_cli.index import ranking, search
+from mmsc_cli.index.filters import Filters, Sieve
+from mmsc_cli.index.query import Query
+from mmsc_cli.infer import recommender
 from mmsc_cli.infer.answers import Answer
-from mmsc_cli.infer.filters import Filters, Sieve
-from mmsc_cli.infer.query import Query
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.tables.pairs import read_pairs
 from mmsc_cli.tables.relations import RELATIONS

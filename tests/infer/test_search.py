@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mmsc_cli.arrays.top import best_rows
-from mmsc_cli.infer import search
-from mmsc_cli.infer.search import block_size
+from mmsc_cli.index import search
+from mmsc_cli.index.search import block_size
 from mmsc_cli.runtime.parallel import in_order
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmsc_cli.pipeline import run_encode, run_label
-from mmsc_cli.prepare.run import prepare
+from mmsc_cli.encode.stage import run_encode
+from mmsc_cli.label.stage import run_label
+from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.workspace.workspace import Workspace
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmsc_cli.index import Index
+from mmsc_cli.index.index_file import Index
 from mmsc_cli.recipe.settings import Part, TrainSettings
 from mmsc_cli.tables.edges import read_edges
 from mmsc_cli.tables.pairs import read_pairs, write_pairs

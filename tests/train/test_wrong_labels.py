@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmsc_cli.pipeline import run_label
+from mmsc_cli.label.stage import run_label
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.settings import TrainSettings
 from mmsc_cli.tables.labels import Labels, read_labels

@@ -14,12 +14,12 @@ import httpcore
 
 from benchmarks.faults.rubbish.target import Tally, Target, scratch_file
 from mmsc_cli.cli import questions
-from mmsc_cli.cli.answers import AnswerWriter, FormatName, Outcome
+from mmsc_cli.cli.formats import AnswerWriter, FormatName, Outcome
 from mmsc_cli.cli.output import Output
 from mmsc_cli.cli.questions import Batches, Question
 from mmsc_cli.errors import MmscError
+from mmsc_cli.index.filters import Filters
 from mmsc_cli.infer.answers import COLUMNS, Answer
-from mmsc_cli.infer.filters import Filters
 from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS
 from mmsc_cli.infer.probabilities import PairOpinion
 from mmsc_cli.infer.recommender import Recommender

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,6 @@ from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.runtime.atomic import write_json
 
 if TYPE_CHECKING:
-    import torch
     from PIL import Image
 
 DEFAULT_BATCH = 64
@@ -117,36 +116,3 @@ def read_card(folder: Path) -> EncoderCard:
         return EncoderCard.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise WorkspaceError(f"{path} cannot be read as an encoder", hint="run `mmsc encode` again") from error
-
-
-def open_encoder(
-    folder: Path, *, device: Callable[[], torch.device], batch_size: int | None = DEFAULT_BATCH
-) -> Encoder:
-    """Open the encoder whose embeddings lie in `folder` (a workspace's `embeddings/`), its adapter included.
-
-    `device` is asked only if the encoder needs torch; `classic` does not. `batch_size` None: as much as fits.
-
-    Raises:
-        WorkspaceError: a file is missing, damaged, or not the one the embeddings were made with.
-        InputError: the architecture is unknown to the open_clip installed here, or an extra is missing.
-        UnreachableError: its weights are not on this machine and the hub cannot be reached.
-    """
-    card = read_card(folder)
-    encoder: Encoder
-    if card.kind == "classic":
-        from mmsc_cli.encode.classic import open_classic
-
-        encoder = open_classic(folder, card)
-    elif card.kind == "sentence_transformers":
-        from mmsc_cli.encode.sentence_encoder import reopen_sentence_encoder
-
-        encoder = reopen_sentence_encoder(card, device=device(), batch_size=batch_size)
-    else:
-        from mmsc_cli.encode.open_clip_encoder import reopen_open_clip
-
-        encoder = reopen_open_clip(card, folder, device=device(), batch_size=batch_size)
-    if card.adapter != "projection" or card.adapter_sha256 is None:
-        return encoder
-    from mmsc_cli.encode.adapter import AdaptedEncoder, open_adapter
-
-    return AdaptedEncoder(encoder, open_adapter(folder, card.adapter_sha256))

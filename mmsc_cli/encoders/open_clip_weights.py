@@ -12,7 +12,7 @@ from typing import Any
 import open_clip
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME
 
-from mmsc_cli.encode.hub import hub_file
+from mmsc_cli.encoders.hub import hub_file
 from mmsc_cli.errors import InputError
 from mmsc_cli.workspace.checksums import digest
 

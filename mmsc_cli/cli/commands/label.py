@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mmsc_cli.cli.options import Session, command
 from mmsc_cli.cli.output import Output
-from mmsc_cli.cli.session import Session, command
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
 
         A second opinion for training, by a language model or, with --model rules, by metadata alone.
         """
-        from mmsc_cli.pipeline import plan_label, run_label
+        from mmsc_cli.label.stage import plan_label, run_label
 
         started = time.monotonic()
         flags = {"label.model": model, "label.budget": budget, "label.max_failures": max_failures}

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from mmsc_cli.cli.options import HELP_OPTIONS, Session, command
 from mmsc_cli.cli.output import visible
-from mmsc_cli.cli.session import HELP_OPTIONS, Session, command
 
 recipes = typer.Typer(
     help="List, show and copy recipes (data sets and settings).",

@@ -18,10 +18,10 @@ from torch.nn import functional as F
 from torchvision.transforms import Compose
 
 from mmsc_cli.arrays.rows import unit_rows
-from mmsc_cli.encode.batches import encode_in_batches, fitting_batch, half_precision
-from mmsc_cli.encode.encoder import Encoder, EncoderCard, write_card
-from mmsc_cli.encode.lora import apply_lora, open_lora, save_lora
-from mmsc_cli.encode.open_clip_weights import OpenClipWeights, find_weights
+from mmsc_cli.encoders.batching import encode_in_batches, fitting_batch, half_precision
+from mmsc_cli.encoders.encoder import Encoder, EncoderCard, write_card
+from mmsc_cli.encoders.lora import apply_lora, open_lora, save_lora
+from mmsc_cli.encoders.open_clip_weights import OpenClipWeights, find_weights
 from mmsc_cli.errors import InputError, UnreachableError, WorkspaceError
 
 # No token of open_clip's vocabularies is longer; what lies beyond the context's last token is not worth splitting.

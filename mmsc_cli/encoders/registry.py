@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.encode.encoder import DEFAULT_BATCH, Encoder
+from mmsc_cli.encoders.encoder import DEFAULT_BATCH, Encoder, read_card
+from mmsc_cli.encoders.sentence_transformers import SENTENCE_PREFIX
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.images import UnusableImageError, load_image
 from mmsc_cli.recipe.settings import EncodeSettings
@@ -23,7 +24,40 @@ from mmsc_cli.tables.items import TEXT_COLUMNS, count_items, full_text, item_bat
 if TYPE_CHECKING:
     import torch
 
-SENTENCE_PREFIX = "sentence-transformers:"
+
+def open_encoder(
+    folder: Path, *, device: Callable[[], torch.device], batch_size: int | None = DEFAULT_BATCH
+) -> Encoder:
+    """Open the encoder whose embeddings lie in `folder` (a workspace's `embeddings/`), its adapter included.
+
+    `device` is asked only if the encoder needs torch; `classic` does not. `batch_size` None: as much as fits.
+
+    Raises:
+        WorkspaceError: a file is missing, damaged, or not the one the embeddings were made with.
+        InputError: the architecture is unknown to the open_clip installed here, or an extra is missing.
+        UnreachableError: its weights are not on this machine and the hub cannot be reached.
+    """
+    card = read_card(folder)
+    encoder: Encoder
+    if card.kind == "classic":
+        from mmsc_cli.encoders.classic import open_classic
+
+        encoder = open_classic(folder, card)
+    elif card.kind == "sentence_transformers":
+        from mmsc_cli.encoders.sentence_transformers import reopen_sentence_encoder
+
+        encoder = reopen_sentence_encoder(card, device=device(), batch_size=batch_size)
+    else:
+        from mmsc_cli.encoders.open_clip import reopen_open_clip
+
+        encoder = reopen_open_clip(card, folder, device=device(), batch_size=batch_size)
+    if card.adapter != "projection" or card.adapter_sha256 is None:
+        return encoder
+    from mmsc_cli.encoders.projection import AdaptedEncoder, open_adapter
+
+    return AdaptedEncoder(encoder, open_adapter(folder, card.adapter_sha256))
+
+
 # What the classic encoder is fitted on at most, so that memory does not follow the catalogue.
 FIT_TEXTS = 25_000
 FIT_IMAGES = 4_096
@@ -67,7 +101,7 @@ def choose_encoder(
 
         return Choice({"kind": "classic"}, classic)
     if name.startswith(SENTENCE_PREFIX):
-        from mmsc_cli.encode.sentence_encoder import SentenceEncoder, find_sentence_model
+        from mmsc_cli.encoders.sentence_transformers import SentenceEncoder, find_sentence_model
 
         model = find_sentence_model(name)
         return Choice(
@@ -80,8 +114,8 @@ def choose_encoder(
             f"--encoder {name}: there is no such encoder" + (f"; did you mean {near[0]}?" if near else ""),
             hint=f"use auto, classic, open_clip:ARCH/PRETRAINED, or {SENTENCE_PREFIX}NAME",
         )
-    from mmsc_cli.encode.open_clip_encoder import OpenClipEncoder
-    from mmsc_cli.encode.open_clip_weights import DEFAULT, find_weights
+    from mmsc_cli.encoders.open_clip import OpenClipEncoder
+    from mmsc_cli.encoders.open_clip_weights import DEFAULT, find_weights
 
     weights = find_weights(DEFAULT if name == "auto" else name)
     return Choice(
@@ -94,8 +128,8 @@ def _classic(
     items: Path, settings: EncodeSettings, workspace_root: Path, seed: int, kept: Path, progress: Progress
 ) -> Encoder:
     """Fit the classic encoder on (a sample of) the catalogue, or open the one that was fitted on it before."""
-    from mmsc_cli.encode.classic import fit_classic, open_classic
-    from mmsc_cli.encode.encoder import read_card
+    from mmsc_cli.encoders.classic import fit_classic, open_classic
+    from mmsc_cli.encoders.encoder import read_card
 
     if (kept / "encoder.json").exists():
         return open_classic(kept, read_card(kept))
@@ -116,7 +150,7 @@ def _sample_texts(items: Path, rng: np.random.Generator) -> list[str]:
 def _sample_images(
     items: Path, workspace_root: Path, rng: np.random.Generator, progress: Progress
 ) -> NDArray[np.float32]:
-    from mmsc_cli.encode.classic_image import STATISTICS, image_statistics
+    from mmsc_cli.encoders.classic_image import STATISTICS, image_statistics
 
     batches = item_batches(items, ["image_path"], 0, count_items(items))
     named = np.concatenate([np.zeros(0, np.bool_), *(batch["image_path"].is_valid().to_numpy() for batch in batches)])

@@ -1,18 +1,24 @@
-"""What the verdict reads of a workspace."""
+"""evaluate in a workspace: what it reads, and the models it has retrained."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmsc_cli.errors import InputError
+from mmsc_cli.evaluate.ablation import AblationPlan, FitModel
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.gallery import Labels
 from mmsc_cli.evaluate.truth import KnownTruth
 from mmsc_cli.files.images import UnusableImageError, resolve_image
-from mmsc_cli.recipe.settings import Part
+from mmsc_cli.recipe.settings import Part, Recipe
+from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.edges import read_edges
 from mmsc_cli.tables.embeddings import map_embeddings
 from mmsc_cli.tables.image_hashes import check_images, hash_image
@@ -20,8 +26,102 @@ from mmsc_cli.tables.items import item_splits, read_items
 from mmsc_cli.tables.labels import read_labels
 from mmsc_cli.tables.pairs import read_pairs
 from mmsc_cli.tables.truth import read_truth
+from mmsc_cli.workspace.config import parse_parts, stage_config
 from mmsc_cli.workspace.records import StageRecord
 from mmsc_cli.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mmsc_cli.index.index_file import Index
+    from mmsc_cli.runtime.device import DeviceChooser
+
+# Trains again (workspace, how the judged model was trained, folder, without, seed, device, progress). Only the
+# pipeline knows both stages.
+Retrain = Callable[[Workspace, StageRecord, Path, Sequence[Part], int, "DeviceChooser", Progress], "Index"]
+
+
+def run_evaluate(
+    workspace: Workspace,
+    recipe: Recipe,
+    retrain: Retrain,
+    *,
+    parts: Sequence[str],
+    seeds: int,
+    report: Path | None,
+    device: DeviceChooser,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Run `evaluate`; see `mmsc_cli.evaluate.run.evaluate`.
+
+    With `parts` or more than one seed, models are retrained, with the settings and from the seed of the model judged,
+    into a folder that is removed afterwards.
+
+    Raises:
+        InputError: a part or a baseline is unknown, or `report` cannot be written.
+    """
+    asked = parse_parts(parts)
+    if report is not None and (report.is_dir() or not report.parent.is_dir()):
+        raise InputError(f"--report {report}: not a file in a folder that exists", hint="choose another place")
+    config = stage_config("evaluate", recipe) | {"ablate": list(asked), "seeds": seeds}
+    with workspace.stage("evaluate", config) as stage:
+        from mmsc_cli.evaluate.gallery import build_gallery
+        from mmsc_cli.evaluate.report import write_report
+        from mmsc_cli.evaluate.run import evaluate
+        from mmsc_cli.index.index_file import Index
+        from mmsc_cli.runtime.atomic import write_json
+
+        context = read_context(workspace, recipe.seed)
+        index = Index.open(workspace.path("index"))
+        training = workspace.manifest().stages["train"]
+
+        def fit(without: Sequence[Part], seed: int) -> Index:
+            if not without and seed == training.config["seed"]:
+                return index  # the model that is judged is this one
+            folder = Path(tempfile.mkdtemp(dir=stage.staging))
+            return retrain(workspace, training, folder, without, seed, device, progress)
+
+        result = evaluate(
+            context,
+            index,
+            baselines=recipe.evaluate.baselines,
+            negatives=recipe.evaluate.negatives,
+            bootstrap=recipe.evaluate.bootstrap,
+            fit_seconds=training.seconds,
+            truth=read_known_truth(workspace, stage.inputs, training),
+            ablation=_plan_ablation(workspace, context, asked, seeds, fit),
+            device=device,
+            progress=progress,
+        )
+        write_json(stage.path("metrics.json"), result)
+        gallery = build_gallery(context, index, read_item_labels(workspace))
+        history = read_training_history(workspace)
+        title = f"{recipe.name}: verdict"
+        write_report(stage.path("report.html"), result, gallery, history, title)
+        if report is not None:
+            write_report(report, result, gallery, history, title)
+        stage.counts |= {"models": list(result["models"])}
+    return result
+
+
+def _plan_ablation(
+    workspace: Workspace,
+    context: EvaluationContext,
+    asked: tuple[Part, ...],
+    seeds: int,
+    fit: FitModel,
+) -> AblationPlan | None:
+    """What to retrain by `fit`; None where nothing is asked for."""
+    if not asked and seeds == 1:
+        return None
+    training = workspace.manifest().stages["train"]
+    first: int = training.config["seed"]
+    not_tested = untestable_parts(asked, context, training)
+    return AblationPlan(
+        fit,
+        tuple(part for part in asked if part not in not_tested),
+        tuple(range(first, first + seeds)),
+        not_tested,
+        annotator_of(workspace, training),
+    )
 
 
 def read_context(workspace: Workspace, seed: int) -> EvaluationContext:

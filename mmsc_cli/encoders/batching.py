@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmsc_cli.encode.encoder import DEFAULT_BATCH
+from mmsc_cli.encoders.encoder import DEFAULT_BATCH
 from mmsc_cli.errors import NotEnoughMemoryError
 from mmsc_cli.runtime.memory import is_out_of_memory
 

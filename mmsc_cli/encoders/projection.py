@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from mmsc_cli.arrays.rows import unit_rows
-from mmsc_cli.encode.encoder import Encoder, EncoderCard, write_card
+from mmsc_cli.encoders.encoder import Encoder, EncoderCard, write_card
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.workspace.checksums import digest

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from mmsc_cli.arrays.top import best_rows
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.index import Index
-from mmsc_cli.infer.query import Query
+from mmsc_cli.index.index_file import Index
+from mmsc_cli.index.query import Query
 from mmsc_cli.tables.relations import Relation
 
 _LOG = logging.getLogger("mmsc_cli")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmsc_cli.index import Index
+from mmsc_cli.index.index_file import Index
 
 
 @dataclass(frozen=True)

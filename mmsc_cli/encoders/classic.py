@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from threadpoolctl import threadpool_limits
 
-from mmsc_cli.encode.classic_image import ImageStatistics, fit_images, image_statistics
-from mmsc_cli.encode.classic_text import LatentSemanticText, fit_text
-from mmsc_cli.encode.encoder import Encoder, EncoderCard, write_card
+from mmsc_cli.encoders.classic_image import ImageStatistics, fit_images, image_statistics
+from mmsc_cli.encoders.classic_text import LatentSemanticText, fit_text
+from mmsc_cli.encoders.encoder import Encoder, EncoderCard, write_card
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.runtime.atomic import atomic_write, write_json
 from mmsc_cli.runtime.seeds import derive_seed

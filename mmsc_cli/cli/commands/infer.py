@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmsc_cli.cli.answers import AnswerWriter, FormatName
-from mmsc_cli.cli.failure import OK
-from mmsc_cli.cli.session import Session, command
+from mmsc_cli.cli.failures import OK
+from mmsc_cli.cli.formats import AnswerWriter, FormatName
+from mmsc_cli.cli.options import Session, command
 from mmsc_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from mmsc_cli.infer.filters import Filters
+    from mmsc_cli.index.filters import Filters
 
 
 class RelationName(StrEnum):
@@ -185,7 +185,7 @@ def _filters(
     diversify: bool,
 ) -> Filters:
     from mmsc_cli.files.lines import read_ids
-    from mmsc_cli.infer.filters import Filters
+    from mmsc_cli.index.filters import Filters
 
     return Filters.of(
         novel=novel,

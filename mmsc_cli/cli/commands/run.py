@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mmsc_cli.cli.session import InputsOption, Session, command
+from mmsc_cli.cli.options import InputsOption, Session, command
 
 
 def register(app: typer.Typer) -> None:

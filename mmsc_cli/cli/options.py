@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmsc_cli.cli.failure import debugging
+from mmsc_cli.cli.failures import debugging
 from mmsc_cli.cli.output import Output
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.runtime.progress import SILENT, Progress
@@ -60,7 +60,7 @@ class Session:
         """Rich on a terminal, silence otherwise."""
         if not self.out.shows_progress():
             return SILENT
-        from mmsc_cli.cli.progress import RichProgress
+        from mmsc_cli.cli.progress_bars import RichProgress
 
         return RichProgress(self.out.console())
 

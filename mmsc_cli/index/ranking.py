@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.arrays.top import best_rows
-from mmsc_cli.index import Index
-from mmsc_cli.infer.filters import Sieve
-from mmsc_cli.infer.query import Query
+from mmsc_cli.index.filters import Sieve
+from mmsc_cli.index.index_file import Index
+from mmsc_cli.index.query import Query
 from mmsc_cli.tables.relations import Relation
 
 if TYPE_CHECKING:
-    from mmsc_cli.infer.hnsw import Hnsw
+    from mmsc_cli.index.hnsw import Hnsw
 
 # Sparse additions to a row of scores: which items, and how much.
 Additions = tuple[NDArray[np.int32], NDArray[np.float32]]

@@ -11,17 +11,13 @@ What filters and explanations read may be absent (`Index.optional`): `price` (it
 `labels.indices`, `labels.probabilities` (labels, 3), `labels.model` numbers in `label_models` of `index.json`); `gate`
 (items, relations x sides, channels) float16.
 
-score(i, j) = query[i] . key[j] + linear[i, j]
-"""
+score(i, j) = query[i] . key[j] + linear[i, j]"""
 
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,103 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import UnknownItemError, WorkspaceError
+from mmsc_cli.index.storage import LabelRows, SparseRows, Strings, Vectors, _check_ends, _map
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.os_errors import writing
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
 FORMAT_VERSION = 1
-DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
-PATH_SEPARATOR = " > "
 # An id that is not in the catalogue may be anything; a message shows, and looks up, so many characters of it.
 LONGEST_SHOWN = 100
-
-
-@dataclass(frozen=True)
-class SparseRows:
-    """Rows of a sparse (items, items) matrix; `values` is None where only the pattern matters."""
-
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int32]
-    values: NDArray[np.float32] | None = None
-
-    def row(self, number: int) -> slice:
-        """Where the entries of a row lie in `indices` and `values`."""
-        return slice(int(self.indptr[number]), int(self.indptr[number + 1]))
-
-    def entries(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Columns and values of a row."""
-        assert self.values is not None
-        entries = self.row(number)
-        return self.indices[entries], self.values[entries]
-
-    def entry(self, number: int, column: int) -> int | None:
-        """Where an entry lies in `indices` and `values`, None where there is none."""
-        entries = self.row(number)
-        found = np.flatnonzero(self.indices[entries] == column)
-        return entries.start + int(found[0]) if len(found) else None
-
-
-@dataclass(frozen=True)
-class LabelRows:
-    """Annotators' opinions of pairs: entry by entry of `rows`, probabilities (labels, 3) by CLASSES and who said so."""
-
-    rows: SparseRows
-    probabilities: NDArray[np.float32]
-    model: NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """What scores one relation."""
-
-    query: NDArray[np.float32]
-    key: NDArray[np.float32]
-    linear: SparseRows
-
-
-class Strings(Sequence[str]):
-    """A list of strings kept as bytes and offsets, read one by one."""
-
-    def __init__(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
-        self._data = data
-        self._offsets = offsets
-
-    def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    def __getitem__(self, row: Any) -> Any:
-        start, stop = self._offsets[row], self._offsets[row + 1]
-        return self._data[start:stop].tobytes().decode()
-
-    def place(self, text: str) -> int:
-        """Where `text` stands, or would stand, in a sorted list; by binary search."""
-        return bisect_left(self, text)
-
-    def alike(self, text: str, count: int) -> list[int]:
-        """Rows of the `count` strings of the same length that agree with `text` in most places."""
-        wanted = np.frombuffer(text.encode(errors="surrogateescape"), np.uint8)
-        rows = np.flatnonzero(np.diff(self._offsets) == len(wanted))
-        letters = self._data[self._offsets[rows, None] + np.arange(len(wanted))]
-        agreeing = np.count_nonzero(letters == wanted, axis=1)
-        return [int(row) for row in rows[np.argsort(-agreeing, kind="stable")[:count]]]
-
-    def among(self, wanted: Collection[str]) -> NDArray[np.bool_]:
-        """Which of the strings are wanted, (strings,)."""
-        data, encoded = self._data.tobytes(), {text.encode(errors="surrogateescape") for text in wanted}
-        ends = pairwise(self._offsets.tolist())
-        return np.fromiter((data[start:stop] in encoded for start, stop in ends), np.bool_, len(self))
-
-    @classmethod
-    def of(cls, strings: Sequence[str]) -> Strings:
-        """A list of strings, packed."""
-        return cls(*cls.pack(strings))
-
-    @staticmethod
-    def pack(strings: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Bytes and offsets of a list of strings."""
-        encoded = [text.encode() for text in strings]
-        offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-        return np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets
 
 
 class Index:
@@ -257,47 +164,3 @@ def write_index(folder: Path, tensors: Mapping[str, NDArray[Any]], about: Mappin
     with writing(path):
         save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path, identity)
     write_json(folder / "index.json", {**about, "format_version": FORMAT_VERSION, "bytes": path.stat().st_size})
-
-
-def model_of(path: Path) -> str | None:
-    """Which model a safetensors file of ours belongs to, from its header; None where it does not say.
-
-    Raises:
-        ValueError: the file has no valid header.
-        OSError: it cannot be read.
-    """
-    model: str | None = _header(path)[1].get("__metadata__", {}).get("model")
-    return model
-
-
-def _header(path: Path) -> tuple[int, dict[str, Any]]:
-    """Where the data of a safetensors file starts (8 bytes of length and a JSON header come first), and the header."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > path.stat().st_size - 8:
-            raise ValueError(f"{path.name} has no valid header")
-        return 8 + size, json.loads(file.read(size))
-
-
-def _map(path: Path, expected_bytes: int) -> tuple[dict[str, NDArray[Any]], str | None]:
-    """Map the tensors of a safetensors file, and say which model it belongs to."""
-    size = path.stat().st_size
-    if size != expected_bytes:
-        raise ValueError(f"{path.name} has {size} bytes, {expected_bytes} were written")
-    start, header = _header(path)
-    data = np.memmap(path, dtype=np.uint8, mode="r")
-    model = header.pop("__metadata__", {}).get("model")
-    tensors = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        tensors[name] = data[start + begin : start + end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return tensors, model
-
-
-def _check_ends(tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Refuse offsets that do not end where their data does, as in a file whose end was lost and filled up."""
-    for ends, data in (("offsets", "bytes"), ("indptr", "indices")):
-        for name in tensors:
-            stem, _, last = name.rpartition(".")
-            if last == ends and int(tensors[name][-1]) != len(tensors[f"{stem}.{data}"]):
-                raise ValueError(f"{name} and {stem}.{data} do not belong together")

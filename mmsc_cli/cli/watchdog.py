@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from mmsc_cli.cli.failure import USAGE, describe
+from mmsc_cli.cli.failures import USAGE, describe
 from mmsc_cli.runtime.memory import has_small_address_space
 
 _FORWARDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmsc_cli.cli.session import Session, command
+from mmsc_cli.cli.options import Session, command
 
 if TYPE_CHECKING:
     from mmsc_cli.train.checkpoint import Resume
@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
 
         An interrupted run continues from its last checkpoint when the same command is given again.
         """
-        from mmsc_cli.pipeline import run_train
+        from mmsc_cli.train.stage import run_train
 
         started = time.monotonic()
         recipe = session.recipe({"train.epochs": epochs})

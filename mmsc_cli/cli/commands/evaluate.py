@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mmsc_cli.cli.session import Session, command
+from mmsc_cli.cli.options import Session, command
 from mmsc_cli.tables.relations import RELATIONS
 
 COLUMNS = ("model", "relation", "slice", "queries", "hit@10", "ndcg@10", "ndcg_low", "ndcg_high")
@@ -49,13 +49,15 @@ def register(app: typer.Typer) -> None:
         """
         from mmsc_cli.evaluate.baselines.registry import parse_baselines
         from mmsc_cli.evaluate.gate import check_gates, parse_gates
-        from mmsc_cli.pipeline import run_evaluate
+        from mmsc_cli.evaluate.stage import run_evaluate
+        from mmsc_cli.pipeline import retrain
 
         chosen = baselines if baselines in (None, "all", "none") else list(parse_baselines(baselines).names)
         gates = parse_gates(fail_under) if fail_under else []
         result = run_evaluate(
             session.workspace,
             session.recipe({"evaluate.baselines": chosen}),
+            retrain,
             parts=[part.strip() for part in ablate.split(",")] if ablate else [],
             seeds=seeds,
             report=report,

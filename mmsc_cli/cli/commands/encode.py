@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmsc_cli.cli.session import Session, command
+from mmsc_cli.cli.options import Session, command
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Turn titles, descriptions and images into vectors."""
         from mmsc_cli.encode.shard import parse_shard, torchrun_shard
-        from mmsc_cli.pipeline import run_encode
+        from mmsc_cli.encode.stage import run_encode
         from mmsc_cli.runtime.progress import SILENT
 
         started = time.monotonic()

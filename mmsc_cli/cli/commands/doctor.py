@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mmsc_cli.cli.session import Session, command
+from mmsc_cli.cli.options import Session, command
 
 
 def register(app: typer.Typer) -> None:

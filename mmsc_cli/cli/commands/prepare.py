@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmsc_cli.cli.session import InputsOption, Session, command
+from mmsc_cli.cli.options import InputsOption, Session, command
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
         Holds out, by seed, the pairs and items that later judge the model.
         """
         from mmsc_cli.prepare.ledger import LOSSES, MENDS
-        from mmsc_cli.prepare.run import prepare
+        from mmsc_cli.prepare.stage import prepare
         from mmsc_cli.recipe.loading import load_recipe
         from mmsc_cli.recipe.shipped import recipe_path
 

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmsc_cli.arrays.rows import unit_rows
-from mmsc_cli.encode.batches import encode_in_batches, half_precision
-from mmsc_cli.encode.choice import SENTENCE_PREFIX
-from mmsc_cli.encode.encoder import DEFAULT_BATCH, Encoder, EncoderCard, write_card
-from mmsc_cli.encode.hub import hub_snapshot
+from mmsc_cli.encoders.batching import encode_in_batches, half_precision
+from mmsc_cli.encoders.encoder import DEFAULT_BATCH, Encoder, EncoderCard, write_card
+from mmsc_cli.encoders.hub import hub_snapshot
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.workspace.checksums import digest
+
+SENTENCE_PREFIX = "sentence-transformers:"
 
 LOCAL_OPTION = f"--encoder {SENTENCE_PREFIX}PATH"
 # Pickles are not fetched, nor what other runtimes read.

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mmsc_cli.recipe.settings import Recipe
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.workspace.config import stage_config
+from mmsc_cli.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mmsc_cli.encode.run import EncodeTask
+    from mmsc_cli.encode.shard import Shard
+    from mmsc_cli.runtime.device import DeviceChooser
+
+
+def run_encode(
+    workspace: Workspace,
+    recipe: Recipe,
+    device: DeviceChooser,
+    progress: Progress = SILENT,
+    shard: Shard | None = None,
+) -> dict[str, Any]:
+    """Run `encode`; see `mmsc_cli.encode.run.encode_share`. What is done outlives an interrupted run.
+
+    With a `shard` only that share is encoded, beside other processes; the process whose share is the last one puts
+    them together. The others return how many are missing.
+    """
+    from mmsc_cli.encode.run import EncodeTask, encode_share
+    from mmsc_cli.encode.shard import WHOLE
+
+    config = stage_config("encode", recipe)
+
+    def task(inputs: Mapping[str, str]) -> EncodeTask:
+        return EncodeTask(
+            items=workspace.path("items.parquet"),
+            pairs=workspace.path("pairs.parquet"),
+            settings=recipe.encode,
+            inputs=inputs,
+            workspace_root=workspace.root,
+            unfinished=workspace.path("encoding"),
+            seed=recipe.seed,
+            device=device,
+            progress=progress,
+        )
+
+    if shard == WHOLE:
+        shard = None
+    if shard is not None:
+        with workspace.share("encode") as inputs:
+            work, _ = encode_share(task(inputs), shard)
+            if missing := work.missing(shard):
+                return {"shard": str(shard), "missing": [str(sibling) for sibling in missing]}
+    try:
+        with workspace.stage("encode", config, wait=shard is not None) as stage:
+            from mmsc_cli.encode.assemble import put_together
+
+            if shard is not None and workspace.is_current("encode", config):
+                shutil.rmtree(workspace.path("encoding"), ignore_errors=True)
+                raise _PutTogetherError
+            work, encoder = encode_share(task(stage.inputs))
+            stage.counts |= put_together(
+                task(stage.inputs),
+                work,
+                encoder,
+                work.complete() or WHOLE,
+                stage.directory("embeddings"),
+                stage.path("failures.jsonl"),
+            )
+    except _PutTogetherError:
+        return workspace.manifest().stages["encode"].counts
+    shutil.rmtree(workspace.path("encoding"), ignore_errors=True)
+    return stage.counts
+
+
+class _PutTogetherError(Exception):
+    """Another process has put the shares together meanwhile."""

@@ -1,0 +1,1 @@
+"""Encoders of texts and images; encode and infer both use them."""

@@ -1,0 +1,1 @@
+"""The index: its file format, and searching it."""

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmsc_cli.recipe.settings import Recipe
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.versions import software_versions
+from mmsc_cli.workspace.config import current_labels, parse_parts, stage_config
+from mmsc_cli.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mmsc_cli.runtime.device import DeviceChooser
+    from mmsc_cli.train.checkpoint import Resume
+
+
+def run_train(
+    workspace: Workspace,
+    recipe: Recipe,
+    without: Sequence[str],
+    device: DeviceChooser,
+    progress: Progress = SILENT,
+    resume: Resume = "auto",
+) -> dict[str, Any]:
+    """Run `train`; see `mmsc_cli.train.run.train`. Its checkpoints outlive an interrupted run."""
+    parts = parse_parts(without)
+    config = stage_config("train", recipe) | {"without": list(parts)}
+    with workspace.stage("train", config) as stage:
+        from mmsc_cli.index.build_hnsw import add_hnsw
+        from mmsc_cli.train.checkpoint import Checkpoints
+        from mmsc_cli.train.run import train
+
+        where = device()
+        fingerprint = {
+            "settings": config,
+            "inputs": stage.inputs,
+            "device": where.type,
+            "software": {name: software_versions().get(name) for name in ("mmsc-cli", "torch")},
+        }
+        checkpoints = Checkpoints(workspace.path("training"), fingerprint, resume)
+        stage.counts |= train(
+            workspace,
+            recipe.train,
+            labels=current_labels(workspace, stage.inputs),
+            seed=recipe.seed,
+            without=parts,
+            model=stage.directory("model"),
+            index=stage.directory("index"),
+            device=where,
+            checkpoints=checkpoints,
+            progress=progress,
+        )
+        stage.counts["hnsw_recall"] = add_hnsw(stage.path("index"), recipe.seed, progress=progress)
+    checkpoints.remove()
+    return stage.counts
