@@ -16,7 +16,7 @@ from benchmarks.measured import machine, markdown_table, run_mmsc
 from mmsc_cli.evaluate.baselines.registry import applicable, fit_baseline, parse_baselines
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import SLICES, relation_protocol
-from mmsc_cli.evaluate.ranking import rank_catalogue
+from mmsc_cli.evaluate.rank import rank_catalogue
 from mmsc_cli.evaluate.stage import read_context
 from mmsc_cli.metrics.retrieval import NDCG
 from mmsc_cli.tables.relations import RELATIONS, Relation

@@ -27,8 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measured import machine, markdown_table, run_mmsc, whole_numbers
 from mmsc_cli.errors import MmscError
-from mmsc_cli.index import hnsw, search
-from mmsc_cli.index.index_file import write_index
+from mmsc_cli.index.index_file import hnsw, search, write_index
 from mmsc_cli.index.storage import Strings
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.tables.relations import RELATIONS

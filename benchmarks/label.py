@@ -31,10 +31,10 @@ import pyarrow.parquet as pq
 
 from benchmarks.measured import machine, markdown_table, run_mmsc
 from mmsc_cli.label.candidates import Candidates, choose_candidates
-from mmsc_cli.label.interview import interview
-from mmsc_cli.label.prompt import LETTERS, ask_pair, quote_items
-from mmsc_cli.label.server import Server, serve
-from mmsc_cli.label.vllm_install import PYTHON_VARIABLE
+from mmsc_cli.label.llm.interview import interview
+from mmsc_cli.label.llm.prompt import LETTERS, ask_pair, quote_items
+from mmsc_cli.label.vllm.install import PYTHON_VARIABLE
+from mmsc_cli.label.vllm.server import Server, serve
 from mmsc_cli.recipe.settings import CandidateMix, LabelSettings, ServerSettings
 from mmsc_cli.runtime.progress import SILENT
 from mmsc_cli.runtime.seeds import numpy_generator

@@ -31,11 +31,11 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.measured import machine, markdown_table, whole_numbers
 from mmsc_cli.files.line_blocks import LineBlocks
-from mmsc_cli.prepare.amazon import read_amazon
-from mmsc_cli.prepare.delivery import Delivery
-from mmsc_cli.prepare.demo.items import stock_up
-from mmsc_cli.prepare.demo.shoppers import Shoppers
-from mmsc_cli.prepare.demo.truth import true_relations
+from mmsc_cli.prepare.records import Delivery
+from mmsc_cli.prepare.sources.amazon import read_amazon
+from mmsc_cli.prepare.sources.demo.shoppers import Shoppers
+from mmsc_cli.prepare.sources.demo.stock import stock_up
+from mmsc_cli.prepare.sources.demo.truth import true_relations
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.pairs import Pairs, read_pairs
 from mmsc_cli.tables.relations import RELATIONS

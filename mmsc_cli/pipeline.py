@@ -40,7 +40,7 @@ def retrain(
 ) -> Index:
     """Train again as `training` says, but from `seed` and without some parts, and keep only the index, in `folder`."""
     from mmsc_cli.index.index_file import Index
-    from mmsc_cli.train.run import train
+    from mmsc_cli.train.train import train
 
     model, answers = folder / "model", folder / "index"
     model.mkdir()

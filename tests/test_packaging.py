@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DATA = (
     "recipes/*.toml",
-    "mmsc_cli/prepare/demo/*.toml",
-    "mmsc_cli/label/*.jinja",
-    "mmsc_cli/evaluate/templates/*",
+    "mmsc_cli/prepare/sources/demo/*.toml",
+    "mmsc_cli/label/vllm/*.jinja",
+    "mmsc_cli/evaluate/report/templates/*",
     "mmsc_cli/py.typed",
 )
 

@@ -27,7 +27,7 @@ def test_streams_differ_by_seed_and_by_purpose_and_repeat() -> None:
 
 
 def test_a_purpose_gives_the_same_seed_in_every_process() -> None:
-    code = "from mmsc_cli.seeds import derive_seed; import sys; sys.stdout.write(str(derive_seed(7, 'mask')))"
+    code = "from mmsc_cli.runtime.seeds import derive_seed; import sys; sys.stdout.write(str(derive_seed(7, 'mask')))"
     found = {
         subprocess.run(
             [sys.executable, "-c", code],

@@ -10,7 +10,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
-from mmsc_cli.label.prompt import LETTERS
+from mmsc_cli.label.llm.prompt import LETTERS
 
 _SECONDS = 0.01
 

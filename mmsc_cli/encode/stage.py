@@ -10,8 +10,8 @@ from mmsc_cli.workspace.config import stage_config
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mmsc_cli.encode.run import EncodeTask
-    from mmsc_cli.encode.shard import Shard
+    from mmsc_cli.encode.shards import Shard
+    from mmsc_cli.encode.task import EncodeTask
     from mmsc_cli.runtime.device import DeviceChooser
 
 
@@ -22,13 +22,14 @@ def run_encode(
     progress: Progress = SILENT,
     shard: Shard | None = None,
 ) -> dict[str, Any]:
-    """Run `encode`; see `mmsc_cli.encode.run.encode_share`. What is done outlives an interrupted run.
+    """Run `encode`; see `mmsc_cli.encode.encode.encode_share`. What is done outlives an interrupted run.
 
     With a `shard` only that share is encoded, beside other processes; the process whose share is the last one puts
     them together. The others return how many are missing.
     """
-    from mmsc_cli.encode.run import EncodeTask, encode_share
-    from mmsc_cli.encode.shard import WHOLE
+    from mmsc_cli.encode.encode import encode_share
+    from mmsc_cli.encode.shards import WHOLE
+    from mmsc_cli.encode.task import EncodeTask
 
     config = stage_config("encode", recipe)
 
@@ -54,7 +55,7 @@ def run_encode(
                 return {"shard": str(shard), "missing": [str(sibling) for sibling in missing]}
     try:
         with workspace.stage("encode", config, wait=shard is not None) as stage:
-            from mmsc_cli.encode.assemble import put_together
+            from mmsc_cli.encode.merge import put_together
 
             if shard is not None and workspace.is_current("encode", config):
                 shutil.rmtree(workspace.path("encoding"), ignore_errors=True)

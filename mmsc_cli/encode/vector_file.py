@@ -2,7 +2,8 @@
 
 Both files are mapped for one batch at a time, so that this process holds no more of them than that. Rows are marked as
 done every few seconds, once their vectors have reached the disk: killed at any moment, a row that is marked is there.
-"""
+
+A .npy file that is written piece by piece."""
 
 from __future__ import annotations
 
@@ -12,13 +13,29 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from mmsc_cli.encode.npy_file import write_header
+from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.runtime.atomic import atomic_write, write_json
+
+if TYPE_CHECKING:
+    pass
+
+
+def write_header(file: IO[bytes], dtype: DTypeLike, shape: tuple[int, ...]) -> None:
+    """Write what comes before the rows."""
+    header: dict[str, Any] = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def skip_header(file: IO[bytes]) -> None:
+    """Go to the rows of a file that begins as `write_header` wrote it."""
+    np.lib.format.read_magic(file)
+    np.lib.format.read_array_header_1_0(file)
+
 
 # What became of a row. From FAILED on, the reason is number `state - FAILED` of the list of reasons.
 PENDING, ENCODED, SILENT, FAILED = 0, 1, 2, 3
@@ -115,3 +132,8 @@ def _lay_out(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Non
                 raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
         else:
             file.truncate(file.tell() + size)
+
+
+def open_vectors(share: Path, rows: int, encoder: Encoder) -> tuple[VectorFile, VectorFile]:
+    """The vectors of a share: of its texts and of its images."""
+    return VectorFile(share, "text", rows, encoder.text_dim), VectorFile(share, "image", rows, encoder.image_dim)

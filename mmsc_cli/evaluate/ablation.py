@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.protocol import RelationProtocol, SliceName, TrueSliceName
-from mmsc_cli.evaluate.ranking import rank_catalogue
+from mmsc_cli.evaluate.rank import rank_catalogue
 from mmsc_cli.metrics.bootstrap import bootstrap_interval_over_seeds
 from mmsc_cli.metrics.retrieval import FIGURES, NDCG
 from mmsc_cli.metrics.scorer import Scorer

@@ -58,7 +58,7 @@ class EvaluationContext:
 
     Attributes:
         pairs: all pairs, of every split.
-        item_split: shape (items,), as `mmsc_cli.items.item_splits` returns it.
+        item_split: shape (items,), as `mmsc_cli.tables.items.item_splits` returns it.
         category: one category path (root to leaf) per item.
         text: text embeddings, None where there are none.
         image: image embeddings, None where there are none.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.evaluate.protocol import SliceName
-from mmsc_cli.evaluate.ranking import Ranking, summarise
+from mmsc_cli.evaluate.rank import Ranking, summarise
 
 DEGREE_SLICE: SliceName = "all"
 # First degree of each bin; the last one has no end.

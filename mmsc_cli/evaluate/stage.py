@@ -14,7 +14,7 @@ import numpy as np
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.ablation import AblationPlan, FitModel
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
-from mmsc_cli.evaluate.gallery import Labels
+from mmsc_cli.evaluate.report.gallery import Labels
 from mmsc_cli.evaluate.truth import KnownTruth
 from mmsc_cli.files.images import UnusableImageError, resolve_image
 from mmsc_cli.recipe.settings import Part, Recipe
@@ -50,7 +50,7 @@ def run_evaluate(
     device: DeviceChooser,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Run `evaluate`; see `mmsc_cli.evaluate.run.evaluate`.
+    """Run `evaluate`; see `mmsc_cli.evaluate.evaluate.evaluate`.
 
     With `parts` or more than one seed, models are retrained, with the settings and from the seed of the model judged,
     into a folder that is removed afterwards.
@@ -63,9 +63,9 @@ def run_evaluate(
         raise InputError(f"--report {report}: not a file in a folder that exists", hint="choose another place")
     config = stage_config("evaluate", recipe) | {"ablate": list(asked), "seeds": seeds}
     with workspace.stage("evaluate", config) as stage:
-        from mmsc_cli.evaluate.gallery import build_gallery
-        from mmsc_cli.evaluate.report import write_report
-        from mmsc_cli.evaluate.run import evaluate
+        from mmsc_cli.evaluate.evaluate import evaluate
+        from mmsc_cli.evaluate.report.gallery import build_gallery
+        from mmsc_cli.evaluate.report.report import write_report
         from mmsc_cli.index.index_file import Index
         from mmsc_cli.runtime.atomic import write_json
 

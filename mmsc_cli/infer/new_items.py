@@ -1,12 +1,18 @@
-"""Answers for items the model has never seen. This is the one part of `infer` that loads torch and the encoder."""
+"""Answers for items the model has never seen. This is the one part of `infer` that loads torch and the encoder.
+
+Images of new items: files of one's own, and addresses, fetched as carefully as those of a catalogue.
+
+The linear branch for new items: kNN-transfer, as `train` gives it to items without behaviour."""
 
 from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,33 +20,97 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from scipy import sparse
 
+from mmsc_cli.arrays.sparse_rows import greatest
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.files.images import UnusableImageError
+from mmsc_cli.files.images import UnusableImageError, open_image
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.ranking import Additions, Block
 from mmsc_cli.index.storage import PATH_SEPARATOR
 from mmsc_cli.infer.explain import Subject
-from mmsc_cli.infer.new_images import read_images
 from mmsc_cli.infer.new_item import NewItem
-from mmsc_cli.infer.transfer import TransferBranch
+from mmsc_cli.linear.transfer import transfer_rows
 from mmsc_cli.model.behaviour import Lendable
 from mmsc_cli.model.features import Attributes, ItemFeatures
 from mmsc_cli.model.graph import Graph, neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
 from mmsc_cli.recipe.settings import ImageSettings
+from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import full_text
-from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.pairs import Pairs, read_pairs
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from mmsc_cli.recipe.settings import Part
+
+
+def read_images(items: Sequence[NewItem], settings: ImageSettings) -> list[Image.Image | UnusableImageError | None]:
+    """Per item its image, why it cannot be used, or None where it names none."""
+    urls = [item.image_url for item in items if item.image_url and not item.image_path]
+    with tempfile.TemporaryDirectory(prefix="mmsc-") as folder:
+        files, reasons = _fetch(urls, Path(folder), settings) if urls else ({}, {})
+        images: list[Image.Image | UnusableImageError | None] = []
+        for item in items:
+            path = Path(item.image_path) if item.image_path else files.get(item.image_url or "")
+            try:
+                if path is not None:
+                    images.append(open_image(path))
+                elif item.image_url:
+                    raise UnusableImageError(reasons[item.image_url])
+                else:
+                    images.append(None)
+            except UnusableImageError as error:
+                images.append(UnusableImageError(f"{item.image_path or redact(str(item.image_url))}: {error}"))
+    return images
+
+
+def _fetch(urls: Sequence[str], folder: Path, settings: ImageSettings) -> tuple[dict[str, Path], dict[str, str]]:
+    from mmsc_cli.files.image_download import download_images
+
+    return download_images(urls, folder, settings)
+
+
+@dataclass(frozen=True)
+class TransferBranch:
+    """Training pairs per relation as symmetric (items, items) strengths, and how the branch is mixed in.
+
+    Attributes:
+        adjacency: per relation.
+        weight: per relation, as chosen on validation for cold items.
+        keep: entries kept, the greatest.
+    """
+
+    adjacency: dict[Relation, sparse.csr_array[Any]]
+    weight: dict[Relation, float]
+    keep: int
+
+    @classmethod
+    def of(cls, pairs: Pairs, items: int, weight: dict[Relation, float], keep: int) -> TransferBranch:
+        """From the pair table of a catalogue of so many items."""
+        training = pairs.of("train")
+        adjacency = {relation: training.adjacency(relation, items) for relation in RELATIONS}
+        return cls(adjacency, weight, keep)
+
+    def rows(self, relation: Relation, similar: sparse.csr_array[Any]) -> sparse.csr_array[Any]:
+        """What the branch adds to the scores of new items, (new, items) sparse.
+
+        Args:
+            relation: which relation.
+            similar: (new, items) similarities to items with behaviour, rows summing to one, or to zero without any.
+        """
+        rows = greatest(transfer_rows(similar, self.adjacency[relation]), self.keep)
+        rows.data *= np.float32(self.weight[relation])
+        return rows
+
 
 _LOG = logging.getLogger("mmsc_cli")
 # Encoded together, where so many lines are there to be read.
@@ -159,7 +229,7 @@ class NewItemEncoder:
     def _padded(self, relation: Relation, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """Query vectors (items, dim) as wide as the keys, which may have a column that only ranked items ask for.
 
-        See `mmsc_cli.train.rerank.stage.compose`.
+        See `mmsc_cli.train.rerank.second_stage.compose`.
         """
         return np.pad(query, ((0, 0), (0, self._index.vectors(relation).key.shape[1] - query.shape[1])))
 

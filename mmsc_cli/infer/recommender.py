@@ -278,8 +278,7 @@ class Recommender:
 
     @cached_property
     def _explainer(self) -> Explainer:
-        from mmsc_cli.infer.explain import Explainer
-        from mmsc_cli.infer.similarity import Similarity
+        from mmsc_cli.infer.explain import Explainer, Similarity
         from mmsc_cli.workspace.workspace import Workspace
 
         return Explainer(self.index, Similarity.open(Workspace(self._root), len(self.index)))

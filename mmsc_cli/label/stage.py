@@ -22,14 +22,14 @@ def run_label(
     *,
     gold: Path | None = None,
 ) -> dict[str, Any]:
-    """Run `label`; see `mmsc_cli.label.run.label`. Finished answers outlive an interrupted run.
+    """Run `label`; see `mmsc_cli.label.label.label`. Finished answers outlive an interrupted run.
 
     Raises:
         InputError: `gold` is no table of human labels.
     """
     with workspace.stage("label", stage_config("label", recipe)) as stage:
         from mmsc_cli.label.gold import read_gold
-        from mmsc_cli.label.run import label
+        from mmsc_cli.label.label import label
         from mmsc_cli.tables.items import read_items
         from mmsc_cli.tables.pairs import read_pairs
 
@@ -51,8 +51,8 @@ def run_label(
 
 
 def plan_label(workspace: Workspace, recipe: Recipe, endpoints: Sequence[str] = ()) -> dict[str, Any]:
-    """What `label` would ask; see `mmsc_cli.label.plan.dry_run`."""
-    from mmsc_cli.label.plan import dry_run
+    """What `label` would ask; see `mmsc_cli.label.dry_run.dry_run`."""
+    from mmsc_cli.label.dry_run import dry_run
     from mmsc_cli.tables.items import read_items
     from mmsc_cli.tables.pairs import read_pairs
 

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.prepare.delivery import Delivery, Kind
-from mmsc_cli.prepare.engine import Engine, literal
+from mmsc_cli.prepare.duckdb import Engine, literal
+from mmsc_cli.prepare.records import Delivery, Kind
 from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.recipe.settings import SplitSettings
 from mmsc_cli.runtime.atomic import atomic_write

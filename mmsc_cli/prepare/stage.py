@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.assemble import Assembled, assemble
-from mmsc_cli.prepare.delivery import Delivery
-from mmsc_cli.prepare.images import ImagePlaces
-from mmsc_cli.prepare.ledger import balance
+from mmsc_cli.prepare.counts import balance
+from mmsc_cli.prepare.image_placement import ImagePlaces
+from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.recipe.settings import AmazonSource, DemoSource, EventsSource, Recipe, TableSource
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.runtime.progress import SILENT, Progress
@@ -99,7 +99,7 @@ def _local_inputs(recipe: Recipe, inputs: Sequence[Path], recipe_directory: Path
         case TableSource() as source:
             return [recipe_directory / source.items, recipe_directory / source.pairs]
         case EventsSource() as source:
-            from mmsc_cli.prepare.event_log import log_files
+            from mmsc_cli.prepare.sources.event_log import log_files
 
             items = [] if source.items is None else [recipe_directory / source.items]
             return items + log_files(recipe_directory, source.events)
@@ -112,25 +112,25 @@ def _read(
     """Have the source deliver."""
     match recipe.source:
         case AmazonSource() as source:
-            from mmsc_cli.prepare.amazon import read_amazon
+            from mmsc_cli.prepare.sources.amazon import read_amazon
 
             if not paths:
                 path, delivery.notes["download"] = _download(workspace, source, progress)
                 paths = [path]
             read_amazon(paths, delivery, allow_truncated=source.allow_truncated, progress=progress)
         case TableSource() as source:
-            from mmsc_cli.prepare.table import read_tables
+            from mmsc_cli.prepare.sources.shop_tables import read_tables
 
             if len(paths) != 2:
                 raise InputError("a table source takes two inputs", hint="--input ITEMS --input PAIRS")
             read_tables(paths[0], paths[1], source, delivery)
         case EventsSource() as source:
-            from mmsc_cli.prepare.events import read_events
+            from mmsc_cli.prepare.sources.event_pairs import read_events
 
             items = paths.pop(0) if source.items is not None else None
             read_events(paths, items, source, delivery, progress)
         case DemoSource() as source:
-            from mmsc_cli.prepare.demo.generate import generate_demo
+            from mmsc_cli.prepare.sources.demo.generate import generate_demo
 
             if paths:
                 raise InputError("the demo source is generated: it takes no input files", hint="leave --input out")

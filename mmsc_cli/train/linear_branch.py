@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mmsc_cli.arrays.sparse_rows import greatest
-from mmsc_cli.linear.ease import Ease, with_self
-from mmsc_cli.linear.neighbourhood_ease import NeighbourhoodEase
+from mmsc_cli.linear.ease import Ease, NeighbourhoodEase, with_self
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
 # Found on validation (docs/experiments.md, 2026-11-25); strengths are in units of their mean.

@@ -11,7 +11,7 @@ from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from mmsc_cli.runtime.device import DeviceChooser
-    from mmsc_cli.train.checkpoint import Resume
+    from mmsc_cli.train.loop.checkpoint import Resume
 
 
 def run_train(
@@ -22,13 +22,13 @@ def run_train(
     progress: Progress = SILENT,
     resume: Resume = "auto",
 ) -> dict[str, Any]:
-    """Run `train`; see `mmsc_cli.train.run.train`. Its checkpoints outlive an interrupted run."""
+    """Run `train`; see `mmsc_cli.train.train.train`. Its checkpoints outlive an interrupted run."""
     parts = parse_parts(without)
     config = stage_config("train", recipe) | {"without": list(parts)}
     with workspace.stage("train", config) as stage:
         from mmsc_cli.index.build_hnsw import add_hnsw
-        from mmsc_cli.train.checkpoint import Checkpoints
-        from mmsc_cli.train.run import train
+        from mmsc_cli.train.loop.checkpoint import Checkpoints
+        from mmsc_cli.train.train import train
 
         where = device()
         fingerprint = {

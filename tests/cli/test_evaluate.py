@@ -42,7 +42,7 @@ def test_a_synthetic_workspace_is_judged_by_its_truth(mmsc: Mmsc, trained_copy: 
 def test_the_worth_of_labels_that_are_not_there_is_not_called_no_difference(
     mmsc: Mmsc, trained_copy: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmsc_cli.train.run.train", lambda *_, **__: pytest.fail("trained for nothing"))
+    monkeypatch.setattr("mmsc_cli.train.train.train", lambda *_, **__: pytest.fail("trained for nothing"))
     ran = mmsc("evaluate", "--ablate", "llm", "--baselines", "none", "-w", _unlabelled(trained_copy).root)
     assert ran.code == 0
     (line,) = (line for line in ran.err.splitlines() if line.startswith("llm"))

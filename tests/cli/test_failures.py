@@ -131,8 +131,8 @@ def test_a_typo_is_told_before_the_long_work(
     def work(*_: object, **__: object) -> None:
         pytest.fail("the long work was started")
 
-    monkeypatch.setattr("mmsc_cli.evaluate.judge.rank_catalogue", work)
-    monkeypatch.setattr("mmsc_cli.train.run.train", work)
+    monkeypatch.setattr("mmsc_cli.evaluate.evaluate.rank_catalogue", work)
+    monkeypatch.setattr("mmsc_cli.train.train.train", work)
 
     _check(mmsc("evaluate", "-w", trained.root, *options), 2, *words)
 
@@ -191,8 +191,8 @@ def test_stdout_that_cannot_be_written(trained: Workspace, item_ids: list[str]) 
 
 
 def test_label_without_a_language_model(mmsc: Mmsc, prepared_copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmsc_cli.label.vllm_install.find_spec", lambda _: None)
-    monkeypatch.setattr("mmsc_cli.label.vllm_install.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.label.vllm.install.find_spec", lambda _: None)
+    monkeypatch.setattr("mmsc_cli.label.vllm.install.shutil.which", lambda *_, **__: None)
     ran = mmsc("label", "--model", "llama", "-w", prepared_copy.root, "-q")
 
     _check(ran, 4, "mmsc-cli[vllm]", "--endpoint", "--model rules")
@@ -218,7 +218,7 @@ def break_train(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], No
         def train(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("mmsc_cli.train.run.train", train)
+        monkeypatch.setattr("mmsc_cli.train.train.train", train)
 
     return arrange
 

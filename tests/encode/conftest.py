@@ -14,9 +14,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw
 
-from mmsc_cli.encode.assemble import put_together
-from mmsc_cli.encode.run import EncodeTask, encode_share
-from mmsc_cli.encode.shard import WHOLE
+from mmsc_cli.encode.encode import encode_share
+from mmsc_cli.encode.merge import put_together
+from mmsc_cli.encode.shards import WHOLE
+from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.recipe.settings import EncodeSettings
 from mmsc_cli.tables.items import ITEM_SCHEMA, write_items
 from mmsc_cli.tables.pairs import Pairs, write_pairs

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from mmsc_cli.arrays.rows import unit_rows
-from mmsc_cli.encode import adapt
-from mmsc_cli.encode.adapt import Adaptation, FrozenEmbeddings, train_adapter
-from mmsc_cli.encode.adapt_rows import epoch_batches
+from mmsc_cli.encode.adapt import train_projection as adapt
+from mmsc_cli.encode.adapt.examples import epoch_batches
+from mmsc_cli.encode.adapt.train_projection import Adaptation, FrozenEmbeddings, train_adapter
 from mmsc_cli.encoders.projection import open_adapter
 from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.errors import InputError, WorkspaceError

@@ -75,7 +75,7 @@ def test_damaged_files_are_named(typed_items: pa.Table, run_encode: Run) -> None
 def test_torch_stays_unloaded(typed_items: pa.Table, run_encode: Run) -> None:
     made = run_encode(typed_items, encoder="classic")
     code = (
-        "import sys, pathlib; from mmsc_cli.encode.encoder import open_encoder; import mmsc_cli.encode.run;"
+        "import sys, pathlib; from mmsc_cli.encoders.registry import open_encoder; import mmsc_cli.encode.encode;"
         f"open_encoder(pathlib.Path({str(made.folder)!r}), device=None).encode_texts(['camera']);"
         "sys.exit('torch' in sys.modules)"
     )

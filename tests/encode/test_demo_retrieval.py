@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmsc_cli.encode import fine_tuning
-from mmsc_cli.encode.adapt_rows import epoch_batches
+from mmsc_cli.encode.adapt import train_towers as fine_tuning
+from mmsc_cli.encode.adapt.examples import epoch_batches
 from mmsc_cli.encode.stage import run_encode
 from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.prepare.stage import prepare

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmsc_cli.encode import vector_file
-from mmsc_cli.encode.assemble import put_together
-from mmsc_cli.encode.run import EncodeTask, encode_share
-from mmsc_cli.encode.shard import WHOLE, Shard
+from mmsc_cli.encode.encode import encode_share
+from mmsc_cli.encode.merge import put_together
+from mmsc_cli.encode.shards import WHOLE, Shard
+from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encoders.classic import ClassicEncoder
 from mmsc_cli.encoders.open_clip import OpenClipEncoder
 
@@ -27,8 +28,9 @@ Table = Callable[..., pa.Table]
 KILLED_AT = """
 import os, pathlib, signal, sys
 from mmsc_cli.encode import vector_file
-from mmsc_cli.encode.classic import ClassicEncoder
-from mmsc_cli.encode.run import EncodeTask, encode_share
+from mmsc_cli.encoders.classic import ClassicEncoder
+from mmsc_cli.encode.encode import encode_share
+from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.recipe.settings import EncodeSettings
 
 root, unfinished, method, batches = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])

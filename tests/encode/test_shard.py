@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmsc_cli.encode.shard import WHOLE, Shard, parse_shard, torchrun_shard
+from mmsc_cli.encode.shards import WHOLE, Shard, parse_shard, torchrun_shard
 from mmsc_cli.errors import InputError
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from mmsc_cli.evaluate.ablation import AblationPlan
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
-from mmsc_cli.evaluate.gallery import Labels, build_gallery
-from mmsc_cli.evaluate.report import render_report
-from mmsc_cli.evaluate.run import evaluate
+from mmsc_cli.evaluate.evaluate import evaluate
+from mmsc_cli.evaluate.report.gallery import Labels, build_gallery
+from mmsc_cli.evaluate.report.report import render_report
 from mmsc_cli.evaluate.truth import KnownTruth
 from mmsc_cli.tables.edges import Edges
 from mmsc_cli.tables.pairs import Pairs

@@ -10,8 +10,8 @@ import pytest
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.ablation import AblationPlan, ablate, compare
 from mmsc_cli.evaluate.context import EvaluationContext
+from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.protocol import relation_protocol
-from mmsc_cli.evaluate.run import evaluate
 from mmsc_cli.evaluate.truth import KnownTruth
 from mmsc_cli.metrics.scorer import Scorer
 from mmsc_cli.recipe.settings import Part

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mmsc_cli.evaluate.context import EvaluationContext
+from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.protocol import SLICES
-from mmsc_cli.evaluate.run import evaluate
 from mmsc_cli.evaluate.stage import (
     annotator_of,
     read_context,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmsc_cli.evaluate.charts import Chart, Series, line_chart
+from mmsc_cli.evaluate.report.charts import Chart, Series, line_chart
 
 
 def _chart(*values: float | None, intervals: tuple[tuple[float, float] | None, ...] = ()) -> Chart:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from mmsc_cli.evaluate.context import EvaluationContext
-from mmsc_cli.evaluate.gallery import Labels, build_gallery
+from mmsc_cli.evaluate.report.gallery import Labels, build_gallery
 
 
 def _labels(items: int, images: list[str | None] | None = None, root: Path = Path()) -> Labels:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mmsc_cli.errors import GateError, InputError
-from mmsc_cli.evaluate.gate import check_gates, parse_gates
+from mmsc_cli.evaluate.gates import check_gates, parse_gates
 
 MODELS: dict[str, Any] = {
     "mmsc": {

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.evaluate import ranking
+from mmsc_cli.evaluate import rank as ranking
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import SLICES, relation_protocol
-from mmsc_cli.evaluate.ranking import rank_catalogue, summarise_slice
+from mmsc_cli.evaluate.rank import rank_catalogue, summarise_slice
 from mmsc_cli.metrics.scorer import Scorer
 from mmsc_cli.tables.relations import Relation
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mmsc_cli.evaluate.context import EvaluationContext
-from mmsc_cli.evaluate.report import write_report
-from mmsc_cli.evaluate.run import evaluate
+from mmsc_cli.evaluate.evaluate import evaluate
+from mmsc_cli.evaluate.report.report import write_report
 
 
 class _Page(HTMLParser):

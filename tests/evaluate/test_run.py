@@ -12,7 +12,7 @@ import pytest
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.evaluate.ablation import AblationPlan
 from mmsc_cli.evaluate.context import EvaluationContext
-from mmsc_cli.evaluate.run import evaluate
+from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.metrics.scorer import Scorer
 
 

@@ -12,9 +12,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from mmsc_cli.evaluate.context import EvaluationContext
+from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.protocol import RelationProtocol, relation_protocol
-from mmsc_cli.evaluate.ranking import rank_catalogue
-from mmsc_cli.evaluate.run import evaluate
+from mmsc_cli.evaluate.rank import rank_catalogue
 from mmsc_cli.evaluate.truth import KnownTruth, judge_reliability, with_truth
 from mmsc_cli.tables.edges import Edges
 from mmsc_cli.tables.labels import Labels

@@ -80,10 +80,14 @@ def test_asking_needs_to_write_nothing(mmsc: Mmsc, disk: Path) -> None:
 # What each stage calls in its midst.
 MIDDLES = {
     "prepare demo --set source.items=200": ["mmsc_cli.prepare.stage.assemble", "mmsc_cli.prepare.assemble.write_pairs"],
-    "label --budget 30": ["mmsc_cli.label.run.choose_candidates", "mmsc_cli.label.run.write_labels"],
-    "encode --seed 2": ["mmsc_cli.encode.run.encode_texts", "mmsc_cli.encode.assemble.put_together"],
-    "train --seed 2": ["mmsc_cli.train.run.fit", "mmsc_cli.train.run.write_index", "mmsc_cli.train.run.write_model"],
-    "evaluate": ["mmsc_cli.evaluate.run.check_split", "mmsc_cli.runtime.atomic.write_json"],
+    "label --budget 30": ["mmsc_cli.label.label.choose_candidates", "mmsc_cli.label.label.write_labels"],
+    "encode --seed 2": ["mmsc_cli.encode.encode.encode_texts", "mmsc_cli.encode.merge.put_together"],
+    "train --seed 2": [
+        "mmsc_cli.train.train.fit",
+        "mmsc_cli.train.train.write_index",
+        "mmsc_cli.train.train.write_model",
+    ],
+    "evaluate": ["mmsc_cli.evaluate.evaluate.check_split", "mmsc_cli.runtime.atomic.write_json"],
 }
 
 

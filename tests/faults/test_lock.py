@@ -46,7 +46,7 @@ def test_asking_needs_no_lock(mmsc: Mmsc, golden: Workspace) -> None:
 
 HOLD = """
 import pathlib, sys, time
-from mmsc_cli.workspace_lock import locked
+from mmsc_cli.workspace.lock import locked
 with locked(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

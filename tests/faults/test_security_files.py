@@ -17,8 +17,8 @@ from mmsc_cli.files.download import file_name
 from mmsc_cli.files.images import UnusableImageError
 from mmsc_cli.files.line_blocks import BLOCK_BYTES, LineBlocks
 from mmsc_cli.files.table_file import read_table_file
-from mmsc_cli.infer.new_images import read_images
 from mmsc_cli.infer.new_item import NewItem
+from mmsc_cli.infer.new_items import read_images
 from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.settings import ImageSettings

@@ -16,8 +16,8 @@ from PIL import Image
 from mmsc_cli.files.image_download import download_images
 from mmsc_cli.files.images import UnusableImageError
 from mmsc_cli.files.public_network import PrivateAddressError, PublicTransport
-from mmsc_cli.infer.new_images import read_images
 from mmsc_cli.infer.new_item import NewItem
+from mmsc_cli.infer.new_items import read_images
 from mmsc_cli.recipe.settings import ImageSettings
 
 PUBLIC = "93.184.216.34"

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.label.cache import AnswerCache
-from mmsc_cli.label.opinion import Opinion
-from mmsc_cli.train.checkpoint import Checkpoints
+from mmsc_cli.label.llm.cache import AnswerCache
+from mmsc_cli.label.llm.opinion import Opinion
+from mmsc_cli.train.loop.checkpoint import Checkpoints
 
 
 def _flipped(content: bytes, chance: random.Random) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from numpy.testing import assert_allclose
 
-from mmsc_cli.label.answer import BadReplyError, NoLogprobsError, read_choice, read_logprobs
+from mmsc_cli.label.llm.reply import BadReplyError, NoLogprobsError, read_choice, read_logprobs
 
 
 def test_letters_are_renormalised_and_their_share_is_the_mass(completion: Callable[..., Any]) -> None:

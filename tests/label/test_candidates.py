@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mmsc_cli.label import neighbours
+from mmsc_cli.label import similarity as neighbours
 from mmsc_cli.label.candidates import Candidates, choose_candidates
 from mmsc_cli.recipe.settings import CandidateMix
 from mmsc_cli.tables.pairs import Pairs

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mmsc_cli.errors import GateError, InputError, UnreachableError
-from mmsc_cli.label.answer import Answer
-from mmsc_cli.label.client import LabelClient
-from mmsc_cli.label.endpoint import base_url
-from mmsc_cli.label.prompt import OPTIONS, Question
+from mmsc_cli.label.llm.client import LabelClient
+from mmsc_cli.label.llm.endpoint import base_url
+from mmsc_cli.label.llm.prompt import OPTIONS, Question
+from mmsc_cli.label.llm.reply import Answer
 from mmsc_cli.recipe.settings import LabelSettings
 from mmsc_cli.workspace.workspace import Workspace
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from mmsc_cli.label.answer import Answer
-from mmsc_cli.label.opinion import Opinion, combine
-from mmsc_cli.label.prompt import OPTIONS, Question
+from mmsc_cli.label.llm.opinion import Opinion, combine
+from mmsc_cli.label.llm.prompt import OPTIONS, Question
+from mmsc_cli.label.llm.reply import Answer
 
 
 def opinion(first: tuple[float, ...], second: tuple[float, ...], masses: tuple[float, float] = (1, 1)) -> Opinion:

@@ -20,10 +20,10 @@ from typing import Any
 import psutil
 import pytest
 
-from mmsc_cli.label import endpoint
-from mmsc_cli.label.answer import Answer
-from mmsc_cli.label.prompt import ask_pair
-from mmsc_cli.label.server import Server, serve
+from mmsc_cli.label.llm import endpoint
+from mmsc_cli.label.llm.prompt import ask_pair
+from mmsc_cli.label.llm.reply import Answer
+from mmsc_cli.label.vllm.server import Server, serve
 from mmsc_cli.recipe.settings import ServerSettings
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.labels import read_labels

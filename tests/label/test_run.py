@@ -16,10 +16,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mmsc_cli.errors import GateError, InputError, UnreachableError, WorkspaceError
-from mmsc_cli.label import server
+from mmsc_cli.label.dry_run import dry_run
 from mmsc_cli.label.gold import read_gold
-from mmsc_cli.label.plan import dry_run
-from mmsc_cli.label.run import label
+from mmsc_cli.label.label import label
+from mmsc_cli.label.vllm import server
 from mmsc_cli.recipe.settings import CandidateMix, LabelSettings
 from mmsc_cli.runtime.progress import SilentProgress
 from mmsc_cli.tables.labels import read_labels
@@ -249,7 +249,7 @@ def test_a_server_is_started_where_none_is_given_but_not_to_ask_nothing(
             yield server.Server(url, process, log)
             process.kill()
 
-    monkeypatch.setattr("mmsc_cli.label.interview.serve", serve)
+    monkeypatch.setattr("mmsc_cli.label.llm.interview.serve", serve)
     mistral = LLM.model_copy(update={"model": "mistral"})
     counts = run(shop, behaviour, mistral, tmp_path)
     assert counts["annotator"] == "mistralai/Mistral-7B-Instruct-v0.3 (Apache-2.0)"

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from mmsc_cli.label.serving import choose_serving
-from mmsc_cli.label.vllm_install import Gpu, Machine, ModelFacts
+from mmsc_cli.label.vllm.install import Gpu, Machine, ModelFacts
+from mmsc_cli.label.vllm.options import choose_serving
 from mmsc_cli.recipe.settings import ServerSettings
 
 GIB = 2**30

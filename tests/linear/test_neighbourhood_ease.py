@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from mmsc_cli.linear import neighbourhood_ease
-from mmsc_cli.linear.ease import Ease, with_self
-from mmsc_cli.linear.neighbourhood_ease import NeighbourhoodEase
+from mmsc_cli.linear import ease as neighbourhood_ease
+from mmsc_cli.linear.ease import Ease, NeighbourhoodEase, with_self
 
 
 def _adjacency(items: int, seed: int, density: float = 0.2) -> sparse.csr_array[Any]:

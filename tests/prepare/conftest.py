@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from mmsc_cli.prepare.assemble import assemble
-from mmsc_cli.prepare.delivery import Delivery
+from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.recipe.settings import SplitSettings
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.pairs import Pairs, read_pairs

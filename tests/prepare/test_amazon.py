@@ -13,9 +13,9 @@ import pytest
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.line_blocks import LineBlocks
-from mmsc_cli.prepare import amazon
-from mmsc_cli.prepare.amazon import read_amazon
-from mmsc_cli.prepare.delivery import Delivery
+from mmsc_cli.prepare.records import Delivery
+from mmsc_cli.prepare.sources import amazon
+from mmsc_cli.prepare.sources.amazon import read_amazon
 
 RECORD_2014 = {
     "asin": "A1",

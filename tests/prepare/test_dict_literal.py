@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmsc_cli.prepare.dict_literal import read_dict_literal
+from mmsc_cli.prepare.sources.python_literal import read_dict_literal
 
 TEXT = st.text(alphabet=st.sampled_from("ab é'\"\\/{}[]:,0\t\n\x00\x7f\u2028😀 "), max_size=12)
 LEAVES = TEXT | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.booleans() | st.none()

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.prepare import events
-from mmsc_cli.prepare.delivery import Delivery
-from mmsc_cli.prepare.events import read_events
-from mmsc_cli.prepare.ledger import balance
+from mmsc_cli.prepare.counts import balance
+from mmsc_cli.prepare.records import Delivery
+from mmsc_cli.prepare.sources import event_pairs as events
+from mmsc_cli.prepare.sources.event_pairs import read_events
 from mmsc_cli.recipe.settings import EventsSource
 
 Event = tuple[str, str, str, Any]

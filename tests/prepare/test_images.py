@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.files import image_download
-from mmsc_cli.prepare.ledger import balance
+from mmsc_cli.prepare.counts import balance
 from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.tables.items import read_items

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmsc_cli.prepare.ledger import BALANCES, LOSSES, balance
+from mmsc_cli.prepare.counts import BALANCES, LOSSES, balance
 
 WHOLE = {"records": 3, "items": 2, "repeated": 1, "relations": 4, "relations_kept": 4}
 

@@ -39,7 +39,7 @@ def test_an_error_arrives_as_it_was_raised(cores: int) -> None:
 
 SCRIPT = """
 import os, time
-from mmsc_cli.prepare.parallel import map_in_order
+from mmsc_cli.runtime.parallel import map_in_order
 
 def work(number):
     time.sleep(0.05)

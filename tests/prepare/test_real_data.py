@@ -11,10 +11,10 @@ import pytest
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.line_blocks import LineBlocks
-from mmsc_cli.prepare.amazon import read_amazon
-from mmsc_cli.prepare.delivery import Delivery
-from mmsc_cli.prepare.dict_literal import read_dict_literal
-from mmsc_cli.prepare.ledger import balance
+from mmsc_cli.prepare.counts import balance
+from mmsc_cli.prepare.records import Delivery
+from mmsc_cli.prepare.sources.amazon import read_amazon
+from mmsc_cli.prepare.sources.python_literal import read_dict_literal
 
 DATA = Path(os.environ.get("MMSC_TEST_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
 

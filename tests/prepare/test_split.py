@@ -16,7 +16,7 @@ from mmsc_cli.evaluate.protocol import check_split
 from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.recipe.settings import SplitSettings
 from mmsc_cli.tables.pairs import Pairs
-from mmsc_cli.train.pairs import TrainingPairs
+from mmsc_cli.train.data import TrainingPairs
 
 SETTINGS = SplitSettings()
 MANY = 4_000

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.prepare.delivery import Delivery
-from mmsc_cli.prepare.ledger import balance
-from mmsc_cli.prepare.table import read_tables
+from mmsc_cli.prepare.counts import balance
+from mmsc_cli.prepare.records import Delivery
+from mmsc_cli.prepare.sources.shop_tables import read_tables
 from mmsc_cli.recipe.settings import TableSource
 from mmsc_cli.tables.items import ITEM_SCHEMA
 

@@ -13,9 +13,8 @@ from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.pairs import read_pairs
-from mmsc_cli.train.denoise import collect_evidence, fit_reliability
-from mmsc_cli.train.pairs import TrainingPairs
-from mmsc_cli.train.reliability import EdgeReliability
+from mmsc_cli.train.data import TrainingPairs
+from mmsc_cli.train.denoise import EdgeReliability, collect_evidence, fit_reliability
 from mmsc_cli.workspace.workspace import Workspace
 
 

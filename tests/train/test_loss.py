@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from mmsc_cli.train.loss import agreement, catalogue_softmax
+from mmsc_cli.train.loop.loss import agreement, catalogue_softmax
 
 ITEMS, DIM = 9, 4
 

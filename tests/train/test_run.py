@@ -14,7 +14,7 @@ from mmsc_cli.recipe.settings import Part, TrainSettings
 from mmsc_cli.tables.edges import read_edges
 from mmsc_cli.tables.pairs import read_pairs, write_pairs
 from mmsc_cli.tables.relations import RELATIONS
-from mmsc_cli.train.run import train
+from mmsc_cli.train.train import train
 from mmsc_cli.workspace.workspace import Workspace
 
 SETTINGS = TrainSettings(dim=16, epochs=2, batch_queries=128)

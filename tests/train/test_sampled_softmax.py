@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.train import sampled_softmax as sampled
-from mmsc_cli.train.candidates import Candidates
-from mmsc_cli.train.loss import catalogue_softmax
-from mmsc_cli.train.sampled_softmax import inclusion, sampled_softmax
+from mmsc_cli.train.data import Candidates
+from mmsc_cli.train.loop import sampled_softmax as sampled
+from mmsc_cli.train.loop.loss import catalogue_softmax
+from mmsc_cli.train.loop.sampled_softmax import inclusion, sampled_softmax
 
 ITEMS, DIM, GROUP = 120, 4, 24
 # Three quarters of the catalogue: the bias of an estimate's logarithm (see the module) is far below the noise of DRAWS.

@@ -16,12 +16,13 @@ from mmsc_cli.model.graph import neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
 from mmsc_cli.recipe.settings import TrainSettings
 from mmsc_cli.runtime.progress import SILENT, Progress, Task
-from mmsc_cli.train import loss, memory, problem, step, trainer
-from mmsc_cli.train.checkpoint import Checkpoints, Resume
-from mmsc_cli.train.problem import Problem
-from mmsc_cli.train.step import Step
-from mmsc_cli.train.trainer import Fitted, fit
-from mmsc_cli.train.views import masked_views
+from mmsc_cli.train import data as problem
+from mmsc_cli.train.data import Problem, masked_views
+from mmsc_cli.train.loop import loss, step, trainer
+from mmsc_cli.train.loop import step as memory
+from mmsc_cli.train.loop.checkpoint import Checkpoints, Resume
+from mmsc_cli.train.loop.step import Step
+from mmsc_cli.train.loop.trainer import Fitted, fit
 from tests.train.test_views import random_pairs
 
 ITEMS = 60

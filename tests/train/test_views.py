@@ -6,8 +6,7 @@ import torch
 
 from mmsc_cli.model.graph import Graph, neighbour_graph
 from mmsc_cli.tables.relations import RELATIONS
-from mmsc_cli.train.pairs import TrainingPairs
-from mmsc_cli.train.views import View, masked_views
+from mmsc_cli.train.data import TrainingPairs, View, masked_views
 
 ITEMS = 60
 

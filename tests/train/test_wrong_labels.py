@@ -14,9 +14,9 @@ from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.settings import TrainSettings
 from mmsc_cli.tables.labels import Labels, read_labels
 from mmsc_cli.tables.pairs import read_pairs
-from mmsc_cli.train.pairs import TrainingPairs
-from mmsc_cli.train.run import train
-from mmsc_cli.train.supervision import label_trust
+from mmsc_cli.train.data import TrainingPairs
+from mmsc_cli.train.label_supervision import label_trust
+from mmsc_cli.train.train import train
 from mmsc_cli.workspace.workspace import Workspace
 
 BUDGET = 1_500

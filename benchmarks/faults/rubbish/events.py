@@ -9,9 +9,9 @@ from typing import Any
 from benchmarks.faults.rubbish.tables import as_csv, as_parquet
 from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 from mmsc_cli.errors import InputError
-from mmsc_cli.prepare.delivery import Delivery
-from mmsc_cli.prepare.events import read_events
-from mmsc_cli.prepare.ledger import BALANCES
+from mmsc_cli.prepare.counts import BALANCES
+from mmsc_cli.prepare.records import Delivery
+from mmsc_cli.prepare.sources.event_pairs import read_events
 from mmsc_cli.recipe.settings import EventsSource
 
 _LOG: dict[str, list[Any]] = {

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 from mmsc_cli.errors import InputError
-from mmsc_cli.prepare.amazon import read_amazon
-from mmsc_cli.prepare.delivery import Delivery
+from mmsc_cli.prepare.records import Delivery
+from mmsc_cli.prepare.sources.amazon import read_amazon
 
 _RECORD = {
     "asin": "B0001",

@@ -17,8 +17,8 @@ from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folde
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.table_file import read_table_file, sniff_separator
 from mmsc_cli.label.gold import read_gold
-from mmsc_cli.prepare.delivery import Delivery
-from mmsc_cli.prepare.table import read_tables
+from mmsc_cli.prepare.records import Delivery
+from mmsc_cli.prepare.sources.shop_tables import read_tables
 from mmsc_cli.recipe.settings import TableSource
 
 _ITEMS: dict[str, list[Any]] = {

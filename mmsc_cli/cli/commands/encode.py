@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Turn titles, descriptions and images into vectors."""
-        from mmsc_cli.encode.shard import parse_shard, torchrun_shard
+        from mmsc_cli.encode.shards import parse_shard, torchrun_shard
         from mmsc_cli.encode.stage import run_encode
         from mmsc_cli.runtime.progress import SILENT
 

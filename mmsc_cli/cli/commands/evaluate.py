@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
         Ranks the whole catalogue for each held-out query; writes metrics.json and report.html.
         """
         from mmsc_cli.evaluate.baselines.registry import parse_baselines
-        from mmsc_cli.evaluate.gate import check_gates, parse_gates
+        from mmsc_cli.evaluate.gates import check_gates, parse_gates
         from mmsc_cli.evaluate.stage import run_evaluate
         from mmsc_cli.pipeline import retrain
 

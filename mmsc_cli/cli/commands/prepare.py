@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
         Holds out, by seed, the pairs and items that later judge the model.
         """
-        from mmsc_cli.prepare.ledger import LOSSES, MENDS
+        from mmsc_cli.prepare.counts import LOSSES, MENDS
         from mmsc_cli.prepare.stage import prepare
         from mmsc_cli.recipe.loading import load_recipe
         from mmsc_cli.recipe.shipped import recipe_path

@@ -11,7 +11,7 @@ import typer
 from mmsc_cli.cli.options import Session, command
 
 if TYPE_CHECKING:
-    from mmsc_cli.train.checkpoint import Resume
+    from mmsc_cli.train.loop.checkpoint import Resume
 
 
 class PartName(StrEnum):

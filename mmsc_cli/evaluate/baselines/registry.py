@@ -8,9 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.evaluate.baselines.als import ALS_GRID, check_als, fit_als
 from mmsc_cli.evaluate.baselines.baseline import Baseline, on_cpu
-from mmsc_cli.evaluate.baselines.ease import EASE_GRID, fit_ease
+from mmsc_cli.evaluate.baselines.counts import (
+    RESOURCE_ALLOCATION_GRID,
+    fit_category_popularity,
+    fit_common_neighbours,
+    fit_popularity,
+    fit_resource_allocation,
+)
+from mmsc_cli.evaluate.baselines.factors import ALS_GRID, EASE_GRID, check_als, fit_als, fit_ease
 from mmsc_cli.evaluate.baselines.graph.fit import (
     DECGCN_GRID,
     GAT_GRID,
@@ -26,14 +32,8 @@ from mmsc_cli.evaluate.baselines.graph.fit import (
     fit_scomgnn,
 )
 from mmsc_cli.evaluate.baselines.nearest import KNN_TRANSFER_GRID, check_modality, fit_knn, fit_knn_transfer
-from mmsc_cli.evaluate.baselines.neighbours import (
-    RESOURCE_ALLOCATION_GRID,
-    fit_common_neighbours,
-    fit_resource_allocation,
-)
-from mmsc_cli.evaluate.baselines.popularity import fit_category_popularity, fit_popularity
 from mmsc_cli.evaluate.baselines.ppr import PPR_GRID, fit_ppr
-from mmsc_cli.evaluate.baselines.scorer import BaselineScorer
+from mmsc_cli.evaluate.baselines.tuning import BaselineScorer
 from mmsc_cli.evaluate.context import EvaluationContext, FittingContext
 from mmsc_cli.runtime.progress import SILENT, Progress
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows
 from mmsc_cli.evaluate.baselines.graph import training
 from mmsc_cli.evaluate.baselines.registry import BASELINES
-from mmsc_cli.evaluate.baselines.validation import ValidationQueries
+from mmsc_cli.evaluate.baselines.tuning import ValidationQueries
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.protocol import SliceName, relation_protocol
-from mmsc_cli.evaluate.ranking import rank_catalogue
+from mmsc_cli.evaluate.rank import rank_catalogue
 from mmsc_cli.metrics.retrieval import NDCG
 from mmsc_cli.metrics.scorer import Scorer
 from mmsc_cli.tables.pairs import Pairs

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.evaluate.baselines import als
+from mmsc_cli.evaluate.baselines import factors as als
 from mmsc_cli.evaluate.baselines.baseline import ScoreRows
 from mmsc_cli.evaluate.baselines.registry import applicable, parse_baselines
 from mmsc_cli.evaluate.context import EvaluationContext

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mmsc_cli.evaluate.baselines import ease
+from mmsc_cli.evaluate.baselines import factors as ease
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows
 from mmsc_cli.evaluate.baselines.registry import BASELINES
 from mmsc_cli.evaluate.baselines.tuning import tune

@@ -10,8 +10,7 @@ import pytest
 
 from mmsc_cli.evaluate.baselines.baseline import Baseline, FittingTask, ScoreRows, every
 from mmsc_cli.evaluate.baselines.registry import BASELINES, fit_baseline
-from mmsc_cli.evaluate.baselines.tuning import tune
-from mmsc_cli.evaluate.baselines.validation import ValidationQueries
+from mmsc_cli.evaluate.baselines.tuning import ValidationQueries, tune
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import validation_protocol
 from mmsc_cli.tables.pairs import Pairs
@@ -135,7 +134,7 @@ def test_a_large_catalogue_is_validated_on_a_sample(
     planted: EvaluationContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr("mmsc_cli.evaluate.baselines.validation.QUERIES", 5)
+    monkeypatch.setattr("mmsc_cli.evaluate.baselines.tuning.QUERIES", 5)
 
     def rows(queries: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         asked.extend(queries.tolist())

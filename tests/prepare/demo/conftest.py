@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mmsc_cli.prepare.demo.catalogue import Catalogue
-from mmsc_cli.prepare.demo.generate import generate_demo
-from mmsc_cli.prepare.demo.items import Stock, stock_up
-from mmsc_cli.prepare.demo.truth import Truth, true_relations
+from mmsc_cli.prepare.sources.demo.catalogue import Catalogue
+from mmsc_cli.prepare.sources.demo.generate import generate_demo
+from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
+from mmsc_cli.prepare.sources.demo.truth import Truth, true_relations
 from mmsc_cli.recipe.settings import DemoSource
 
 ITEMS = 1_000

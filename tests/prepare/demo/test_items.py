@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmsc_cli.prepare.demo.items import Stock, stock_up
-from mmsc_cli.prepare.demo.shop import ATTRIBUTE_INDEX, DEPARTMENTS, PRODUCT_TYPES, TIERS
+from mmsc_cli.prepare.sources.demo.shop import ATTRIBUTE_INDEX, DEPARTMENTS, PRODUCT_TYPES, TIERS
+from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
 
 
 def test_each_type_has_its_attributes_and_no_others(stock: Stock) -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import re
 
-from mmsc_cli.prepare.demo.names import BRAND_NAMES, brand_name, house_word, item_ids, value_name
-from mmsc_cli.prepare.demo.shop import ATTRIBUTE_INDEX, ATTRIBUTES
+from mmsc_cli.prepare.sources.demo.names import BRAND_NAMES, brand_name, house_word, item_ids, value_name
+from mmsc_cli.prepare.sources.demo.shop import ATTRIBUTE_INDEX, ATTRIBUTES
 
 
 def test_item_ids_look_like_real_ones_and_are_unique() -> None:

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmsc_cli.prepare.demo.neighbour_lists import ranked_lists
-from mmsc_cli.prepare.demo.shoppers import Events
+from mmsc_cli.prepare.sources.demo.shoppers import Events, ranked_lists
 
 
 def test_most_frequent_first_cut_off_and_one_timers_left_out() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmsc_cli.prepare.demo.partner_pool import PartnerPool
+from mmsc_cli.prepare.sources.demo.shoppers import PartnerPool
 
 
 def test_draws_follow_the_weights_and_stay_with_the_item() -> None:

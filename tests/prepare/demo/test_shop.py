@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from mmsc_cli.prepare.demo.images import SHAPES
-from mmsc_cli.prepare.demo.shop import (
+from mmsc_cli.prepare.sources.demo.pictures import SHAPES
+from mmsc_cli.prepare.sources.demo.shop import (
     ATTRIBUTE_INDEX,
     ATTRIBUTES,
     COMPATIBILITY,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mmsc_cli.prepare.demo.items import Stock
-from mmsc_cli.prepare.demo.shoppers import Events, Shoppers
-from mmsc_cli.prepare.demo.truth import Truth
+from mmsc_cli.prepare.sources.demo.shoppers import Events, Shoppers
+from mmsc_cli.prepare.sources.demo.stock import Stock
+from mmsc_cli.prepare.sources.demo.truth import Truth
 
 SESSIONS = 40_000
 

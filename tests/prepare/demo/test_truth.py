@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow.compute as pc
 
-from mmsc_cli.prepare.demo.catalogue import Catalogue
-from mmsc_cli.prepare.demo.items import Stock, stock_up
-from mmsc_cli.prepare.demo.shop import ATTRIBUTE_INDEX, COMPATIBILITY, PRODUCT_TYPES
-from mmsc_cli.prepare.demo.truth import Truth, true_relations, truth_table
+from mmsc_cli.prepare.sources.demo.catalogue import Catalogue
+from mmsc_cli.prepare.sources.demo.shop import ATTRIBUTE_INDEX, COMPATIBILITY, PRODUCT_TYPES
+from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
+from mmsc_cli.prepare.sources.demo.truth import Truth, true_relations, truth_table
 from mmsc_cli.tables.truth import TRUTH_SCHEMA
 
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmsc_cli.prepare.demo.items import Stock
-from mmsc_cli.prepare.demo.names import value_name
-from mmsc_cli.prepare.demo.shop import ATTRIBUTE_INDEX, PRODUCT_TYPES
-from mmsc_cli.prepare.demo.wording import COLOUR_SLOT, Texts, write_texts
+from mmsc_cli.prepare.sources.demo.names import value_name
+from mmsc_cli.prepare.sources.demo.shop import ATTRIBUTE_INDEX, PRODUCT_TYPES
+from mmsc_cli.prepare.sources.demo.stock import Stock
+from mmsc_cli.prepare.sources.demo.wording import COLOUR_SLOT, Texts, write_texts
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.pairs import Pairs, read_pairs
 from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.train.blend import FirstStage
 from mmsc_cli.train.linear_branch import linear_rows
-from mmsc_cli.train.rerank.evidence import CandidateEvidence
-from mmsc_cli.train.rerank.first_stage import FirstStage
+from mmsc_cli.train.rerank.features import CandidateEvidence
 from mmsc_cli.workspace.workspace import Workspace
 
 

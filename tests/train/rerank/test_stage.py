@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from mmsc_cli.train.rerank.stage import Ranked, compose
+from mmsc_cli.train.rerank.second_stage import Ranked, compose
 
 ITEMS, DIM = 20, 4
 

@@ -1,10 +1,13 @@
-"""What a network knows of an item before it looks at any neighbour."""
+"""What a network knows of an item before it looks at any neighbour.
+
+From an item's hidden vector to its query and key vectors."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from mmsc_cli.evaluate.baselines.graph.views import View
 from mmsc_cli.evaluate.context import FittingContext
@@ -36,3 +39,23 @@ class Content(nn.Module):
         if self.item is not None:
             known.append(self.item.weight * view.connected)
         return torch.stack(known).sum(dim=0)
+
+
+INITIAL_SCALE = 10.0
+
+
+class CosineReadout(nn.Module):
+    """Cosine times a learned scale: the logits reach a useful size in a few steps, whatever the layers before give.
+
+    For networks that start from embeddings: GraphSAGE's paper normalises likewise, and without it both of these
+    need many times the steps. Networks that start from item vectors do better by dot products (docs/experiments.md).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(INITIAL_SCALE).log())
+
+    def forward(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Query and key vectors of the same direction, each (items, dim)."""
+        unit = functional.normalize(hidden, dim=1)
+        return unit * self.log_scale.exp(), unit

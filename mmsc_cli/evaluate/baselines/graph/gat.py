@@ -10,8 +10,7 @@ from torch import nn
 from torch.nn import functional
 from torch_geometric.nn import GATConv
 
-from mmsc_cli.evaluate.baselines.graph.content import Content
-from mmsc_cli.evaluate.baselines.graph.readout import CosineReadout
+from mmsc_cli.evaluate.baselines.graph.content import Content, CosineReadout
 from mmsc_cli.evaluate.baselines.graph.views import View
 
 

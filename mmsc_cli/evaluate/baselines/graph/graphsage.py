@@ -10,8 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mmsc_cli.evaluate.baselines.graph.content import Content
-from mmsc_cli.evaluate.baselines.graph.readout import CosineReadout
+from mmsc_cli.evaluate.baselines.graph.content import Content, CosineReadout
 from mmsc_cli.evaluate.baselines.graph.views import View
 
 

@@ -1,0 +1,1 @@
+"""Adapting an encoder to the catalogue."""

@@ -1,0 +1,88 @@
+"""Matrix factorisation of the training pairs by weighted alternating least squares.
+
+Source: Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008, as the package
+`implicit` computes it. There rows are users; here they are the items' own neighbourhoods (adjacency plus identity), as
+for EASE.
+
+EASE as a baseline: exact where its dense matrix fits, column by column from nearby items where it does not."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+from scipy import sparse
+
+from mmsc_cli.errors import InputError
+from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, dot_products, every
+from mmsc_cli.evaluate.context import FittingContext
+from mmsc_cli.linear.ease import Ease, NeighbourhoodEase, with_self
+from mmsc_cli.runtime.seeds import derive_seed
+
+DENSE_ITEMS = 30_000
+EASE_GRID = (
+    {"regularisation": 30.0, "strengths": True},
+    {"regularisation": 30.0, "strengths": False},
+    {"regularisation": 10.0, "strengths": True},
+    {"regularisation": 100.0, "strengths": True},
+)
+
+
+def fit_ease(task: FittingTask, *, regularisation: float, strengths: bool) -> ScoreRows:
+    """EASE on the relation's training pairs.
+
+    Args:
+        task: on what.
+        regularisation: L2 penalty on the weights.
+        strengths: whether pairs count by their strength rather than all alike.
+    """
+    inputs = with_self(task.adjacency(strengths=strengths))
+    with task.progress.task(task.label):
+        if task.context.items <= DENSE_ITEMS:
+            return Ease(inputs, regularisation).rows
+        return NeighbourhoodEase(inputs, regularisation).rows
+
+
+ITERATIONS = 15
+ALS_GRID = every(factors=(256, 512), regularisation=(1.0,), confidence=(10.0, 30.0), strengths=(True,))
+
+
+def check_als(context: FittingContext) -> None:
+    """Check that the package is there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if find_spec("implicit") is None:
+        raise InputError(
+            "baseline als needs the package `implicit`, which is not installed",
+            hint="pip install 'mmsc-cli[baselines]'",
+        )
+
+
+def fit_als(task: FittingTask, *, factors: int, regularisation: float, confidence: float, strengths: bool) -> ScoreRows:
+    """Score by the dot product of the query's factors as a row and each item's as a column.
+
+    Args:
+        task: on what.
+        factors: width of the vectors.
+        regularisation: L2 penalty.
+        confidence: a pair counts 1 + confidence times its strength, an absent one 1.
+        strengths: whether pairs count by their strength rather than all alike.
+    """
+    from implicit.cpu.als import AlternatingLeastSquares
+    from threadpoolctl import threadpool_limits
+
+    items = task.context.items
+    known = sparse.csr_matrix(task.adjacency(strengths=strengths) + sparse.eye_array(items, dtype=np.float32))
+    known.data = 1 + confidence * known.data
+    # Its own threads and BLAS's would fight over the same cores; it warns of that when it is made.
+    with task.progress.task(task.label, total=ITERATIONS) as shown, threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(
+            factors=min(factors, items),
+            regularization=regularisation,
+            iterations=ITERATIONS,
+            random_state=derive_seed(task.context.seed, f"baseline/als/{task.relation}") % 2**32,
+        )
+        model.fit(known, show_progress=False, callback=lambda *_: shown.advance())
+    return dot_products(model.user_factors, model.item_factors)

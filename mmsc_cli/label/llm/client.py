@@ -1,0 +1,153 @@
+"""Asking one or more servers: many questions at once, failures retried, counted, and never guessed over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from itertools import cycle
+from types import TracebackType
+from typing import TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
+
+from mmsc_cli.errors import GateError, MmscError, UnreachableError
+from mmsc_cli.label.llm.endpoint import Endpoint, RetryError, UnanswerableError
+from mmsc_cli.label.llm.prompt import Question
+from mmsc_cli.label.llm.reply import Answer
+from mmsc_cli.recipe.settings import LabelSettings
+
+LONGEST_WAIT = 30.0
+Key = TypeVar("Key", bound=Hashable)
+_log = logging.getLogger("mmsc_cli")
+
+
+class LabelClient:
+    """Asks questions of one or more servers, in turn. An asynchronous context manager.
+
+    `answered` counts the answers, `retried` further tries, and `failed` questions given up. `stopped` is the error that
+    ended the work early: a refusal that no retry can mend, or `settings.max_failures` questions given up.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        model: str,
+        settings: LabelSettings,
+        broken: Callable[[], MmscError | None] | None = None,
+    ) -> None:
+        """`broken` says why no server can answer any more, where that is known of a server of our own.
+
+        Raises:
+            InputError: an endpoint is not an http(s) URL.
+        """
+        self.settings = settings
+        self.retried = 0
+        self.failed = 0
+        self.answered = 0
+        self.stopped: MmscError | None = None
+        self._broken = broken
+        self._endpoints = [Endpoint(endpoint, model, settings.timeout) for endpoint in endpoints]
+        self._next = cycle(self._endpoints)
+        self._stack = AsyncExitStack()
+        self._backoff = wait_exponential(settings.backoff, LONGEST_WAIT) + wait_random(0, settings.backoff)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the servers say they have read and written."""
+        return sum(endpoint.tokens for endpoint in self._endpoints)
+
+    async def __aenter__(self) -> LabelClient:
+        for endpoint in self._endpoints:
+            await self._stack.enter_async_context(endpoint)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def ask_all(
+        self,
+        questions: Iterable[tuple[Key, Question]],
+        answered: Callable[[Key, Answer | None], None],
+    ) -> None:
+        """Ask all questions in their order, `settings.concurrency` at a time, until done or `stopped`.
+
+        Calls `answered` with each answer as it comes, and with None for a question given up.
+        """
+        pending = iter(questions)
+
+        async def work() -> None:
+            for key, question in pending:
+                answer = await self._ask(question)
+                if self.stopped and answer is None:
+                    return
+                answered(key, answer)
+                if self.stopped:
+                    return
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.settings.concurrency):
+                    group.create_task(work())
+        except ExceptionGroup as errors:
+            # Of `answered`, such as a full disk: all tasks stop at the first, which says it all.
+            raise errors.exceptions[0] from errors
+
+    async def _ask(self, question: Question) -> Answer | None:
+        tries = AsyncRetrying(
+            stop=self._enough,
+            wait=self._wait,
+            retry=retry_if_exception_type(RetryError),
+            before_sleep=self._count_retry,
+            reraise=True,
+        )
+
+        async def ask_next() -> Answer:
+            return await next(self._next).ask(question)
+
+        try:
+            answer: Answer = await tries(ask_next)
+        except (RetryError, UnanswerableError) as error:
+            if not self.stopped:
+                self._give_up(str(error))
+            return None
+        except MmscError as error:
+            self.stopped = self.stopped or error
+            return None
+        self.answered += 1
+        return answer
+
+    def _enough(self, state: RetryCallState) -> bool:
+        self.stopped = self.stopped or (self._broken() if self._broken else None)
+        return self.stopped is not None or stop_after_attempt(self.settings.retries + 1)(state)
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked_for = error.wait if isinstance(error, RetryError) else None
+        return self._backoff(state) if asked_for is None else min(asked_for, LONGEST_WAIT)
+
+    def _count_retry(self, _: RetryCallState) -> None:
+        self.retried += 1
+
+    def _give_up(self, why: str) -> None:
+        self.failed += 1
+        _log.info("a question was given up: %s", why)
+        if self.failed < self.settings.max_failures:
+            return
+        said = f"{self.failed} questions were given up, the last one because: {why}"
+        if any(endpoint.reached for endpoint in self._endpoints):
+            hint = "see to the server, then run the same command again: what is done stays done"
+            self.stopped = GateError(said, hint=hint)
+        else:
+            named = ", ".join(endpoint.url for endpoint in self._endpoints)
+            self.stopped = UnreachableError(f"no server answers at {named}: {said}", hint="check --endpoint")

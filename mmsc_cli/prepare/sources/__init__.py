@@ -1,0 +1,1 @@
+"""Readers of the sources a recipe can name."""

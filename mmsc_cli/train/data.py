@@ -1,0 +1,209 @@
+"""Masked views: what a training epoch lets the model see, and what it must predict from that.
+
+Every epoch cuts the training pairs into two random halves. View one propagates over the first half and must predict
+the second, view two the reverse; so each pair is predicted, and never from itself. A share of the items plays cold:
+their pairs are in neither view and their item vectors are hidden, as for a new item.
+
+What is to be learned: items, pairs and their weights, on one device.
+
+Training pairs as tensors.
+
+Some items of the catalogue, numbered by their place among them: what a softmax runs over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mmsc_cli.arrays.sparse_rows import symmetric_matrix
+from mmsc_cli.model.behaviour import Surroundings
+from mmsc_cli.model.features import ItemFeatures
+from mmsc_cli.model.graph import Graph, symmetric_graph
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import RELATIONS, Relation
+
+
+@dataclass(frozen=True)
+class TrainingPairs:
+    """Unordered training pairs as tensors: `a`, `b` (pairs,) int64; `strength` (pairs, 2) float32, by relation."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+    strength: torch.Tensor
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> TrainingPairs:
+        """The pairs of the training split."""
+        train = pairs.of("train")
+        strength = np.stack([train.strength("substitute"), train.strength("complement")], axis=1)
+        return cls(
+            torch.from_numpy(train.a.astype(np.int64)),
+            torch.from_numpy(train.b.astype(np.int64)),
+            torch.from_numpy(strength),
+        )
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def joined(self, others: TrainingPairs) -> TrainingPairs:
+        """These pairs and `others` after them."""
+        return TrainingPairs(
+            *(torch.cat([getattr(self, name), getattr(others, name)]) for name in ("a", "b", "strength"))
+        )
+
+    def touched(self, items: int) -> torch.Tensor:
+        """(items,) bool: items with any of these pairs."""
+        found = torch.zeros(items, dtype=torch.bool, device=self.a.device)
+        found[self.a] = True
+        found[self.b] = True
+        return found
+
+    def to(self, device: torch.device) -> TrainingPairs:
+        """The same on another device."""
+        return TrainingPairs(self.a.to(device), self.b.to(device), self.strength.to(device))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """`rows` (candidates,) of items, ascending and unique."""
+
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def places(self, items: NDArray[Any]) -> NDArray[np.int64]:
+        """The place of each item among the candidates, -1 of those that are none."""
+        place = np.minimum(np.searchsorted(self.rows, items), len(self) - 1)
+        return np.where(self.rows[place] == items, place, -1)
+
+    def columns(self, matrix: sparse.csr_array[Any]) -> sparse.csr_array[Any]:
+        """A sparse (n, items) matrix as (n, candidates); entries of other items are left out."""
+        place = self.places(matrix.indices)
+        kept = place >= 0
+        pointers = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+        return sparse.csr_array((matrix.data[kept], place[kept], pointers), shape=(matrix.shape[0], len(self)))
+
+
+@dataclass(frozen=True)
+class View:
+    """What is seen, what is to be predicted (weights), and what is neither (the pairs seen), per relation."""
+
+    around: Surroundings
+    targets: dict[Relation, sparse.csr_array[Any]]
+    hidden: dict[Relation, sparse.csr_array[Any]]
+
+
+def surroundings(
+    pairs: TrainingPairs, weight: torch.Tensor, visible: torch.Tensor, shown: torch.Tensor, similar: Graph
+) -> Surroundings:
+    """Graphs over the visible pairs.
+
+    Args:
+        pairs: all training pairs.
+        weight: (pairs, 2) how much each counts in each relation; 0 where it does not hold.
+        visible: (pairs,) bool.
+        shown: (items, 1) float, whose item vector may be used.
+        similar: the semantic neighbour graph.
+    """
+    items = len(shown)
+    graphs, degrees = [], []
+    for column in range(len(RELATIONS)):
+        keep = visible & (weight[:, column] > 0)
+        a, b = pairs.a[keep], pairs.b[keep]
+        graphs.append(symmetric_graph(a, b, weight[keep, column], items))
+        degrees.append(torch.bincount(torch.cat([a, b]), minlength=items))
+    return Surroundings(graphs[0], graphs[1], similar, torch.stack(degrees, dim=1), shown)
+
+
+def masked_views(
+    pairs: TrainingPairs,
+    weight: torch.Tensor,
+    target_weight: torch.Tensor,
+    has_behaviour: torch.Tensor,
+    similar: Graph,
+    play_cold: float,
+    generator: torch.Generator,
+) -> tuple[View, View]:
+    """Draw the two views of an epoch.
+
+    Args:
+        pairs: training pairs.
+        weight: (pairs, 2) weights for propagation.
+        target_weight: (pairs, 2) weights for prediction.
+        has_behaviour: (items,) bool, items with any training pair.
+        similar: the semantic neighbour graph.
+        play_cold: share of items that play cold.
+        generator: the random stream.
+    """
+    device = pairs.a.device
+    items = len(has_behaviour)
+    cold = (torch.rand(items, generator=generator) < play_cold).to(device)
+    first_half = (torch.rand(len(pairs), generator=generator) < 0.5).to(device)
+    usable = ~(cold[pairs.a] | cold[pairs.b])
+    shown = (has_behaviour & ~cold).float().unsqueeze(1)
+    views = []
+    for visible in (usable & first_half, usable & ~first_half):
+        around = surroundings(pairs, weight, visible, shown, similar)
+        targets = {name: _matrix(pairs, target_weight[:, i], ~visible, items) for i, name in enumerate(RELATIONS)}
+        hidden = {name: _matrix(pairs, target_weight[:, i], visible, items) for i, name in enumerate(RELATIONS)}
+        views.append(View(around, targets, hidden))
+    return views[0], views[1]
+
+
+def _matrix(pairs: TrainingPairs, weight: torch.Tensor, mask: torch.Tensor, items: int) -> sparse.csr_array[Any]:
+    keep = mask & (weight > 0)
+    a, b, values = (tensor[keep].cpu().numpy() for tensor in (pairs.a, pairs.b, weight))
+    return symmetric_matrix(a, b, values, items)
+
+
+# A catalogue of more items passes the semantic level in parts of so many.
+PART = 32_768
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that the loop needs, on one device; weights are (pairs, 2), by relation."""
+
+    items: ItemFeatures
+    pairs: TrainingPairs
+    weight: torch.Tensor
+    target_weight: torch.Tensor
+    similar: Graph
+
+    def to(self, device: torch.device) -> Problem:
+        """The same on another device."""
+        return Problem(
+            self.items.to(device),
+            self.pairs.to(device),
+            self.weight.to(device),
+            self.target_weight.to(device),
+            self.similar.to(device),
+        )
+
+    @cached_property
+    def has_behaviour(self) -> torch.Tensor:
+        """(items,) bool: items with any training pair."""
+        return self.pairs.touched(len(self.items))
+
+    @cached_property
+    def parts(self) -> list[ItemFeatures]:
+        """The items in parts of PART rows."""
+        return [self.items.part(start, start + PART) for start in range(0, len(self.items), PART)]
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """What can be a target, and so a negative: items without any training pair are neither."""
+        return Candidates(np.flatnonzero(self.has_behaviour.cpu().numpy()))
+
+    def everything_seen(self) -> Surroundings:
+        """The surroundings for answering: all training pairs visible."""
+        visible = torch.ones(len(self.pairs), dtype=torch.bool, device=self.weight.device)
+        shown = self.has_behaviour.float().unsqueeze(1)
+        return surroundings(self.pairs, self.weight, visible, shown, self.similar)

@@ -1,0 +1,96 @@
+"""LLM-assisted supervision: labels re-weight training pairs, and add pairs that behaviour never showed.
+
+How far to follow them is not assumed but measured, on the behaviour of the training split: see `label_trust`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.train.data import TrainingPairs
+
+FEWEST_JUDGED = 20
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """What the labels say, by training pair.
+
+    `on_pairs` (labelled,) rows of the training pairs that have a label, `believed` (labelled, 2) the probability of
+    each relation, `confidence` (labelled, 1) how far to trust it; `added` further pairs with strengths p x confidence.
+    """
+
+    on_pairs: torch.Tensor
+    believed: torch.Tensor
+    confidence: torch.Tensor
+    added: TrainingPairs
+    strength: float
+
+    def target_factor(self, pairs: int) -> torch.Tensor:
+        """Factor on each training pair's weight as a target, (pairs, 2): above one if believed, below if not."""
+        factor = torch.ones(pairs, 2)
+        factor[self.on_pairs] += self.strength * self.confidence * (2 * self.believed - 1)
+        return factor
+
+
+def read_supervision(labels: Labels, pairs: TrainingPairs, trainable: torch.Tensor, strength: float) -> Supervision:
+    """Match labels with training pairs.
+
+    Args:
+        labels: the label table.
+        pairs: the training pairs.
+        trainable: (items,) bool; pairs are added between such items alone, so that held-out items stay unseen.
+        strength: of the whole term, 0 to 1.
+    """
+    rows = _training_rows(labels, pairs, len(trainable))
+    matched = rows >= 0
+    believed = torch.from_numpy(labels.probabilities()[:, :2].copy())
+    confidence = torch.from_numpy((labels.label_mass * labels.agreement)[:, None])
+    free = trainable.numpy()
+    fresh = torch.from_numpy(~matched & free[labels.a] & free[labels.b])
+    added = believed * confidence * (believed > 0.5) * strength
+    use = fresh & (added > 0).any(dim=1)
+    a, b = (torch.from_numpy(end.astype(np.int64))[use] for end in (labels.a, labels.b))
+    return Supervision(
+        on_pairs=torch.from_numpy(rows[matched]),
+        believed=believed[matched],
+        confidence=confidence[matched],
+        added=TrainingPairs(a, b, added[use]),
+        strength=strength,
+    )
+
+
+def label_trust(labels: Labels, pairs: TrainingPairs, items: int) -> float:
+    """How far labels can be followed, from 0 (no better than dice) to 1: how well they agree with behaviour.
+
+    Behaviour is noisy, but without regard to the labels: labels that know something lean more to a relation where a
+    pair was seen in it alone than where it was seen in the other alone. That is measured as an AUROC, rescaled so that
+    chance is 0 (2 AUROC - 1, the Gini coefficient); 0 where it is negative, or where too few such labels can tell.
+    Pairs that were never seen are no measure: annotators are asked about those that look related.
+    """
+    rows = _training_rows(labels, pairs, items)
+    seen = rows >= 0
+    holds = pairs.strength.numpy()[rows[seen]] > 0
+    alone = holds.sum(axis=1) == 1
+    viewed = holds[alone][:, 0]
+    if min(np.count_nonzero(viewed), np.count_nonzero(~viewed)) < FEWEST_JUDGED:
+        return 0.0
+    probabilities = labels.probabilities()[seen][alone]
+    return max(0.0, 2 * float(roc_auc_score(viewed, probabilities[:, 0] - probabilities[:, 1])) - 1)
+
+
+def _training_rows(labels: Labels, pairs: TrainingPairs, items: int) -> NDArray[np.int64]:
+    """The row of each labelled pair among the training pairs, -1 where it is none."""
+    if not len(pairs):
+        return np.full(len(labels), -1, np.int64)
+    known = pairs.a.numpy() * np.int64(items) + pairs.b.numpy()
+    order = np.argsort(known)
+    keys = labels.a.astype(np.int64) * items + labels.b
+    rows = order[np.minimum(np.searchsorted(known[order], keys), len(known) - 1)]
+    return np.where(known[rows] == keys, rows, -1)
