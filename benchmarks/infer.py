@@ -27,7 +27,9 @@ from numpy.typing import NDArray
 
 from benchmarks.measured import machine, markdown_table, run_mmsc, whole_numbers
 from mmsc_cli.errors import MmscError
-from mmsc_cli.index.index_file import hnsw, search, write_index
+from mmsc_cli.index import hnsw, search
+from mmsc_cli.index.build_hnsw import add_hnsw
+from mmsc_cli.index.index_file import write_index
 from mmsc_cli.index.storage import Strings
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.tables.relations import RELATIONS
@@ -132,7 +134,7 @@ def large(workspace: Path, questions: int) -> None:
     lines = [("opening", f"{1000 * statistics.median(opening):.1f} ms", "")]
     lines.append(("exact, one relation, once warm", f"{_latency(exact, questions):.1f} ms", "1"))
     built = time.perf_counter()
-    recall = hnsw.add_hnsw(workspace / "index", seed=1, smallest=0)
+    recall = add_hnsw(workspace / "index", seed=1, smallest=0)
     built = time.perf_counter() - built
     if recall:
         first = exact.index.ids[0]
@@ -153,7 +155,7 @@ def sizes(root: Path, counts: Sequence[int], questions: int) -> None:
         workspace = _workspace(root / str(count), count)
         exact = _latency(Recommender.open(workspace, exact=True), questions)
         built = time.perf_counter()
-        recall = hnsw.add_hnsw(workspace / "index", seed=1, smallest=0)
+        recall = add_hnsw(workspace / "index", seed=1, smallest=0)
         built = time.perf_counter() - built
         graph = f"{_latency(Recommender.open(workspace), 10 * questions):.2f}" if recall else "left out"
         reached = f"{min(recall.values()):.3f}" if recall else "–"

@@ -11,7 +11,7 @@ import torch
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.stage import run_evaluate
-from mmsc_cli.pipeline import run_all
+from mmsc_cli.pipeline import retrain, run_all
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.settings import Recipe
 from mmsc_cli.workspace.checksums import digest
@@ -86,7 +86,7 @@ def test_an_ablation_retrains_the_model_that_is_judged(
     other = load_recipe("demo", ["train.epochs=9", "seed=5", "evaluate.baselines='none'"])
 
     with pytest.raises(StopError):
-        run_evaluate(trained_copy, other, parts=["image"], seeds=1, report=None, device=_cpu)
+        run_evaluate(trained_copy, other, retrain, parts=["image"], seeds=1, report=None, device=_cpu)
 
     # The whole model from the first seed is the one that lies there.
     assert seen == [{"epochs": 2, "seed": 1, "without": ["image"]}]
@@ -94,7 +94,7 @@ def test_an_ablation_retrains_the_model_that_is_judged(
 
 def test_an_unknown_part(trained: Workspace) -> None:
     with pytest.raises(InputError, match="brain") as caught:
-        run_evaluate(trained, load_recipe("demo"), parts=["brain"], seeds=1, report=None, device=_cpu)
+        run_evaluate(trained, load_recipe("demo"), retrain, parts=["brain"], seeds=1, report=None, device=_cpu)
 
     assert "denoise" in (caught.value.hint or "")
 
@@ -109,9 +109,9 @@ def test_local_inputs_are_read_for_their_hash_once(tmp_path: Path, monkeypatch: 
         return digest(path)
 
     monkeypatch.setattr("mmsc_cli.prepare.stage.digest", note)
-    monkeypatch.setattr("mmsc_cli.encode.stage.run_encode", lambda *_, **__: None)
-    monkeypatch.setattr("mmsc_cli.train.stage.run_train", lambda *_, **__: None)
-    monkeypatch.setattr("mmsc_cli.evaluate.stage.run_evaluate", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.pipeline.run_encode", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.pipeline.run_train", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.pipeline.run_evaluate", lambda *_, **__: None)
 
     run_all(
         Workspace(tmp_path / "workspace"),

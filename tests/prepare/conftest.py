@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import trustme
 
 from mmsc_cli.prepare.assemble import assemble
 from mmsc_cli.prepare.records import Delivery
@@ -24,7 +19,6 @@ from mmsc_cli.tables.pairs import Pairs, read_pairs
 
 Behaviour = Literal["view", "buy"]
 Edges = dict[tuple[str, str], float]
-Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 @dataclass(frozen=True)
@@ -98,68 +92,3 @@ def assembled(tmp_path: Path) -> Callable[..., Shop]:
         return Shop(read_items(paths[0]), read_pairs(paths[1]), counts, result.truth)
 
     return run
-
-
-class Server:
-    """Answers each path by its list of answers, the last one again and again; counts what was asked."""
-
-    def __init__(self, context: ssl.SSLContext | None) -> None:
-        self.answers: dict[str, list[Answer]] = {}
-        self.asked: Counter[str] = Counter()
-        self.at_once = self.most_at_once = 0
-        lock, server = threading.Lock(), self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                with lock:
-                    server.asked[self.path] += 1
-                    server.at_once += 1
-                    server.most_at_once = max(server.most_at_once, server.at_once)
-                    answers = server.answers[self.path]
-                    answer = answers.pop(0) if len(answers) > 1 else answers[0]
-                try:
-                    answer(self)
-                finally:
-                    with lock:
-                        server.at_once -= 1
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if context:
-            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        self.url = f"{'https' if context else 'http'}://localhost:{self.http.server_port}"
-
-    def serve(self, path: str, *answers: Answer) -> str:
-        """Answer a path, and return its address."""
-        self.answers[path] = list(answers)
-        return self.url + path
-
-    def beside(self, context: ssl.SSLContext | None) -> Server:
-        """Another server."""
-        return Server(context)
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ssl.SSLContext]:
-    """TLS for localhost, trusted by this process."""
-    authority = trustme.CA()
-    path = tmp_path_factory.mktemp("tls") / "authority.pem"
-    authority.cert_pem.write_to_path(str(path))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(path))
-        yield context
-
-
-@pytest.fixture
-def server(context: ssl.SSLContext) -> Iterator[Server]:
-    """A server over TLS."""
-    server = Server(context)
-    yield server
-    server.http.shutdown()

@@ -11,9 +11,10 @@ import pytest
 
 from benchmarks.infer import made_up_index
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.index import hnsw
 from mmsc_cli.index.build_hnsw import add_hnsw
 from mmsc_cli.index.filters import Filters
-from mmsc_cli.index.index_file import hnsw, write_index
+from mmsc_cli.index.index_file import write_index
 from mmsc_cli.infer.recommender import Recommender
 
 pytest.importorskip("faiss", reason="the extra `faiss` is not installed")

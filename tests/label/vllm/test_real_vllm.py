@@ -30,7 +30,7 @@ from mmsc_cli.tables.labels import read_labels
 from mmsc_cli.workspace.workspace import Workspace
 
 VLLM_PYTHON = os.environ.get("MMSC_VLLM_PYTHON")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHARD = ("--set", "label.shard_pairs=10", "--set", "label.concurrency=4")
 pytestmark = [
     pytest.mark.slow,

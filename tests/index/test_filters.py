@@ -10,7 +10,7 @@ from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.index.filters import Filters
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.infer.recommender import Recommender
-from tests.infer.conftest import hand_made_tensors
+from tests.fixtures.hand_made_index import hand_made_tensors
 
 
 def _found(recommender: Recommender, relation: str, k: int = 20, **filters: Any) -> list[int]:

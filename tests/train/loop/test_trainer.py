@@ -23,7 +23,7 @@ from mmsc_cli.train.loop import step as memory
 from mmsc_cli.train.loop.checkpoint import Checkpoints, Resume
 from mmsc_cli.train.loop.step import Step
 from mmsc_cli.train.loop.trainer import Fitted, fit
-from tests.train.test_views import random_pairs
+from tests.train.test_data import random_pairs
 
 ITEMS = 60
 SETTINGS = TrainSettings(dim=8, epochs=3, batch_queries=20)

@@ -116,7 +116,7 @@ def test_it_is_gone_when_we_are_killed(
     )
     command = [sys.executable, "-c", script, str(tmp_path / "log")]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2]
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[3]
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
