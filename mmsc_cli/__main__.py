@@ -13,9 +13,8 @@ def main() -> None:
     """Run `mmsc`."""
     try:
         from mmsc_cli.cli.app import run_command
-        from mmsc_cli.cli.watchdog import run_watched
 
-        code = run_watched(run_command, typed_command(sys.argv[1:]))
+        code = run_command()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late: all is done and said
     except KeyboardInterrupt:
         code = INTERRUPTED

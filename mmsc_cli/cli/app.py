@@ -16,7 +16,6 @@ from mmsc_cli.cli.failures import OK, USAGE, debugging, describe, exit_code
 from mmsc_cli.cli.interrupt import typed_command
 from mmsc_cli.cli.options import HELP_OPTIONS
 from mmsc_cli.cli.output import visible
-from mmsc_cli.runtime.memory import spare_address_space
 from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.version import __version__
 
@@ -56,7 +55,6 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("mmsc: stdout is closed\n  send it to a file, or to /dev/null\n")
         return USAGE
     try:
-        spare_address_space()
         code = _invoke(arguments)
         sys.stdout.flush()
     except BrokenPipeError:

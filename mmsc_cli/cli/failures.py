@@ -11,7 +11,7 @@ import typer
 from mmsc_cli import errors
 from mmsc_cli.cli.interrupt import INTERRUPTED, interruption
 from mmsc_cli.cli.output import plain
-from mmsc_cli.runtime.memory import address_space_limit, is_out_of_memory
+from mmsc_cli.runtime.memory import is_out_of_memory
 from mmsc_cli.runtime.os_errors import system_error
 from mmsc_cli.runtime.redaction import redact
 
@@ -80,16 +80,14 @@ def _describe(error: BaseException, command: str) -> list[str]:
 
 
 def _describe_out_of_memory(error: BaseException, command: str) -> list[str]:
-    limit = address_space_limit()
-    within = "" if limit is None else f" within an address space of {limit / 2**30:.2g} GiB (ulimit -v)"
     stage = next((word for word in command.split()[1:] if word in _LESS_MEMORY), None)
     option = f"{_LESS_MEMORY[stage]}; or " if stage else ""
-    if isinstance(error, ImportError):  # its name says why so little was not enough
-        within += f", loading {str(error).splitlines()[0]}"
+    if isinstance(error, ImportError):  # its name says which library did not fit
+        detail = f", loading {str(error).splitlines()[0]}"
         option = option if stage in _DO_WITHOUT_TORCH else ""
-    if isinstance(error, MemoryError) and error.args:
-        within += f": {str(error).splitlines()[0]}"
-    return [f"mmsc: out of memory{within}", f"  {option}give it more memory"]
+    else:
+        detail = f": {str(error).splitlines()[0]}" if isinstance(error, MemoryError) and error.args else ""
+    return [f"mmsc: out of memory{detail}", f"  {option}give it more memory"]
 
 
 def _describe_os_error(error: OSError) -> list[str]:
