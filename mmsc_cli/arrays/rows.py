@@ -1,24 +1,34 @@
-"""Rows of unit length: what every encoder returns and what `embeddings/` holds.
-
-1 / x where there is something to divide by."""
+"""Division that is safe where there is nothing to divide by, and rows of unit length."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
-def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Scale each row of (n, dim) to length one, as float32; a zero row, which says nothing, stays zero."""
-    rows = np.asarray(rows, dtype=np.float32)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
-    return unit
+def divide(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[Any]:
+    """Return numerator / denominator, and 0 where the denominator is not above 0; the two shapes are broadcast.
+
+    float32 stays float32; integers give float64.
+    """
+    numerator, denominator = np.asarray(numerator), np.asarray(denominator)
+    shape = np.broadcast_shapes(numerator.shape, denominator.shape)
+    dtype = np.true_divide(numerator.dtype.type(1), denominator.dtype.type(1)).dtype
+    quotient: NDArray[Any] = np.divide(numerator, denominator, out=np.zeros(shape, dtype), where=denominator > 0)
+    return quotient
 
 
 def reciprocal(values: NDArray[Any]) -> NDArray[np.float32]:
-    """1 / values, and 0 where a value is 0, of the same shape: an item without neighbours shares nothing out."""
-    found: NDArray[np.float32] = np.divide(1, values, out=np.zeros(values.shape, np.float32), where=values > 0)
-    return found
+    """Return 1 / values as float32, and 0 where a value is not above 0, as for the degree of an isolated item."""
+    return divide(np.ones((), values.dtype), values).astype(np.float32, copy=False)
+
+
+def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Scale each row of (n, dim) to length one, as float32; a zero row (no text, no image) stays zero.
+
+    This is what every encoder returns and what `embeddings/` holds.
+    """
+    rows = np.asarray(rows, dtype=np.float32)
+    return divide(rows, np.linalg.norm(rows, axis=1, keepdims=True))
