@@ -1,23 +1,29 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+# What the tests try beyond a plain installation.
+EXTRAS := adapt,baselines,faiss,text
+PROSE := README.md CHANGELOG.md SECURITY.md docs
 # A camera, a printer and a tent of the demo shop, which is the same everywhere.
 DEMO_ITEMS := D25RD2NSAV D2S0VKAV0K D2G7E8M117
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test clean
+.PHONY: demo test lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/mmsc run demo -w demo
 	$(BIN)/mmsc infer -w demo --relation both -k 5 --format table $(addprefix --item ,$(DEMO_ITEMS))
 	@echo "The report: demo/report.html"
 
-test: $(VENV)/.test-installed
+test: lint
+	$(BIN)/pytest
+
+lint: $(VENV)/.test-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/codespell mmsc_cli tests benchmarks recipes $(PROSE)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -26,8 +32,10 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e .
 	@touch $@
 
+# Dependency groups need pip 25.1; a fresh environment may have an older one.
 $(VENV)/.test-installed: $(VENV)/.installed pyproject.toml
-	$(BIN)/pip install --quiet -e '.[test]'
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet -e '.[$(EXTRAS)]' --group test --group lint
 	@touch $@
 
 clean:

@@ -13,9 +13,8 @@ __all__ = ["Recommender", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    # Late, so that `import mmsc_cli` and `mmsc --help` do without numpy.
     if name == "Recommender":
-        from mmsc_cli.infer.recommender import Recommender
+        from mmsc_cli.infer.recommender import Recommender  # noqa: PLC0415  `mmsc --help` does without numpy
 
         return Recommender
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ from mmsc_cli.cli.interrupt import INTERRUPTED, interruption, typed_command
 def main() -> None:
     """Run `mmsc`."""
     try:
-        from mmsc_cli.cli.app import run_command
+        from mmsc_cli.cli.app import run_command  # noqa: PLC0415  an interrupt during this import is answered too
 
         code = run_command()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late: all is done and said

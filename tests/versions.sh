@@ -22,6 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 UV_CACHE_DIR="$place/cache"
 uv() { "$place/tools/bin/uv" --quiet "$@"; }
 
 uv venv --python "$place/tools/bin/python" "$place/venv"
-uv pip install --python "$place/venv/bin/python" --resolution "$resolution" --editable '.[test]'
+uv pip install --python "$place/venv/bin/python" --resolution "$resolution" \
+    --editable '.[adapt,baselines,faiss,text]' --group test
 uv pip list --python "$place/venv/bin/python"
 "$place/venv/bin/python" -m pytest "$@"

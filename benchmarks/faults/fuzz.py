@@ -7,7 +7,7 @@ python -m benchmarks.faults.fuzz --findings DIR                    inputs that w
 Each target runs in a process of its own, from seeds made on the spot. An exception that a reader may not raise counts
 as a crash, a count that does not add up as lost, an input that takes more than 5 s of processor time, or 30 s by the
 clock (the machine may be busy), as a hang. The campaign goes on behind each, and ends with 1 if there was any. Needs
-the extra `fuzz`.
+the dependency group `fuzz`.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def fuzz_target(name: str, workspace: Path, runs: int, seed: int, findings: Path
     try:
         import atheris
     except ImportError:
-        sys.exit("the campaign needs atheris: pip install 'mmsc-cli[fuzz]'")
+        sys.exit("the campaign needs atheris: pip install --group fuzz")
     with atheris.instrument_imports(include=_GUIDED, enable_loader_override=False):
         from benchmarks.faults.rubbish.targets import all_targets
 
