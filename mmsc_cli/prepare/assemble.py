@@ -1,6 +1,6 @@
-"""From what a source delivered to the two tables: items sorted by id, directed relations folded into unordered pairs.
+"""Turn what a source delivered into tables: items by id, relations as unordered pairs, partners outside the catalogue.
 
-The joins and sorts are DuckDB's, which spills to disk what does not fit into its share of memory.
+DuckDB joins and sorts, and spills to disk what does not fit into its share of memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.recipe.settings import SplitSettings
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.tables.items import ITEM_SCHEMA
+from mmsc_cli.tables.outside import INWARD, OUTSIDE_SCHEMA, OUTWARD
 from mmsc_cli.tables.pairs import STRENGTHS, Pairs, PairSplit, write_pairs
+from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.tables.truth import TRUTH_SCHEMA
 
 ROW_GROUP = 50_000
@@ -55,18 +57,19 @@ FROM (
     ) = 1
 )
 """
-# Why a relation is dropped stands in `fate`, null where it is kept. The first that fits counts.
-# The strength of a place in a record's list is .5 + 1/log2(1 + place), places counted from 1.
+# `fate` says why a relation is dropped, null where it is kept. The first that fits counts. `partner` is the id of an
+# end that the catalogue lacks, where the other end is an item: such relations go to the outside table.
+# The strength of a position in a record's list is .5 + 1/log2(1 + position), counted from 1.
 _FROM_LISTS = """
 INSERT INTO relations
 SELECT s.item_row, t.item_row, view * strength, (1 - view) * strength, CASE
     WHEN s.item_row IS NULL THEN 'relations_of_repeated_records'
     WHEN t.item_row IS NULL THEN 'relations_outside'
     WHEN s.item_row = t.item_row THEN 'relations_to_itself'
-END
+END AS fate, CASE WHEN fate = 'relations_outside' AND target <> '' THEN target END
 FROM (
-    SELECT record, target, view, 0.5 + 1 / log2(1 + place) AS strength FROM (
-        SELECT record, 1 AS view, unnest(views) AS target, generate_subscripts(views, 1) AS place
+    SELECT record, target, view, 0.5 + 1 / log2(1 + position) AS strength FROM (
+        SELECT record, 1 AS view, unnest(views) AS target, generate_subscripts(views, 1) AS position
         FROM read_parquet($parts)
         UNION ALL
         SELECT record, 0 AS view, unnest(purchases), generate_subscripts(purchases, 1) FROM read_parquet($parts)
@@ -81,15 +84,22 @@ SELECT s.item_row, t.item_row, r.view, r.buy, CASE
     WHEN s.item_row IS NULL OR t.item_row IS NULL THEN 'relations_outside'
     WHEN s.item_row = t.item_row THEN 'relations_to_itself'
     WHEN NOT (r.view > 0 OR r.buy > 0) THEN 'relations_without_strength'
-END
+END AS fate, CASE WHEN (r.view > 0 OR r.buy > 0) AND fate = 'relations_outside' THEN CASE
+    WHEN t.item_row IS NULL AND s.item_row IS NOT NULL THEN nullif(r.target, '')
+    WHEN s.item_row IS NULL AND t.item_row IS NOT NULL THEN nullif(r.source, '')
+END END
 FROM read_parquet($parts) r
 LEFT JOIN item_rows s ON s.item_id = r.source
 LEFT JOIN item_rows t ON t.item_id = r.target
 """
 _DROPPED = "SELECT fate, count(*) FROM relations WHERE fate IS NOT NULL GROUP BY fate"
-# A repeated relation keeps its greatest strength. `statements` marks which of the six things that a relation can say
-# (either direction; viewed, bought or both) were said of the pair: what was said again is a repetition.
-_FOLD = """
+# How many of the six things that a relation can say (either direction; viewed, bought or both) were said of a pair.
+# The rest are repetitions.
+_STATEMENTS = """bit_count(bit_or(
+    1::UTINYINT << (3 * ({turned})::INTEGER + (view > 0)::INTEGER + 2 * (buy > 0)::INTEGER - 1)
+))"""
+# A repeated relation keeps its greatest strength.
+_FOLD = f"""
 CREATE TABLE pairs AS
 SELECT
     least(source, target) AS a,
@@ -99,14 +109,46 @@ SELECT
     max(CASE WHEN source < target THEN buy ELSE 0 END) AS buy_ab,
     max(CASE WHEN source > target THEN buy ELSE 0 END) AS buy_ba,
     count(*) AS statements,
-    count(*) - bit_count(bit_or(
-        1::UTINYINT << (3 * (source > target)::INTEGER + (view > 0)::INTEGER + 2 * (buy > 0)::INTEGER - 1)
-    )) AS repeated
+    count(*) - {_STATEMENTS.format(turned="source > target")} AS repeated
 FROM relations
 WHERE fate IS NULL
 GROUP BY a, b
 """
 _KEPT = "SELECT sum(statements)::BIGINT, sum(repeated)::BIGINT, count(*) FROM pairs"
+# A partner that only one item has relates no two items. The numbers follow the ids, so that the order of the input does
+# not matter.
+_PARTNERS = """
+CREATE TABLE partners AS
+SELECT partner, (row_number() OVER (ORDER BY partner) - 1)::INTEGER AS number
+FROM relations
+WHERE partner IS NOT NULL
+GROUP BY partner
+HAVING count(DISTINCT coalesce(source, target)) > 1
+"""
+_PARTNER_COUNTS = """
+SELECT count(DISTINCT partner) - (SELECT count(*) FROM partners), (SELECT count(*) FROM partners) FROM relations
+"""
+_OUTSIDE = """
+CREATE TABLE outside AS
+SELECT coalesce(source, target) AS item, number AS outside, target IS NULL AS outward, view, buy
+FROM relations JOIN partners USING (partner)
+"""
+_OUTSIDE_REPEATED = f"""
+SELECT coalesce(sum(n), 0)::BIGINT, coalesce(sum(repeated), 0)::BIGINT FROM (
+    SELECT count(*) AS n, count(*) - {_STATEMENTS.format(turned="outward")} AS repeated
+    FROM outside GROUP BY item, outside
+)
+"""
+_OUTSIDE_ROWS = """
+SELECT item, outside, relation, outward, max(strength) AS strength
+FROM (
+    SELECT item, outside, 0::UTINYINT AS relation, outward, view AS strength FROM outside WHERE view > 0
+    UNION ALL
+    SELECT item, outside, 1::UTINYINT, outward, buy FROM outside WHERE buy > 0
+)
+GROUP BY item, outside, relation, outward
+ORDER BY item, outside, relation, outward
+"""
 _IMAGES_IN_ORDER = """
 SELECT image_url, image_path
 FROM read_parquet($records) JOIN item_rows USING (record)
@@ -135,16 +177,18 @@ def assemble(
     delivery: Delivery,
     items_path: Path,
     pairs_path: Path,
+    outside_path: Path,
     split: SplitSettings,
     seed: int,
     place_images: PlaceImages | None = None,
 ) -> Assembled:
-    """Write the item table and the pair table.
+    """Write the item table, the pair table and the outside table.
 
     Args:
         delivery: what the source delivered, complete.
         items_path: where the item table goes.
         pairs_path: where the pair table goes.
+        outside_path: where the outside table goes.
         split: the shares held out.
         seed: of the hold-out.
         place_images: says where each item's image lies in the workspace; None leaves the paths as delivered.
@@ -156,7 +200,7 @@ def assemble(
         item_ids = _choose_records(engine, delivery)
         item_splits = split_items(item_ids, split, seed)
         counts: dict[str, Any] = {"items": len(item_ids), "item_splits": dict(Counter(item_splits.tolist()))}
-        columns, relation_counts = _fold(engine, delivery)
+        columns, relation_counts = _fold(engine, delivery, outside_path)
         pairs = Pairs(**columns, split=split_pairs(item_ids, item_splits, columns["a"], columns["b"], split, seed))
         write_pairs(pairs_path, pairs)
         counts |= relation_counts | _pair_counts(pairs)
@@ -180,15 +224,18 @@ def _choose_records(engine: Engine, delivery: Delivery) -> list[str]:
     raise InputError("the source has no usable items", hint="look at the counts with `mmsc prepare -v`")
 
 
-def _fold(engine: Engine, delivery: Delivery) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
+def _fold(engine: Engine, delivery: Delivery, outside_path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
     """Unordered pairs in (a, b) order with four strengths, and what became of the relations."""
     fate = f"ENUM ({', '.join(map(literal, FATES))})"
-    engine.run(f"CREATE TABLE relations (source INTEGER, target INTEGER, view FLOAT, buy FLOAT, fate {fate})")
+    engine.run(
+        f"CREATE TABLE relations (source INTEGER, target INTEGER, view FLOAT, buy FLOAT, fate {fate}, partner VARCHAR)"
+    )
     statements: dict[Kind, str] = {"records": _FROM_LISTS, "relations": _FROM_RELATIONS}
     for kind, statement in statements.items():
         if parts := delivery.parts(kind):
             engine.run(statement, parts=parts)
     counts = dict.fromkeys(FATES, 0) | dict(engine.run(_DROPPED))
+    counts |= _write_outside(engine, outside_path)
     engine.run(_FOLD)
     ((kept, repeated, pairs),) = engine.run(_KEPT)
     engine.run("DROP TABLE relations")
@@ -197,10 +244,34 @@ def _fold(engine: Engine, delivery: Delivery) -> tuple[dict[str, NDArray[Any]], 
             "the source has no pair of items that are both in the catalogue",
             hint="check that the ids in the relations are the ids of the items",
         )
-    counts |= {"relations_repeated": repeated, "relations_kept": kept - repeated}
+    counts["relations_outside"] -= counts["relations_outside_kept"] + counts["relations_repeated"]
+    counts["relations_repeated"] += repeated
+    counts["relations_kept"] = kept - repeated
     columns = engine.columns(f"SELECT a, b, {', '.join(STRENGTHS)} FROM pairs ORDER BY a, b")
     engine.run("DROP TABLE pairs")
     return columns, counts
+
+
+def _write_outside(engine: Engine, path: Path) -> dict[str, int]:
+    """Write the outside table, and return how many of the relations and of the partners are in it."""
+    engine.run(_PARTNERS)
+    engine.run(_OUTSIDE)
+    ((statements, repeated),) = engine.run(_OUTSIDE_REPEATED)
+    ((of_one_item, partners),) = engine.run(_PARTNER_COUNTS)
+    columns = engine.columns(_OUTSIDE_ROWS)
+    relation = pa.DictionaryArray.from_arrays(columns["relation"], list(RELATIONS))
+    direction = pa.DictionaryArray.from_arrays(columns.pop("outward").astype(np.int8), [INWARD, OUTWARD])
+    table = pa.table(columns | {"relation": relation, "direction": direction})
+    with atomic_write(path) as file:
+        pq.write_table(table.select(OUTSIDE_SCHEMA.names).cast(OUTSIDE_SCHEMA), file, compression="zstd")
+    engine.run("DROP TABLE outside")
+    engine.run("DROP TABLE partners")
+    return {
+        "relations_repeated": repeated,
+        "relations_outside_kept": statements - repeated,
+        "outside_partners": partners,
+        "outside_partners_of_one_item": of_one_item,
+    }
 
 
 def _pair_counts(pairs: Pairs) -> dict[str, Any]:

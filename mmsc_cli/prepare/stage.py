@@ -59,6 +59,7 @@ def prepare(
             delivery,
             stage.path("items.parquet"),
             stage.path("pairs.parquet"),
+            stage.path("outside.parquet"),
             recipe.split,
             recipe.seed,
             place_images=images.place if images else None,

@@ -16,7 +16,9 @@ class StageFiles:
 
 
 STAGES: dict[Stage, StageFiles] = {
-    "prepare": StageFiles(makes=("items.parquet", "pairs.parquet", "images", "image_hashes.npy", "truth.parquet")),
+    "prepare": StageFiles(
+        makes=("items.parquet", "pairs.parquet", "outside.parquet", "images", "image_hashes.npy", "truth.parquet")
+    ),
     # The truth is there in synthetic workspaces alone, and read by the oracle annotator alone.
     "label": StageFiles(makes=("labels.parquet",), needs=("items.parquet", "pairs.parquet"), uses=("truth.parquet",)),
     "encode": StageFiles(

@@ -15,6 +15,7 @@ from mmsc_cli.prepare.assemble import assemble
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.recipe.settings import SplitSettings
 from mmsc_cli.tables.items import read_items
+from mmsc_cli.tables.outside import Outside, read_outside
 from mmsc_cli.tables.pairs import Pairs, read_pairs
 
 Behaviour = Literal["view", "buy"]
@@ -27,6 +28,7 @@ class Shop:
 
     items: pa.Table
     pairs: Pairs
+    outside: Outside
     counts: dict[str, Any]
     truth: pa.Table | None
 
@@ -84,11 +86,11 @@ def assembled(tmp_path: Path) -> Callable[..., Shop]:
     """Assemble a delivery."""
 
     def run(delivery: Delivery, seed: int = 1) -> Shop:
-        paths = tmp_path / "items.parquet", tmp_path / "pairs.parquet"
+        paths = tmp_path / "items.parquet", tmp_path / "pairs.parquet", tmp_path / "outside.parquet"
         result = assemble(delivery, *paths, SplitSettings(), seed)
         counts = dict(delivery.counts)
         for name, value in result.counts.items():
             counts[name] = counts.get(name, 0) + value if isinstance(value, int) else value
-        return Shop(read_items(paths[0]), read_pairs(paths[1]), counts, result.truth)
+        return Shop(read_items(paths[0]), read_pairs(paths[1]), read_outside(paths[2]), counts, result.truth)
 
     return run

@@ -75,7 +75,8 @@ def test_folding_agrees_with_a_plain_dictionary(ids: list[str], data: st.DataObj
     if not any(observed.values()):
         return
     with tempfile.TemporaryDirectory() as name:
-        delivery, paths = Delivery(Path(name)), (Path(name) / "items.parquet", Path(name) / "pairs.parquet")
+        delivery = Delivery(Path(name))
+        paths = Path(name) / "items.parquet", Path(name) / "pairs.parquet", Path(name) / "outside.parquet"
         _deliver(delivery, ids, observed["view"], observed["buy"])
         counts = assemble(delivery, *paths, SplitSettings(), seed=1).counts
         sorted_ids, pairs = read_items(paths[0])["item_id"].to_pylist(), read_pairs(paths[1])
@@ -147,7 +148,7 @@ def test_a_source_without_pairs_is_refused(delivery: Delivery, assembled: Any) -
 
 def test_images_are_placed_by_the_rows_of_the_item_table(delivery: Delivery, tmp_path: Path) -> None:
     _deliver(delivery, ["C", "A", "B"], [(0, 1, 1.0)])
-    paths = tmp_path / "items.parquet", tmp_path / "pairs.parquet"
+    paths = tmp_path / "items.parquet", tmp_path / "pairs.parquet", tmp_path / "outside.parquet"
     assemble(
         delivery, *paths, SplitSettings(), 1, place_images=lambda ids, urls, named: [f"images/{name}" for name in ids]
     )
