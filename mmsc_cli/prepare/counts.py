@@ -35,7 +35,7 @@ LOSSES = {
     "repeated": "repeated records (the richest of each id is kept)",
     "without_id": "records without an id",
     "relations_repeated": "relations said twice",
-    "relations_outside": "relations to partners outside the catalogue that no second item has",
+    "relations_outside": "relations to or from items outside the set that no second item has",
     "relations_to_itself": "relations of an item to itself",
     "relations_without_strength": "relations without a strength",
     "relations_of_repeated_records": "relations of records that were repeated",

@@ -62,24 +62,25 @@ class Outside:
         """Number of partners."""
         return int(self.outside.max()) + 1 if len(self) else 0
 
-    def of_items(self, mask: NDArray[np.bool_]) -> Outside:
-        """The rows of the items where `mask`, shape (n_items,), is true; numbers of partners stay."""
-        return self._select(mask[self.item])
-
-    def matrix(self, relation: Relation, n_items: int) -> sparse.csr_array[Any]:
-        """Strengths in a relation, the stronger of the two directions; shape (n_items, n_outside), float32."""
-        rows = self._select(self.relation == RELATIONS.index(relation))
-        shape = n_items, self.n_outside
-        outward, inward = (
-            sparse.coo_array((half.strength, (half.item, half.outside)), shape=shape).tocsr()
-            for half in (rows._select(rows.outward), rows._select(~rows.outward))
-        )
-        return outward.maximum(inward).tocsr()
-
-    def _select(self, mask: NDArray[np.bool_]) -> Outside:
+    def select(self, mask: NDArray[np.bool_]) -> Outside:
+        """The rows where `mask` is true; numbers of partners stay."""
         return Outside(
             self.item[mask], self.outside[mask], self.relation[mask], self.outward[mask], self.strength[mask]
         )
+
+    def of_items(self, mask: NDArray[np.bool_]) -> Outside:
+        """The rows of the items where `mask`, shape (n_items,), is true; numbers of partners stay."""
+        return self.select(mask[self.item])
+
+    def matrix(self, relation: Relation, n_items: int) -> sparse.csr_array[Any]:
+        """Strengths in a relation, the stronger of the two directions; shape (n_items, n_outside), float32."""
+        rows = self.select(self.relation == RELATIONS.index(relation))
+        shape = n_items, self.n_outside
+        outward, inward = (
+            sparse.coo_array((half.strength, (half.item, half.outside)), shape=shape).tocsr()
+            for half in (rows.select(rows.outward), rows.select(~rows.outward))
+        )
+        return outward.maximum(inward).tocsr()
 
 
 def read_outside(path: Path) -> Outside:
