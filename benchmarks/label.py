@@ -33,9 +33,10 @@ from benchmarks.measured import machine, markdown_table, run_mmsc
 from mmsc_cli.label.candidates import Candidates, choose_candidates
 from mmsc_cli.label.llm.interview import interview
 from mmsc_cli.label.llm.prompt import LETTERS, ask_pair, quote_items
+from mmsc_cli.label.settings import CandidateMix, LabelSettings
 from mmsc_cli.label.vllm.install import PYTHON_VARIABLE
 from mmsc_cli.label.vllm.server import Server, serve
-from mmsc_cli.recipe.settings import CandidateMix, LabelSettings, ServerSettings
+from mmsc_cli.label.vllm.settings import ServerSettings
 from mmsc_cli.runtime.progress import SILENT
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.items import read_items

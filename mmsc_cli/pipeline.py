@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from mmsc_cli.encode.stage import run_encode
 from mmsc_cli.evaluate.stage import run_evaluate
 from mmsc_cli.label.stage import run_label
-from mmsc_cli.recipe.settings import Part, Recipe, TrainSettings
+from mmsc_cli.model.parts import Part
+from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.stage import run_train
 from mmsc_cli.workspace.config import current_labels, stage_config
 from mmsc_cli.workspace.records import StageRecord
@@ -103,10 +105,10 @@ def run_all(
         del stages["label"]
     done: dict[str, str] = {}
     for name, (config, run) in stages.items():
-        current = workspace.is_current(name, config) if name != "prepare" else _is_prepared(workspace, config)
+        current = workspace.is_current(name, config, recipe.outcome)
         done[name] = "up to date" if current else "done"
         if current:
-            # Of `prepare` later stages read the whole recipe, also what `prepare` itself does not look at.
+            # Later stages read the whole recipe from the record of `prepare`, also what `prepare` itself ignores.
             workspace.amend(name, config)
             _LOG.info("%s: up to date", name)
             continue
@@ -115,13 +117,3 @@ def run_all(
         run()
         _LOG.info("%s: done (%.1f s)", name, time.monotonic() - started)
     return done
-
-
-def _is_prepared(workspace: Workspace, config: dict[str, Any]) -> bool:
-    """Whether `prepare` ran on this source: its record holds the whole recipe, most of which it does not look at."""
-    record = workspace.manifest().stages.get("prepare")
-    if record is None or record.config["inputs"] != config["inputs"]:
-        return False
-    read = ("source", "images", "split", "seed")
-    same = all(record.config["recipe"].get(key) == config["recipe"][key] for key in read)
-    return same and workspace.is_current("prepare", record.config)

@@ -13,7 +13,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.stage import run_evaluate
 from mmsc_cli.pipeline import retrain, run_all
 from mmsc_cli.recipe.loading import load_recipe
-from mmsc_cli.recipe.settings import Recipe
+from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.workspace.checksums import digest
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -49,6 +49,9 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("encode.text_dim=16", ["encode", "evaluate"]),
         ("split.test=0.2", ["prepare", "evaluate"]),
         ("source.noise=0.1", ["prepare", "evaluate"]),
+        ("encode.batch_size=7", ["evaluate"]),
+        ("label.concurrency=2", ["evaluate"]),
+        ("images.per_host=1", ["evaluate"]),
     ],
 )
 def test_only_what_a_setting_changes_is_run_again(

@@ -22,7 +22,7 @@ from mmsc_cli.runtime.progress import SILENT, Progress
 if TYPE_CHECKING:
     import torch
 
-    from mmsc_cli.recipe.settings import Recipe
+    from mmsc_cli.recipe.recipe import Recipe
     from mmsc_cli.workspace.workspace import Workspace
 
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mmsc_cli.recipe.settings import Recipe
+from mmsc_cli.encode.settings import EncodeSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
-from mmsc_cli.workspace.config import stage_config
+from mmsc_cli.workspace.config import StageRecipe, stage_config
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -15,9 +15,17 @@ if TYPE_CHECKING:
     from mmsc_cli.runtime.device import DeviceChooser
 
 
+class EncodeRecipe(StageRecipe, Protocol):
+    """What `encode` reads of a recipe."""
+
+    @property
+    def encode(self) -> EncodeSettings:
+        """The settings of this stage."""
+
+
 def run_encode(
     workspace: Workspace,
-    recipe: Recipe,
+    recipe: EncodeRecipe,
     device: DeviceChooser,
     progress: Progress = SILENT,
     shard: Shard | None = None,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmsc_cli.recipe.settings import EncodeSettings
+from mmsc_cli.encode.settings import EncodeSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from mmsc_cli.encoders.encoder import DEFAULT_BATCH, Encoder, read_card
 from mmsc_cli.encoders.sentence_transformers import SENTENCE_PREFIX
+from mmsc_cli.encoders.settings import EncoderSettings
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.images import UnusableImageError, load_image
-from mmsc_cli.recipe.settings import EncodeSettings
 from mmsc_cli.runtime.parallel import decoding_threads, map_ahead
 from mmsc_cli.runtime.progress import Progress
 from mmsc_cli.runtime.seeds import numpy_generator
@@ -78,7 +78,7 @@ class Choice:
 
 def choose_encoder(
     items: Path,
-    settings: EncodeSettings,
+    settings: EncoderSettings,
     *,
     workspace_root: Path,
     seed: int,
@@ -125,7 +125,7 @@ def choose_encoder(
 
 
 def _classic(
-    items: Path, settings: EncodeSettings, workspace_root: Path, seed: int, kept: Path, progress: Progress
+    items: Path, settings: EncoderSettings, workspace_root: Path, seed: int, kept: Path, progress: Progress
 ) -> Encoder:
     """Fit the classic encoder on (a sample of) the catalogue, or open the one that was fitted on it before."""
     from mmsc_cli.encoders.classic import fit_classic, open_classic

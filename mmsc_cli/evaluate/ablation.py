@@ -15,7 +15,7 @@ from mmsc_cli.evaluate.rank import rank_catalogue
 from mmsc_cli.metrics.bootstrap import bootstrap_interval_over_seeds
 from mmsc_cli.metrics.retrieval import FIGURES, NDCG
 from mmsc_cli.metrics.scorer import Scorer
-from mmsc_cli.recipe.settings import Part
+from mmsc_cli.model.parts import Part
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.relations import Relation

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.ablation import AblationPlan, FitModel
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.report.gallery import Labels
+from mmsc_cli.evaluate.settings import EvaluateSettings
 from mmsc_cli.evaluate.truth import KnownTruth
 from mmsc_cli.files.images import UnusableImageError, resolve_image
-from mmsc_cli.recipe.settings import Part, Recipe
+from mmsc_cli.model.parts import Part, parse_parts
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.edges import read_edges
 from mmsc_cli.tables.embeddings import map_embeddings
@@ -26,7 +27,7 @@ from mmsc_cli.tables.items import item_splits, read_items
 from mmsc_cli.tables.labels import read_labels
 from mmsc_cli.tables.pairs import read_pairs
 from mmsc_cli.tables.truth import read_truth
-from mmsc_cli.workspace.config import parse_parts, stage_config
+from mmsc_cli.workspace.config import StageRecipe, stage_config
 from mmsc_cli.workspace.records import StageRecord
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -39,9 +40,21 @@ if TYPE_CHECKING:
 Retrain = Callable[[Workspace, StageRecord, Path, Sequence[Part], int, "DeviceChooser", Progress], "Index"]
 
 
+class EvaluateRecipe(StageRecipe, Protocol):
+    """What `evaluate` reads of a recipe."""
+
+    @property
+    def name(self) -> str:
+        """Of the data set, for the title of the report."""
+
+    @property
+    def evaluate(self) -> EvaluateSettings:
+        """The settings of this stage."""
+
+
 def run_evaluate(
     workspace: Workspace,
-    recipe: Recipe,
+    recipe: EvaluateRecipe,
     retrain: Retrain,
     *,
     parts: Sequence[str],

@@ -15,7 +15,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from mmsc_cli.files.images import SUFFIXES, UnusableImageError, image_suffix
 from mmsc_cli.files.public_network import PrivateAddressError, PublicTransport
-from mmsc_cli.recipe.settings import ImageSettings
+from mmsc_cli.files.settings import DownloadSettings
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.redaction import redact
@@ -36,7 +36,7 @@ class _PassingError(Exception):
 
 
 def download_images(
-    urls: Sequence[str], cache: Path, settings: ImageSettings, progress: Progress = SILENT
+    urls: Sequence[str], cache: Path, settings: DownloadSettings, progress: Progress = SILENT
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """Fetch what is not in the cache yet; interrupted at any moment, the next call goes on from there.
 
@@ -65,7 +65,7 @@ def download_images(
 
 
 class _Downloads:
-    def __init__(self, cache: Path, names: dict[str, str], settings: ImageSettings) -> None:
+    def __init__(self, cache: Path, names: dict[str, str], settings: DownloadSettings) -> None:
         self.here: dict[str, Path] = {}
         self.reasons: dict[str, str] = {}
         self._cache = cache
@@ -160,7 +160,7 @@ class _Downloads:
             raise UnusableImageError(f"not fetched: {url} has a user or a password in it")
 
 
-def _fetched_url(url: str, settings: ImageSettings) -> str:
+def _fetched_url(url: str, settings: DownloadSettings) -> str:
     """The address that is asked: the images of old catalogues have http addresses, and are served over https too."""
     return "https://" + url[len("http://") :] if url.startswith("http://") and not settings.allow_http else url
 

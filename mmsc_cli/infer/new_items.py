@@ -27,6 +27,7 @@ from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.files.images import UnusableImageError, open_image
+from mmsc_cli.files.settings import DownloadSettings
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.ranking import Additions, Block
@@ -39,7 +40,6 @@ from mmsc_cli.model.features import Attributes, ItemFeatures
 from mmsc_cli.model.graph import Graph, neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
-from mmsc_cli.recipe.settings import ImageSettings
 from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import full_text
@@ -50,10 +50,10 @@ from mmsc_cli.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from PIL import Image
 
-    from mmsc_cli.recipe.settings import Part
+    from mmsc_cli.model.parts import Part
 
 
-def read_images(items: Sequence[NewItem], settings: ImageSettings) -> list[Image.Image | UnusableImageError | None]:
+def read_images(items: Sequence[NewItem], settings: DownloadSettings) -> list[Image.Image | UnusableImageError | None]:
     """Per item its image, why it cannot be used, or None where it names none."""
     urls = [item.image_url for item in items if item.image_url and not item.image_path]
     with tempfile.TemporaryDirectory(prefix="mmsc-") as folder:
@@ -73,7 +73,7 @@ def read_images(items: Sequence[NewItem], settings: ImageSettings) -> list[Image
     return images
 
 
-def _fetch(urls: Sequence[str], folder: Path, settings: ImageSettings) -> tuple[dict[str, Path], dict[str, str]]:
+def _fetch(urls: Sequence[str], folder: Path, settings: DownloadSettings) -> tuple[dict[str, Path], dict[str, str]]:
     from mmsc_cli.files.image_download import download_images
 
     return download_images(urls, folder, settings)
@@ -139,7 +139,7 @@ class NewItemEncoder:
         neighbours: int,
         transfer: TransferBranch,
         without: tuple[Part, ...],
-        images: ImageSettings,
+        images: DownloadSettings,
     ) -> None:
         self._index = index
         self._encoder = encoder
@@ -156,7 +156,7 @@ class NewItemEncoder:
 
     @classmethod
     def open(
-        cls, workspace: Workspace, index: Index, device: Callable[[], torch.device], images: ImageSettings
+        cls, workspace: Workspace, index: Index, device: Callable[[], torch.device], images: DownloadSettings
     ) -> NewItemEncoder:
         """Open a trained workspace.
 

@@ -25,11 +25,11 @@ from mmsc_cli.workspace.checksums import check_at_a_glance
 if TYPE_CHECKING:
     import torch
 
+    from mmsc_cli.files.settings import DownloadSettings
     from mmsc_cli.index.hnsw import Hnsw
     from mmsc_cli.infer.explain import Explainer, Subject
     from mmsc_cli.infer.new_item import NewItem
     from mmsc_cli.infer.new_items import NewItemEncoder
-    from mmsc_cli.recipe.settings import ImageSettings
 
 # What becomes of one question of many: its answers, or why there are none.
 Outcome = list[Answer] | MmscError
@@ -57,7 +57,7 @@ class Recommender:
         self._root = root
         self._exact = exact
         self._device: Callable[[], torch.device] = _cpu
-        self._images: ImageSettings | None = None
+        self._images: DownloadSettings | None = None
         # The last one is kept, as questions come in batches, and looking up what is in stock takes a while.
         self._sieve: Sieve | None = None
 
@@ -221,7 +221,7 @@ class Recommender:
         """
         return self.index.title(item_id)
 
-    def reads_new_items_with(self, device: Callable[[], torch.device], images: ImageSettings) -> None:
+    def reads_new_items_with(self, device: Callable[[], torch.device], images: DownloadSettings) -> None:
         """Choose, before the first new item, where to compute and how to fetch images (else the CPU, and defaults)."""
         self._device, self._images = device, images
 
@@ -295,8 +295,8 @@ class Recommender:
 
     @cached_property
     def _encoder(self) -> NewItemEncoder:
+        from mmsc_cli.files.settings import DownloadSettings
         from mmsc_cli.infer.new_items import NewItemEncoder
-        from mmsc_cli.recipe.settings import ImageSettings
         from mmsc_cli.workspace.workspace import Workspace
 
-        return NewItemEncoder.open(Workspace(self._root), self.index, self._device, self._images or ImageSettings())
+        return NewItemEncoder.open(Workspace(self._root), self.index, self._device, self._images or DownloadSettings())

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import rankdata
 
+from mmsc_cli.label.settings import CandidateMix
 from mmsc_cli.label.similarity import pair_similarity, similar_images, similar_texts, text_vectors
 from mmsc_cli.linear.transfer import transfer_rows
-from mmsc_cli.recipe.settings import CandidateMix
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.pairs import Pairs
 

@@ -15,7 +15,7 @@ from mmsc_cli.label.annotators import own_annotator
 from mmsc_cli.label.candidates import Candidates, choose_candidates
 from mmsc_cli.label.llm.models import resolve_model
 from mmsc_cli.label.llm.prompt import Question, ask_pair, quote_items
-from mmsc_cli.recipe.settings import LabelSettings
+from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.tables.pairs import Pairs
 
 CHARACTERS_PER_TOKEN = 4  # the usual figure for English text; an estimate, not a count

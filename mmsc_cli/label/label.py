@@ -17,7 +17,7 @@ from mmsc_cli.label.annotators import own_annotator
 from mmsc_cli.label.candidates import choose_candidates
 from mmsc_cli.label.gold import Gold, judge
 from mmsc_cli.label.llm.models import resolve_model
-from mmsc_cli.recipe.settings import LabelSettings
+from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.labels import Labels, write_labels
 from mmsc_cli.tables.pairs import Pairs

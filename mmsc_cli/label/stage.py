@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mmsc_cli.recipe.settings import Recipe
+from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
-from mmsc_cli.workspace.config import known_truth, stage_config
+from mmsc_cli.workspace.config import StageRecipe, known_truth, stage_config
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -14,9 +14,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class LabelRecipe(StageRecipe, Protocol):
+    """What `label` reads of a recipe."""
+
+    @property
+    def label(self) -> LabelSettings:
+        """The settings of this stage."""
+
+
 def run_label(
     workspace: Workspace,
-    recipe: Recipe,
+    recipe: LabelRecipe,
     endpoints: Sequence[str],
     progress: Progress = SILENT,
     *,
@@ -50,7 +58,7 @@ def run_label(
     return stage.counts
 
 
-def plan_label(workspace: Workspace, recipe: Recipe, endpoints: Sequence[str] = ()) -> dict[str, Any]:
+def plan_label(workspace: Workspace, recipe: LabelRecipe, endpoints: Sequence[str] = ()) -> dict[str, Any]:
     """What `label` would ask; see `mmsc_cli.label.dry_run.dry_run`."""
     from mmsc_cli.label.dry_run import dry_run
     from mmsc_cli.tables.items import read_items

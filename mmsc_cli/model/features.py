@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmsc_cli.model.graph import Graph
-from mmsc_cli.recipe.settings import Part
+from mmsc_cli.model.parts import Part
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from torch import nn
 from mmsc_cli.model.behaviour import BehaviourLevel, Lendable, Surroundings, WantedRows
 from mmsc_cli.model.features import ItemFeatures
 from mmsc_cli.model.graph import Graph
+from mmsc_cli.model.parts import Part
 from mmsc_cli.model.semantic import SemanticLevel
 from mmsc_cli.model.task import SIDES, TaskLevel, gate_features
-from mmsc_cli.recipe.settings import Part
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.records import Delivery, Kind
+from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.prepare.split import split_items, split_pairs
-from mmsc_cli.recipe.settings import SplitSettings
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.tables.items import ITEM_SCHEMA
 from mmsc_cli.tables.outside import INWARD, OUTSIDE_SCHEMA, OUTWARD

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.recipe.settings import ImageSettings
+from mmsc_cli.prepare.settings import ImageSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.redaction import redact
 

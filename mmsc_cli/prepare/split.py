@@ -12,7 +12,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.recipe.settings import SplitSettings
+from mmsc_cli.prepare.settings import SplitSettings
 
 
 def split_items(item_ids: Sequence[str], settings: SplitSettings, seed: int) -> NDArray[np.str_]:

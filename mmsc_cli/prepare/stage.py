@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow.parquet as pq
 
@@ -15,18 +15,43 @@ from mmsc_cli.prepare.assemble import Assembled, assemble
 from mmsc_cli.prepare.counts import balance
 from mmsc_cli.prepare.image_placement import ImagePlaces
 from mmsc_cli.prepare.records import Delivery
-from mmsc_cli.recipe.settings import AmazonSource, DemoSource, EventsSource, Recipe, TableSource
+from mmsc_cli.prepare.settings import (
+    AmazonSource,
+    DemoSource,
+    EventsSource,
+    ImageSettings,
+    Source,
+    SplitSettings,
+    TableSource,
+)
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.redaction import recorded_address
 from mmsc_cli.tables.image_hashes import write_image_hashes
 from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.config import StageRecipe
 from mmsc_cli.workspace.workspace import StageRun, Workspace
+
+
+class PrepareRecipe(StageRecipe, Protocol):
+    """What `prepare` reads of a recipe."""
+
+    @property
+    def source(self) -> Source:
+        """Where items and pairs come from."""
+
+    @property
+    def images(self) -> ImageSettings:
+        """Where images come from."""
+
+    @property
+    def split(self) -> SplitSettings:
+        """What is held out."""
 
 
 def prepare(
     workspace: Workspace,
-    recipe: Recipe,
+    recipe: PrepareRecipe,
     *,
     inputs: Sequence[Path] = (),
     recipe_directory: Path = Path(),
@@ -73,7 +98,7 @@ def prepare(
     return stage.counts
 
 
-def prepare_config(recipe: Recipe, inputs: Sequence[Path], recipe_directory: Path = Path()) -> dict[str, Any]:
+def prepare_config(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directory: Path = Path()) -> dict[str, Any]:
     """What the manifest records of this stage: the whole recipe, for later stages to read, and the local inputs.
 
     An input is recorded with the sha256 of its content (null where it is not there), so that new content is noticed.
@@ -92,7 +117,7 @@ def _books(delivery: Delivery, assembled: Assembled, images: Counter[str]) -> di
     return dict(delivery.notes) | balance(dict(assembled.counts) | counts)
 
 
-def _local_inputs(recipe: Recipe, inputs: Sequence[Path], recipe_directory: Path) -> list[Path]:
+def _local_inputs(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directory: Path) -> list[Path]:
     """The files that are read instead of a download: those given, else those the recipe names."""
     if inputs:
         return list(inputs)
@@ -108,7 +133,12 @@ def _local_inputs(recipe: Recipe, inputs: Sequence[Path], recipe_directory: Path
 
 
 def _read(
-    workspace: Workspace, recipe: Recipe, paths: list[Path], stage: StageRun, delivery: Delivery, progress: Progress
+    workspace: Workspace,
+    recipe: PrepareRecipe,
+    paths: list[Path],
+    stage: StageRun,
+    delivery: Delivery,
+    progress: Progress,
 ) -> None:
     """Have the source deliver."""
     match recipe.source:
@@ -141,7 +171,7 @@ def _read(
 
 def _image_places(
     workspace: Workspace,
-    recipe: Recipe,
+    recipe: PrepareRecipe,
     paths: Sequence[Path],
     recipe_directory: Path,
     stage: StageRun,

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.recipe.settings import AmazonSource, DemoSource, EventsSource, Recipe, TableSource
+from mmsc_cli.prepare.settings import AmazonSource, DemoSource, EventsSource, TableSource
+from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.recipe.shipped import recipe_path, recipe_text
 from mmsc_cli.runtime.redaction import redact
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mmsc_cli.recipe.settings import Recipe
+from mmsc_cli.model.parts import parse_parts
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.versions import software_versions
-from mmsc_cli.workspace.config import current_labels, parse_parts, stage_config
+from mmsc_cli.train.settings import TrainSettings
+from mmsc_cli.workspace.config import StageRecipe, current_labels, stage_config
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -14,9 +15,17 @@ if TYPE_CHECKING:
     from mmsc_cli.train.loop.checkpoint import Resume
 
 
+class TrainRecipe(StageRecipe, Protocol):
+    """What `train` reads of a recipe."""
+
+    @property
+    def train(self) -> TrainSettings:
+        """The settings of this stage."""
+
+
 def run_train(
     workspace: Workspace,
-    recipe: Recipe,
+    recipe: TrainRecipe,
     without: Sequence[str],
     device: DeviceChooser,
     progress: Progress = SILENT,

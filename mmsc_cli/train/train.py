@@ -17,7 +17,7 @@ from mmsc_cli.model.features import Attributes, ItemFeatures
 from mmsc_cli.model.graph import Graph, neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
-from mmsc_cli.recipe.settings import Part, TrainSettings
+from mmsc_cli.model.parts import Part
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import derive_seed, numpy_generator
 from mmsc_cli.tables.edges import write_edges
@@ -46,6 +46,7 @@ from mmsc_cli.train.loop.checkpoint import Checkpoints, write_history
 from mmsc_cli.train.loop.trainer import fit
 from mmsc_cli.train.rerank.features import CandidateEvidence
 from mmsc_cli.train.rerank.second_stage import SecondStage, compose
+from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.validation import figures, validations_of
 from mmsc_cli.workspace.workspace import Workspace
 

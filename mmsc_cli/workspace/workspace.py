@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -133,10 +133,15 @@ class Workspace:
             return None
         return self.path(artefact)
 
-    def is_current(self, stage: Stage, config: Mapping[str, Any]) -> bool:
-        """Whether a stage ran with this configuration on the artefacts that lie here now."""
+    def is_current(
+        self, stage: Stage, config: Mapping[str, Any], outcome: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    ) -> bool:
+        """Return whether a stage ran with this configuration on the artefacts that are here now.
+
+        `outcome` returns the part of a configuration that decides what the stage makes.
+        """
         record = self.manifest().stages.get(stage)
-        if record is None or record.config != dict(config):
+        if record is None or outcome(record.config) != outcome(config):
             return False
         try:
             if record.inputs != self.inputs_of(stage):

@@ -31,7 +31,7 @@ from mmsc_cli.encode import vector_file
 from mmsc_cli.encoders.classic import ClassicEncoder
 from mmsc_cli.encode.encode import encode_share
 from mmsc_cli.encode.task import EncodeTask
-from mmsc_cli.recipe.settings import EncodeSettings
+from mmsc_cli.encode.settings import EncodeSettings
 
 root, unfinished, method, batches = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 vector_file.MARK_SECONDS = 0

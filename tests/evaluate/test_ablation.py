@@ -14,7 +14,7 @@ from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.protocol import relation_protocol
 from mmsc_cli.evaluate.truth import KnownTruth
 from mmsc_cli.metrics.scorer import Scorer
-from mmsc_cli.recipe.settings import Part
+from mmsc_cli.model.parts import Part
 from mmsc_cli.tables.relations import RELATIONS
 
 # How well the constructed model knows the test pairs without a part.

@@ -16,7 +16,7 @@ from mmsc_cli.evaluate.stage import (
     read_training_history,
     untestable_parts,
 )
-from mmsc_cli.recipe.settings import Part
+from mmsc_cli.model.parts import Part
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.workspace.records import StageRecord
 from mmsc_cli.workspace.workspace import Workspace

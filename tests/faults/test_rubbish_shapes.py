@@ -25,7 +25,7 @@ from benchmarks.faults.rubbish.tables import ITEM_TABLES, PAIRS, as_parquet
 from benchmarks.faults.rubbish.target import Target
 from mmsc_cli.infer.new_item import NewItem
 from mmsc_cli.recipe.loading import SOURCES
-from mmsc_cli.recipe.settings import Recipe
+from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.workspace.workspace import Workspace
 
 searched = settings(

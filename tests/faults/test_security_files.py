@@ -19,9 +19,9 @@ from mmsc_cli.files.line_blocks import BLOCK_BYTES, LineBlocks
 from mmsc_cli.files.table_file import read_table_file
 from mmsc_cli.infer.new_item import NewItem
 from mmsc_cli.infer.new_items import read_images
+from mmsc_cli.prepare.settings import ImageSettings
 from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.loading import load_recipe
-from mmsc_cli.recipe.settings import ImageSettings
 from mmsc_cli.recipe.shipped import recipe_path
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.workspace.workspace import Workspace

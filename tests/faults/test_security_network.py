@@ -16,13 +16,13 @@ from PIL import Image
 from mmsc_cli.files.image_download import download_images
 from mmsc_cli.files.images import UnusableImageError
 from mmsc_cli.files.public_network import PrivateAddressError, PublicTransport
+from mmsc_cli.files.settings import DownloadSettings
 from mmsc_cli.infer.new_item import NewItem
 from mmsc_cli.infer.new_items import read_images
-from mmsc_cli.recipe.settings import ImageSettings
 
 PUBLIC = "93.184.216.34"
 NAMES = {"shop.example": [PUBLIC], "intranet.example": ["10.0.0.1"], "both.example": [PUBLIC, "fd00::1"]}
-SETTINGS = ImageSettings(retries=0, allow_http=True)
+SETTINGS = DownloadSettings(retries=0, allow_http=True)
 Connected = list[tuple[str, int]]
 
 PRIVATE = [

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from mmsc_cli.files.image_download import download_images
-from mmsc_cli.recipe.settings import ImageSettings
+from mmsc_cli.files.settings import DownloadSettings
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -40,7 +40,7 @@ def fetch(tmp_path: Path) -> Callable[..., tuple[dict[str, bytes], dict[str, str
     """Fetch addresses into one cache: the content of what came, the reason for what did not."""
 
     def run(*urls: str, **given: Any) -> tuple[dict[str, bytes], dict[str, str]]:
-        settings = ImageSettings(**{"allow_private": True, "backoff": 0.01, "timeout": 5} | given)
+        settings = DownloadSettings(**{"allow_private": True, "backoff": 0.01, "timeout": 5} | given)
         files, reasons = download_images(urls, tmp_path / "cache", settings)
         return {url: path.read_bytes() for url, path in files.items()}, reasons
 

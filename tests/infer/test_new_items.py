@@ -17,13 +17,13 @@ import pytest
 import torch
 
 from mmsc_cli.errors import InputError, MmscError, WorkspaceError
+from mmsc_cli.files.settings import DownloadSettings
 from mmsc_cli.index.filters import Filters
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.infer.answers import Answer
 from mmsc_cli.infer.new_item import NewItem, parse_new_item
 from mmsc_cli.infer.new_items import NewItemEncoder
 from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.recipe.settings import ImageSettings
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -42,7 +42,7 @@ def _answers(opened: Recommender, item: NewItem, relation: Any, k: int, **more: 
 
 def test_a_new_item_gets_the_vectors_of_a_cold_item_of_the_catalogue(items: pa.Table, trained: Workspace) -> None:
     index = Index.open(trained.path("index"))
-    encoder = NewItemEncoder.open(trained, index, lambda: torch.device("cpu"), ImageSettings())
+    encoder = NewItemEncoder.open(trained, index, lambda: torch.device("cpu"), DownloadSettings())
     cold = [row for row, item in enumerate(items.to_pylist()) if item["split"] == "cold_test"]
     copies = [
         NewItem(
@@ -139,7 +139,7 @@ def test_an_image_by_address(opened: Recommender, items: pa.Table, trained: Work
         ]
         guarded = list(opened.answer_new(asked, "substitute", 2))
         free = Recommender.open(trained.root)
-        free.reads_new_items_with(lambda: torch.device("cpu"), ImageSettings(allow_private=True, allow_http=True))
+        free.reads_new_items_with(lambda: torch.device("cpu"), DownloadSettings(allow_private=True, allow_http=True))
         fetched = list(free.answer_new(asked, "substitute", 2))
         server.shutdown()
 

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from mmsc_cli.label import similarity as neighbours
 from mmsc_cli.label.candidates import Candidates, choose_candidates
-from mmsc_cli.recipe.settings import CandidateMix
+from mmsc_cli.label.settings import CandidateMix
 from mmsc_cli.tables.pairs import Pairs
 
 MIX = CandidateMix()

@@ -19,8 +19,8 @@ from mmsc_cli.errors import GateError, InputError, UnreachableError, WorkspaceEr
 from mmsc_cli.label.dry_run import dry_run
 from mmsc_cli.label.gold import read_gold
 from mmsc_cli.label.label import label
+from mmsc_cli.label.settings import CandidateMix, LabelSettings
 from mmsc_cli.label.vllm import server
-from mmsc_cli.recipe.settings import CandidateMix, LabelSettings
 from mmsc_cli.runtime.progress import SilentProgress
 from mmsc_cli.tables.labels import read_labels
 from mmsc_cli.tables.pairs import Pairs

@@ -8,7 +8,7 @@ from mmsc_cli.model.behaviour import Surroundings
 from mmsc_cli.model.features import ItemFeatures
 from mmsc_cli.model.graph import neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape
-from mmsc_cli.recipe.settings import Part
+from mmsc_cli.model.parts import Part
 from mmsc_cli.tables.relations import RELATIONS
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from mmsc_cli.prepare.assemble import assemble
 from mmsc_cli.prepare.records import Delivery
-from mmsc_cli.recipe.settings import SplitSettings
+from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.outside import Outside, read_outside
 from mmsc_cli.tables.pairs import Pairs, read_pairs

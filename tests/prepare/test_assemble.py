@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.assemble import assemble
 from mmsc_cli.prepare.records import RECORD_SCHEMA, RELATION_SCHEMA, Delivery
-from mmsc_cli.recipe.settings import SplitSettings
+from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.tables.items import ITEM_SCHEMA, read_items
 from mmsc_cli.tables.pairs import read_pairs
 from mmsc_cli.tables.truth import TRUTH_SCHEMA

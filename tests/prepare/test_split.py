@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.evaluate.protocol import check_split
+from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.prepare.split import split_items, split_pairs
-from mmsc_cli.recipe.settings import SplitSettings
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.train.data import TrainingPairs
 

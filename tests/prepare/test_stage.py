@@ -16,7 +16,7 @@ import pytest
 from mmsc_cli.errors import InputError
 from mmsc_cli.files import download
 from mmsc_cli.prepare.stage import prepare, prepare_config
-from mmsc_cli.recipe.settings import Recipe
+from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.pairs import read_pairs
 from mmsc_cli.workspace.workspace import Workspace

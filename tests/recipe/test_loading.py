@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.prepare.settings import DemoSource, TableSource
 from mmsc_cli.recipe.loading import change_recipe, load_recipe
-from mmsc_cli.recipe.settings import DemoSource, TableSource
 
 GOOD = """\
 # A comment with train = 1

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.prepare.settings import AmazonSource
 from mmsc_cli.recipe.loading import load_recipe
-from mmsc_cli.recipe.settings import AmazonSource
 from mmsc_cli.recipe.shipped import copy_recipe, describe_recipes, recipe_names, recipe_path
 
 

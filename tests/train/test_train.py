@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from mmsc_cli.index.index_file import Index
-from mmsc_cli.recipe.settings import Part, TrainSettings
+from mmsc_cli.model.parts import Part
 from mmsc_cli.tables.edges import read_edges
 from mmsc_cli.tables.pairs import read_pairs, write_pairs
 from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.train import train
 from mmsc_cli.workspace.workspace import Workspace
 

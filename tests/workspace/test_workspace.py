@@ -300,7 +300,7 @@ def test_a_manifest_is_readable_json(workspace: Workspace) -> None:
     assert sorted(content) == ["format_version", "sha256", "stages"]
 
 
-TRUTH_FOR_THE_ORACLE = {f"label/{name}.py" for name in ("annotators", "oracle", "plan", "run")}
+TRUTH_FOR_THE_ORACLE = {f"label/{name}.py" for name in ("annotators", "dry_run", "label", "oracle", "stage")}
 
 
 def test_only_the_verdict_and_the_oracle_read_the_truth_of_a_synthetic_shop() -> None:

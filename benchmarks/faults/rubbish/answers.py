@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from benchmarks.faults.rubbish.target import REFUSED, LostError, Tally, Target
 from mmsc_cli.label.llm.interview import interview
-from mmsc_cli.recipe.settings import LabelSettings
+from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.runtime.progress import SILENT
 from mmsc_cli.tables.items import ITEM_SCHEMA
 

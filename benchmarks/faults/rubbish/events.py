@@ -11,8 +11,8 @@ from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folde
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.counts import BALANCES
 from mmsc_cli.prepare.records import Delivery
+from mmsc_cli.prepare.settings import EventsSource
 from mmsc_cli.prepare.sources.event_pairs import read_events
-from mmsc_cli.recipe.settings import EventsSource
 
 _LOG: dict[str, list[Any]] = {
     "session": ["s1", "s1", "s1", "s2", "s2", None, "s3"],

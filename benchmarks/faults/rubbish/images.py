@@ -15,11 +15,11 @@ from mmsc_cli.encoders.classic_image import image_statistics
 from mmsc_cli.evaluate.report.gallery import thumbnail
 from mmsc_cli.files.image_download import download_images
 from mmsc_cli.files.images import MAX_PIXELS, UnusableImageError, image_suffix, open_image
-from mmsc_cli.recipe.settings import ImageSettings
+from mmsc_cli.files.settings import DownloadSettings
 
 _FORMS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "ICO")
 _PUBLIC = "93.184.216.34"
-_SETTINGS = ImageSettings(retries=0, backoff=0, timeout=1, max_bytes=100_000, allow_http=True)
+_SETTINGS = DownloadSettings(retries=0, backoff=0, timeout=1, max_bytes=100_000, allow_http=True)
 
 
 def check_image(content: bytes) -> Tally:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.encode.settings import EncodeSettings
 from mmsc_cli.encode.vector_file import write_header
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.errors import InputError
-from mmsc_cli.recipe.settings import EncodeSettings
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.tables.embeddings import map_embeddings
 from mmsc_cli.tables.items import item_splits, read_items

@@ -23,7 +23,7 @@ from mmsc_cli.errors import GateError, MmscError, UnreachableError
 from mmsc_cli.label.llm.endpoint import Endpoint, RetryError, UnanswerableError
 from mmsc_cli.label.llm.prompt import Question
 from mmsc_cli.label.llm.reply import Answer
-from mmsc_cli.recipe.settings import LabelSettings
+from mmsc_cli.label.settings import LabelSettings
 
 LONGEST_WAIT = 30.0
 Key = TypeVar("Key", bound=Hashable)

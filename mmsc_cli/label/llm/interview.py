@@ -22,8 +22,8 @@ from mmsc_cli.label.llm.endpoint import base_url
 from mmsc_cli.label.llm.opinion import Opinion, combine
 from mmsc_cli.label.llm.prompt import PROMPT_VERSION, SYSTEM, Question, ask_pair, quote_items
 from mmsc_cli.label.llm.reply import Answer
+from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.label.vllm.server import serve
-from mmsc_cli.recipe.settings import LabelSettings
 from mmsc_cli.runtime.progress import Progress, Task
 from mmsc_cli.tables.labels import Labels
 

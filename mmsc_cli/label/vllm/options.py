@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmsc_cli.label.vllm.install import Machine
-from mmsc_cli.recipe.settings import ServerSettings
+from mmsc_cli.label.vllm.settings import ServerSettings
 
 GIB = 2**30
 CPU_CACHE_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"

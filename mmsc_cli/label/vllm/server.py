@@ -20,7 +20,7 @@ from mmsc_cli.errors import UnreachableError
 from mmsc_cli.label.vllm import watchdog
 from mmsc_cli.label.vllm.install import find_vllm, no_server
 from mmsc_cli.label.vllm.options import choose_serving
-from mmsc_cli.recipe.settings import ServerSettings
+from mmsc_cli.label.vllm.settings import ServerSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 
 LOG_LINES = 20

@@ -13,7 +13,7 @@ import duckdb
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.table_file import sniff_separator, split_fields, undecodable_place
 from mmsc_cli.prepare.duckdb import Engine, literal
-from mmsc_cli.recipe.settings import EventColumn, EventsSource
+from mmsc_cli.prepare.settings import EventColumn, EventsSource
 
 VIEW, PURCHASE = 0, 1
 

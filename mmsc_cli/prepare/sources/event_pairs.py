@@ -19,9 +19,9 @@ import pyarrow as pa
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.records import RECORD_SCHEMA, Delivery, part_path
+from mmsc_cli.prepare.settings import EventsSource
 from mmsc_cli.prepare.sources.event_log import PURCHASE, VIEW, describe_unreadable, open_log
 from mmsc_cli.prepare.sources.shop_tables import read_item_table
-from mmsc_cli.recipe.settings import EventsSource
 from mmsc_cli.runtime.progress import SILENT, Progress
 
 # Pairs that are counted at a time: what bounds memory, together with the engine's own limit.

@@ -19,7 +19,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.files.table_file import read_table_file
 from mmsc_cli.prepare.cleaning import MAX_DESCRIPTION, MAX_TITLE, clean_category, clean_price, clean_text
 from mmsc_cli.prepare.records import RECORD_SCHEMA, RELATION_SCHEMA, Delivery, filled
-from mmsc_cli.recipe.settings import ItemColumn, PairColumn, TableSource
+from mmsc_cli.prepare.settings import ItemColumn, PairColumn, TableSource
 
 STRENGTHS = ("co_view", "co_purchase")
 

@@ -15,11 +15,11 @@ from torch.utils.checkpoint import checkpoint
 
 from mmsc_cli.model.behaviour import WantedRows
 from mmsc_cli.model.mmsc import Mmsc
-from mmsc_cli.recipe.settings import TrainSettings
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.data import Candidates, Problem, View
 from mmsc_cli.train.loop.loss import SoftmaxGradient, agreement, catalogue_softmax
 from mmsc_cli.train.loop.sampled_softmax import sampled_softmax
+from mmsc_cli.train.settings import TrainSettings
 
 _LOG = logging.getLogger("mmsc_cli")
 FLOOR = 1 << 18

@@ -15,13 +15,13 @@ from torch import nn
 from mmsc_cli.errors import MmscError
 from mmsc_cli.model.behaviour import Lendable, Surroundings
 from mmsc_cli.model.mmsc import Mmsc, Vectors
-from mmsc_cli.recipe.settings import TrainSettings
 from mmsc_cli.runtime.memory import is_out_of_memory
 from mmsc_cli.runtime.progress import SILENT, Progress, Task
 from mmsc_cli.runtime.seeds import torch_generator
 from mmsc_cli.train.data import PART, Problem, View, masked_views
 from mmsc_cli.train.loop.checkpoint import Checkpoints, TrainingState
 from mmsc_cli.train.loop.step import ChunkSize, Step
+from mmsc_cli.train.settings import TrainSettings
 
 _LOG = logging.getLogger("mmsc_cli")
 

@@ -17,7 +17,7 @@ from mmsc_cli.label.llm.client import LabelClient
 from mmsc_cli.label.llm.endpoint import base_url
 from mmsc_cli.label.llm.prompt import OPTIONS, Question
 from mmsc_cli.label.llm.reply import Answer
-from mmsc_cli.recipe.settings import LabelSettings
+from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:

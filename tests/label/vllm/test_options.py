@@ -6,7 +6,7 @@ import pytest
 
 from mmsc_cli.label.vllm.install import Gpu, Machine, ModelFacts
 from mmsc_cli.label.vllm.options import choose_serving
-from mmsc_cli.recipe.settings import ServerSettings
+from mmsc_cli.label.vllm.settings import ServerSettings
 
 GIB = 2**30
 AUTO = ServerSettings()

@@ -24,7 +24,7 @@ from mmsc_cli.label.llm import endpoint
 from mmsc_cli.label.llm.prompt import ask_pair
 from mmsc_cli.label.llm.reply import Answer
 from mmsc_cli.label.vllm.server import Server, serve
-from mmsc_cli.recipe.settings import ServerSettings
+from mmsc_cli.label.vllm.settings import ServerSettings
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.labels import read_labels
 from mmsc_cli.workspace.workspace import Workspace

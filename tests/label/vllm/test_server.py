@@ -16,7 +16,7 @@ from mmsc_cli.errors import InputError, UnreachableError
 from mmsc_cli.label.vllm import install as vllm_install
 from mmsc_cli.label.vllm.install import Machine, ModelFacts, Vllm
 from mmsc_cli.label.vllm.server import serve
-from mmsc_cli.recipe.settings import ServerSettings
+from mmsc_cli.label.vllm.settings import ServerSettings
 
 QUICK = ServerSettings(start_timeout=20)
 FAKE_VLLM = """#!{python}
@@ -109,7 +109,7 @@ def test_it_is_gone_when_we_are_killed(
     script = (
         "import pathlib, sys, time\n"
         "from mmsc_cli.label.vllm.server import serve\n"
-        "from mmsc_cli.recipe.settings import ServerSettings\n"
+        "from mmsc_cli.label.vllm.settings import ServerSettings\n"
         "with serve('tiny', pathlib.Path(sys.argv[1]), ServerSettings(), question_bytes=1):\n"
         "    print('up', flush=True)\n"
         "    time.sleep(60)\n"

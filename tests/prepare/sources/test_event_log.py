@@ -13,8 +13,8 @@ import pytest
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.duckdb import Engine
+from mmsc_cli.prepare.settings import EventsSource
 from mmsc_cli.prepare.sources.event_log import PURCHASE, VIEW, describe_unreadable, log_files, open_log
-from mmsc_cli.recipe.settings import EventsSource
 
 HEAD = "session,item,type,time\n"
 Rows = list[tuple[Any, ...]]

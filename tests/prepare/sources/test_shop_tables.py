@@ -13,8 +13,8 @@ import pytest
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.counts import balance
 from mmsc_cli.prepare.records import Delivery
+from mmsc_cli.prepare.settings import TableSource
 from mmsc_cli.prepare.sources.shop_tables import read_tables
-from mmsc_cli.recipe.settings import TableSource
 from mmsc_cli.tables.items import ITEM_SCHEMA
 
 ITEMS = "item_id,title,price\n00123,Hat,12.5\n7,Scarf,\nC3,Glove,1\n"

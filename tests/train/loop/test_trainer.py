@@ -14,7 +14,6 @@ from mmsc_cli.errors import InputError, MmscError
 from mmsc_cli.model.features import ItemFeatures
 from mmsc_cli.model.graph import neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
-from mmsc_cli.recipe.settings import TrainSettings
 from mmsc_cli.runtime.progress import SILENT, Progress, Task
 from mmsc_cli.train import data as problem
 from mmsc_cli.train.data import Problem, masked_views
@@ -23,6 +22,7 @@ from mmsc_cli.train.loop import step as memory
 from mmsc_cli.train.loop.checkpoint import Checkpoints, Resume
 from mmsc_cli.train.loop.step import Step
 from mmsc_cli.train.loop.trainer import Fitted, fit
+from mmsc_cli.train.settings import TrainSettings
 from tests.train.test_data import random_pairs
 
 ITEMS = 60

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmsc_cli.prepare.records import CATALOGUE_SCHEMA
+from mmsc_cli.prepare.settings import DemoSource
 from mmsc_cli.prepare.sources.demo.catalogue import Catalogue
 from mmsc_cli.prepare.sources.demo.names import item_ids
 from mmsc_cli.prepare.sources.demo.pictures import draw_images, has_image
@@ -15,7 +16,6 @@ from mmsc_cli.prepare.sources.demo.shoppers import BOUGHT, VIEWED, Shoppers, ran
 from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
 from mmsc_cli.prepare.sources.demo.truth import true_relations, truth_table
 from mmsc_cli.prepare.sources.demo.wording import write_texts
-from mmsc_cli.recipe.settings import DemoSource
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import numpy_generator
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from mmsc_cli.prepare.settings import DemoSource
 from mmsc_cli.prepare.sources.demo.catalogue import Catalogue
 from mmsc_cli.prepare.sources.demo.generate import generate_demo
 from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
 from mmsc_cli.prepare.sources.demo.truth import Truth, true_relations
-from mmsc_cli.recipe.settings import DemoSource
 
 ITEMS = 1_000
 SEED = 3

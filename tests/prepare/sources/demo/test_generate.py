@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mmsc_cli.prepare.records import CATALOGUE_SCHEMA
+from mmsc_cli.prepare.settings import DemoSource
 from mmsc_cli.prepare.sources.demo.catalogue import Catalogue, Edges
 from mmsc_cli.prepare.sources.demo.generate import generate_demo
-from mmsc_cli.recipe.settings import DemoSource
 
 SMALL = DemoSource(kind="demo", items=300, images=False)
 

@@ -1,0 +1,105 @@
+"""What a recipe says about its source, images and hold-out."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from mmsc_cli.files.settings import DownloadSettings
+from mmsc_cli.runtime.settings import EFFORT, AboveZero, Address, Fraction, PathText, Positive, Settings
+
+ItemColumn = Literal["item_id", "title", "description", "brand", "category", "price", "image_url", "image_path"]
+PairColumn = Literal["a", "b", "co_view", "co_purchase"]
+Column = Literal[ItemColumn, PairColumn]
+EventColumn = Literal["session", "item", "type", "time"]
+EventType = Literal["view", "purchase"]
+
+
+class AmazonSource(Settings):
+    """Amazon product metadata, 2014 or 2018 schema (recognised by content)."""
+
+    kind: Literal["amazon"]
+    url: Address | None = Field(default=None, description="https URL of the gzip file")
+    size: Positive | None = Field(default=None, description="bytes of that file, where known")
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$", description="of that file, where known")
+    allow_truncated: bool = Field(default=False, description="keep the whole records of a file that is cut short")
+
+
+class TableSource(Settings):
+    """Your own catalogue: a file of items and a file of pairs; paths are relative to the recipe."""
+
+    kind: Literal["table"]
+    items: PathText = Field(description="the file of items")
+    pairs: PathText = Field(description="the file of pairs")
+    columns: dict[Column, str] = Field(default_factory=dict, description="our column name = yours")
+
+
+class EventsSource(Settings):
+    """A log of what shoppers viewed and bought; paths are relative to the recipe."""
+
+    kind: Literal["events"]
+    events: PathText = Field(
+        description="CSV (also .gz) or Parquet, one event per row; a pattern such as log-*.csv is fine"
+    )
+    items: PathText | None = Field(
+        default=None, description="a file of items, as for kind = table; none: only ids are known"
+    )
+    columns: dict[Literal[ItemColumn, EventColumn], str] = Field(default_factory=dict, description="our name = yours")
+    types: dict[EventType, list[str]] = Field(
+        default={"view": ["view"], "purchase": ["purchase"]}, description="what your log calls them"
+    )
+    score: Literal["npmi", "llr"] = Field(default="npmi", description="how the strength of a pair is computed")
+    min_support: Positive = Field(default=3, description="sessions in which a pair must occur")
+    session_items: Annotated[int, Field(ge=2)] = Field(
+        default=50, description="items of a session that count per type, the earliest first"
+    )
+    window_minutes: AboveZero | None = Field(
+        default=None, description="maximum time between two events of a pair; none: the whole session"
+    )
+    since: datetime | date | None = Field(default=None, description="events before this are left out")
+    until: datetime | date | None = Field(default=None, description="events from this on are left out")
+    memory_gib: Annotated[float, Field(ge=0.25), EFFORT] = Field(
+        default=2.0, description="memory for the work; beyond it, the disk is used"
+    )
+
+
+class DemoSource(Settings):
+    """A synthetic catalogue with simulated shoppers, whose true relations are known."""
+
+    kind: Literal["demo"]
+    items: Annotated[int, Field(ge=200)] = Field(default=2_000, description="size of the catalogue")
+    sessions_per_item: AboveZero = Field(default=40, description="simulated visits, per item")
+    noise: Fraction = Field(default=0.25, description="fraction of the shoppers' choices that mislead")
+    images: bool = Field(default=True, description="draw an image of each item")
+
+
+Source = Annotated[AmazonSource | TableSource | EventsSource | DemoSource, Field(discriminator="kind")]
+
+
+class ImageSettings(DownloadSettings):
+    """Images other than those that an item file names by path: from a folder, or from the web."""
+
+    folder: PathText | None = Field(
+        default=None, description="of images named by item id (B00X.jpg), relative to the recipe"
+    )
+    download: bool = Field(default=False, description="fetch images from the web; else only local files are used")
+    allow_outside: bool = Field(
+        default=False, description="use files that an image_path names outside the folder of the item file"
+    )
+
+
+class SplitSettings(Settings):
+    """Fractions held out: of the pairs between warm items, and of the items."""
+
+    valid: Fraction = Field(default=0.1, description="of the pairs between warm items, for validation")
+    test: Fraction = Field(default=0.1, description="of the pairs between warm items, for the test")
+    cold_valid: Fraction = Field(default=0.05, description="of the items, with all their pairs, for validation")
+    cold_test: Fraction = Field(default=0.05, description="of the items, with all their pairs, for the test")
+
+    @model_validator(mode="after")
+    def _leaves_training_data(self) -> SplitSettings:
+        if self.valid + self.test >= 1 or self.cold_valid + self.cold_test >= 1:
+            raise ValueError("the held-out fractions must leave something to train on")
+        return self

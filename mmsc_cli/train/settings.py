@@ -1,0 +1,41 @@
+"""The model and how it is trained."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from mmsc_cli.runtime.settings import AboveZero, Fraction, NotNegative, Positive, Settings
+
+
+class TrainSettings(Settings):
+    """The model and how it is trained."""
+
+    dim: Positive = Field(default=128, description="width of the item vectors")
+    epochs: Positive = Field(default=15, description="maximum number of epochs")
+    patience: Positive = Field(default=4, description="epochs without a better validation figure before training stops")
+    learning_rate: AboveZero = Field(default=0.01, description="of the optimiser")
+    batch_queries: Positive | None = Field(
+        default=None, description="queries per step; none: 40 steps an epoch, at least 256 queries"
+    )
+    full_softmax_items: Positive = Field(
+        default=100_000, description="catalogues below this size: every item is a negative; else a sample"
+    )
+    sampled_negatives: Positive = Field(default=4_096, description="uniform negatives in each step, if sampled")
+    item_dropout: Fraction = Field(default=0.3, description="fraction of items whose own vector is left out in a step")
+    play_cold: Fraction = Field(default=0.15, description="fraction of items trained as if they had no behaviour")
+    neighbours: Positive = Field(default=20, description="content neighbours of each item")
+    agreement: NotNegative = Field(default=0.1, description="weight of the agreement of the two views of an item")
+    llm: NotNegative = Field(
+        default=1.0, description="weight of labels, times how well they agree with behaviour; 0: labels are not used"
+    )
+    linear_items: Positive = Field(
+        default=20_000, description="catalogues up to this size: the linear branch is solved exactly (EASE)"
+    )
+    linear_top: Positive = Field(default=256, description="entries per item that the linear branch keeps")
+    rerank_candidates: Annotated[int, Field(ge=2)] = Field(
+        default=256, description="answers per item that the second stage ranks"
+    )
+    rerank_items: Positive = Field(default=100_000, description="catalogues above this size: no second stage")
+    rerank_epochs: Positive = Field(default=8, description="epochs of each ranker")
