@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from mmsc_cli.prepare.assemble import assemble
 from mmsc_cli.prepare.counts import balance
 from mmsc_cli.prepare.records import RECORD_SCHEMA, RELATION_SCHEMA, Delivery
+from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.prepare.stage import prepare
-from mmsc_cli.recipe.settings import Recipe, SplitSettings
+from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.outside import read_outside
 from mmsc_cli.tables.pairs import read_pairs
