@@ -157,7 +157,7 @@ def write_products(path: Path, products: list[Product], rng: np.random.Generator
                         "Title": product.title,
                         "Vendor": product.vendor,
                         "Type": product.kind,
-                        "Body (HTML)": f"<p>{product.kind} by {product.vendor} in {material}.</p><p>Don&#39;t wash.</p>",
+                        "Body (HTML)": f"<p>{product.kind} by {product.vendor}, {material}.</p><p>Don&#39;t wet.</p>",
                         "Product Category": f"{product.department} &gt; {product.kind}s",
                         "Tags": f"{product.department.lower()}, {material}",
                         "Published": "true" if status == "active" else "false",
