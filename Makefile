@@ -1,14 +1,16 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+# Material for MkDocs would else advertise its successor in every build.
+export NO_MKDOCS_2_WARNING := 1
 # What the tests try beyond a plain installation.
 EXTRAS := adapt,baselines,faiss,text
-PROSE := README.md CHANGELOG.md SECURITY.md docs
+PROSE := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs
 # A camera, a printer and a tent of the demo shop, which is the same everywhere.
 DEMO_ITEMS := D25RD2NSAV D2S0VKAV0K D2G7E8M117
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/mmsc run demo -w demo
@@ -23,13 +25,22 @@ lint: $(VENV)/.test-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/codespell mmsc_cli tests benchmarks recipes $(PROSE)
+	$(BIN)/codespell mmsc_cli tests benchmarks recipes .ci .github Makefile pyproject.toml mkdocs.yml $(PROSE)
+
+docs: $(VENV)/.docs-installed
+	$(BIN)/mkdocs build --strict
+	@echo "The documentation: site/index.html"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e .
+	@touch $@
+
+$(VENV)/.docs-installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet --group docs
 	@touch $@
 
 # Dependency groups need pip 25.1; a fresh environment may have an older one.
@@ -39,4 +50,4 @@ $(VENV)/.test-installed: $(VENV)/.installed pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo workspace
+	rm -rf $(VENV) demo workspace site

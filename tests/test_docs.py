@@ -1,0 +1,29 @@
+"""The documentation's own code; that the site builds is checked by `make docs`."""
+
+from __future__ import annotations
+
+import pytest
+
+from docs.remote_loads import remote_loads
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<script src="https://example.org/a.js"></script>',
+        '<link rel="stylesheet" href="//example.org/a.css">',
+        '<img alt="" src="HTTP://example.org/a.png">',
+        '<pre class="mermaid">graph TD</pre>',
+        "@import 'https://example.org/a.css';",
+        "body { background: url(https://example.org/a.png) }",
+    ],
+)
+def test_what_a_page_loads_from_other_hosts_is_found(text: str) -> None:
+    assert len(remote_loads(text)) == 1
+
+
+def test_links_to_click_and_files_of_the_site_are_fine() -> None:
+    page = '<a href="https://example.org/">there</a><script src="assets/a.js"></script><p>see https://example.org</p>'
+
+    assert remote_loads(page) == []
+    assert remote_loads("body { background: url(data:image/svg+xml;utf8,<svg/>) }") == []
