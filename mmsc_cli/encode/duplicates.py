@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.files.images import UnusableImageError, resolve_image
-from mmsc_cli.runtime.parallel import decoding_threads, map_ahead
+from mmsc_cli.runtime.parallel import map_in_threads
 from mmsc_cli.runtime.progress import Progress
 from mmsc_cli.tables.image_hashes import hash_image
 from mmsc_cli.tables.items import TEXT_COLUMNS, full_text, item_batches
@@ -89,11 +89,7 @@ def image_hashes(items: Path, rows: range, workspace_root: Path, progress: Progr
         except (OSError, UnusableImageError):
             return _hash(f"row {row}".encode())
 
-    def hashes() -> Iterator[int]:
-        with decoding_threads() as pool:
-            yield from map_ahead(pool, of_file, paths(), depth=512)
-
-    return _watched("comparing images", hashes, rows, progress)
+    return _watched("comparing images", lambda: map_in_threads(of_file, paths(), ahead=512), rows, progress)
 
 
 def _watched(label: str, hashes: Callable[[], Iterator[int]], rows: range, progress: Progress) -> NDArray[np.uint64]:

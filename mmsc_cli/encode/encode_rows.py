@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ from mmsc_cli.encode.duplicates import Distinct
 from mmsc_cli.encode.vector_file import PENDING, VectorFile
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.files.images import UnusableImageError, load_image
-from mmsc_cli.runtime.parallel import decoding_threads, map_ahead
+from mmsc_cli.runtime.parallel import map_in_threads
 from mmsc_cli.runtime.progress import Progress
 from mmsc_cli.tables.items import TEXT_COLUMNS, full_text, take_items
 
@@ -38,14 +37,14 @@ def encode_texts(
         part, texts = block
         return part, encoder.tokens(texts)
 
-    with file.marking(), progress.task("encoding texts", total=len(rows)) as task, ThreadPoolExecutor(1) as pool:
+    with file.marking(), progress.task("encoding texts", total=len(rows)) as task:
         file.skip(distinct.nothing)
         task.advance(todo.done)
         texts = (
             text for table in take_items(items, TEXT_COLUMNS, rows.start + todo.first()) for text in full_text(table)
         )
         blocks = todo.of(texts)
-        for part, tokens in map_ahead(pool, tokenise, blocks, depth=2):
+        for part, tokens in map_in_threads(tokenise, blocks, ahead=1):
             members, which = distinct.rows_of(part)
             file.write(members, encoder.text_vectors(tokens)[which])
             task.advance(len(members))
@@ -74,12 +73,12 @@ def encode_images(
         except UnusableImageError as reason:
             return reason
 
-    with file.marking(), progress.task("encoding images", total=len(rows)) as task, decoding_threads() as pool:
+    with file.marking(), progress.task("encoding images", total=len(rows)) as task:
         file.skip(distinct.nothing)
         task.advance(todo.done)
         tables = take_items(items, ["image_path"], rows.start + todo.first())
         paths = (path for table in tables for path in table["image_path"].to_pylist())
-        loaded = map_ahead(pool, load, paths, depth=2 * encoder.batch_size)
+        loaded = map_in_threads(load, paths, ahead=2 * encoder.batch_size)
         for part, images in todo.of(loaded):
             members, which = distinct.rows_of(part)
             usable = [image for image in images if not isinstance(image, UnusableImageError)]

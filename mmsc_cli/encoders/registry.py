@@ -16,7 +16,7 @@ from mmsc_cli.encoders.sentence_transformers import SENTENCE_PREFIX
 from mmsc_cli.encoders.settings import EncoderSettings
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.images import UnusableImageError, load_image
-from mmsc_cli.runtime.parallel import decoding_threads, map_ahead
+from mmsc_cli.runtime.parallel import map_in_threads
 from mmsc_cli.runtime.progress import Progress
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.items import TEXT_COLUMNS, count_items, full_text, item_batches, take_items
@@ -164,8 +164,8 @@ def _sample_images(
             return None
 
     statistics = []
-    with progress.task("fitting on a sample of images", total=len(paths)) as task, decoding_threads() as pool:
-        for one in map_ahead(pool, load, paths, depth=128):
+    with progress.task("fitting on a sample of images", total=len(paths)) as task:
+        for one in map_in_threads(load, paths, ahead=128):
             task.advance()
             if one is not None:
                 statistics.append(one)

@@ -18,7 +18,7 @@ from mmsc_cli.index.search import block_size
 from mmsc_cli.index.storage import model_of
 from mmsc_cli.infer.answers import Answer, Asked, asked_relations
 from mmsc_cli.infer.probabilities import PairOpinion, pair_probabilities
-from mmsc_cli.runtime.parallel import in_order
+from mmsc_cli.runtime.parallel import map_blocks
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.workspace.checksums import check_at_a_glance
 
@@ -146,7 +146,7 @@ class Recommender:
         def rank(block: Sequence[Query]) -> list[list[Ranked]]:
             return ranker.rank(Block.of_items(self.index, block, relations))
 
-        ranked = (each for block in in_order(rank, blocks) for each in block)
+        ranked = (each for block in map_blocks(rank, blocks) for each in block)
         for query in queries:
             yield query if isinstance(query, MmscError) else self._told(query, next(ranked), explain)
 

@@ -1,6 +1,4 @@
-"""The same function over a stream of inputs, on all cores, results in order.
-
-Work done in threads ahead of who needs it, in order and never far ahead."""
+"""One function over a stream of inputs, in processes or threads; the results come in the order of the inputs."""
 
 from __future__ import annotations
 
@@ -10,82 +8,81 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from mmsc_cli.runtime.cores import usable_cores
 
 Input = TypeVar("Input")
 Result = TypeVar("Result")
+_MOST_THREADS = 32
 _LONGEST_QUEUE = 64
 
 
-def map_in_order(function: Callable[[Input], Result], inputs: Iterable[Input], cores: int) -> Iterator[Result]:
-    """Yield `function(input)` for each input, in their order.
+def map_in_threads(function: Callable[[Input], Result], inputs: Iterable[Input], ahead: int) -> Iterator[Result]:
+    """Yield `function(input)` for each input, with up to `ahead` of them started before their turn.
 
-    This process works too, from the start, while the others come up: a short stream never waits for them. `function`
-    must be importable by name; what it returns, and what it raises, must survive being sent between processes, and
-    should be small, since some dozens of results may wait for a slow one before them.
+    For functions that release the interpreter, such as Pillow's decoding and numpy's products.
+    """
+    with ThreadPoolExecutor(min(usable_cores(), ahead, _MOST_THREADS), thread_name_prefix="map") as pool:
+        yield from _in_order(lambda value: pool.submit(function, value), inputs, ahead)
+
+
+def map_blocks(function: Callable[[Input], Result], blocks: Sequence[Input]) -> Iterator[Result]:
+    """Yield `function(block)` for each block of a matrix, computed on all cores.
+
+    Several blocks at a time multiply on one thread each: the threads of a BLAS would compete with ours for the cores.
+    """
+    threads = min(usable_cores(), len(blocks))
+    if threads < 2:
+        yield from map(function, blocks)
+        return
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415  a single block needs no limit
+
+    with threadpool_limits(1, user_api="blas"):
+        yield from map_in_threads(function, blocks, ahead=threads)
+
+
+def map_in_processes(function: Callable[[Input], Result], inputs: Iterable[Input], cores: int) -> Iterator[Result]:
+    """Yield `function(input)` for each input, computed by this process and `cores` - 1 others.
+
+    This process works from the start, so a short stream does not wait until the others are up. `function` must be
+    importable by name. What it returns and raises is sent between processes and should be small: up to 64 results
+    wait for a slow one before them.
     """
     if cores == 1:
         yield from map(function, inputs)
         return
-    # loky rather than the standard library's pools: a caller's script needs no main guard.
-    from loky import ProcessPoolExecutor
+    # loky, unlike the standard library's pool, needs no main guard in the caller's script.
+    from loky import ProcessPoolExecutor  # noqa: PLC0415  0.4 s
 
     helpers = cores - 1
-    executor = ProcessPoolExecutor(helpers, timeout=10, initializer=_begin, initargs=(os.getpid(),))
+    executor = ProcessPoolExecutor(helpers, timeout=10, initializer=_follow, initargs=(os.getpid(),))
+    ready = executor.submit(os.getpid)
+    busy: list[Future[Result]] = []
+
+    def start(value: Input) -> Future[Result]:
+        busy[:] = [future for future in busy if not future.done()]
+        if ready.done() and len(busy) < 2 * helpers:
+            busy.append(executor.submit(function, value))
+            return busy[-1]
+        here: Future[Result] = Future()
+        here.set_result(function(value))
+        return here
+
     try:
-        ready = executor.submit(os.getpid)
-        waiting: deque[Future[Result]] = deque()
-        for one in inputs:
-            busy = sum(not future.done() for future in waiting)
-            if ready.done() and busy < 2 * helpers:
-                waiting.append(executor.submit(function, one))
-            else:
-                waiting.append(_done(function(one)))
-            while waiting and (waiting[0].done() or len(waiting) > _LONGEST_QUEUE):
-                yield waiting.popleft().result()
-        yield from (future.result() for future in waiting)
+        yield from _in_order(start, inputs, _LONGEST_QUEUE)
     finally:
         executor.shutdown(wait=True, kill_workers=True)
 
 
-def _done(result: Result) -> Future[Result]:
-    future: Future[Result] = Future()
-    future.set_result(result)
-    return future
-
-
-def _begin(parent: int) -> None:
-    """Leave interrupts to the parent, and go when it goes: killed, it cannot tell."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-_MOST_THREADS = 32
-
-
-def decoding_threads() -> ThreadPoolExecutor:
-    """Threads for decoding: Pillow lets go of the interpreter while it decodes and resizes."""
-    return ThreadPoolExecutor(min(usable_cores(), _MOST_THREADS), thread_name_prefix="decode")
-
-
-def map_ahead(
-    pool: Executor, function: Callable[[Input], Result], inputs: Iterable[Input], *, depth: int
-) -> Iterator[Result]:
-    """Yield `function(input)` for each input, in their order, with up to `depth` of them begun ahead."""
+def _in_order(start: Callable[[Input], Future[Result]], inputs: Iterable[Input], ahead: int) -> Iterator[Result]:
+    """Yield the results of what `start` begins, in order; keep `ahead` of them begun."""
     begun: deque[Future[Result]] = deque()
     try:
-        for one in inputs:
-            begun.append(pool.submit(function, one))
-            if len(begun) > depth:
+        for value in inputs:
+            begun.append(start(value))
+            if len(begun) > ahead:
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()
@@ -94,32 +91,13 @@ def map_ahead(
             future.cancel()
 
 
-In = TypeVar("In")
-Out = TypeVar("Out")
+def _follow(parent: int) -> None:
+    """Leave Ctrl-C to the parent, and exit when it is gone: killed, it cannot stop its helpers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
 
-def in_order(function: Callable[[In], Out], blocks: Sequence[In]) -> Iterator[Out]:
-    """`function` of each block, in their order, computed on all cores, a few blocks ahead of who takes them.
-
-    Each thread multiplies alone: numpy's own threads would fight over the cores with ours.
-    """
-    workers = min(usable_cores(), len(blocks))
-    if workers < 2:
-        yield from map(function, blocks)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    from threadpoolctl import threadpool_limits
-
-    ahead: deque[Future[Out]] = deque()
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers, thread_name_prefix="search") as pool:
-        try:
-            for block in blocks:
-                ahead.append(pool.submit(function, block))
-                if len(ahead) > workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
+    threading.Thread(target=watch, daemon=True).start()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -13,7 +10,6 @@ from numpy.typing import NDArray
 from mmsc_cli.arrays.top import best_rows
 from mmsc_cli.index import search
 from mmsc_cli.index.search import block_size
-from mmsc_cli.runtime.parallel import in_order
 
 
 def _sorted(scores: NDArray[np.float32], k: int) -> list[int]:
@@ -35,18 +31,3 @@ def test_blocks_fit_their_memory() -> None:
     assert block_size(1) > block_size(100_000) > block_size(1_000_000) >= 1
     assert block_size(10**9) == 1
     assert block_size(100_000) * 100_000 * 4 <= search.BLOCK_BYTES
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_results_come_in_order(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
-    monkeypatch.setattr(search, "usable_cores", lambda: workers)
-    second = threading.Event()
-
-    def slow_first(number: int) -> int:
-        if number == 0 and workers > 1:
-            assert second.wait(30), "the second block must not wait for the first"
-        if number == 1:
-            second.set()
-        return number
-
-    assert list(in_order(slow_first, range(20))) == list(range(20))

@@ -3,13 +3,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from mmsc_cli.runtime.parallel import map_in_order
+from mmsc_cli.runtime import parallel
+from mmsc_cli.runtime.parallel import map_blocks, map_in_processes, map_in_threads
 
 
 def _slow_at_first(number: int) -> tuple[int, int]:
@@ -25,7 +27,7 @@ def _refuse(number: int) -> int:
 
 @pytest.mark.parametrize("cores", [1, 2, 3])
 def test_results_come_in_the_order_of_the_inputs(cores: int) -> None:
-    found = list(map_in_order(_slow_at_first, range(120), cores))
+    found = list(map_in_processes(_slow_at_first, range(120), cores))
     assert [number for number, _ in found] == list(range(120))
     assert (len({process for _, process in found}) > 1) == (cores > 1)
 
@@ -33,19 +35,19 @@ def test_results_come_in_the_order_of_the_inputs(cores: int) -> None:
 @pytest.mark.parametrize("cores", [1, 2])
 def test_an_error_arrives_as_it_was_raised(cores: int) -> None:
     with pytest.raises(LookupError) as caught:
-        list(map_in_order(_refuse, range(50), cores))
+        list(map_in_processes(_refuse, range(50), cores))
     assert caught.value.args == (7, "is no good")
 
 
 SCRIPT = """
 import os, time
-from mmsc_cli.runtime.parallel import map_in_order
+from mmsc_cli.runtime.parallel import map_in_processes
 
 def work(number):
     time.sleep(0.05)
     return os.getpid()
 
-for worker in map_in_order(work, range(10_000), 2):
+for worker in map_in_processes(work, range(10_000), 2):
     if worker != os.getpid():
         print(worker, flush=True)
 """
@@ -64,7 +66,31 @@ def test_no_process_outlives_a_killed_caller(tmp_path: Path) -> None:
 
 def test_inputs_are_not_read_far_ahead() -> None:
     inputs = iter(range(10_000))
-    results = map_in_order(_slow_at_first, inputs, 2)
+    results = map_in_processes(_slow_at_first, inputs, 2)
     next(results)
     assert next(inputs) < 200
     results.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_blocks_are_computed_at_the_same_time_and_come_in_order(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    monkeypatch.setattr(parallel, "usable_cores", lambda: workers)
+    second = threading.Event()
+
+    def slow_first(number: int) -> int:
+        if number == 0 and workers > 1:
+            assert second.wait(30), "the second block must not wait for the first"
+        if number == 1:
+            second.set()
+        return number
+
+    assert list(map_blocks(slow_first, range(20))) == list(range(20))
+
+
+@pytest.mark.parametrize("ahead", [1, 5])
+def test_threads_start_inputs_ahead_of_their_turn(ahead: int) -> None:
+    inputs = iter(range(50))
+    results = map_in_threads(str, inputs, ahead)
+    assert next(results) == "0"
+    assert next(inputs) == ahead + 1
+    assert list(results) == [str(number) for number in range(1, 50) if number != ahead + 1]

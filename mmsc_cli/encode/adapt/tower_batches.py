@@ -15,7 +15,7 @@ from mmsc_cli.encode.adapt.contrastive_loss import MODALITIES, Temperatures, con
 from mmsc_cli.encode.adapt.examples import Rows
 from mmsc_cli.encoders.open_clip import OpenClipEncoder
 from mmsc_cli.files.images import UnusableImageError, load_image
-from mmsc_cli.runtime.parallel import decoding_threads, map_ahead
+from mmsc_cli.runtime.parallel import map_in_threads
 from mmsc_cli.tables.items import TEXT_COLUMNS, count_items, full_text, item_batches, take_items
 
 
@@ -70,11 +70,10 @@ class TowerReader:
         whole = [self._with_ends(rows) for rows in batches]
         wanted = [np.unique(np.concatenate([rows.pairs.ravel(), rows.both])) for rows in whole]
         texts, paths = self._texts_and_paths(np.unique(np.concatenate([np.zeros(0, np.int64), *wanted])))
-        with decoding_threads() as pool:
-            named = (paths[row] for part in wanted for row in part.tolist())
-            loaded = map_ahead(pool, self._load, named, depth=2 * max(map(len, wanted), default=0))
-            for rows, part in zip(whole, wanted, strict=True):
-                yield self._batch(rows, part, [texts[row] for row in part.tolist()], [next(loaded) for _ in part])
+        named = (paths[row] for part in wanted for row in part.tolist())
+        loaded = map_in_threads(self._load, named, ahead=2 * max(map(len, wanted), default=1))
+        for rows, part in zip(whole, wanted, strict=True):
+            yield self._batch(rows, part, [texts[row] for row in part.tolist()], [next(loaded) for _ in part])
 
     def _with_ends(self, rows: Rows) -> Rows:
         ends = rows.pairs.ravel()

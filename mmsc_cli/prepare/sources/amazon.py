@@ -17,7 +17,7 @@ from mmsc_cli.files.line_blocks import Block, LineBlocks
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.sources.amazon_record import RecordError, deliver_block, read_lines
 from mmsc_cli.runtime.cores import usable_cores
-from mmsc_cli.runtime.parallel import map_in_order
+from mmsc_cli.runtime.parallel import map_in_processes
 from mmsc_cli.runtime.progress import SILENT, Progress
 
 SMALL_BYTES = 8 << 20
@@ -50,7 +50,7 @@ def read_amazon(
         read = 0
         with progress.task(f"Reading {path.name}") as task:
             try:
-                for counts in map_in_order(deliver, _whole_lines(blocks), cores or _worthwhile_cores(path)):
+                for counts in map_in_processes(deliver, _whole_lines(blocks), cores or _worthwhile_cores(path)):
                     delivery.counts.update(counts)
                     read += counts["records"]
                     task.advance(counts["records"])
