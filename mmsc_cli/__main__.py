@@ -7,11 +7,13 @@ import signal
 import sys
 
 from mmsc_cli.cli.interrupt import INTERRUPTED, interruption, typed_command
+from mmsc_cli.runtime.cores import limit_threads
 
 
 def main() -> None:
     """Run `mmsc`."""
     try:
+        limit_threads()
         from mmsc_cli.cli.app import run_command  # noqa: PLC0415  an interrupt during this import is answered too
 
         code = run_command()

@@ -97,7 +97,7 @@ class Engine:
         if "bad allocation" in reason:
             return NotEnoughMemoryError(
                 f"not enough memory to join and sort: {reason}",
-                hint="raise the limit on memory (ulimit -v, or the container's); it must hold some hundred MiB",
+                hint="raise the container's memory limit, or free memory; some hundred MiB are needed",
             )
         return NotEnoughMemoryError(
             f"not enough memory or disk to join and sort within {self._memory / 2**30:.2g} GiB: {reason}",

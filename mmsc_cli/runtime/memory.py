@@ -1,25 +1,19 @@
-"""How much memory this process may still take, and how libraries say that there is none left."""
+"""How much memory this process may still take, and how libraries report that memory ran out."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
-import resource
-import sys
 from contextlib import suppress
 from pathlib import Path
 
-from mmsc_cli.errors import NotEnoughMemoryError
+from mmsc_cli.runtime.control_groups import control_groups
 
-# Below such a limit on the address space, what threads map for comfort counts: two GiB are gone before work begins.
-SMALL_ADDRESS_SPACE = 8 << 30
-# With less, loading the numerical libraries alone fails here or there.
-LEAST_ADDRESS_SPACE = 640 << 20
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_ARENAS_VARIABLE, _ARENAS_PARAMETER = "MALLOC_ARENA_MAX", -8  # glibc's names for the same thing
-_UNLIMITED = 1 << 60  # what the first version of control groups calls no limit is near 2**63
-# Of allocators, the dynamic loader (which says nearly the same of a disk mounted noexec), threads, processes and GPUs.
+_UNLIMITED = 1 << 60  # where there is no limit, the first version of control groups writes one near 2**63
+_FILES = {1: ("memory.limit_in_bytes", "memory.usage_in_bytes"), 2: ("memory.max", "memory.current")}
+# Messages of allocators, the dynamic loader (which says nearly the same of a disk mounted noexec), threads, processes
+# and GPUs.
 _SIGNS = re.compile(
     r"out of memory|can(?:no|')t allocate memory|failed to map segment(?!.*not permitted)|bad.?alloc|"
     r"unable to allocate|can't start new thread|excessive memory usage",
@@ -27,60 +21,17 @@ _SIGNS = re.compile(
 )
 
 
-def address_space_limit() -> int | None:
-    """Bytes of address space that this process may map (`ulimit -v`); None: as many as it likes."""
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return None if limit == resource.RLIM_INFINITY else limit
-
-
-def has_small_address_space() -> bool:
-    """Whether there is a limit on the address space that must be reckoned with."""
-    limit = address_space_limit()
-    return limit is not None and limit <= SMALL_ADDRESS_SPACE
-
-
-def spare_address_space() -> None:
-    """Under a small limit on the address space, map less of it; to be called before numpy is imported.
-
-    Each thread of a BLAS maps a stack and buffers, each that allocates an arena of 64 MiB of its own, and Arrow's own
-    allocator a GiB at a time.
-
-    Raises:
-        NotEnoughMemoryError: there is less than LEAST_ADDRESS_SPACE.
-    """
-    if not has_small_address_space():
-        return
-    for name in (*_ONE_THREAD, _ARENAS_VARIABLE):  # for processes that we start, too
-        os.environ.setdefault(name, "1")
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    import ctypes
-
-    with suppress(OSError, AttributeError):  # not glibc
-        ctypes.CDLL(None).mallopt(_ARENAS_PARAMETER, int(os.environ[_ARENAS_VARIABLE]))
-    limit = address_space_limit() or 0
-    if limit < LEAST_ADDRESS_SPACE:
-        raise NotEnoughMemoryError(
-            f"not enough memory: an address space of {limit / 2**30:.2g} GiB (ulimit -v) does not hold the libraries",
-            hint=f"give it more memory, at least {LEAST_ADDRESS_SPACE / 2**30:.2g} GiB",
-        )
-    # First of all, as OpenBLAS, of which numpy and scipy bring one each, tries for ever where its buffers find no room.
-    import scipy.linalg  # noqa: F401
-
-
 def available_memory(root: Path = Path("/")) -> int:
-    """Bytes this process may still take: the least of what the machine, its control groups and its address space leave.
+    """Return the bytes this process may still take: what the machine and its control groups leave, the least of them.
 
     Args:
-        root: where `proc` and `sys` lie.
+        root: the folder that has `proc` and `sys`.
     """
-    room = [_machine(root), *_control_groups(root)]
-    if (limit := address_space_limit()) is not None:
-        room.append(limit - _mapped(root))
-    return max(0, min(room))
+    return max(0, min([_machine(root), *_left_by_groups(root)]))
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or one that it was raised from, is that memory ran out, whichever library says so."""
+    """Return whether an error, or one that it was raised from, reports that memory ran out, in any library's words."""
     while error is not None:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
             return True
@@ -92,16 +43,6 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def can_import(module: str) -> bool:
-    """Whether the address space has room for a large library. Trying it here would leave half of it mapped."""
-    if address_space_limit() is None or module in sys.modules:
-        return True
-    import subprocess
-
-    tried = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, check=False)
-    return tried.returncode == 0
-
-
 def _machine(root: Path) -> int:
     with suppress(OSError, StopIteration, ValueError):
         lines = (root / "proc/meminfo").read_text().splitlines()
@@ -109,36 +50,20 @@ def _machine(root: Path) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _mapped(root: Path) -> int:
-    with suppress(OSError, ValueError):
-        return int((root / "proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
-
-
-def _control_groups(root: Path) -> list[int]:
-    """What each limited control group of this process leaves, from its own up to the outermost (a container's)."""
-    room: list[int] = []
-    with suppress(OSError):
-        for line in (root / "proc/self/cgroup").read_text().splitlines():
-            _, controllers, name = line.split(":", 2)
-            if not controllers:
-                mount, limit, usage = root / "sys/fs/cgroup", "memory.max", "memory.current"
-            elif "memory" in controllers.split(","):
-                mount, limit, usage = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-            else:
-                continue
-            own = Path(name.lstrip("/"))
-            # In a container the name may be the one outside of it; then the mount itself is the group.
-            for group in (own, *own.parents):
-                with suppress(OSError, ValueError):  # no such group, or "max": no limit
-                    allowed = int((mount / group / limit).read_text())
-                    if allowed < _UNLIMITED:
-                        room.append(allowed - int((mount / group / usage).read_text()) + _cache(mount / group))
-    return room
+def _left_by_groups(root: Path) -> list[int]:
+    """Bytes that each limited control group of this process leaves."""
+    left = []
+    for version, group in control_groups("memory", root):
+        limit, usage = _FILES[version]
+        with suppress(OSError, ValueError):  # no limit ("max"), or none in this group
+            allowed = int((group / limit).read_text())
+            if allowed < _UNLIMITED:
+                left.append(allowed - int((group / usage).read_text()) + _cache(group))
+    return left
 
 
 def _cache(group: Path) -> int:
-    """Bytes that a control group holds of files, and would give up."""
+    """Bytes of cached files in a control group, which it frees when memory is needed."""
     with suppress(OSError, ValueError):
         for line in (group / "memory.stat").read_text().splitlines():
             name, _, value = line.partition(" ")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import errno
-import resource
 from pathlib import Path
 
 import pytest
 
-from mmsc_cli.runtime import memory
-from mmsc_cli.runtime.cores import usable_cores
 from mmsc_cli.runtime.memory import available_memory, is_out_of_memory
 
 MIB = 1 << 20
@@ -78,20 +75,6 @@ def test_an_exhausted_group_leaves_nothing(machine: Path) -> None:
     _group(machine / "sys/fs/cgroup", memory__max=f"{100 * MIB}", memory__current=f"{101 * MIB}")
 
     assert available_memory(machine) == 0
-
-
-def test_a_limit_on_the_address_space_leaves_what_is_not_mapped(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = 100 * MIB // resource.getpagesize()
-    (machine / "proc/self/statm").write_text(f"{pages} 1 1 1 0 1 0\n")
-    monkeypatch.setattr(memory, "address_space_limit", lambda: 2048 * MIB)
-
-    assert available_memory(machine) == 1948 * MIB
-
-
-def test_a_limited_address_space_has_room_for_few_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmsc_cli.runtime.cores.address_space_limit", lambda: 2048 * MIB)
-
-    assert usable_cores() == 1
 
 
 @pytest.mark.parametrize(

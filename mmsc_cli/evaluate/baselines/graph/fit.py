@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, every
-from mmsc_cli.evaluate.baselines.nearest import check_modality
-from mmsc_cli.evaluate.context import FittingContext
-from mmsc_cli.runtime.memory import can_import
 from mmsc_cli.runtime.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -24,29 +20,6 @@ GRAPHSAGE_GRID = every(layers=(2,), item_vectors=(False, True))
 GAT_GRID = every(layers=(1,), hide=(0.0,), item_vectors=(False, True))
 DECGCN_GRID = every(layers=(2,), hide=(0.0, 0.5))
 SCOMGNN_GRID = every(hide=(0.0, 0.5))
-
-
-def check_network(context: FittingContext) -> None:
-    """Check that there is room for torch.
-
-    Raises:
-        InputError: the address space is limited to less.
-    """
-    if not can_import("torch"):
-        raise InputError(
-            "networks need PyTorch, which the limit on the address space (ulimit -v) leaves no room for",
-            hint="raise the limit, or name other --baselines",
-        )
-
-
-def check_network_on_text(context: FittingContext) -> None:
-    """Check that there is room for torch, and a text to work on.
-
-    Raises:
-        InputError: one of them is missing.
-    """
-    check_modality(context, "text")
-    check_network(context)
 
 
 def fit_lightgcn(task: FittingTask, *, layers: int, hide: float) -> ScoreRows:
