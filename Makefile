@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Material for MkDocs would else advertise its successor in every build.
 export NO_MKDOCS_2_WARNING := 1
 # What the tests try beyond a plain installation.
-EXTRAS := adapt,baselines,faiss,text
+EXTRAS := adapt,baselines,faiss,llm,text
 PROSE := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs
 # A camera, a printer and a tent of the demo shop, which is the same everywhere.
 DEMO_ITEMS := D25RD2NSAV D2S0VKAV0K D2G7E8M117

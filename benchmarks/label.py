@@ -34,7 +34,7 @@ from mmsc_cli.label.candidates import Candidates, choose_candidates
 from mmsc_cli.label.llm.interview import interview
 from mmsc_cli.label.llm.prompt import LETTERS, ask_pair, quote_items
 from mmsc_cli.label.settings import CandidateMix, LabelSettings
-from mmsc_cli.label.vllm.install import PYTHON_VARIABLE
+from mmsc_cli.label.vllm.command import PYTHON_VARIABLE
 from mmsc_cli.label.vllm.server import Server, serve
 from mmsc_cli.label.vllm.settings import ServerSettings
 from mmsc_cli.runtime.progress import SILENT
@@ -44,7 +44,6 @@ from mmsc_cli.tables.pairs import read_pairs
 from mmsc_cli.tables.relations import CLASSES, RELATIONS
 from mmsc_cli.tables.truth import read_truth
 
-QUESTION_BYTES = 7_900
 SHARD = 20
 SHORT: dict[str, Any] = {
     "label": {"enum": list(CLASSES)},
@@ -95,7 +94,7 @@ def speed(folder: Path, model: Path, pairs: int, concurrency: int, runs: int) ->
     settings = LabelSettings(model=str(model), concurrency=concurrency)
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # for /reset_prefix_cache
     rows, ratios = [], []
-    with serve(str(model), folder / "vllm.log", ServerSettings(), question_bytes=QUESTION_BYTES) as server:
+    with serve(str(model), folder / "vllm.log", ServerSettings()) as server:
         scored = _bodies(items, candidates, str(model), _letters(server, str(model)))
         told = [_bodies(items, candidates, str(model), _json_answer(answer)) for answer in JSON_ANSWERS.values()]
         for bodies in (scored, *told):
@@ -197,7 +196,7 @@ def kills(folder: Path, model: Path, pairs: int, clients: int, servers: int, see
     chance = random.Random(seed)
     _write(f"shards of {SHARD} pairs\n\n")
     _write(markdown_table(("killed", "pairs kept before", "kept after", "answered but lost", "kept twice"), []))
-    with serve(str(model), folder / "vllm.log", ServerSettings(), question_bytes=QUESTION_BYTES) as server:
+    with serve(str(model), folder / "vllm.log", ServerSettings()) as server:
         for number in range(clients):
             before, answered = len(_kept(folder)), _answered(server.url)
             with _labelling(folder, model, pairs, "--endpoint", server.url) as process:

@@ -7,13 +7,14 @@ import shutil
 from importlib.util import find_spec
 
 from mmsc_cli.errors import MmscError
-from mmsc_cli.label.vllm.install import PYTHON_VARIABLE
+from mmsc_cli.label.vllm.command import PYTHON_VARIABLE
 from mmsc_cli.runtime.device import DeviceRequest, choose_device
 from mmsc_cli.runtime.versions import software_versions
 from mmsc_cli.workspace.stages import STAGES
 from mmsc_cli.workspace.workspace import Workspace
 
 EXTRAS = {
+    "llm": "openai",
     "vllm": "vllm",
     "faiss": "faiss",
     "baselines": "implicit",

@@ -1,4 +1,4 @@
-"""Who may annotate without a language model: the rules, and the oracle of a generated catalogue."""
+"""Who annotates: the rules, the oracle of a generated catalogue, or a language model (some have short names)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,42 @@ from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.truth import read_truth
 
 RULES_DESCRIBED = "rules (no LLM)"
+# Short name: name on the model hub, licence.
+ALIASES = {
+    "llama": ("meta-llama/Llama-3.1-8B-Instruct", "Llama 3.1 Community License, gated: accept it first"),
+    "qwen": ("Qwen/Qwen2.5-7B-Instruct", "Apache-2.0"),
+    "mistral": ("mistralai/Mistral-7B-Instruct-v0.3", "Apache-2.0"),
+}
 Annotate = Callable[[NDArray[np.int32], NDArray[np.int32]], Labels]
 
 
-def own_annotator(model: str, items: pa.Table, truth: Path | None, seed: int) -> tuple[str, Annotate] | None:
+def resolve_model(model: str) -> tuple[str, str]:
+    """Name of a language model as a server knows it, and how it is described: with its licence where that is known.
+
+    Any name that is no alias is a name on the model hub or the path of a folder.
+
+    Raises:
+        InputError: the name could be taken for an option of the server that is started with it.
+    """
+    if model.startswith("-") or not model or any(char.isspace() or not char.isprintable() for char in model):
+        raise InputError(
+            f"--model {model!r}: not the name of a model",
+            hint="a name or path has no blank, no line end and no leading dash; write ./-name for such a folder",
+        )
+    name, licence = ALIASES.get(model, (model, ""))
+    return name, f"{name} ({licence})" if licence else name
+
+
+def annotator_without_llm(
+    model: str, item_table: pa.Table, truth: Path | None, seed: int
+) -> tuple[str, Annotate] | None:
     """Description and function of an annotator that asks no language model; None for all other models.
 
     Raises:
-        InputError: an oracle is asked for where there is no truth, or by a name that makes no sense.
+        InputError: an oracle is asked for where there is no truth, or its accuracy is no number from 0 to 1.
     """
     if model == RULES_MODEL:
-        return RULES_DESCRIBED, partial(annotate, items)
+        return RULES_DESCRIBED, partial(annotate, item_table)
     accuracy = oracle_accuracy(model)
     if accuracy is None:
         return None
@@ -37,6 +62,6 @@ def own_annotator(model: str, items: pa.Table, truth: Path | None, seed: int) ->
             hint="make one with `mmsc prepare demo -w DIR`, or name a language model",
         )
     known = read_truth(truth)
-    return f"{oracle_name(accuracy)} (knows the truth, no LLM)", lambda a, b: consult(
-        known, a, b, accuracy, items=len(items), seed=seed
+    return f"{oracle_name(accuracy)} (knows the truth, no LLM)", partial(
+        consult, known, accuracy=accuracy, n_items=len(item_table), seed=seed
     )

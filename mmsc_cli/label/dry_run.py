@@ -1,22 +1,19 @@
-"""What `label` would ask, and what that would cost, asking nobody."""
+"""What `label` would ask and what it would cost, without asking."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from mmsc_cli.label.annotators import own_annotator
+from mmsc_cli.label.annotators import annotator_without_llm, resolve_model
 from mmsc_cli.label.candidates import Candidates, choose_candidates
-from mmsc_cli.label.llm.models import resolve_model
+from mmsc_cli.label.label import LabelInputs
 from mmsc_cli.label.llm.prompt import Question, ask_pair, quote_items
 from mmsc_cli.label.settings import LabelSettings
-from mmsc_cli.tables.pairs import Pairs
 
 CHARACTERS_PER_TOKEN = 4  # the usual figure for English text; an estimate, not a count
 # Tokens a second that a prefix cache does not save, of a model of 7 to 8 billion parameters: guesses, no measurements.
@@ -24,64 +21,58 @@ GUESSED_SPEED = {"GPU": 10_000, "CPU": 20}
 
 
 def dry_run(
-    items: pa.Table,
-    pairs: Pairs,
+    inputs: LabelInputs,
     settings: LabelSettings,
     *,
     seed: int,
-    truth: Path | None = None,
-    images: NDArray[np.float16] | None = None,
     served: bool = False,
     measured: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Say what `label` would do.
+    """Report what `label` would do.
 
     Args:
-        items: the item table.
-        pairs: the pair table.
+        inputs: as for `label`.
         settings: as for `label`.
         seed: of the recipe.
-        truth: the truth table of a synthetic catalogue, for the oracle alone.
-        images: image vectors of the items.
         served: whether an endpoint is given.
         measured: the counts of the last run with this model here, if there was one.
 
     Returns:
         `annotator`; `pairs` and their `mix`; `prompts`, both full questions about the first candidate (none
-        where nobody is asked); `questions`; `prompt_tokens`, before any saving by a prefix cache
-        (`shared_prefix_share` of them is the same in all); `expected_seconds`, once the server is up; and `estimate`,
-        what the last two rest on.
+        where nobody is asked); `questions`; `prompt_tokens`, before any saving by a prefix cache (the share
+        `shared_prefix_share` of them is the same in all); `expected_seconds`, once the server is up; and `estimate`,
+        the basis of the last two.
 
     Raises:
-        InputError: an oracle is asked for where there is no truth, or by a name that makes no sense.
+        InputError: an oracle is asked for where there is no truth, or the model's name is none.
     """
-    own = own_annotator(settings.model, items, truth, seed)
-    candidates = choose_candidates(items, pairs, settings.budget, settings.mix, seed=seed, images=images)
-    described = {"pairs": len(candidates), "mix": candidates.mix()}
-    if own is not None:
-        nothing = {"prompts": [], "questions": 0, "prompt_tokens": 0, "shared_prefix_share": 0.0}
-        return {"annotator": own[0]} | described | nothing | {"expected_seconds": 0, "estimate": "nobody is asked"}
-    constant, total = _characters(items, candidates)
-    tokens, seconds, estimate = _cost(len(candidates), constant, total, served, measured or {})
-    return (
-        {"annotator": resolve_model(settings.model).described()}
-        | described
-        | {
-            "prompts": [_shown(question) for question in _first_questions(items, candidates)],
-            "questions": 2 * len(candidates),
-            "prompt_tokens": tokens,
-            "shared_prefix_share": round(constant / max(total, 1), 3),
-            "expected_seconds": seconds,
-            "estimate": estimate,
-        }
+    item_table = inputs.item_table
+    local = annotator_without_llm(settings.model, item_table, inputs.truth, seed)
+    annotator = local[0] if local else resolve_model(settings.model)[1]
+    candidates = choose_candidates(
+        item_table, inputs.pairs, settings.budget, settings.mix, seed=seed, images=inputs.images
     )
+    described = {"annotator": annotator, "pairs": len(candidates), "mix": candidates.mix()}
+    if local is not None:
+        nothing = {"prompts": [], "questions": 0, "prompt_tokens": 0, "shared_prefix_share": 0.0}
+        return described | nothing | {"expected_seconds": 0, "estimate": "nobody is asked"}
+    constant, total = _characters(item_table, candidates)
+    tokens, seconds, estimate = _cost(len(candidates), constant, total, served, measured or {})
+    return described | {
+        "prompts": [_shown(question) for question in _first_questions(item_table, candidates)],
+        "questions": 2 * len(candidates),
+        "prompt_tokens": tokens,
+        "shared_prefix_share": round(constant / max(total, 1), 3),
+        "expected_seconds": seconds,
+        "estimate": estimate,
+    }
 
 
-def _cost(pairs: int, constant: int, total: int, served: bool, measured: Mapping[str, Any]) -> tuple[int, int, str]:
-    """Prompt tokens, seconds, and what both rest on."""
+def _cost(n_pairs: int, constant: int, total: int, served: bool, measured: Mapping[str, Any]) -> tuple[int, int, str]:
+    """Return prompt tokens, seconds, and the basis of both."""
     if measured.get("pairs_per_second") and measured.get("tokens"):
-        tokens = round(measured["tokens"] / measured["asked"] * pairs)
-        return tokens, round(pairs / measured["pairs_per_second"]), "the last run with this model here"
+        tokens = round(measured["tokens"] / measured["asked"] * n_pairs)
+        return tokens, round(n_pairs / measured["pairs_per_second"]), "the last run with this model here"
     tokens = total // CHARACTERS_PER_TOKEN
     kind = "GPU" if served or shutil.which("nvidia-smi") else "CPU"
     speed = GUESSED_SPEED[kind]
@@ -93,22 +84,23 @@ def _cost(pairs: int, constant: int, total: int, served: bool, measured: Mapping
     return tokens, seconds, estimate
 
 
-def _first_questions(items: pa.Table, candidates: Candidates) -> tuple[Question, ...]:
+def _first_questions(item_table: pa.Table, candidates: Candidates) -> tuple[Question, ...]:
     if not len(candidates):
         return ()
     a, b = int(candidates.a[0]), int(candidates.b[0])
-    quoted = quote_items(items, (a, b))
-    return ask_pair(quoted[a], quoted[b], (items["item_id"][a].as_py(), items["item_id"][b].as_py()))
+    quoted = quote_items(item_table, (a, b))
+    ids = item_table["item_id"]
+    return ask_pair(quoted[a], quoted[b], (ids[a].as_py(), ids[b].as_py()))
 
 
 def _shown(question: Question) -> str:
     return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in question.messages)
 
 
-def _characters(items: pa.Table, candidates: Candidates) -> tuple[int, int]:
+def _characters(item_table: pa.Table, candidates: Candidates) -> tuple[int, int]:
     """Characters of the constant prefix over all questions, and of the questions as a whole."""
     rows, uses = np.unique(np.concatenate([candidates.a, candidates.b]), return_counts=True)
-    quoted = quote_items(items, rows.tolist())
+    quoted = quote_items(item_table, rows.tolist())
     data = 2 * sum(len(quoted[row]) * use for row, use in zip(rows.tolist(), uses.tolist(), strict=True))
     system, user = (len(message["content"]) for message in ask_pair("", "", ("", ""))[0].messages)
     questions = 2 * len(candidates)

@@ -68,7 +68,7 @@ def read_gold(path: Path, item_ids: list[str]) -> Gold:
     return Gold(rows[:, 0].astype(np.int32), rows[:, 1].astype(np.int32), rows[:, 2], unknown)
 
 
-def judge(gold: Gold, labels: Labels, items: int, seed: int) -> dict[str, Any]:
+def judge(gold: Gold, labels: Labels, n_items: int, seed: int) -> dict[str, Any]:
     """Set an annotator's labels beside the human ones.
 
     Returns:
@@ -76,12 +76,12 @@ def judge(gold: Gold, labels: Labels, items: int, seed: int) -> dict[str, Any]:
         interval `accuracy_ci`; `macro_f1` over the classes that occur; `calibration_error` of the likeliest class; and
         `confusion`, by human label, then by the annotator's. Without a judged pair the figures are None.
     """
-    place = labels.find(gold.a, gold.b, items)
-    answered = place >= 0
-    probabilities = labels.probabilities()[place[answered]]
-    human, own = gold.label[answered], probabilities.argmax(axis=1)
-    counted = confusion_matrix(human, own, labels=range(len(CLASSES))) if len(human) else np.zeros((3, 3), int)
-    right = (human == own).astype(np.float64)
+    rows = labels.find(gold.a, gold.b, n_items)
+    answered = rows >= 0
+    probabilities = labels.probabilities()[rows[answered]]
+    human, annotated = gold.label[answered], probabilities.argmax(axis=1)
+    counted = confusion_matrix(human, annotated, labels=range(len(CLASSES))) if len(human) else np.zeros((3, 3), int)
+    right = (human == annotated).astype(np.float64)
     interval = bootstrap_interval(right, numpy_generator(seed, "label/gold"))
     return {
         "pairs": len(human),
@@ -89,7 +89,7 @@ def judge(gold: Gold, labels: Labels, items: int, seed: int) -> dict[str, Any]:
         "unanswered": int((~answered).sum()),
         "accuracy": round(float(right.mean()), 4) if len(human) else None,
         "accuracy_ci": [round(end, 4) for end in interval] if interval else None,
-        "macro_f1": round(float(f1_score(human, own, average="macro")), 4) if len(human) else None,
+        "macro_f1": round(float(f1_score(human, annotated, average="macro")), 4) if len(human) else None,
         "calibration_error": round(calibration_error(probabilities, human), 4) if len(human) else None,
         "confusion": {
             name: dict(zip(CLASSES, row, strict=True)) for name, row in zip(CLASSES, counted.tolist(), strict=True)

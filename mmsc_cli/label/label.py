@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,94 +14,112 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.label.annotators import own_annotator
+from mmsc_cli.label.annotators import annotator_without_llm, resolve_model
 from mmsc_cli.label.candidates import choose_candidates
 from mmsc_cli.label.gold import Gold, judge
-from mmsc_cli.label.llm.models import resolve_model
 from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.labels import Labels, write_labels
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import CLASSES
 
-_log = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelInputs:
+    """What `label` reads of a workspace.
+
+    Attributes:
+        item_table: the item table.
+        pairs: the pair table; only its training pairs are looked at.
+        truth: path of the truth table of a generated catalogue, for the oracle alone.
+        images: image vectors, shape (n_items, width), for candidates that look alike.
+        gold: pairs that people labelled; they are asked too, and the answers judged.
+    """
+
+    item_table: pa.Table
+    pairs: Pairs
+    truth: Path | None = None
+    images: NDArray[np.float16] | None = None
+    gold: Gold | None = None
 
 
 def label(
-    items: pa.Table,
-    pairs: Pairs,
+    inputs: LabelInputs,
     settings: LabelSettings,
     *,
     seed: int,
     endpoints: Sequence[str],
     out: Path,
     cache: Path | None,
-    truth: Path | None = None,
-    images: NDArray[np.float16] | None = None,
-    gold: Gold | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Annotate candidate pairs and write them to `out`; with `gold`, ask about those pairs too and judge the answers.
+    """Annotate candidate pairs and write the label table to `out`.
 
     Args:
-        items: the item table.
-        pairs: the pair table; only its training pairs are looked at.
+        inputs: what is known of the catalogue. Gold pairs that are no candidates are not in `out`.
         settings: model, budget and manners. The models `rules` and `oracle:ACCURACY` ask nobody.
         seed: of the recipe.
         endpoints: OpenAI-compatible servers; none: vLLM is started here.
-        out: the label table to write. Gold pairs that are no candidates are not in it.
-        cache: a folder that outlives the run, where finished answers of a language model are kept; None: nowhere.
-        truth: the truth table of a synthetic catalogue, for the oracle alone.
-        images: image vectors of the items, for candidates that look alike.
-        gold: pairs that people labelled.
-        progress: where to say how far it is.
+        out: the label table to write.
+        cache: a folder that outlives the run, where answers of a language model are kept; None: nowhere.
+        progress: where the progress is shown.
 
     Returns:
         Counts for the manifest: candidates and their mix, asked, reused, labelled, failed, retried, shares by
-        likeliest class, mean label mass and agreement, tokens, pairs and tokens per second, which annotator it was, and
-        the verdict on `gold`.
+        likeliest class, mean label mass and agreement, tokens, pairs and tokens per second, the annotator's
+        description, and the verdict on `gold`.
 
     Raises:
-        GateError: too many questions were given up; `out` and `cache` hold what was finished.
+        GateError: too many questions failed; `out` and `cache` hold what was answered.
         UnreachableError: there is no server, none answered, or it refuses us.
-        InputError: an endpoint is not a URL, or is given although nobody is asked; an oracle is asked for where there
-            is no truth, or by a name that makes no sense.
+        InputError: an endpoint is not a URL, or is given although nobody is asked; the model's name is none; the
+            extra `llm` is not installed; an oracle is asked for where there is no truth.
         WorkspaceError: the cache is damaged.
     """
-    own = own_annotator(settings.model, items, truth, seed)
-    if own is not None and endpoints:
+    item_table = inputs.item_table
+    local = annotator_without_llm(settings.model, item_table, inputs.truth, seed)
+    if local is not None and endpoints:
         raise InputError(
             f"--endpoint has no use with --model {settings.model}", hint="name the model that the server serves"
         )
-    candidates = choose_candidates(items, pairs, settings.budget, settings.mix, seed=seed, images=images)
+    candidates = choose_candidates(
+        item_table, inputs.pairs, settings.budget, settings.mix, seed=seed, images=inputs.images
+    )
     a, b = candidates.a, candidates.b
-    if gold is not None:
-        a, b = np.unique(np.stack([np.append(a, gold.a), np.append(b, gold.b)]), axis=1)
+    if inputs.gold is not None:
+        a, b = np.unique(np.stack([np.append(a, inputs.gold.a), np.append(b, inputs.gold.b)]), axis=1)
     stopped = None
-    if own is not None:
-        annotator, annotate_pairs = own
+    if local is not None:
+        annotator, annotate_pairs = local
         started = time.monotonic()
-        found = annotate_pairs(a, b)
-        rate = round(len(found) / max(time.monotonic() - started, 1e-3), 2)
-        counts = {"asked": len(found), "reused": 0, "failed": 0, "retried": 0, "pairs_per_second": rate}
+        answered = annotate_pairs(a, b)
+        rate = round(len(answered) / max(time.monotonic() - started, 1e-3), 2)
+        counts = {"asked": len(answered), "reused": 0, "failed": 0, "retried": 0, "pairs_per_second": rate}
     else:
-        # Late, as it brings `openai`, which takes a second.
-        from mmsc_cli.label.llm.interview import interview
-
-        model = resolve_model(settings.model)
-        annotator = model.described()
-        _log.info("annotator: %s", annotator)
-        held = interview(items, a, b, model.name, settings, endpoints=endpoints, cache=cache, progress=progress)
-        found, counts, stopped = held.labels, held.counts, held.stopped
-    place = found.find(candidates.a, candidates.b, len(items))
-    labels = found.select(place[place >= 0])
+        model, annotator = resolve_model(settings.model)
+        try:
+            from mmsc_cli.label.llm.interview import interview  # noqa: PLC0415  openai takes a second, and is an extra
+        except ModuleNotFoundError as error:
+            if error.name != "openai":
+                raise
+            raise InputError(
+                "the package openai, which asks language models, is not installed",
+                hint="pip install 'mmsc-cli[llm]', or use --model rules",
+            ) from error
+        _LOG.info("annotator: %s", annotator)
+        held = interview(item_table, a, b, model, settings, endpoints=endpoints, cache=cache, progress=progress)
+        answered, counts, stopped = held.labels, held.counts, held.stopped
+    rows = answered.find(candidates.a, candidates.b, len(item_table))
+    labels = answered.select(rows[rows >= 0])
     write_labels(out, labels)
     if stopped:
         what, *details = stopped.message.splitlines()
-        kept = f"{what}; {len(found)} of {len(a)} pairs are answered and kept"
+        kept = f"{what}; {len(answered)} of {len(a)} pairs are answered and kept"
         raise type(stopped)("\n".join([kept, *details]), hint=stopped.hint)
     head = {"annotator": annotator, "candidates": len(candidates), "mix": candidates.mix()}
-    verdict = {} if gold is None else {"gold": judge(gold, found, len(items), seed)}
+    verdict = {} if inputs.gold is None else {"gold": judge(inputs.gold, answered, len(item_table), seed)}
     return head | counts | _summary(labels) | verdict
 
 

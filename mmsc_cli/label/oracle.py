@@ -51,7 +51,7 @@ def oracle_name(accuracy: float) -> str:
 
 
 def consult(
-    truth: Truth, a: NDArray[np.int32], b: NDArray[np.int32], accuracy: float, *, items: int, seed: int
+    truth: Truth, a: NDArray[np.int32], b: NDArray[np.int32], *, accuracy: float, n_items: int, seed: int
 ) -> Labels:
     """Answer about pairs of item rows, shape (pairs,), `a < b`, each rightly with probability `accuracy`.
 
@@ -59,7 +59,7 @@ def consult(
     wherever one that is less accurate is. The answer gets the probability `accuracy`, the others share the rest.
     `direction` is the true one of a true complement, and "both" where the oracle invents one.
     """
-    true = _true_class(truth, a, b, items)
+    true = _true_class(truth, a, b, n_items)
     generator = numpy_generator(seed, "label/oracle")
     lies = generator.random(len(a)) >= accuracy
     step = generator.integers(1, len(CLASSES), len(a))
@@ -67,12 +67,12 @@ def consult(
     probabilities = np.full((len(a), len(CLASSES)), (1 - accuracy) / 2, np.float32)
     probabilities[np.arange(len(a)), answer] = accuracy
     complement = CLASSES.index("complement")
-    known = np.append(truth.direction, "")[truth.find(a, b, items)]
+    known = np.append(truth.direction, "")[truth.find(a, b, n_items)]
     direction = np.where((true == complement) & (known != ""), known, "both")
     return Labels.of_one_opinion(a, b, probabilities, direction, oracle_name(accuracy), ORACLE_VERSION)
 
 
-def _true_class(truth: Truth, a: NDArray[Any], b: NDArray[Any], items: int) -> NDArray[np.int64]:
+def _true_class(truth: Truth, a: NDArray[Any], b: NDArray[Any], n_items: int) -> NDArray[np.int64]:
     """Number of the true class in CLASSES; a pair that is both is taken as a substitute."""
-    found = [truth.of_pairs(relation, a, b, items) for relation in ("substitute", "complement")]
-    return np.select(found, [0, 1], 2)
+    holds = [truth.of_pairs(relation, a, b, n_items) for relation in ("substitute", "complement")]
+    return np.select(holds, [0, 1], 2)

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from mmsc_cli.label.similarity import row_products
 from mmsc_cli.tables.labels import Labels
 
 RULES_MODEL = "rules"
@@ -37,7 +36,7 @@ class _Features:
     """What the rules look at; all arrays have shape (pairs,)."""
 
     leaf: NDArray[np.float32]  # 1 where both have the same, known category path
-    branch: NDArray[np.float32]  # shared part of the category paths, 0 to 1
+    branch: NDArray[np.float32]  # shared fraction of the category paths, 0 to 1
     title: NDArray[np.float32]  # cosine of the titles
     brand: NDArray[np.float32]  # 1 where both have the same, known brand
     log_price: NDArray[np.float32]  # ln(price of a / price of b), clipped; 0 where one is unknown
@@ -45,14 +44,14 @@ class _Features:
     named: NDArray[np.float32]  # above 0: a's title says it is "for" b; below 0: b's says it is for a
 
 
-def annotate(items: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32]) -> Labels:
+def annotate(item_table: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32]) -> Labels:
     """Label pairs of item rows (shape (pairs,), `a < b`) by rules.
 
     The three class scores are linear in the features and go through a softmax. The direction of a complement
-    is towards the accessory: the one that says it is for the other, else the one with an accessory word, else
-    the one that costs less than a third. `label_mass` and `agreement` are 1: nothing was asked.
+    is towards the accessory: the item whose title says that it is for the other, else the one with an accessory
+    word, else the one that costs less than a third. `label_mass` and `agreement` are 1: nothing was asked.
     """
-    seen = _features(items, a, b)
+    seen = _features(item_table, a, b)
     gap, one_sided, named = np.abs(seen.log_price), np.abs(seen.accessory), np.abs(seen.named)
     related = seen.branch * (1 - seen.leaf)
     substitute = -2 + 3 * seen.leaf + seen.branch + 3 * seen.title - 0.7 * gap - 3 * one_sided - 3 * named
@@ -69,15 +68,15 @@ def _direction(seen: _Features) -> NDArray[np.str_]:
     return np.select([a_is_accessory > 0, a_is_accessory < 0], ["b_to_a", "a_to_b"], "both")
 
 
-def _features(items: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32]) -> _Features:
-    titles: list[str] = items["title"].to_pylist()
-    depth, paths = _category_codes(items["category"].to_pylist())
+def _features(item_table: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32]) -> _Features:
+    titles: list[str] = item_table["title"].to_pylist()
+    depth, paths = _category_codes(item_table["category"].to_pylist())
     shared = ((paths[a] == paths[b]) & (paths[a] >= 0)).sum(axis=1)
     deeper = np.maximum(depth[a], depth[b])
-    brands = np.unique(_folded(items["brand"]), return_inverse=True)[1]
-    known_brand = _folded(items["brand"]) != ""
+    brands = np.unique(_folded(item_table["brand"]), return_inverse=True)[1]
+    known_brand = _folded(item_table["brand"]) != ""
     accessory = np.array([_ACCESSORY.search(title) is not None for title in titles], dtype=np.float32)
-    prices = items["price"].to_numpy()
+    prices = item_table["price"].to_numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
         log_price = np.clip(np.log(prices[a] / prices[b]), -3, 3)
     title, named = _title_features(titles, a, b)
@@ -93,7 +92,7 @@ def _features(items: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32]) -> _F
 
 
 def _category_codes(categories: list[list[str]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Depth of each path, and a number for each prefix of it, shape (items, deepest), -1 beyond its end."""
+    """Depth of each path, and a number for each prefix of it, shape (n_items, deepest), -1 beyond its end."""
     depth = np.array([len(path) for path in categories], dtype=np.int64)
     codes = np.full((len(categories), int(depth.max(initial=0))), -1, dtype=np.int64)
     numbers: dict[tuple[str, ...], int] = {}
@@ -107,20 +106,16 @@ def _title_features(
     titles: list[str], a: NDArray[np.int32], b: NDArray[np.int32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cosine of the titles; and whether what one title is "for" is what the other title begins with."""
-    parts = [_FOR.split(title, maxsplit=1) for title in titles]
+    halves = [_FOR.split(title, maxsplit=1) for title in titles]  # before and after the "for"
     vectorizer = TfidfVectorizer(sublinear_tf=True, dtype=np.float32, token_pattern=r"(?u)\b\w+\b")
     try:
         whole = vectorizer.fit_transform(titles)
     except ValueError:  # no words in the whole catalogue
         return np.zeros(len(a), np.float32), np.zeros(len(a), np.float32)
-    heads = vectorizer.transform([part[0] for part in parts])
-    targets = vectorizer.transform([part[1] if len(part) > 1 else "" for part in parts])
-    named = _row_products(targets[a], heads[b]) - _row_products(targets[b], heads[a])
-    return _row_products(whole[a], whole[b]), named
-
-
-def _row_products(left: sparse.csr_matrix[Any], right: sparse.csr_matrix[Any]) -> NDArray[np.float32]:
-    return np.asarray(left.multiply(right).sum(axis=1), dtype=np.float32).ravel()
+    heads = vectorizer.transform([half[0] for half in halves])
+    targets = vectorizer.transform([half[1] if len(half) > 1 else "" for half in halves])
+    named = row_products(targets[a], heads[b]) - row_products(targets[b], heads[a])
+    return row_products(whole[a], whole[b]), named
 
 
 def _folded(column: pa.ChunkedArray) -> NDArray[np.str_]:

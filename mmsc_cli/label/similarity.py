@@ -12,18 +12,20 @@ from sklearn import config_context
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.neighbors import NearestNeighbors
 
+from mmsc_cli.arrays.top import top_columns
+
 MEMORY_MIB = 128
-PAIRS_AT_A_TIME = 100_000
-ITEMS_AT_A_TIME, QUERIES_AT_A_TIME = 16_384, 512
+PAIRS_PER_BLOCK = 100_000
+ITEMS_PER_BLOCK, QUERIES_PER_BLOCK = 16_384, 512
 
 
-def text_vectors(items: pa.Table) -> sparse.csr_matrix[Any] | None:
-    """TF-IDF vectors, (items, words), unit rows or empty; None where there is no text in the whole catalogue.
+def text_vectors(item_table: pa.Table) -> sparse.csr_matrix[Any] | None:
+    """TF-IDF vectors, (n_items, words), unit rows or empty; None where the whole catalogue has no text.
 
-    Words that stand in more than a twentieth of a large catalogue say nothing about likeness and are left
-    out, which also keeps a search from comparing everything with everything.
+    Words in more than a twentieth of a large catalogue say nothing about likeness and are left out, which also keeps
+    a search from comparing everything with everything.
     """
-    columns = (items[name].to_pylist() for name in ("title", "brand", "category"))
+    columns = (item_table[name].to_pylist() for name in ("title", "brand", "category"))
     texts = [" ".join((title, brand, *category)) for title, brand, category in zip(*columns, strict=True)]
     vectorizer = TfidfVectorizer(sublinear_tf=True, dtype=np.float32, max_df=max(1_000, len(texts) // 20))
     try:
@@ -33,69 +35,70 @@ def text_vectors(items: pa.Table) -> sparse.csr_matrix[Any] | None:
     return vectors
 
 
+def row_products(left: sparse.csr_matrix[Any], right: sparse.csr_matrix[Any]) -> NDArray[np.float32]:
+    """Product of each row of one (rows, columns) matrix with the same row of another, shape (rows,)."""
+    return np.asarray(left.multiply(right).sum(axis=1), dtype=np.float32).ravel()
+
+
 def pair_similarity(vectors: sparse.csr_matrix[Any], a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:
-    """Cosine of each pair of item rows, shape (pairs,); 1 where one has no text, as nothing can be said of it."""
+    """Cosine of each pair of item rows, shape (pairs,); 1 where an item has no text, as nothing is known of it."""
     similarity = np.ones(len(a), np.float32)
-    says_something = np.diff(vectors.indptr) > 0
-    for start in range(0, len(a), PAIRS_AT_A_TIME):
-        part = slice(start, start + PAIRS_AT_A_TIME)
-        products = np.asarray(vectors[a[part]].multiply(vectors[b[part]]).sum(axis=1), dtype=np.float32).ravel()
-        similarity[part] = np.where(says_something[a[part]] & says_something[b[part]], products, 1)
+    has_text = np.diff(vectors.indptr) > 0
+    for start in range(0, len(a), PAIRS_PER_BLOCK):
+        block = slice(start, start + PAIRS_PER_BLOCK)
+        products = row_products(vectors[a[block]], vectors[b[block]])
+        similarity[block] = np.where(has_text[a[block]] & has_text[b[block]], products, 1)
     return similarity
 
 
 def similar_texts(
     vectors: sparse.csr_matrix[Any], queries: NDArray[np.int64], neighbours: int
 ) -> sparse.csr_array[Any]:
-    """Find the items most similar in text to some of them.
+    """Find the items most similar in text to the queries.
 
     Args:
         vectors: of `text_vectors`.
         queries: item rows, shape (queries,).
-        neighbours: how many similar items to look for.
+        neighbours: number of similar items sought for each.
 
     Returns:
-        (queries, items) cosine similarities, at most `neighbours` per row, above 0, never the item itself.
+        (queries, n_items) cosine similarities, at most `neighbours` per row, above 0, never the item itself.
     """
-    wanted = min(neighbours + 1, vectors.shape[0])
+    n_items = vectors.shape[0]
     if not len(queries):
-        return _as_matrix(np.empty((0, 1)), np.empty((0, 1), np.int64), queries, vectors.shape[0])
+        return sparse.csr_array(np.empty((0, n_items), np.float32))
     with config_context(working_memory=MEMORY_MIB):
-        search = NearestNeighbors(n_neighbors=wanted, metric="cosine", algorithm="brute").fit(vectors)
-        distances, columns = search.kneighbors(vectors[queries])
-    return _as_matrix(1 - distances, columns, queries, vectors.shape[0])
+        search = NearestNeighbors(n_neighbors=min(neighbours + 1, n_items), metric="cosine", algorithm="brute")
+        distances, columns = search.fit(vectors).kneighbors(vectors[queries])
+    return _as_matrix(1 - distances, columns, queries, n_items)
 
 
 def similar_images(vectors: NDArray[np.float16], queries: NDArray[np.int64], neighbours: int) -> sparse.csr_array[Any]:
-    """The same by image, for memory-mapped unit rows of shape (items, width); zero rows are similar to nothing."""
-    items = len(vectors)
-    wanted = min(neighbours + 1, items)
+    """The same by image, for memory-mapped unit rows of shape (n_items, width); zero rows are similar to nothing."""
+    n_items = len(vectors)
+    wanted = min(neighbours + 1, n_items)
     best = np.full((len(queries), 0), -np.inf, np.float32)
     rows = np.zeros((len(queries), 0), np.int64)
-    for start in range(0, items, ITEMS_AT_A_TIME):
-        block = np.asarray(vectors[start : start + ITEMS_AT_A_TIME], np.float32).T
-        found = [
-            _greatest(np.asarray(vectors[part], np.float32) @ block, wanted)
-            for part in np.array_split(queries, max(1, len(queries) // QUERIES_AT_A_TIME))
-        ]
-        best = np.concatenate([best, np.concatenate([values for values, _ in found])], axis=1)
-        rows = np.concatenate([rows, start + np.concatenate([places for _, places in found])], axis=1)
-        best, places = _greatest(best, wanted)
-        rows = np.take_along_axis(rows, places, axis=1)
-    return _as_matrix(best, rows, queries, items)
-
-
-def _greatest(values: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The `count` greatest values of each row, in no order, and their columns."""
-    columns = np.argpartition(-values, min(count, values.shape[1]) - 1, axis=1)[:, :count]
-    return np.take_along_axis(values, columns, axis=1), columns
+    for start in range(0, n_items, ITEMS_PER_BLOCK):
+        block = np.asarray(vectors[start : start + ITEMS_PER_BLOCK], np.float32).T
+        for_queries = []
+        for asked in np.array_split(queries, max(1, len(queries) // QUERIES_PER_BLOCK)):
+            scores = np.asarray(vectors[asked], np.float32) @ block
+            columns = top_columns(scores, wanted)
+            for_queries.append((np.take_along_axis(scores, columns, axis=1), start + columns))
+        # The best of the blocks before, then those of this one.
+        best = np.hstack([best, np.concatenate([scores for scores, _ in for_queries])])
+        rows = np.hstack([rows, np.concatenate([columns for _, columns in for_queries])])
+        columns = top_columns(best, wanted)
+        best, rows = np.take_along_axis(best, columns, axis=1), np.take_along_axis(rows, columns, axis=1)
+    return _as_matrix(best, rows, queries, n_items)
 
 
 def _as_matrix(
-    similarity: NDArray[Any], columns: NDArray[Any], queries: NDArray[np.int64], items: int
+    similarity: NDArray[Any], columns: NDArray[Any], queries: NDArray[np.int64], n_items: int
 ) -> sparse.csr_array[Any]:
+    """Matrix (queries, n_items) of (queries, neighbours) values and their columns, without the item itself."""
     rows = np.repeat(np.arange(len(queries)), similarity.shape[1])
     values, columns = similarity.astype(np.float32).ravel(), columns.ravel()
     keep = (values > 1e-6) & (columns != queries[rows])
-    found = sparse.coo_array((values[keep], (rows[keep], columns[keep])), shape=(len(queries), items))
-    return found.tocsr()
+    return sparse.coo_array((values[keep], (rows[keep], columns[keep])), shape=(len(queries), n_items)).tocsr()

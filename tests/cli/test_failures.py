@@ -191,8 +191,8 @@ def test_stdout_that_cannot_be_written(trained: Workspace, item_ids: list[str]) 
 
 
 def test_label_without_a_language_model(mmsc: Mmsc, prepared_copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmsc_cli.label.vllm.install.find_spec", lambda _: None)
-    monkeypatch.setattr("mmsc_cli.label.vllm.install.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.label.vllm.command.find_spec", lambda _: None)
+    monkeypatch.setattr("mmsc_cli.label.vllm.command.shutil.which", lambda *_, **__: None)
     ran = mmsc("label", "--model", "llama", "-w", prepared_copy.root, "-q")
 
     _check(ran, 4, "mmsc-cli[vllm]", "--endpoint", "--model rules")

@@ -151,8 +151,8 @@ def test_look_alikes_need_images_and_have_no_behaviour(
 
 
 def test_the_most_alike_are_found_in_a_catalogue_of_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "ITEMS_AT_A_TIME", 7)
-    monkeypatch.setattr(neighbours, "QUERIES_AT_A_TIME", 4)
+    monkeypatch.setattr(neighbours, "ITEMS_PER_BLOCK", 7)
+    monkeypatch.setattr(neighbours, "QUERIES_PER_BLOCK", 4)
     vectors = np.random.default_rng(3).random((50, 8)).astype(np.float16)
     queries = np.arange(0, 50, 3)
     found = neighbours.similar_images(vectors, queries, 5).toarray()

@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from mmsc_cli.errors import GateError, InputError, UnreachableError, WorkspaceError
 from mmsc_cli.label.dry_run import dry_run
 from mmsc_cli.label.gold import read_gold
-from mmsc_cli.label.label import label
+from mmsc_cli.label.label import LabelInputs, label
 from mmsc_cli.label.settings import CandidateMix, LabelSettings
 from mmsc_cli.label.vllm import server
 from mmsc_cli.runtime.progress import SilentProgress
@@ -55,8 +55,7 @@ def judge(letter_of: Callable[..., str], completion: Callable[..., Any]) -> Judg
 def run(shop: pa.Table, behaviour: Pairs, settings: LabelSettings, folder: Path, *urls: str) -> dict[str, Any]:
     """Label with a cache beside the result."""
     return label(
-        shop,
-        behaviour,
+        LabelInputs(shop, behaviour),
         settings,
         seed=1,
         endpoints=urls,
@@ -205,8 +204,7 @@ def test_an_interrupted_run_keeps_its_answers(
     out, cache = tmp_path / "labels.parquet", tmp_path / "answers"
     with pytest.raises(KeyboardInterrupt):
         label(
-            shop,
-            behaviour,
+            LabelInputs(shop, behaviour),
             LLM,
             seed=1,
             endpoints=[url],
@@ -246,7 +244,7 @@ def test_a_server_is_started_where_none_is_given_but_not_to_ask_nothing(
     def serve(model: str, log: Path, *_: object, **__: object) -> Iterator[server.Server]:
         started.append((model, log.parent))
         with subprocess.Popen(["sleep", "60"]) as process:
-            yield server.Server(url, process, log)
+            yield server.Server(url, "key-of-this-run", process, log)
             process.kill()
 
     monkeypatch.setattr("mmsc_cli.label.llm.interview.serve", serve)
@@ -258,7 +256,7 @@ def test_a_server_is_started_where_none_is_given_but_not_to_ask_nothing(
 
 
 def test_nobody_to_ask(shop: pa.Table, behaviour: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "find_vllm", lambda: (_ for _ in ()).throw(UnreachableError("no vLLM")))
+    monkeypatch.setattr(server, "server_command", lambda *_: (_ for _ in ()).throw(UnreachableError("no vLLM")))
     with pytest.raises(UnreachableError, match="no vLLM"):
         run(shop, behaviour, LLM, tmp_path)
     with pytest.raises(InputError, match="--endpoint"):
@@ -320,7 +318,8 @@ def test_human_labels_tell_how_often_a_model_is_right(
 
     def with_gold(settings: LabelSettings, *urls: str) -> dict[str, Any]:
         out, cache = tmp_path / "labels.parquet", tmp_path / "answers"
-        return label(shop, behaviour, settings, seed=1, endpoints=urls, out=out, cache=cache, gold=gold)
+        inputs = LabelInputs(shop, behaviour, gold=gold)
+        return label(inputs, settings, seed=1, endpoints=urls, out=out, cache=cache)
 
     counts = with_gold(LLM, url)
     # The model says: a case goes with everything, shampoo with nothing, and all else is alike.
@@ -378,7 +377,8 @@ def test_speed_and_time_are_shown_while_it_runs(
 
     url, _ = fake_llm(counting)
     out = tmp_path / "labels.parquet"
-    counts = label(shop, behaviour, LLM, seed=1, endpoints=[url], out=out, cache=None, progress=Watched())
+    inputs = LabelInputs(shop, behaviour)
+    counts = label(inputs, LLM, seed=1, endpoints=[url], out=out, cache=None, progress=Watched())
     assert totals == [70]
     assert shown["done"] == 70
     assert shown["pairs/s"] > 0
@@ -388,16 +388,16 @@ def test_speed_and_time_are_shown_while_it_runs(
 
 def test_a_dry_run_knows_the_speed_of_the_last_run(shop: pa.Table, behaviour: Pairs) -> None:
     settings = LabelSettings(model="qwen", budget=40)
-    guessed = dry_run(shop, behaviour, settings, seed=1)
+    guessed = dry_run(LabelInputs(shop, behaviour), settings, seed=1)
     assert "a guess" in guessed["estimate"]
     assert guessed["expected_seconds"] > 0
     last = {"asked": 10, "tokens": 8_000, "pairs_per_second": 2.0}
-    measured = dry_run(shop, behaviour, settings, seed=1, measured=last)
+    measured = dry_run(LabelInputs(shop, behaviour), settings, seed=1, measured=last)
     assert (measured["prompt_tokens"], measured["expected_seconds"]) == (32_000, 20)
 
 
 def test_a_dry_run_shows_two_whole_prompts_and_asks_nobody(shop: pa.Table, behaviour: Pairs) -> None:
-    plan = dry_run(shop, behaviour, LabelSettings(model="qwen", budget=40), seed=1)
+    plan = dry_run(LabelInputs(shop, behaviour), LabelSettings(model="qwen", budget=40), seed=1)
     assert plan["annotator"] == "Qwen/Qwen2.5-7B-Instruct (Apache-2.0)"
     assert (plan["pairs"], plan["questions"], sum(plan["mix"].values())) == (40, 80, 40)
     first, second = (prompt.splitlines()[-7:-5] for prompt in plan["prompts"])
@@ -408,5 +408,5 @@ def test_a_dry_run_shows_two_whole_prompts_and_asks_nobody(shop: pa.Table, behav
 
 
 def test_a_dry_run_of_rules_has_nothing_to_ask(shop: pa.Table, behaviour: Pairs) -> None:
-    plan = dry_run(shop, behaviour, RULES, seed=1)
+    plan = dry_run(LabelInputs(shop, behaviour), RULES, seed=1)
     assert (plan["annotator"], plan["pairs"], plan["prompts"]) == ("rules (no LLM)", 100, [])

@@ -31,7 +31,7 @@ def truth() -> Truth:
 
 
 def _ask(truth: Truth, accuracy: float, seed: int = 1) -> Labels:
-    return consult(truth, A, B, accuracy, items=PAIRS + 1, seed=seed)
+    return consult(truth, A, B, accuracy=accuracy, n_items=PAIRS + 1, seed=seed)
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 0.4, 0.6, 0.9, 1.0])

@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         max_failures: Annotated[
-            int | None, typer.Option(min=1, metavar="N", help="Stop when so many questions were given up.")
+            int | None, typer.Option(min=1, metavar="N", help="Stop when N questions have failed.")
         ] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Show prompts, mix and cost; ask nothing.")] = False,
     ) -> None:

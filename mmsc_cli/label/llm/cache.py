@@ -30,14 +30,14 @@ _SCHEMA = pa.schema(
 
 
 class AnswerCache:
-    """A folder of parquet shards, each written atomically: killed at any moment, a run loses one at most.
+    """A folder of parquet shards, each written atomically: a run that is killed loses at most one.
 
     An answer is found again by the two item ids, model, prompt version, and the text the items were shown
     with, so that an item whose title changed is asked about anew. Without a folder nothing outlives the run.
     """
 
     def __init__(self, folder: Path | None, model: str, prompt_version: str) -> None:
-        """Read what is there.
+        """Read the shards of the folder.
 
         Raises:
             WorkspaceError: a shard is damaged.
@@ -81,10 +81,10 @@ class AnswerCache:
 
 def _read(shard: Path) -> dict[str, Opinion]:
     try:
-        # Not with our schema, which would fill up what is not there.
+        # Not with our schema, which would fill missing columns with nulls.
         table = pq.read_table(shard)
         if (table.schema.metadata or {}).get(b"sha256") != _checksum(table).encode():
-            raise ValueError("its checksum is another")
+            raise ValueError("its content has another checksum")
     except (OSError, ValueError, pa.ArrowException) as error:
         raise WorkspaceError(f"{shard} is damaged: {error}", hint="delete it; its pairs are asked again") from error
     keys = table["key"].to_pylist()
@@ -93,5 +93,5 @@ def _read(shard: Path) -> dict[str, Opinion]:
 
 
 def _checksum(table: pa.Table) -> str:
-    """sha256 of what a shard says; a flipped bit in the file would be trained on without a word."""
+    """Hash a shard's content: without it, training would use a flipped bit unnoticed."""
     return sha256(json.dumps(table.to_pylist()).encode()).hexdigest()

@@ -27,14 +27,18 @@ from mmsc_cli.label.settings import LabelSettings
 
 LONGEST_WAIT = 30.0
 Key = TypeVar("Key", bound=Hashable)
-_log = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
 
 
 class LabelClient:
     """Asks questions of one or more servers, in turn. An asynchronous context manager.
 
-    `answered` counts the answers, `retried` further tries, and `failed` questions given up. `stopped` is the error that
-    ended the work early: a refusal that no retry can mend, or `settings.max_failures` questions given up.
+    Attributes:
+        answered: number of answers.
+        retried: number of further tries.
+        failed: number of questions that got no answer.
+        stopped: the error that ended the work early: a refusal that no retry can change, or `settings.max_failures`
+            failed questions.
     """
 
     def __init__(
@@ -42,12 +46,21 @@ class LabelClient:
         endpoints: Sequence[str],
         model: str,
         settings: LabelSettings,
+        *,
+        key: str | None = None,
         broken: Callable[[], MmscError | None] | None = None,
     ) -> None:
-        """`broken` says why no server can answer any more, where that is known of a server of our own.
+        """Prepare to ask.
+
+        Args:
+            endpoints: base URLs of the servers.
+            model: the name the servers know the model by.
+            settings: manners.
+            key: of a server of our own; None: the user's, from the environment.
+            broken: why no server can answer any more, where that is known of a server of our own.
 
         Raises:
-            InputError: an endpoint is not an http(s) URL.
+            InputError: an endpoint is not an http(s) URL, or the user's key cannot be one.
         """
         self.settings = settings
         self.retried = 0
@@ -55,14 +68,14 @@ class LabelClient:
         self.answered = 0
         self.stopped: MmscError | None = None
         self._broken = broken
-        self._endpoints = [Endpoint(endpoint, model, settings.timeout) for endpoint in endpoints]
+        self._endpoints = [Endpoint(endpoint, model, settings.timeout, key) for endpoint in endpoints]
         self._next = cycle(self._endpoints)
         self._stack = AsyncExitStack()
         self._backoff = wait_exponential(settings.backoff, LONGEST_WAIT) + wait_random(0, settings.backoff)
 
     @property
     def tokens(self) -> int:
-        """How many tokens the servers say they have read and written."""
+        """Number of tokens that the servers report to have read and written."""
         return sum(endpoint.tokens for endpoint in self._endpoints)
 
     async def __aenter__(self) -> LabelClient:
@@ -82,7 +95,7 @@ class LabelClient:
     ) -> None:
         """Ask all questions in their order, `settings.concurrency` at a time, until done or `stopped`.
 
-        Calls `answered` with each answer as it comes, and with None for a question given up.
+        Calls `answered` with each answer as it comes, and with None for a question that failed.
         """
         pending = iter(questions)
 
@@ -100,7 +113,7 @@ class LabelClient:
                 for _ in range(self.settings.concurrency):
                     group.create_task(work())
         except ExceptionGroup as errors:
-            # Of `answered`, such as a full disk: all tasks stop at the first, which says it all.
+            # Of `answered`, such as a full disk: all tasks stop at the first, and one error is enough to report.
             raise errors.exceptions[0] from errors
 
     async def _ask(self, question: Question) -> Answer | None:
@@ -119,7 +132,7 @@ class LabelClient:
             answer: Answer = await tries(ask_next)
         except (RetryError, UnanswerableError) as error:
             if not self.stopped:
-                self._give_up(str(error))
+                self._count_failure(str(error))
             return None
         except MmscError as error:
             self.stopped = self.stopped or error
@@ -139,15 +152,15 @@ class LabelClient:
     def _count_retry(self, _: RetryCallState) -> None:
         self.retried += 1
 
-    def _give_up(self, why: str) -> None:
+    def _count_failure(self, reason: str) -> None:
         self.failed += 1
-        _log.info("a question was given up: %s", why)
+        _LOG.info("a question failed: %s", reason)
         if self.failed < self.settings.max_failures:
             return
-        said = f"{self.failed} questions were given up, the last one because: {why}"
+        summary = f"{self.failed} questions failed, the last one because: {reason}"
         if any(endpoint.reached for endpoint in self._endpoints):
-            hint = "see to the server, then run the same command again: what is done stays done"
-            self.stopped = GateError(said, hint=hint)
+            hint = "check the server, then run the same command again: finished answers are kept"
+            self.stopped = GateError(summary, hint=hint)
         else:
             named = ", ".join(endpoint.url for endpoint in self._endpoints)
-            self.stopped = UnreachableError(f"no server answers at {named}: {said}", hint="check --endpoint")
+            self.stopped = UnreachableError(f"no server answers at {named}: {summary}", hint="check --endpoint")

@@ -1,10 +1,9 @@
-"""One OpenAI-compatible server: how it is asked, and what each of its refusals means."""
+"""One OpenAI-compatible server: how it is asked, and how its refusals are understood."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,7 +16,7 @@ import openai
 from mmsc_cli.errors import InputError, MmscError, UnreachableError
 from mmsc_cli.label.llm.prompt import LETTERS, Question
 from mmsc_cli.label.llm.reply import Answer, BadReplyError, NoLogprobsError, read_choice, read_logprobs
-from mmsc_cli.runtime.redaction import API_KEY_VARIABLES
+from mmsc_cli.runtime.redaction import API_KEY_VARIABLES, api_key
 
 TOP_LOGPROBS = 20  # the most that OpenAI's API and vLLM's default allow
 MOST_TOKENS = 10**9  # more than a question and its answer can have
@@ -27,11 +26,11 @@ _MAY_PASS = (408, 409, 425, 429)
 _TOO_LONG = re.compile(r"context length|too long|maximum.{0,30}(tokens|length)", re.IGNORECASE)
 # What a reply of another shape than expected raises.
 _UNEXPECTED = (ValueError, RecursionError, TypeError, KeyError, AttributeError)
-_log = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
 
 
 class RetryError(Exception):
-    """A failure that may pass; `wait` is how many seconds the server asked for, if it did."""
+    """A failure that may pass; `wait` is the seconds that the server asked for, if it did."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -45,18 +44,25 @@ class UnanswerableError(Exception):
 class Endpoint:
     """A server and what has been learnt of it. An asynchronous context manager.
 
-    `reached` says whether it ever answered anything; `tokens` counts those of the prompts and answers it billed.
+    Attributes:
+        reached: whether it ever answered anything.
+        tokens: number of tokens of the prompts and answers that it reported.
     """
 
-    def __init__(self, endpoint: str, model: str, timeout: float) -> None:
-        """`endpoint`: base URL, with or without `/v1`; `model`: the name the server knows it by.
+    def __init__(self, endpoint: str, model: str, timeout: float, key: str | None = None) -> None:
+        """Prepare to ask.
 
-        The key comes from MMSC_API_KEY or OPENAI_API_KEY, and goes into the request header alone.
+        Args:
+            endpoint: base URL, with or without `/v1`.
+            model: the name the server knows the model by.
+            timeout: seconds one answer may take.
+            key: goes into the request header alone; None: the one in MMSC_API_KEY or OPENAI_API_KEY.
 
         Raises:
-            InputError: the endpoint is not an http(s) URL.
+            InputError: the endpoint is not an http(s) URL, or the key in the environment cannot be one.
         """
         self.url = base_url(endpoint)
+        self._key = key or api_key()
         self.reached = False
         self.tokens = 0
         self._model = model
@@ -65,12 +71,11 @@ class Endpoint:
         self._ways = list(_WAYS)
 
     async def __aenter__(self) -> Endpoint:
-        key = next(filter(None, map(os.environ.get, API_KEY_VARIABLES)), "none")
         # A proxy from the environment is for the world outside, never for this machine.
         outside = httpx.URL(self.url).host not in LOOPBACK
         self._client = openai.AsyncOpenAI(
             base_url=self.url,
-            api_key=key,
+            api_key=self._key,
             timeout=self._timeout,
             max_retries=0,  # the next try may go to another server
             http_client=openai.DefaultAsyncHttpxClient(trust_env=outside),
@@ -98,15 +103,15 @@ class Endpoint:
                 return way.read(await self._post(question, extra))
             except (NoLogprobsError, _NoChoiceError):
                 if self._ways[0] is way:  # else another question found out first
-                    _log.warning("%s gives %s", self.url, way.lacking)
+                    _LOG.warning("%s gives %s", self.url, way.lacking)
                     del self._ways[0]
             except BadReplyError as error:
                 raise RetryError(f"{self.url}: {error}") from error
 
     async def _learn_label_tokens(self) -> None:
-        """Ask vLLM for the tokens of the letters: it can tell the probability of each, however small.
+        """Ask vLLM for the tokens of the letters: it can report the probability of each, however small.
 
-        Others tell those of the likeliest tokens alone, and get none of this.
+        Other servers report those of the likeliest tokens alone, and are not asked.
         """
         patient = self._client.with_options(timeout=min(GREETING_SECONDS, self._timeout))
         with suppress(openai.OpenAIError, httpx.HTTPError, *_UNEXPECTED):
@@ -114,12 +119,12 @@ class Endpoint:
             if not any(model.get("owned_by") == "vllm" for model in models["data"]):
                 return
             tokenizer = f"{self.url.removesuffix('/v1')}/tokenize"
-            found = set()
+            letters: set[int] = set()
             for text in (*LETTERS, *(f" {letter}" for letter in LETTERS)):
                 body = {"model": self._model, "prompt": text, "add_special_tokens": False}
                 tokens = (await patient.post(tokenizer, cast_to=dict[str, Any], body=body))["tokens"]
-                found |= set(tokens) if len(tokens) == 1 else set()
-            self._label_tokens = sorted(found)
+                letters |= set(tokens) if len(tokens) == 1 else set()
+            self._label_tokens = sorted(letters)
 
     async def _post(self, question: Question, extra: dict[str, Any]) -> object:
         try:
@@ -176,14 +181,14 @@ class _NoChoiceError(Exception):
 
 @dataclass(frozen=True)
 class _Way:
-    """What is asked for beside the question's text, how the reply is read, and what a server lacks that cannot."""
+    """What is asked for beside the question's text, how the reply is read, and what a server without it lacks."""
 
     extra: Mapping[str, Any]
     read: Callable[[object], Answer]
     lacking: str
 
 
-# The best first; a server that cannot do one is asked the next.
+# The best first; a server that refuses one is asked the next.
 _WAYS = (
     _Way(
         {"max_tokens": 1, "logprobs": True, "top_logprobs": TOP_LOGPROBS},
@@ -203,7 +208,7 @@ def base_url(endpoint: str) -> str:
     """The base URL of a server given as `http://host:8000`, with `/v1`, or with the whole address of its chat.
 
     Raises:
-        InputError: it is not an http(s) URL, or has a key in it.
+        InputError: it is not an http(s) URL, or holds a key.
     """
     example = "for example --endpoint http://127.0.0.1:8000/v1"
     try:

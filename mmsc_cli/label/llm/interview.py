@@ -1,11 +1,11 @@
-"""Putting pairs to a language model, without asking anything twice, and keeping what is answered as it comes."""
+"""Asking a language model about pairs: nothing twice, and answers are saved as they come."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from mmsc_cli.label.llm.cache import AnswerCache
 from mmsc_cli.label.llm.client import LabelClient
 from mmsc_cli.label.llm.endpoint import base_url
 from mmsc_cli.label.llm.opinion import Opinion, combine
-from mmsc_cli.label.llm.prompt import PROMPT_VERSION, SYSTEM, Question, ask_pair, quote_items
+from mmsc_cli.label.llm.prompt import PROMPT_VERSION, Question, ask_pair, quote_items
 from mmsc_cli.label.llm.reply import Answer
 from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.label.vllm.server import serve
@@ -28,13 +28,12 @@ from mmsc_cli.runtime.progress import Progress, Task
 from mmsc_cli.tables.labels import Labels
 
 SAVE_SECONDS = 60.0
-OPTION_BYTES = 300  # of the options and the words between the items
 _Key = tuple[int, bool]  # number of the pair, and whether its second item comes first
 
 
 @dataclass(frozen=True)
 class Interview:
-    """What came of it: labels of the finished pairs, counts, and what stopped it early, if anything did."""
+    """Its outcome: labels of the answered pairs, counts, and the error that stopped it early, if one did."""
 
     labels: Labels
     counts: dict[str, Any]
@@ -42,7 +41,7 @@ class Interview:
 
 
 def interview(
-    items: pa.Table,
+    item_table: pa.Table,
     a: NDArray[np.int32],
     b: NDArray[np.int32],
     model: str,
@@ -55,45 +54,38 @@ def interview(
     """Ask a model about all pairs of item rows that are not in the cache yet, in both orders.
 
     Without endpoints vLLM is started for it, unless nothing is left to ask; its log lies in the cache. A pair
-    is labelled when both its questions are answered; one that was given up has no label.
+    is labelled when both its questions are answered.
 
     Args:
-        items: the item table.
-        a: shape (pairs,), `a < b`; sorted, as the server's prefix cache would have it.
+        item_table: the item table.
+        a: shape (pairs,), `a < b`; sorted, which suits the server's prefix cache.
         b: shape (pairs,).
         model: the name the server knows the model by.
         settings: manners.
         endpoints: base URLs of servers.
         cache: a folder for finished answers; None: they do not outlive the run.
-        progress: who watches.
+        progress: where the progress is shown.
 
     Raises:
-        InputError: an endpoint is not a URL.
+        InputError: an endpoint is not a URL, or the key in the environment cannot be one.
         UnreachableError: there is no server, or it does not start.
         WorkspaceError: the cache is damaged.
     """
     for endpoint in endpoints:
         base_url(endpoint)
-    asking = _Asking(items, a, b, settings, AnswerCache(cache, model, PROMPT_VERSION))
+    asking = _Asking(item_table, a, b, settings, AnswerCache(cache, model, PROMPT_VERSION))
     todo = asking.unanswered()
     client = None
     started = time.monotonic()
     if todo:
         with ExitStack() as stack:
-            broken: Callable[[], MmscError | None] | None = None
-            if not endpoints:
+            if endpoints:
+                client = LabelClient(endpoints, model, settings)
+            else:
                 folder = cache or Path(tempfile.mkdtemp(prefix="mmsc-"))
-                own = serve(
-                    model,
-                    folder / "vllm.log",
-                    settings.server,
-                    question_bytes=asking.longest_question(todo),
-                    progress=progress,
-                )
-                server = stack.enter_context(own)
-                endpoints, broken = [server.url], server.ended
+                server = stack.enter_context(serve(model, folder / "vllm.log", settings.server, progress=progress))
+                client = LabelClient([server.url], model, settings, key=server.key, broken=server.ended)
             started = time.monotonic()
-            client = LabelClient(endpoints, model, settings, broken)
             with progress.task(f"asking {model}", total=2 * len(todo)) as task:
                 asyncio.run(asking.ask(client, todo, task))
     seconds = time.monotonic() - started
@@ -113,22 +105,22 @@ def interview(
 
 
 class _Asking:
-    """The pairs, what is known of them, and what is on its way.
+    """The pairs, the opinions on them, and the questions on their way.
 
-    Pairs are asked about in windows of half a shard, and answers are kept when there is half a shard of them: so that
-    what is in the air when a process is killed is a shard at most.
+    Pairs are asked about in windows of half a shard, and answers are saved when there is half a shard of them: a killed
+    process loses at most a shard.
     """
 
     def __init__(
         self,
-        items: pa.Table,
+        item_table: pa.Table,
         a: NDArray[np.int32],
         b: NDArray[np.int32],
         settings: LabelSettings,
         cache: AnswerCache,
     ) -> None:
-        self._items = items
-        self._ids: list[str] = items["item_id"].to_pylist()
+        self._item_table = item_table
+        self._ids: list[str] = item_table["item_id"].to_pylist()
         self._pairs = list(zip(a.tolist(), b.tolist(), strict=True))
         self._half_shard = max(1, settings.shard_pairs // 2)
         self._cache = cache
@@ -140,23 +132,15 @@ class _Asking:
         self._saved = time.monotonic()
 
     def unanswered(self) -> list[int]:
-        """Take from the cache what is there; return the numbers of the other pairs, in order."""
+        """Take opinions from the cache; return the numbers of the pairs without one, in order."""
         for window in self._windows(range(len(self._pairs))):
             quoted = self._quoted(window)
             for index in window:
                 self._opinions[index] = self._cache.get(self._key(index, quoted))
         return [index for index, opinion in enumerate(self._opinions) if opinion is None]
 
-    def longest_question(self, todo: Sequence[int]) -> int:
-        """Bytes of the longest question about some pairs, rounded up."""
-        longest = 0
-        for window in self._windows(todo):
-            sizes = {row: len(text.encode()) for row, text in self._quoted(window).items()}
-            longest = max(longest, *(sizes[a] + sizes[b] for a, b in (self._pairs[index] for index in window)))
-        return len(SYSTEM.encode()) + longest + OPTION_BYTES
-
     async def ask(self, client: LabelClient, todo: Sequence[int], task: Task) -> None:
-        """Ask about the pairs in `todo`, and keep the answers as they come, also when it is broken off."""
+        """Ask about the pairs in `todo`, and save the answers as they come, also when it is interrupted."""
         started = self._saved = time.monotonic()
 
         def answered(key: _Key, answer: Answer | None) -> None:
@@ -217,7 +201,7 @@ class _Asking:
 
     def labels(self, model: str) -> Labels:
         """The finished pairs as a label table."""
-        done = [(pair, found) for pair, found in zip(self._pairs, self._opinions, strict=True) if found]
+        done = [(pair, opinion) for pair, opinion in zip(self._pairs, self._opinions, strict=True) if opinion]
 
         def column(name: str) -> NDArray[np.float32]:
             return np.array([getattr(opinion, name) for _, opinion in done], dtype=np.float32)
@@ -240,7 +224,7 @@ class _Asking:
             yield indices[start : start + self._half_shard]
 
     def _quoted(self, indices: Sequence[int]) -> dict[int, str]:
-        return quote_items(self._items, (row for index in indices for row in self._pairs[index]))
+        return quote_items(self._item_table, (row for index in indices for row in self._pairs[index]))
 
     def _key(self, index: int, quoted: dict[int, str]) -> str:
         a, b = self._pairs[index]

@@ -65,10 +65,10 @@ def quote_item(item: Mapping[str, Any]) -> str:
     return json.dumps({name: value for name, value in facts.items() if value not in ("", [], None)}, ensure_ascii=False)
 
 
-def quote_items(items: pa.Table, rows: Iterable[int]) -> dict[int, str]:
+def quote_items(item_table: pa.Table, rows: Iterable[int]) -> dict[int, str]:
     """Quote the given rows of the item table, by row."""
     wanted = sorted(set(rows))
-    return dict(zip(wanted, map(quote_item, items.take(pa.array(wanted, pa.int64())).to_pylist()), strict=True))
+    return dict(zip(wanted, map(quote_item, item_table.take(pa.array(wanted, pa.int64())).to_pylist()), strict=True))
 
 
 def ask_pair(quoted_a: str, quoted_b: str, pair: tuple[str, str]) -> tuple[Question, Question]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +19,22 @@ from pathlib import Path
 import httpx
 
 from mmsc_cli.errors import UnreachableError
-from mmsc_cli.label.vllm import watchdog
-from mmsc_cli.label.vllm.install import find_vllm, no_server
-from mmsc_cli.label.vllm.options import choose_serving
+from mmsc_cli.label.vllm.command import server_command, server_environment
 from mmsc_cli.label.vllm.settings import ServerSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 
 LOG_LINES = 20
-_LOG = logging.getLogger("mmsc_cli")
+_SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+_LISTENING = "0A"  # in the tables of Linux
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that is up: its base URL, and its process and log, to see whether it still is."""
+    """A server that is up: its base URL, the key it asks for, and its process and log, to see whether it still is."""
 
     url: str
+    key: str
     process: subprocess.Popen[bytes]
     log: Path
 
@@ -48,72 +51,59 @@ class Server:
 
 @contextmanager
 def serve(
-    model: str,
-    log: Path,
-    settings: ServerSettings,
-    *,
-    question_bytes: int,
-    grace: float = 10,
-    progress: Progress = SILENT,
+    model: str, log: Path, settings: ServerSettings, *, grace: float = 10, progress: Progress = SILENT
 ) -> Iterator[Server]:
     """Start vLLM on a free loopback port, wait until it is healthy, yield it, and always stop it.
 
     Args:
-        model: a name on the model hub or a path.
+        model: a name on the model hub or a path, of `resolve_model`.
         log: file for what the server prints.
-        settings: what not to choose.
-        question_bytes: of the longest question that will be asked.
+        settings: what vLLM is not to choose itself.
         grace: seconds between asking it to end and killing it.
-        progress: where to say how long it takes.
+        progress: where the waiting is shown.
 
     Raises:
         InputError: MMSC_VLLM_PYTHON names no program.
-        UnreachableError: vLLM is not there, has nothing to compute on, ended before it was healthy, or took too long;
-            with its last log lines.
+        UnreachableError: vLLM is not installed, ended before it was healthy, or took too long; with its last log lines.
     """
-    vllm = find_vllm()
-    with progress.task("looking at vLLM and its device"):
-        machine = vllm.examine(model)
-    if machine and (not machine.device or (machine.device == "cuda" and not machine.gpus)):
-        raise no_server("vLLM finds no GPU here, and is not built for the CPU")
-    serving = choose_serving(machine, settings, question_bytes)
-    for reason in serving.reasons:
-        _LOG.info("%s", reason)
     port = _free_port()
-    address = ["--host", "127.0.0.1", "--port", str(port)]
-    with log.open("wb") as output, _watchdog() as group:
+    command, key = server_command(model, port, settings), secrets.token_urlsafe()
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            [*vllm.command(machine), model, *address, *serving.arguments],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **serving.environment},
-            process_group=group,  # which is not the terminal's: a Ctrl-C is ours to handle
+            env=server_environment(key),
+            process_group=0,  # not the terminal's: a Ctrl-C is ours to handle
+            preexec_fn=_end_with_parent(),
         )
-        try:
-            server = Server(f"http://127.0.0.1:{port}/v1", process, log)
-            _wait_until_healthy(server, model, settings.start_timeout, progress)
-            yield server
-        finally:
-            _stop(process, group, grace)
-
-
-@contextmanager
-def _watchdog() -> Iterator[int]:
-    """A process group that is killed if this process dies; yields its id."""
-    guard = subprocess.Popen([sys.executable, str(Path(watchdog.__file__))], stdin=subprocess.PIPE, process_group=0)
+    server = Server(f"http://127.0.0.1:{port}/v1", key, process, log)
     try:
-        yield guard.pid
+        _wait_until_healthy(server, model, settings.start_timeout, progress)
+        yield server
     finally:
-        guard.kill()
-        guard.wait()
-        assert guard.stdin is not None
-        guard.stdin.close()
+        _stop(process, grace)
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """What the child runs first, so that our death, by SIGKILL too, asks it to end; Linux alone has that."""
+    if sys.platform != "linux":
+        return None
+    # Looked up before the fork: another thread may hold the loader's lock at that moment.
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def set_death_signal() -> None:
+        prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return set_death_signal
 
 
 def _wait_until_healthy(server: Server, model: str, start_timeout: float, progress: Progress) -> None:
     started = time.monotonic()
-    url = server.url.replace("/v1", "/health")
+    url = httpx.URL(server.url).copy_with(path="/health")
     hint = f"the whole log: {server.log}; or use `--endpoint URL`, or `--model rules`"
     with (
         progress.task(f"starting vLLM with {model}") as task,
@@ -122,8 +112,8 @@ def _wait_until_healthy(server: Server, model: str, start_timeout: float, progre
         while True:
             seconds = time.monotonic() - started
             task.show(seconds=round(seconds))
-            with suppress(httpx.TransportError):
-                if client.get(url).is_success:
+            with suppress(httpx.HTTPError):
+                if client.get(url).is_success and _is_listener(server.process.pid, url.port):
                     _LOG.info("vLLM is up after %.0f s; its log: %s", seconds, server.log)
                     return
             status = server.process.poll()
@@ -134,16 +124,35 @@ def _wait_until_healthy(server: Server, model: str, start_timeout: float, progre
             time.sleep(0.2)
 
 
-def _stop(process: subprocess.Popen[bytes], group: int, grace: float) -> None:
+def _is_listener(group: int, port: int | None) -> bool:
+    """Whether a process group holds every socket that listens on a port; another user may have been quicker.
+
+    Where there is no /proc nobody can tell, and the answer is yes.
+    """
+    tables = [path for path in map(Path, ("/proc/net/tcp", "/proc/net/tcp6")) if path.exists()]
+    # Columns: number, local address:port, remote one, state, ..., inode as the tenth.
+    rows = [line.split() for table in tables for line in table.read_text().splitlines()[1:]]
+    sockets = {
+        f"socket:[{row[9]}]" for row in rows if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == port
+    }
+    held = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if os.getpgid(int(folder.name)) == group:
+                held |= {str(descriptor.readlink()) for descriptor in (folder / "fd").iterdir()}
+    return not tables or (bool(sockets) and sockets <= held)
+
+
+def _stop(process: subprocess.Popen[bytes], grace: float) -> None:
     with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(grace)
     except subprocess.TimeoutExpired:
         pass
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)  # what is left of the group, such as its workers
+            os.killpg(process.pid, signal.SIGKILL)  # what is left of the group, such as its workers
         process.wait()
 
 

@@ -10,7 +10,7 @@ from mmsc_cli.runtime.settings import EFFORT, AboveZero, Positive, Settings
 
 
 class ServerSettings(Settings):
-    """How vLLM serves the model that labels; what is none is chosen for this machine and reported."""
+    """How vLLM serves the model that labels; vLLM chooses what is none."""
 
     dtype: Literal["auto", "bfloat16", "float16", "float32"] | None = Field(
         default=None, description="type of the weights"

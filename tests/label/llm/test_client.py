@@ -177,7 +177,7 @@ def test_max_failures_stops_with_what_there_is(fake_llm: Callable[..., Any], com
     client, answers = ask([url], 1_000, {"max_failures": 3, "retries": 0, "concurrency": 2})
     assert sorted(answers) == [0, 1, 2, 3, 4]
     assert isinstance(client.stopped, GateError)
-    assert client.stopped.message.startswith("3 questions were given up, the last one because: http://127.0.0.1")
+    assert client.stopped.message.startswith("3 questions failed, the last one because: http://127.0.0.1")
     assert len(seen) < 15
 
 
@@ -349,3 +349,27 @@ def test_endpoints(endpoint: str, base: str) -> None:
 def test_endpoints_that_are_none(endpoint: str) -> None:
     with pytest.raises(InputError, match="--endpoint"):
         base_url(endpoint)
+
+
+@pytest.mark.parametrize(("value", "sent"), [("key-0123456\n", "key-0123456"), ("\r\n key-0123456", "key-0123456")])
+def test_line_ends_around_a_key_are_no_part_of_it(
+    fake_llm: Callable[..., Any],
+    completion: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    value: str,
+    sent: str,
+) -> None:
+    monkeypatch.setenv("MMSC_API_KEY", value)
+    url, seen = fake_llm(lambda request: completion({"A": 1.0}, "A"))
+    ask([url])
+    assert seen[0]["authorization"] == f"Bearer {sent}"
+
+
+@pytest.mark.parametrize("value", ["kéy-of-mine", "key\nof-mine", "\x1b[31mkey-of-mine", "“key-of-mine”"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("MMSC_API_KEY", value)
+    with pytest.raises(InputError, match="MMSC_API_KEY") as caught:
+        LabelClient([GONE], "some-model", LabelSettings())
+    assert "of-mine" not in caught.value.message + (caught.value.hint or "")

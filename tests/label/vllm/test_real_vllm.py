@@ -50,7 +50,7 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(tiny_llama: Path) -> Iterator[Server]:
     """A server of that model, for all tests that do not start their own."""
-    with serve(str(tiny_llama), tiny_llama / "vllm.log", ServerSettings(), question_bytes=8_000 - 256) as up:
+    with serve(str(tiny_llama), tiny_llama / "vllm.log", ServerSettings()) as up:
         yield up
 
 
@@ -78,7 +78,7 @@ def test_started_by_us_killed_and_continued(tiny_llama: Path, prepared_copy: Wor
     asking = command(prepared_copy, tiny_llama, "--budget", 200)
     with subprocess.Popen(asking, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         started = kill_when(process, lambda: shards(prepared_copy) >= 3)
-    assert len(started) >= 3  # the server, its engine, and the watchdog
+    assert len(started) >= 2  # the server and its engine
     assert psutil.wait_procs(started, timeout=20)[1] == []
     kept = shards(prepared_copy) * 5
 
@@ -91,14 +91,7 @@ def test_started_by_us_killed_and_continued(tiny_llama: Path, prepared_copy: Wor
     assert len(labels) == 200
     # It knows nothing, so that hardly any probability falls on letters; but what does is told.
     assert 0 < labels.label_mass.max() < 0.2
-    for choice in (
-        "dtype: bfloat16 (",
-        "tensor-parallel size: 1 (",
-        "memory: ",
-        "context length: ",
-        "vLLM is up after",
-    ):
-        assert choice in ran.stderr
+    assert "vLLM is up after" in ran.stderr
     again = subprocess.run(asking, capture_output=True, text=True, check=True)
     assert json.loads(again.stdout)["counts"]["asked"] == 0
 

