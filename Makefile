@@ -10,14 +10,16 @@ PROSE := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs
 DEMO_ITEMS := D25RD2NSAV D2S0VKAV0K D2G7E8M117
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint pytest docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/mmsc run demo -w demo
 	$(BIN)/mmsc infer -w demo --relation both -k 5 --format table $(addprefix --item ,$(DEMO_ITEMS))
 	@echo "The report: demo/report.html"
 
-test: lint
+test: lint pytest
+
+pytest: $(VENV)/.test-installed
 	$(BIN)/pytest
 
 lint: $(VENV)/.test-installed

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from docs.remote_loads import remote_loads
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -27,3 +32,10 @@ def test_links_to_click_and_files_of_the_site_are_fine() -> None:
 
     assert remote_loads(page) == []
     assert remote_loads("body { background: url(data:image/svg+xml;utf8,<svg/>) }") == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+def test_links_between_the_pages_of_the_project_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text(encoding="utf-8"))
+
+    assert [link for link in links if not (ROOT / link).exists()] == []
