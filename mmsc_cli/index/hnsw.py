@@ -1,9 +1,8 @@
 """Approximate search for large catalogues: HNSW graphs (Malkov & Yashunin, TPAMI 2018), built and searched by faiss.
 
-A dot product is great where the direction is right or the key is long, and a graph of directions finds no long keys. So
-the longest keys of all are looked through one by one, and the graph holds the rest (parts by length: Yan et al.,
-NeurIPS 2018). What is found, and the items of the linear branch, are then scored exactly: what is approximate is who is
-looked at, never a score."""
+Inner products favour long vectors, which a cosine graph misses. So the longest 2 % of the keys are scanned exactly and
+the rest are put in an HNSW graph (parts by length: Yan et al., NeurIPS 2018). Only candidate generation is approximate;
+the candidates, and the items of the linear branch, are scored exactly."""
 
 from __future__ import annotations
 
@@ -19,32 +18,21 @@ from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.tables.relations import Relation
 
-# Below so many items exact search is fast enough for anybody (`python -m benchmarks.infer sizes`).
-SMALLEST = 200_000
-LEAST_RECALL = 0.98
-TOP = 10
-_SAMPLE = 500
-LONGEST = 0.02  # of all keys (docs/experiments.md, 2026-11-26)
-_LINKS = 32
-_BREADTH_OF_BUILDING = 100
-# How many candidates a search keeps in view, tried one after the other until the recall is reached.
-_BREADTHS = (64, 128, 256, 512, 1_024, 2_048, 4_096)
-_ADDED_AT_A_TIME = 10_000
-_LOG = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
 
 
 class Hnsw:
-    """Of both relations the longest keys and the graph of the rest, opened."""
+    """Per relation the longest keys and the graph of the rest, opened."""
 
     def __init__(self, parts: dict[Relation, list[Any]], breadth: dict[Relation, int]) -> None:
-        """Take faiss indexes over keys, and how many candidates to keep in view (at least those asked for)."""
+        """Take faiss indexes over keys, and per relation the number of candidates that a search keeps in view."""
         self._parts = parts
         for relation, (_, graph) in parts.items():
-            _graph_in(graph).hnsw.efSearch = breadth[relation]
+            graph_in(graph).hnsw.efSearch = breadth[relation]
 
     @classmethod
     def open(cls, folder: Path, index: Index) -> Hnsw | None:
-        """Open what training left beside an index, as memory maps; None, with a note, where faiss is not installed.
+        """Map the graphs that training left beside an index; None, with a log line, if faiss is not installed.
 
         Raises:
             WorkspaceError: a file is missing or damaged.
@@ -72,18 +60,19 @@ class Hnsw:
         return cls(parts, breadth)
 
     def nearest(self, relation: Relation, vector: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        """Rows of items whose keys have the greatest dot product with a vector (dim,): `count` of each part."""
+        """Rows of items whose keys have the largest dot product with a vector (dim,): `count` of each part."""
         query = np.ascontiguousarray(vector)[None]
-        found: NDArray[np.int64] = np.concatenate([part.search(query, count)[1][0] for part in self._parts[relation]])
-        return found[found >= 0]
+        rows: NDArray[np.int64] = np.concatenate([part.search(query, count)[1][0] for part in self._parts[relation]])
+        return rows[rows >= 0]
 
 
 def file_names(relation: Relation) -> tuple[str, str]:
-    """The files beside an index that hold a relation's longest keys, and the graph of the rest."""
+    """The files beside an index that hold a relation's longest keys and the graph of the rest."""
     return f"longest.{relation}.faiss", f"hnsw.{relation}.faiss"
 
 
-def _graph_in(part: Any) -> Any:
+def graph_in(part: Any) -> Any:
+    """The HNSW graph behind the map of its item rows."""
     import faiss
 
     return faiss.downcast_index(part.index)

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.infer import made_up_index
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.index import hnsw
+from mmsc_cli.index import build_hnsw, hnsw
 from mmsc_cli.index.build_hnsw import add_hnsw
 from mmsc_cli.index.filters import Filters
 from mmsc_cli.index.index_file import write_index
@@ -75,7 +75,7 @@ def test_filters_search_exactly(root: Path) -> None:
 
 
 def test_one_that_finds_too_little_is_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hnsw, "LEAST_RECALL", 1.1)
+    monkeypatch.setattr(build_hnsw, "LEAST_RECALL", 1.1)
 
     assert add_hnsw(root / "index", seed=1, smallest=0) == {}
     assert _files(root) == {"index.json", "index.safetensors"}
@@ -86,7 +86,7 @@ def test_a_small_catalogue_or_one_without_faiss_has_none(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert add_hnsw(root / "index", seed=1) == {}
-    monkeypatch.setattr(hnsw, "find_spec", lambda name: None)
+    monkeypatch.setattr(build_hnsw, "find_spec", lambda name: None)
     with caplog.at_level("INFO", "mmsc_cli"):
         assert add_hnsw(root / "index", seed=1, smallest=0) == {}
     assert "extra `faiss`" in caplog.text
