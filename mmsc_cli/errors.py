@@ -1,12 +1,23 @@
-"""The few exceptions the library raises on purpose; `cli.failure` maps them to exit codes."""
+"""The few exceptions the library raises on purpose; `cli.failures` maps them to exit codes.
+
+A command in a message or a hint is written in backticks, as `mmsc train`, without `-w`; `in_workspace` adds it."""
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+from pathlib import Path
+
+_WORKSPACE_COMMAND = re.compile(
+    r"`(mmsc (?:prepare|label|encode|train|evaluate|infer|run|show|doctor)\b(?![^`]*(?: -w |--help))[^`]*)`"
+)
+
 
 class MmscError(Exception):
-    """Something the person at the terminal can mend.
+    """Something the person at the terminal can fix.
 
-    `message` says what went wrong and where; `hint`, if there is one, is the way out (often a command).
+    `message` says what went wrong and where; `hint`, if there is one, says how to fix it, often with a command.
     """
 
     def __init__(self, message: str, hint: str | None = None) -> None:
@@ -37,3 +48,15 @@ class NotEnoughMemoryError(MmscError):
 
 class GateError(MmscError):
     """The command ran, but a limit its caller stated was not met."""
+
+
+def in_workspace(text: str, root: Path) -> str:
+    """Add `-w ROOT` to the commands in a text that work in a workspace, so that they can be typed as they stand.
+
+    Left as they are: commands with a `-w` of their own, `--help`, and all commands where `root` is what a command
+    without `-w` uses.
+    """
+    if root == Path("workspace") and "MMSC_WORKSPACE" not in os.environ:
+        return text
+    where = shlex.quote(str(root))
+    return _WORKSPACE_COMMAND.sub(lambda match: f"`{match[1]} -w {where}`", text)

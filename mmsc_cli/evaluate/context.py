@@ -78,11 +78,13 @@ class EvaluationContext:
     def __post_init__(self) -> None:
         if len(self.category) != self.items:
             raise WorkspaceError(
-                f"{len(self.category)} category paths for {self.items} items", hint="run `mmsc prepare`"
+                f"{len(self.category)} category paths for {self.items} items", hint="run `mmsc prepare SOURCE`"
             )
         last = max((int(ends.max(initial=-1)) for ends in (self.pairs.a, self.pairs.b)), default=-1)
         if last >= self.items:
-            raise WorkspaceError(f"a pair names item row {last} of {self.items} items", hint="run `mmsc prepare`")
+            raise WorkspaceError(
+                f"a pair names item row {last} of {self.items} items", hint="run `mmsc prepare SOURCE`"
+            )
         for name, modality in (("text", self.text), ("image", self.image)):
             if modality and not len(modality.vectors) == len(modality.present) == self.items:
                 raise WorkspaceError(

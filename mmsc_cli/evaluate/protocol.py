@@ -159,4 +159,4 @@ def _positives(pairs: Pairs, warm: NDArray[np.bool_], cold: NDArray[np.bool_]) -
 
 
 def _leak(message: str) -> WorkspaceError:
-    return WorkspaceError(f"the hold-out leaks: {message}", hint="run `mmsc prepare` again")
+    return WorkspaceError(f"the hold-out leaks: {message}", hint="run `mmsc prepare SOURCE` again")

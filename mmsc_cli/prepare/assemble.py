@@ -221,7 +221,7 @@ def _choose_records(engine: Engine, delivery: Delivery) -> list[str]:
         ids: list[str] = engine.columns("SELECT item_id FROM item_rows ORDER BY item_row")["item_id"].tolist()
         if ids:
             return ids
-    raise InputError("the source has no usable items", hint="look at the counts with `mmsc prepare -v`")
+    raise InputError("the source has no usable items", hint="look at the counts with `mmsc prepare SOURCE -v`")
 
 
 def _fold(engine: Engine, delivery: Delivery, outside_path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:

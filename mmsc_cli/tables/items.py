@@ -49,7 +49,7 @@ def read_items(path: Path, columns: list[str] | None = None) -> pa.Table:
     Raises:
         WorkspaceError: the file is missing or is no item table.
     """
-    return read_artefact_table(path, ITEM_SCHEMA, what="an item table", made_by="mmsc prepare", columns=columns)
+    return read_artefact_table(path, ITEM_SCHEMA, what="an item table", made_by="mmsc prepare SOURCE", columns=columns)
 
 
 def count_items(path: Path) -> int:
@@ -82,7 +82,7 @@ def _open(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
     except (OSError, pa.ArrowException) as error:
-        raise unreadable_table(path, "an item table", "mmsc prepare", error) from error
+        raise unreadable_table(path, "an item table", "mmsc prepare SOURCE", error) from error
 
 
 def take_items(path: Path, columns: list[str], rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[pa.Table]:

@@ -102,7 +102,7 @@ def read_pairs(path: Path) -> Pairs:
     Raises:
         WorkspaceError: the file is missing or is no pair table.
     """
-    table = read_artefact_table(path, PAIR_SCHEMA, what="a pair table", made_by="mmsc prepare")
+    table = read_artefact_table(path, PAIR_SCHEMA, what="a pair table", made_by="mmsc prepare SOURCE")
     columns = {name: table[name].to_numpy() for name in PAIR_SCHEMA.names}
     columns["split"] = columns["split"].astype(np.str_)
     return Pairs(**columns)

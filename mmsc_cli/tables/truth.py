@@ -63,7 +63,7 @@ def read_truth(path: Path) -> Truth:
     Raises:
         WorkspaceError: the file is missing or is no truth table.
     """
-    table = read_artefact_table(path, TRUTH_SCHEMA, what="a truth table", made_by="mmsc prepare")
+    table = read_artefact_table(path, TRUTH_SCHEMA, what="a truth table", made_by="mmsc prepare SOURCE")
     columns = {name: table[name].to_numpy() for name in TRUTH_SCHEMA.names[:4]}
     direction = np.asarray(table["direction"].fill_null("").to_pylist(), dtype=np.str_)
     return Truth(**columns, direction=direction)

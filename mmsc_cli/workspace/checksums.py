@@ -13,8 +13,9 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
-from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.workspace.manifest_file import read_manifest_file, rebuilding
+from mmsc_cli.errors import WorkspaceError, in_workspace
+from mmsc_cli.workspace.manifest_file import read_manifest_file
+from mmsc_cli.workspace.stages import STAGE_COMMANDS
 
 # Smaller files are always read.
 _GLANCED_AT_FROM = 2**20
@@ -86,7 +87,7 @@ def damaged_file(root: Path, name: str, stage: str) -> WorkspaceError:
         if (root / name).exists()
         else "is gone"
     )
-    return WorkspaceError(f"{root / name} {what}", hint=f"run {rebuilding(root, stage)} again")
+    return WorkspaceError(f"{root / name} {what}", hint=in_workspace(f"run {STAGE_COMMANDS[stage]} again", root))
 
 
 def _first_damaged(root: Path, manifest: dict[str, Any] | None, stage: str, names: Iterable[str]) -> str | None:

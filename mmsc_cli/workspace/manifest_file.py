@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.errors import WorkspaceError, in_workspace
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.version import __version__
 
@@ -52,15 +51,9 @@ def write_manifest_file(root: Path, content: Mapping[str, Any]) -> None:
 def damaged_manifest(root: Path, reason: str) -> WorkspaceError:
     """The error of a manifest that cannot be trusted."""
     return WorkspaceError(
-        f"{root / NAME} is damaged: {reason}", hint=f"delete it and run {rebuilding(root, 'prepare')} again"
+        f"{root / NAME} is damaged: {reason}",
+        hint=in_workspace("delete it and run `mmsc prepare SOURCE` again", root),
     )
-
-
-def rebuilding(root: Path, stage: str) -> str:
-    """The command that makes what a stage makes, as a message shows it."""
-    where = "" if root == Path("workspace") else f" -w {shlex.quote(str(root))}"
-    argument = " SOURCE" if stage == "prepare" else ""
-    return f"`mmsc {stage}{argument}{where}`"
 
 
 def _seal(content: Mapping[str, Any]) -> str:

@@ -37,4 +37,8 @@ STAGES: dict[Stage, StageFiles] = {
         uses=("image_hashes.npy", "images", "truth.parquet"),
     ),
 }
+# How a hint names the command of each stage.
+STAGE_COMMANDS: dict[str, str] = {
+    stage: "`mmsc prepare SOURCE`" if stage == "prepare" else f"`mmsc {stage}`" for stage in STAGES
+}
 MAKER: dict[str, Stage] = {artefact: stage for stage, files in STAGES.items() for artefact in files.makes}

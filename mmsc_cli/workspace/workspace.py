@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.errors import WorkspaceError, in_workspace
 from mmsc_cli.runtime.atomic import sync_directory
 from mmsc_cli.runtime.versions import software_versions
 from mmsc_cli.workspace.checksums import IMAGES, damaged_file, describe_files, digest, digest_described, find_difference
@@ -26,11 +26,10 @@ from mmsc_cli.workspace.lock import locked
 from mmsc_cli.workspace.manifest_file import (
     damaged_manifest,
     read_manifest_file,
-    rebuilding,
     write_manifest_file,
 )
 from mmsc_cli.workspace.records import FileRecord, Manifest, StageRecord
-from mmsc_cli.workspace.stages import MAKER, STAGES, Stage
+from mmsc_cli.workspace.stages import MAKER, STAGE_COMMANDS, STAGES, Stage
 
 _LOG = logging.getLogger("mmsc_cli")
 
@@ -103,7 +102,7 @@ class Workspace:
                     continue
                 raise WorkspaceError(
                     f"{self.root} has no {artefact} yet: `mmsc {stage}` comes after `mmsc {maker}`",
-                    hint=f"run {rebuilding(self.root, maker)}",
+                    hint=in_workspace(f"run {STAGE_COMMANDS[maker]}", self.root),
                 )
             self._check_whole(artefact, record, maker)
             try:
@@ -185,7 +184,7 @@ class Workspace:
             self.root.mkdir(parents=True, exist_ok=True)
         elif not self.root.is_dir():
             raise WorkspaceError(
-                f"there is no workspace at {self.root}", hint=f"run {rebuilding(self.root, 'prepare')}"
+                f"there is no workspace at {self.root}", hint=in_workspace("run `mmsc prepare SOURCE`", self.root)
             )
         with locked(self.root, wait=wait):
             inputs = self.inputs_of(stage)
@@ -211,7 +210,7 @@ class Workspace:
         """
         if not self.root.is_dir():
             raise WorkspaceError(
-                f"there is no workspace at {self.root}", hint=f"run {rebuilding(self.root, 'prepare')}"
+                f"there is no workspace at {self.root}", hint=in_workspace("run `mmsc prepare SOURCE`", self.root)
             )
         with locked(self.root, shared=True):
             yield self.inputs_of(stage)
@@ -264,5 +263,5 @@ class Workspace:
             if source_record is None or source_record.outputs.get(source) != used:
                 raise WorkspaceError(
                     f"{self.path(artefact)} was made from another {source} than the one that lies here now",
-                    hint=f"run {rebuilding(self.root, maker)} again",
+                    hint=in_workspace(f"run {STAGE_COMMANDS[maker]} again", self.root),
                 )
