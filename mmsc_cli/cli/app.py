@@ -14,7 +14,7 @@ from typer.main import get_command
 from mmsc_cli.cli.commands import doctor, encode, evaluate, infer, label, prepare, recipes, run, train
 from mmsc_cli.cli.failures import OK, USAGE, debugging, describe, exit_code
 from mmsc_cli.cli.interrupt import typed_command
-from mmsc_cli.cli.options import HELP_OPTIONS
+from mmsc_cli.cli.options import HELP_OPTIONS, PanelledHelp, PlainHelp
 from mmsc_cli.cli.output import visible
 from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.version import __version__
@@ -22,14 +22,13 @@ from mmsc_cli.version import __version__
 app = typer.Typer(
     name="mmsc",
     help="Which items of a catalogue can replace one another, and which go together.",
-    add_completion=False,
-    rich_markup_mode=None,
+    cls=PlainHelp,
     context_settings=HELP_OPTIONS,
-    epilog="First steps: `mmsc run demo`, then `mmsc infer --item ID --relation both`.",
+    epilog="First steps: `mmsc run demo`, then `mmsc infer ID`.",
 )
 
 
-def _version(asked: bool) -> None:
+def _show_version(asked: bool) -> None:
     if asked:
         sys.stdout.write(f"mmsc {__version__}\n")
         raise typer.Exit
@@ -37,9 +36,15 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
 ) -> None:
     """Take the options that come before a command."""
+
+
+@app.command("version", cls=PanelledHelp, epilog="\b\nExamples:\n  mmsc version", context_settings=HELP_OPTIONS)
+def _version() -> None:
+    """Show the version."""
+    _show_version(True)
 
 
 for module in (prepare, label, encode, train, evaluate, infer, run, recipes, doctor):
@@ -74,12 +79,17 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 
 
 def _invoke(arguments: Sequence[str]) -> int:
-    # Calling `app` would turn an interrupt and a closed pipe into silent exit codes of Typer's own.
+    commands = get_command(app)
     try:
-        with get_command(app).make_context("mmsc", list(arguments)) as context:
+        if "_MMSC_COMPLETE" in os.environ:  # the shell asks what to complete a command line with
+            commands.main(prog_name="mmsc")
+        # Calling `app` would turn an interrupt and a closed pipe into silent exit codes of Typer's own.
+        with commands.make_context("mmsc", list(arguments) or ["--help"]) as context:
             context.command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
+    except SystemExit as end:  # what completion ends with
+        return int(end.code or 0)
     return OK
 
 

@@ -1,4 +1,4 @@
-"""From an exception to what the person at the terminal reads, and the exit code."""
+"""Exceptions as one or two lines for the terminal, and as exit codes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from mmsc_cli.runtime.redaction import redact
 
 OK, GATE, USAGE, UNKNOWN_ITEM, UNREACHABLE, BUG = 0, 1, 2, 3, 4, 70
 
-# What to try where memory runs out, by command.
+# How each command needs less memory.
 _LESS_MEMORY = {
-    "prepare": "prepare a part of the files (--input); for events, set source.memory_gib with --set",
+    "prepare": "prepare fewer files (--input); for events, set source.memory_gib with --set",
     "encode": "use --encoder classic, which needs no PyTorch; or --set encode.batch_size=8, encode.text_dim=128",
-    "label": "ask of fewer pairs: --set label.budget=1000",
+    "label": "label fewer pairs: --set label.budget=1000",
     "train": "use --set train.dim=64, or --set train.linear_items=1",
-    "evaluate": "use --baselines none, or fewer of them: ease, als and networks need most",
+    "evaluate": "use --baselines none, or fewer baselines: ease, als and networks need most",
     "infer": "ask for fewer items at a time; for --new, encode with --encoder classic",
-    "run": "run the stages one by one; each says what lowers its need",
+    "run": "run the stages one by one; each reports how it needs less",
 }
 _DO_WITHOUT_TORCH = ("encode", "evaluate", "infer")
 
@@ -74,7 +74,7 @@ def _describe(error: BaseException, command: str) -> list[str]:
     if isinstance(error, OSError):
         return _describe_os_error(error)
     return [
-        f"mmsc: a bug of ours: {type(error).__name__}: {error}",
+        f"mmsc: internal error: {type(error).__name__}: {error}",
         "  MMSC_DEBUG=1 shows the traceback; please report it",
     ]
 

@@ -1,4 +1,4 @@
-"""What an interrupted command says; imports next to nothing, as it may be needed before anything else is there."""
+"""The message of an interrupted command; imports next to nothing, as it may be needed before anything else is."""
 
 from __future__ import annotations
 

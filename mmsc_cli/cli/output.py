@@ -7,8 +7,10 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmsc_cli.errors import in_workspace
 from mmsc_cli.runtime.redaction import redact
 
 if TYPE_CHECKING:
@@ -40,16 +42,24 @@ def visible(text: str) -> str:
     return "".join(line if line in "\n\t" else _UNSAFE.sub(_as_escapes, line) for line in re.split(r"([\n\t])", text))
 
 
-def _as_escapes(found: re.Match[str]) -> str:
-    return "".join(f"\\u{ord(mark):04x}" for mark in found[0])
+def _as_escapes(match: re.Match[str]) -> str:
+    return "".join(f"\\u{ord(mark):04x}" for mark in match[0])
 
 
 class Output:
     """One command's output, in the form the user asked for."""
 
-    def __init__(self, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        as_json: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
+        workspace: Path = Path("workspace"),
+    ) -> None:
+        """Set up the log of the package; commands in it are completed with `-w` as `workspace` needs."""
         self.as_json = as_json
         self.quiet = quiet
+        self.workspace = workspace
         self._console: Console | None = None
         LOG.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
         LOG.handlers = [_ConsoleHandler(self)]
@@ -68,7 +78,7 @@ class Output:
         return sys.stderr.isatty() and not self.quiet
 
     def note(self, text: str) -> None:
-        """Tell the user something on stderr; silent with -q."""
+        """Write a line to stderr; silent with -q."""
         LOG.info(text)
 
     def result(self, value: Mapping[str, Any], summary: str) -> None:
@@ -99,8 +109,8 @@ class Output:
         if title:
             console.print(Text(plain(title), style="bold"), no_wrap=True, overflow="ellipsis")
         table = Table()
-        for place, name in enumerate(columns):
-            numeric = bool(rows) and isinstance(rows[0][place], int | float)
+        for column, name in enumerate(columns):
+            numeric = bool(rows) and isinstance(rows[0][column], int | float)
             table.add_column(Text(name), overflow="fold", justify="right" if numeric else "left")
         for row in rows:
             table.add_row(*(Text(plain(cell)) for cell in row))
@@ -120,7 +130,7 @@ class _ConsoleHandler(logging.Handler):
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = plain(redact(record.getMessage()))
+        text = plain(redact(in_workspace(record.getMessage(), self._output.workspace)))
         if record.levelno >= logging.WARNING:
             text = f"warning: {text}"
         if self._output.shows_progress():

@@ -1,125 +1,127 @@
-"""The questions of `infer`, batch by batch, and what becomes of each."""
+"""The questions of `infer`, batch by batch, and their answers; a question that fails is reported where it is met."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
-from mmsc_cli.cli.formats import Outcome
+from mmsc_cli.cli.failures import GATE, OK, describe, exit_code
+from mmsc_cli.cli.formats import Answered
 from mmsc_cli.errors import InputError, MmscError
 from mmsc_cli.files.lines import Line, parse_pair, read_lines
-from mmsc_cli.index.filters import Filters
-from mmsc_cli.infer.answers import Asked
+from mmsc_cli.infer.answers import Answer
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.runtime.progress import Progress
 
-if TYPE_CHECKING:
-    from mmsc_cli.infer.new_item import NewItem
-
-Batches = Iterator[Iterable[Outcome]]
 Parsed = TypeVar("Parsed")
+Outcomes = Iterable[Sequence[object] | MmscError]
+AskItems = Callable[[Sequence[str]], Iterable[list[Answer] | MmscError]]
 # Items of `--all` that are asked about together.
 _SLICE = 4_096
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is asked of every item."""
+class Failures:
+    """Questions that failed: reported on stderr as they are met, and the exit code they lead to."""
 
-    relation: Asked
-    k: int
-    filters: Filters
-    explain: bool
+    def __init__(self, strict: bool) -> None:
+        """With `strict` the first failure is raised instead."""
+        self.code = OK
+        self._strict = strict
 
-
-def named_items(recommender: Recommender, ids: Sequence[str], question: Question) -> Batches:
-    """Items whose ids were typed."""
-    yield _answered(recommender, ids, question)
-
-
-def whole_catalogue(recommender: Recommender, question: Question, progress: Progress) -> Batches:
-    """Every item, in the order of ids."""
-    with progress.task("Answering", len(recommender)) as task:
-        for start in range(0, len(recommender), _SLICE):
-            rows = range(start, min(start + _SLICE, len(recommender)))
-            yield _answered(recommender, [recommender.index.ids[row] for row in rows], question)
-            task.advance(len(rows))
+    def report(self, error: MmscError) -> None:
+        """Report a failure: an unknown item leads to exit code 3, else a line that cannot be used to 1."""
+        if self._strict:
+            raise error
+        sys.stderr.write("\n".join(describe(error)) + "\n")
+        self.code = max(self.code, GATE if isinstance(error, InputError) else exit_code(error))
 
 
-def listed_items(recommender: Recommender, source: str, question: Question) -> Batches:
-    """Items whose ids stand in a file, one a line."""
-
-    def answer(ids: Sequence[str], lines: Sequence[Line]) -> Iterator[Outcome]:
-        return _answered(recommender, ids, question)
-
-    return _batches(source, lambda line: line.text, answer)
-
-
-def new_items(recommender: Recommender, source: str, question: Question) -> Batches:
-    """Items that are not in the catalogue, a JSON object a line."""
-    from mmsc_cli.infer.new_item import parse_new_item
-
-    def answer(items: Sequence[NewItem], lines: Sequence[Line]) -> Iterator[Outcome]:
-        names = [f"line {line.number}" for line in lines]
-        outcomes = recommender.answer_new(
-            items, question.relation, question.k, question.filters, question.explain, names
-        )
-        for item, outcome in zip(items, outcomes, strict=True):
-            yield outcome if isinstance(outcome, MmscError) else (item.title, outcome)
-
-    return _batches(source, lambda line: parse_new_item(line.text, line.place), answer)
+def named_items(recommender: Recommender, ids: Sequence[str], ask: AskItems, failures: Failures) -> Iterator[Answered]:
+    """Answer items whose ids were typed; `ask` is the recommender's `answer` with all its options."""
+    for item_id, outcome in zip(ids, ask(ids), strict=True):
+        if isinstance(outcome, MmscError):
+            failures.report(outcome)
+        else:
+            yield recommender.title(item_id), outcome
 
 
-def pairs(recommender: Recommender, source: str, explain: bool) -> Batches:
-    """Pairs of ids, two a line."""
-
-    def judge(ends: Sequence[tuple[str, str]], lines: Sequence[Line]) -> Iterator[Outcome]:
-        for outcome in recommender.judge(ends, explain):
-            yield outcome if isinstance(outcome, MmscError) else ("", [outcome])
-
-    return _batches(source, parse_pair, judge)
-
-
-def _answered(recommender: Recommender, ids: Sequence[str], question: Question) -> Iterator[Outcome]:
-    outcomes = recommender.answer(ids, question.relation, question.k, question.filters, question.explain)
-    for item_id, outcome in zip(ids, outcomes, strict=True):
-        yield outcome if isinstance(outcome, MmscError) else (recommender.title(item_id), outcome)
+def whole_catalogue(
+    recommender: Recommender, ask: AskItems, failures: Failures, progress: Progress
+) -> Iterator[Answered]:
+    """Answer every item, in the order of ids."""
+    n_items = len(recommender)
+    with progress.task("Answering", n_items) as task:
+        for start in range(0, n_items, _SLICE):
+            ids = [recommender.index.ids[row] for row in range(start, min(start + _SLICE, n_items))]
+            yield from named_items(recommender, ids, ask, failures)
+            task.advance(len(ids))
 
 
-def _batches(
+def listed_items(recommender: Recommender, source: str, ask: AskItems, failures: Failures) -> Iterator[Answered]:
+    """Answer items whose ids stand in a file, one a line."""
+    return answered_lines(source, lambda line: line.text, lambda ids, _: ask(ids), recommender.title, failures)
+
+
+def pairs(recommender: Recommender, source: str, explain: bool, failures: Failures) -> Iterator[Answered]:
+    """Judge pairs of ids, two a line."""
+
+    def judge(ends: Sequence[tuple[str, str]], _: Sequence[Line]) -> Outcomes:
+        outcomes = recommender.judge(ends, explain)
+        return (outcome if isinstance(outcome, MmscError) else [outcome] for outcome in outcomes)
+
+    return answered_lines(source, parse_pair, judge, lambda _: "", failures)
+
+
+def answered_lines(
     source: str,
     parse: Callable[[Line], Parsed],
-    answer: Callable[[Sequence[Parsed], Sequence[Line]], Iterator[Outcome]],
-) -> Batches:
-    """What becomes of each line, in their order; errors say where the line stands. A missing file is told at once."""
-    return _answered_lines(read_lines(source), parse, answer)
+    ask: Callable[[Sequence[Parsed], Sequence[Line]], Outcomes],
+    heading: Callable[[Parsed], str],
+    failures: Failures,
+) -> Iterator[Answered]:
+    """Answer the lines of a file in their order; what is there to be read is answered before more is waited for.
+
+    Args:
+        source: the file, or `-`.
+        parse: makes a question of a line, or raises InputError.
+        ask: answers questions, which stand in these lines.
+        heading: what the table of a question's answers is headed with.
+        failures: told of lines that cannot be used and of questions without an answer.
+
+    Raises:
+        InputError: there is no such file (at once).
+    """
+    return _answered(read_lines(source), parse, ask, heading, failures)
 
 
-def _answered_lines(
+def _answered(
     batches: Iterator[list[Line | InputError]],
     parse: Callable[[Line], Parsed],
-    answer: Callable[[Sequence[Parsed], Sequence[Line]], Iterator[Outcome]],
-) -> Batches:
+    ask: Callable[[Sequence[Parsed], Sequence[Line]], Outcomes],
+    heading: Callable[[Parsed], str],
+    failures: Failures,
+) -> Iterator[Answered]:
+    def answer(lines: Sequence[Line], questions: Sequence[Parsed]) -> Iterator[Answered]:
+        for line, question, outcome in zip(lines, questions, ask(questions, lines), strict=True):
+            if isinstance(outcome, MmscError):
+                failures.report(type(outcome)(f"{line.place}: {outcome.message}", outcome.hint))
+            else:
+                yield heading(question), outcome
+
+    sys.stdout.flush()
     for batch in batches:
-        parsed: list[Any] = []
+        lines: list[Line] = []
+        questions: list[Parsed] = []
         for line in batch:
             try:
-                parsed.append(line if isinstance(line, MmscError) else parse(line))
+                if isinstance(line, InputError):
+                    raise line
+                questions.append(parse(line))
+                lines.append(line)
             except InputError as error:
-                parsed.append(error)
-        good = [(each, line) for each, line in zip(parsed, batch, strict=True) if not isinstance(each, MmscError)]
-        lines = [line for _, line in good if isinstance(line, Line)]
-        yield _merged(parsed, answer([each for each, _ in good], lines), lines)
-
-
-def _merged(parsed: Sequence[Any], answers: Iterator[Outcome], lines: Sequence[Line]) -> Iterator[Outcome]:
-    placed = zip(answers, lines, strict=True)
-    for each in parsed:
-        if isinstance(each, MmscError):
-            yield each
-            continue
-        outcome, line = next(placed)
-        if isinstance(outcome, MmscError):
-            outcome = type(outcome)(f"{line.place}: {outcome.message}", outcome.hint)
-        yield outcome
+                yield from answer(lines, questions)  # a strict run ends here, and these come before
+                lines, questions = [], []
+                failures.report(error)
+        yield from answer(lines, questions)
+        sys.stdout.flush()

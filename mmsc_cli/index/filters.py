@@ -1,10 +1,10 @@
-"""Which items may be answers, and in which order they come."""
+"""Filters: which items may be answers, and in which order they come."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,21 +17,21 @@ from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
 from mmsc_cli.tables.relations import Relation
 
-_LOG = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What an answer must be; the defaults let everything pass.
+    """Conditions on answers; the defaults let everything pass.
 
-    An unknown category is neither the same nor another, and an unknown price is within nothing.
+    Items with no category match neither category filter; items with no price never pass `price_within`.
 
     Attributes:
         novel: leave out pairs known from training.
-        min_score: the least score.
+        min_score: the lowest score.
         category: `same` or `other`, by the whole category path.
-        price_within: the greatest difference to the query's price, as a share of it; for substitutes alone.
-        in_stock: the only ids that may be answers; those that the catalogue lacks are passed over.
+        price_within: the largest difference to the query's price, as a fraction of it; for substitutes only.
+        in_stock: the only ids that may be answers; ids that are not in the catalogue are ignored.
         diversify: complements of different product types first: the best of each type (whole category path), then the
             second best of each, and so on; the query's own type starts one round later.
     """
@@ -40,31 +40,16 @@ class Filters:
     min_score: float | None = None
     category: Literal["same", "other"] | None = None
     price_within: float | None = None
-    in_stock: frozenset[str] | None = None
+    in_stock: Collection[str] | None = None
     diversify: bool = False
 
     def __post_init__(self) -> None:
         if self.price_within is not None and not (self.price_within >= 0 and math.isfinite(self.price_within)):
-            raise InputError(
-                "the share of the price must be 0 or more", hint="write 20% on the command line, 0.2 in Python"
-            )
+            raise InputError("--price-within must be at least 0%", hint="for example --price-within 20%; 0.2 in Python")
         if self.min_score is not None and math.isnan(self.min_score):
-            raise InputError("the least score is not a number", hint="give a number, or leave it out")
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        novel: bool = False,
-        min_score: float | None = None,
-        category: Literal["same", "other"] | None = None,
-        price_within: float | None = None,
-        in_stock: Iterable[str] | None = None,
-        diversify: bool = False,
-    ) -> Filters:
-        """The same from any iterable of ids."""
-        stock = None if in_stock is None else frozenset(in_stock)
-        return cls(novel, min_score, category, price_within, stock, diversify)
+            raise InputError("--min-score is not a number", hint="give a number, or leave it out")
+        if self.in_stock is not None:
+            object.__setattr__(self, "in_stock", frozenset(self.in_stock))
 
     def unrestricted(self) -> bool:
         """Whether only pairs known from training, or low scores, are left out."""
@@ -92,7 +77,7 @@ class Sieve:
         if filters.in_stock is not None:
             there = index.ids.among(filters.in_stock)
             if unknown := len(filters.in_stock) - int(there.sum()):
-                _LOG.info("in stock: ids that the catalogue lacks are passed over: %d", unknown)
+                _LOG.info("in stock: ignored %d ids that are not in the catalogue", unknown)
             self._out_of_stock = np.flatnonzero(~there)
 
     def leave_out(self, query: Query, relation: Relation, scores: NDArray[np.float32]) -> None:

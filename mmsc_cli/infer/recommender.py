@@ -1,15 +1,15 @@
-"""The Python twin of `mmsc infer`: a workspace's index, opened once and asked as often as one likes."""
+"""The Python twin of `mmsc infer`: a workspace's index, opened once and asked many times."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from mmsc_cli.errors import InputError, MmscError, WorkspaceError
+from mmsc_cli.errors import InputError, MmscError, UnknownItemError, WorkspaceError, in_workspace
 from mmsc_cli.index.filters import Filters, Sieve
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
@@ -21,6 +21,7 @@ from mmsc_cli.infer.probabilities import PairOpinion, pair_probabilities
 from mmsc_cli.runtime.parallel import map_blocks
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.workspace.checksums import check_at_a_glance
+from mmsc_cli.workspace.manifest_file import read_manifest_file
 
 if TYPE_CHECKING:
     import torch
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
     from mmsc_cli.infer.new_item import NewItem
     from mmsc_cli.infer.new_items import NewItemEncoder
 
-# What becomes of one question of many: its answers, or why there are none.
+Result = TypeVar("Result")
+# The outcome of one question of many: its answers, or the error that says why there are none.
 Outcome = list[Answer] | MmscError
 PairOutcome = PairOpinion | MmscError
 
 
 def _cpu() -> torch.device:
-    import torch
+    import torch  # slow to import
 
     return torch.device("cpu")
 
@@ -48,11 +50,38 @@ def _unreadable() -> InputError:
     )
 
 
+def _way_to_index(root: Path) -> str:
+    """How a workspace without an index gets one."""
+    stages = (read_manifest_file(root) or {}).get("stages", {})
+    if "prepare" not in stages:
+        return "run `mmsc run SOURCE`, or each stage: `mmsc prepare SOURCE`, `mmsc encode`, `mmsc train`"
+    return "run `mmsc train`" if "encode" in stages else "run `mmsc encode`, then `mmsc train`"
+
+
+def _model_of(root: Path) -> str | None:
+    """The model of a workspace, by its sha256; None where there is none, as an index answers alone."""
+    try:
+        return model_of(root / "model" / "model.safetensors")
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        hint = in_workspace("run `mmsc train` again", root)
+        raise WorkspaceError(f"{root / 'model'} is damaged: {error}", hint=hint) from error
+
+
+def _only(outcomes: Iterable[Result | MmscError]) -> Result:
+    """The outcome of a single question, or its error, raised."""
+    (outcome,) = outcomes
+    if isinstance(outcome, MmscError):
+        raise outcome
+    return outcome
+
+
 class Recommender:
     """Answers for known items, for pairs, and for items the model has never seen."""
 
     def __init__(self, index: Index, root: Path, exact: bool = True) -> None:
-        """Take an opened index and the workspace it lies in; see `open`."""
+        """Take an opened index and its workspace; see `open`."""
         self.index = index
         self._root = root
         self._exact = exact
@@ -63,54 +92,51 @@ class Recommender:
 
     @classmethod
     def open(cls, workspace: str | Path = "workspace", *, exact: bool = False) -> Recommender:
-        """Open a trained workspace; nothing is loaded that is not touched.
+        """Open a trained workspace. Its index is memory-mapped, so that only what answers need is read.
 
         Args:
             workspace: its folder.
-            exact: search exactly even where training left an approximate index, which a large catalogue has if faiss
-                was installed then.
+            exact: search exactly even if there is an approximate index, which training adds for a large catalogue if
+                faiss is installed.
 
         Raises:
             WorkspaceError: it has no index, or one that is damaged or of another model.
         """
         root = Path(workspace)
         check_at_a_glance(root, "train", ["index/index.json", "index/index.safetensors", "model/model.safetensors"])
+        if not (root / "index" / "index.json").exists():
+            raise WorkspaceError(f"there is no index at {root / 'index'}", hint=in_workspace(_way_to_index(root), root))
         index = Index.open(root / "index")
-        try:
-            trained = model_of(root / "model" / "model.safetensors")
-        except FileNotFoundError:
-            trained = None  # the index answers alone
-        except ValueError as error:
-            raise WorkspaceError(f"{root / 'model'} is damaged: {error}", hint="run `mmsc train` again") from error
-        if trained is not None and trained != index.about.get("model"):
-            raise WorkspaceError(f"{root}: index/ is of another model than model/", hint="run `mmsc train` again")
+        if _model_of(root) not in (None, index.about.get("model")):
+            again = in_workspace("run `mmsc train` again", root)
+            raise WorkspaceError(f"{root}: index/ is of another model than model/", hint=again)
         return cls(index, root, exact)
 
     def __len__(self) -> int:
-        """How many items the catalogue has."""
+        """The number of items in the catalogue."""
         return len(self.index)
 
     def substitutes(self, item_id: str, k: int = 10, *, explain: bool = False, **filters: Any) -> list[Answer]:
-        """What can replace an item, best first.
+        """The items that can replace an item, best first.
 
         Args:
             item_id: an item of the catalogue.
-            k: at most so many answers.
-            explain: say why, in each answer's `why`.
-            filters: `novel`, `min_score`, `category` ("same" or "other"), `price_within` (0.2 for 20 %), `in_stock`
-                (ids); see Filters.
+            k: the maximum number of answers.
+            explain: fill each answer's `why`.
+            filters: the fields of Filters: `novel`, `min_score`, `category` ("same" or "other"), `price_within` (0.2
+                for 20 %), `in_stock` (ids).
 
         Raises:
             UnknownItemError: it is not in the catalogue; the hint names the nearest ids.
         """
-        return self._one(item_id, "substitute", k, Filters.of(**filters), explain)
+        return _only(self.answer([item_id], "substitute", k, Filters(**filters), explain))
 
     def complements(self, item_id: str, k: int = 10, *, explain: bool = False, **filters: Any) -> list[Answer]:
-        """What goes with an item, best first; `diversify=True` takes different product types first.
+        """The items that go with an item, best first; `diversify=True` takes different product types first.
 
         Args and errors as in `substitutes`.
         """
-        return self._one(item_id, "complement", k, Filters.of(**filters), explain)
+        return _only(self.answer([item_id], "complement", k, Filters(**filters), explain))
 
     def probabilities(self, a: str, b: str, *, explain: bool = False) -> PairOpinion:
         """Calibrated probabilities that two items are substitutes, complements, neither.
@@ -119,10 +145,7 @@ class Recommender:
             UnknownItemError: one of them is not in the catalogue.
             WorkspaceError: the model was trained on too few validation pairs to be calibrated.
         """
-        (outcome,) = self.judge([(a, b)], explain)
-        if isinstance(outcome, MmscError):
-            raise outcome
-        return outcome
+        return _only(self.judge([(a, b)], explain))
 
     def answer(
         self,
@@ -132,23 +155,24 @@ class Recommender:
         filters: Filters | None = None,
         explain: bool = False,
     ) -> Iterator[Outcome]:
-        """Answers for many items, in their order; for an unknown one the error that says so, and the others go on.
+        """Yield the answers for each of many items, in their order; for an unknown item, its error.
 
         Searches on all cores; memory follows the catalogue, not the number of questions.
         """
         relations = asked_relations(relation)
         ranker = self._ranker(k, filters or Filters())
-        queries = list(map(self._query, item_ids))
-        known = [query for query in queries if isinstance(query, Query)]
+        known, errors = self._queries(item_ids)
+        queries = list(known.values())
         size = block_size(len(self.index))
-        blocks = [known[start : start + size] for start in range(0, len(known), size)]
+        blocks = [queries[start : start + size] for start in range(0, len(queries), size)]
 
         def rank(block: Sequence[Query]) -> list[list[Ranked]]:
             return ranker.rank(Block.of_items(self.index, block, relations))
 
-        ranked = (each for block in map_blocks(rank, blocks) for each in block)
-        for query in queries:
-            yield query if isinstance(query, MmscError) else self._told(query, next(ranked), explain)
+        ranked = (rankings for block in map_blocks(rank, blocks) for rankings in block)
+        answered = zip(queries, ranked, strict=True)
+        for position in range(len(item_ids)):
+            yield errors[position] if position in errors else self._answers(*next(answered), explain)
 
     def answer_new(
         self,
@@ -159,58 +183,66 @@ class Recommender:
         explain: bool = False,
         names: Sequence[str] | None = None,
     ) -> Iterator[Outcome]:
-        """Answers for items that the catalogue lacks, in their order. The first call loads torch and the encoder.
+        """Yield answers for items that are not in the catalogue, in their order.
+
+        The first call loads torch and the encoder.
 
         Args:
             items: what is known of each; see NewItem for the fields.
             relation: which relations.
-            k: at most so many answers per item and relation.
+            k: the maximum number of answers per item and relation.
             filters: as for known items.
-            explain: say why.
-            names: what to call items without an `id`; else by their number.
+            explain: fill each answer's `why`.
+            names: what to call items without an `id`; default: by their number.
 
         Raises:
             WorkspaceError: the workspace lacks what encodes new items.
             InputError: a mapping is no new item.
         """
-        from mmsc_cli.infer.new_item import NewItem, parse_new_item
-        from mmsc_cli.infer.new_items import BATCH
+        from mmsc_cli.infer.new_item import NewItem, parse_new_item  # brings pydantic
+        from mmsc_cli.infer.new_items import BATCH  # brings torch
 
         ranker = self._ranker(k, filters or Filters())
         called = names or [f"item {number}" for number in range(1, len(items) + 1)]
-        given = list(zip(items, called, strict=True))
-        asked = [item if isinstance(item, NewItem) else parse_new_item(item, name) for item, name in given]
+        asked = [
+            item if isinstance(item, NewItem) else parse_new_item(item, name)
+            for item, name in zip(items, called, strict=True)
+        ]
         called = [item.id or name for item, name in zip(asked, called, strict=True)]
         size = min(BATCH, block_size(len(self.index)))
         for start in range(0, len(asked), size):
-            part = slice(start, start + size)
-            found, failed = self._encoder.encode(asked[part], called[part], asked_relations(relation))
-            ranked = zip(found.block.queries, ranker.rank(found.block), found.subjects, strict=True)
-            for place in range(len(asked[part])):
-                if place in failed:
-                    yield failed[place]
-                else:
-                    query, answers, subject = next(ranked)
-                    yield self._told(query, answers, explain, subject) if query.modalities else _unreadable()
+            batch = slice(start, start + size)
+            newcomers, errors = self._encoder.encode(asked[batch], called[batch], asked_relations(relation))
+            answered = zip(newcomers.block.queries, ranker.rank(newcomers.block), newcomers.subjects, strict=True)
+            for position in range(len(asked[batch])):
+                if position in errors:
+                    yield errors[position]
+                    continue
+                query, rankings, subject = next(answered)
+                yield self._answers(query, rankings, explain, subject) if query.modalities else _unreadable()
 
     def judge(self, pairs: Sequence[tuple[str, str]], explain: bool = False) -> list[PairOutcome]:
-        """Probabilities of many pairs, in their order; for an unknown end the error that says so, and the others go on.
+        """The probabilities of each of many pairs, in their order; for an unknown end, its error.
 
         Raises:
             WorkspaceError: the model was trained on too few validation pairs to be calibrated.
         """
-        ends = [(self._query(a), self._query(b)) for a, b in pairs]
-        known = [(a, b) for a, b in ends if isinstance(a, Query) and isinstance(b, Query)]
-        rows = np.array([(a.row, b.row) for a, b in known], np.int64).reshape(-1, 2)
-        shares = iter(pair_probabilities(self.index, rows[:, 0], rows[:, 1]).tolist())
+        queries, errors = self._queries([item_id for pair in pairs for item_id in pair])
+        ends = {
+            position: (queries[2 * position], queries[2 * position + 1])
+            for position in range(len(pairs))
+            if not errors.keys() & {2 * position, 2 * position + 1}
+        }
+        rows = np.array([(a.row, b.row) for a, b in ends.values()], np.int64).reshape(-1, 2)
+        probabilities = dict(zip(ends, pair_probabilities(self.index, rows[:, 0], rows[:, 1]).tolist(), strict=True))
         outcomes: list[PairOutcome] = []
-        for a, b in ends:
-            if isinstance(a, MmscError) or isinstance(b, MmscError):
-                outcomes.append(a if isinstance(a, MmscError) else b)  # type: ignore[arg-type]
+        for position in range(len(pairs)):
+            if position not in ends:
+                outcomes.append(errors[2 * position] if 2 * position in errors else errors[2 * position + 1])
                 continue
-            share = next(shares)
-            why = self._explained_pair(a, b, RELATIONS[int(share[1] > share[0])]) if explain else None
-            outcomes.append(PairOpinion(a.name, b.name, share[0], share[1], share[2], why))
+            (a, b), (substitute, complement, neither) = ends[position], probabilities[position]
+            why = self._explained_pair(a, b, RELATIONS[int(complement > substitute)]) if explain else None
+            outcomes.append(PairOpinion(a.name, b.name, substitute, complement, neither, why))
         return outcomes
 
     def title(self, item_id: str) -> str:
@@ -225,17 +257,16 @@ class Recommender:
         """Choose, before the first new item, where to compute and how to fetch images (else the CPU, and defaults)."""
         self._device, self._images = device, images
 
-    def _one(self, item_id: str, relation: Relation, k: int, filters: Filters, explain: bool) -> list[Answer]:
-        (outcome,) = self.answer([item_id], relation, k, filters, explain)
-        if isinstance(outcome, MmscError):
-            raise outcome
-        return outcome
-
-    def _query(self, item_id: str) -> Query | MmscError:
-        try:
-            return Query.of_item(self.index, item_id)
-        except MmscError as error:
-            return error
+    def _queries(self, item_ids: Sequence[str]) -> tuple[dict[int, Query], dict[int, MmscError]]:
+        """Queries of the known among some ids, and errors of the unknown, both by position."""
+        queries: dict[int, Query] = {}
+        errors: dict[int, MmscError] = {}
+        for position, item_id in enumerate(item_ids):
+            try:
+                queries[position] = Query.of_item(self.index, item_id)
+            except UnknownItemError as error:
+                errors[position] = error
+        return queries, errors
 
     def _ranker(self, k: int, filters: Filters) -> Ranker:
         if k < 1:
@@ -244,26 +275,26 @@ class Recommender:
             self._sieve = Sieve(self.index, filters)
         return Ranker(self.index, self._sieve, k, self._approximate)
 
-    def _told(
-        self, query: Query, ranked: Sequence[Ranked], explain: bool, subject: Subject | None = None
+    def _answers(
+        self, query: Query, rankings: Sequence[Ranked], explain: bool, subject: Subject | None = None
     ) -> list[Answer]:
-        """The answers to one query, as a reader gets them."""
+        """The answers to one query; its rankings are one per relation."""
         subject = (subject or self._explainer.subject(query)) if explain else None
         index = self.index
         return [
             Answer(
                 query.name,
-                part.relation,
+                ranked.relation,
                 rank,
                 index.ids[row],
                 score,
                 index.titles[row],
                 query.modalities,
-                None if subject is None else self._explainer.explain(subject, part.relation, row, network, score),
+                None if subject is None else self._explainer.explain(subject, ranked.relation, row, network, score),
             )
-            for part in ranked
+            for ranked in rankings
             for rank, (row, score, network) in enumerate(
-                zip(part.rows.tolist(), part.scores.tolist(), part.network.tolist(), strict=True), start=1
+                zip(ranked.rows.tolist(), ranked.scores.tolist(), ranked.network.tolist(), strict=True), start=1
             )
         ]
 

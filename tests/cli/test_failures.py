@@ -34,7 +34,6 @@ def _check(ran: Ran, code: int, *words: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("", ["missing command", "--help"]),
         ("recipes", ["missing command", "--help"]),
         ("prepair", ["prepair", "--help"]),
         ("train --epoch 3", ["--epoch", "--help"]),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +16,7 @@ import pytest
 
 from mmsc_cli.index.index_file import Index, write_index
 from mmsc_cli.workspace.workspace import Workspace
+from tests.fixtures.terminal import in_a_terminal
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc
@@ -187,26 +186,12 @@ def test_what_excludes_one_another_is_refused(mmsc: Mmsc, where: list[str], aske
     assert len(ran.err.splitlines()) == 2
 
 
-def _in_a_terminal(arguments: list[str]) -> tuple[int, str]:
-    ours, theirs = pty.openpty()
-    with subprocess.Popen([sys.executable, "-m", "mmsc_cli", *arguments], stdout=theirs, stderr=theirs) as process:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(ours, 65_536)
-            except OSError:  # what Linux says when the other side of a terminal is closed
-                break
-    os.close(ours)
-    return process.returncode, shown.decode()
-
-
 def test_a_terminal_gets_a_table_and_no_bytes(where: list[str], item_ids: list[str]) -> None:
-    code, shown = _in_a_terminal([*where, "--item", item_ids[0], "-k", "2"])
-    refused, message = _in_a_terminal([*where, "--item", item_ids[0], "--format", "parquet"])
+    code, shown = in_a_terminal([*where, "--item", item_ids[0], "-k", "2"])
+    refused, message = in_a_terminal([*where, "--item", item_ids[0], "--format", "parquet"])
 
     assert code == 0
-    assert "┃ rank" in shown.replace("\x1b[1m", "").replace("\x1b[0m", "")
+    assert "┃ rank" in shown
     assert refused == 2
     assert "send them to a file" in message
 

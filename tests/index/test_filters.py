@@ -70,4 +70,4 @@ def test_an_index_without_attributes_says_so(hand_made: Recommender) -> None:
 )
 def test_a_limit_that_is_none(filters: dict[str, float]) -> None:
     with pytest.raises(InputError):
-        Filters.of(**filters)  # type: ignore[arg-type]
+        Filters(**filters)  # type: ignore[arg-type]

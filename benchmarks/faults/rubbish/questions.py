@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -14,39 +15,47 @@ import httpcore
 
 from benchmarks.faults.rubbish.target import Tally, Target, scratch_file
 from mmsc_cli.cli import questions
-from mmsc_cli.cli.formats import AnswerWriter, FormatName, Outcome
+from mmsc_cli.cli.formats import Answered, choose_form
 from mmsc_cli.cli.output import Output
-from mmsc_cli.cli.questions import Batches, Question
+from mmsc_cli.cli.questions import Failures
 from mmsc_cli.errors import MmscError
-from mmsc_cli.index.filters import Filters
 from mmsc_cli.infer.answers import COLUMNS, Answer
+from mmsc_cli.infer.new_item import parse_new_item
 from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS
 from mmsc_cli.infer.probabilities import PairOpinion
 from mmsc_cli.infer.recommender import Recommender
 
-_QUESTION = Question("both", 2, Filters(), explain=False)
+Ask = Callable[[str, Failures], Iterator[Answered]]
+
+
+class _CountedFailures(Failures):
+    """Counts failures."""
+
+    count = 0
+
+    def report(self, error: MmscError) -> None:
+        self.count += 1
+        super().report(error)
 
 
 async def _nowhere(host: str, port: int) -> list[str]:
     raise httpcore.ConnectError(f"{host}: there is no network here")
 
 
-def _check(ask: Callable[[str], Batches], kind: type, columns: Sequence[str]) -> Callable[[bytes], Tally]:
+def _check(ask: Ask, kind: type, columns: Sequence[str]) -> Callable[[bytes], Tally]:
     """Every line that is not blank is answered, or has an error of its own; and the answers can be written."""
 
     def check(content: bytes) -> Tally:
         path = scratch_file("lines.txt", content)
         tally = Tally(sum(map(_says_something, enumerate(content.split(b"\n")))))
 
-        def counted() -> Batches:
+        failures = _CountedFailures(strict=False)
+
+        def counted() -> Iterator[Answered]:
             nonlocal tally
-            for batch in ask(str(path)):
-                outcomes: list[Outcome] = []
-                for outcome in batch:
-                    failed = isinstance(outcome, MmscError)
-                    tally = replace(tally, kept=tally.kept + (not failed), skipped=tally.skipped + failed)
-                    outcomes.append(outcome)
-                yield outcomes
+            for answered in ask(str(path), failures):
+                tally = replace(tally, kept=tally.kept + 1)
+                yield answered
 
         with (
             contextlib.redirect_stdout(io.StringIO()) as out,
@@ -54,7 +63,8 @@ def _check(ask: Callable[[str], Batches], kind: type, columns: Sequence[str]) ->
             # Addresses of images lead nowhere, at once.
             patch("mmsc_cli.files.public_network._resolve", _nowhere),
         ):
-            AnswerWriter(Output(quiet=True), kind, columns, FormatName.tsv).write(counted())
+            choose_form(Output(quiet=True), kind, columns, "tsv")(counted())
+        tally = replace(tally, skipped=failures.count)
         header, *lines = out.getvalue().split("\n")[:-1]
         if any(line.count("\t") != header.count("\t") for line in lines):
             raise AssertionError("a line of the answer has not as many cells as the header")
@@ -76,14 +86,20 @@ def question_targets(workspace: Path) -> list[Target]:
     recommender = Recommender.open(workspace)
     first, second = recommender.index.ids[0], recommender.index.ids[1]
 
-    def ids(source: str) -> Batches:
-        return questions.listed_items(recommender, source, _QUESTION)
+    def ids(source: str, failures: Failures) -> Iterator[Answered]:
+        return questions.listed_items(recommender, source, functools.partial(recommender.answer, k=2), failures)
 
-    def pairs(source: str) -> Batches:
-        return questions.pairs(recommender, source, explain=False)
+    def pairs(source: str, failures: Failures) -> Iterator[Answered]:
+        return questions.pairs(recommender, source, False, failures)
 
-    def new(source: str) -> Batches:
-        return questions.new_items(recommender, source, _QUESTION)
+    def new(source: str, failures: Failures) -> Iterator[Answered]:
+        return questions.answered_lines(
+            source,
+            lambda line: parse_new_item(line.text, line.place),
+            lambda items, lines: recommender.answer_new(items, k=2, names=[str(line.number) for line in lines]),
+            lambda item: item.title,
+            failures,
+        )
 
     items = [
         {"id": "N1", "title": "Two-person tent", "brand": "Renix", "category": ["Camping", "Tents"], "price": 29.5},

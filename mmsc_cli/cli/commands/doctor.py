@@ -10,15 +10,12 @@ from mmsc_cli.cli.options import Session, command
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @command(app, "doctor", "mmsc doctor", "mmsc doctor --json | jq .device")
+    @command(app, "doctor", "mmsc doctor", "mmsc doctor --json | jq .device", shared=("workspace", "as_json", "device"))
     def doctor_command(session: Session) -> None:
-        """Show versions, extras, devices and stages.
-
-        Says which device would be used and why, and how far the workspace is.
-        """
+        """Show versions, extras, device and stages."""
         from mmsc_cli.doctor import examine
 
-        found = examine(session.workspace, session.device_name.value)
+        found = examine(session.workspace, session.device_name)
         if session.out.as_json:
             session.out.json(found)
             return

@@ -28,20 +28,20 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(
                 metavar="NAME",
-                help="auto (open_clip's default model), classic (no download), open_clip:ARCH/PRETRAINED, "
-                "PRETRAINED being a tag or a .safetensors file, or sentence-transformers:NAME (texts only).",
+                help="auto (open_clip's default model), classic (no download), open_clip:ARCH/PRETRAINED (a tag or a "
+                ".safetensors file), or sentence-transformers:NAME (texts only).",
             ),
         ] = None,
         adapt: Annotated[
             bool | None,
             typer.Option(
                 "--adapt/--no-adapt",
-                help="Adapt the encoder to this catalogue: its towers on a GPU, a projection elsewhere.",
+                help="Adapt the encoder to this catalogue: its towers on a GPU, a projection on a CPU.",
             ),
         ] = None,
         shard: Annotated[
             str | None,
-            typer.Option(metavar="I/N", help="Encode one of N shares; the last to be done puts them together."),
+            typer.Option(metavar="I/N", help="Encode shard I of N; the last shard to finish merges them."),
         ] = None,
     ) -> None:
         """Turn titles, descriptions and images into vectors."""

@@ -28,22 +28,28 @@ def register(app: typer.Typer) -> None:
         session: Session,
         baselines: Annotated[
             str | None,
-            typer.Option(metavar="all|none|A,B", help="Baselines beside it (else the recipe's)."),
+            typer.Option(metavar="all|none|A,B", help="Baselines to compare with; default: the recipe's."),
         ] = None,
         ablate: Annotated[
             str | None,
             typer.Option(
-                metavar="PART,...", help="Retrain without each of these parts (see `mmsc train`) and compare."
+                metavar="PART,...", help="Retrain without each of these parts (see `mmsc train --help`) and compare."
             ),
         ] = None,
-        seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Retrain from so many seeds (1: do not).")] = 1,
-        report: Annotated[Path | None, typer.Option(metavar="FILE", help="Where else to put the HTML report.")] = None,
+        seeds: Annotated[
+            int, typer.Option(min=1, metavar="N", help="Number of seeds to retrain with (1: no retraining).")
+        ] = 1,
+        report: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the HTML report to FILE.")] = None,
         fail_under: Annotated[
             str | None,
-            typer.Option(metavar="EXPR", help="Exit 1 unless it holds, as substitute.all.ndcg@10>=0.5; commas: and."),
+            typer.Option(
+                metavar="EXPR",
+                help="Exit with 1 unless every condition holds, e.g. substitute.all.ndcg@10>=0.5; separate conditions "
+                "with commas.",
+            ),
         ] = None,
     ) -> None:
-        """Judge the model beside baselines that saw the same data.
+        """Compare the model with baselines trained on the same data.
 
         Ranks the whole catalogue for each held-out query; writes metrics.json and report.html.
         """

@@ -2,27 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mmsc_cli.cli.failures import OK
-from mmsc_cli.cli.formats import AnswerWriter, FormatName
-from mmsc_cli.cli.options import Session, command
+from mmsc_cli.cli.formats import Answered, FormatName, choose_form
+from mmsc_cli.cli.options import COMMON, Session, command
 from mmsc_cli.errors import InputError
+from mmsc_cli.infer.answers import COLUMNS, Answer, Asked
 
 if TYPE_CHECKING:
+    from mmsc_cli.cli.questions import Failures
     from mmsc_cli.index.filters import Filters
+    from mmsc_cli.infer.recommender import Recommender
+
+QUESTION, WHICH, FORM = "Question", "Which answers", "Form"
 
 
-class RelationName(StrEnum):
-    """Values of --relation."""
+@dataclass(frozen=True)
+class QuestionOptions:
+    """What is asked."""
 
-    substitute = "substitute"
-    complement = "complement"
-    both = "both"
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID", help="Ids of items, as with --item.", rich_help_panel=QUESTION),
+    ] = None
+    item: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="An item's id. Repeatable.", rich_help_panel=QUESTION)
+    ] = None
+    items_from: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="File of item ids, one per line.", rich_help_panel=QUESTION),
+    ] = None
+    all: Annotated[bool, typer.Option("--all", help="Every item of the catalogue.", rich_help_panel=QUESTION)] = False
+    new: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-",
+            help="File of items that are not in the catalogue, one JSON object per line with any of id, title, "
+            "description, brand, category (a list), price, image_path, image_url; at least one is required.",
+            rich_help_panel=QUESTION,
+        ),
+    ] = None
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-",
+            help="File of pairs of ids, one pair per line; gives probabilities instead of ranks.",
+            rich_help_panel=QUESTION,
+        ),
+    ] = None
+    relation: Annotated[
+        Asked, typer.Option(metavar="substitute|complement|both", help="What to look for.", rich_help_panel=QUESTION)
+    ] = "both"
+
+
+@dataclass(frozen=True)
+class FilterOptions:
+    """Which answers are left, and how many."""
+
+    k: Annotated[
+        int,
+        typer.Option("-k", min=1, metavar="N", help="Number of answers per item and relation.", rich_help_panel=WHICH),
+    ] = 10
+    novel: Annotated[
+        bool, typer.Option("--novel", help="Leave out pairs known from training.", rich_help_panel=WHICH)
+    ] = False
+    min_score: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="Leave out answers with a lower score.", rich_help_panel=WHICH)
+    ] = None
+    same_category: Annotated[
+        bool,
+        typer.Option(
+            "--same-category", help="Only answers of the query's category (its whole path).", rich_help_panel=WHICH
+        ),
+    ] = False
+    other_category: Annotated[
+        bool,
+        typer.Option("--other-category", help="Only answers of another category, if known.", rich_help_panel=WHICH),
+    ] = False
+    price_within: Annotated[
+        str | None,
+        typer.Option(metavar="N%", help="Only substitutes whose price differs by at most N %.", rich_help_panel=WHICH),
+    ] = None
+    in_stock: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="Only answers whose ids are in FILE, one per line.", rich_help_panel=WHICH),
+    ] = None
+    diversify: Annotated[
+        bool,
+        typer.Option(
+            "--diversify",
+            help="Complements of different product types: the best of each category first, then the second best.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False
+
+    def filters(self) -> Filters:
+        """The filters that these options stand for."""
+        from mmsc_cli.files.lines import read_ids
+        from mmsc_cli.index.filters import Filters  # brings numpy
+
+        return Filters(
+            novel=self.novel,
+            min_score=self.min_score,
+            category="same" if self.same_category else "other" if self.other_category else None,
+            price_within=None if self.price_within is None else _fraction(self.price_within),
+            in_stock=None if self.in_stock is None else frozenset(read_ids(self.in_stock)),
+            diversify=self.diversify,
+        )
+
+
+@dataclass(frozen=True)
+class FormOptions:
+    """How answers are written."""
+
+    format: Annotated[
+        FormatName | None,
+        typer.Option(
+            metavar="table|tsv|jsonl|parquet",
+            help="Form of the answers; default: a table on a terminal, TSV otherwise.",
+            rich_help_panel=FORM,
+        ),
+    ] = None
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Add the reasons: one line per answer; in JSON and Parquet one field per reason.",
+            rich_help_panel=FORM,
+        ),
+    ] = False
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first invalid line or unknown item.", rich_help_panel=FORM)
+    ] = False
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Search exactly even if there is an approximate index.", rich_help_panel=FORM),
+    ] = False
 
 
 def register(app: typer.Typer) -> None:
@@ -31,134 +152,95 @@ def register(app: typer.Typer) -> None:
     @command(
         app,
         "infer",
-        "mmsc infer --item B00XYZ --relation complement --diversify",
-        "mmsc infer --item B00XYZ --format jsonl | jq -r .item | mmsc infer --items-from -",
+        "mmsc infer B00XYZ --relation complement --diversify",
+        "mmsc infer B00XYZ --format jsonl | jq -r .item | mmsc infer --items-from -",
         "mmsc infer --pairs pairs.tsv --explain",
         """echo '{"title": "USB-C cable 2 m"}' | mmsc infer --new -""",
         "mmsc infer --all --relation both -k 20 --format parquet > neighbours.parquet",
+        shared=("workspace", "overrides", "as_json", "quiet", "verbose", "device"),
     )
-    def infer_command(
-        session: Session,
-        item: Annotated[list[str] | None, typer.Option(metavar="ID", help="An item's id. Repeatable.")] = None,
-        items_from: Annotated[str | None, typer.Option(metavar="FILE|-", help="Item ids, one a line.")] = None,
-        whole: Annotated[bool, typer.Option("--all", help="Every item of the catalogue.")] = False,
-        new: Annotated[
-            str | None,
-            typer.Option(
-                metavar="FILE|-",
-                help="Items not in the catalogue, one JSON object a line: id, title, description, brand, category "
-                "(a list), price, image_path, image_url; all optional but one.",
-            ),
-        ] = None,
-        pairs: Annotated[
-            str | None,
-            typer.Option(metavar="FILE|-", help="Pairs of ids, one a line: probabilities instead of ranks."),
-        ] = None,
-        relation: Annotated[
-            RelationName, typer.Option(metavar="substitute|complement|both", help="What to look for.")
-        ] = RelationName.both,
-        k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="Answers per item and relation.")] = 10,
-        novel: Annotated[bool, typer.Option("--novel", help="Leave out pairs known from training.")] = False,
-        min_score: Annotated[
-            float | None, typer.Option("--min-score", metavar="SCORE", help="Leave out answers that score less.")
-        ] = None,
-        same_category: Annotated[
-            bool, typer.Option("--same-category", help="Only answers of the query's category (its whole path).")
-        ] = False,
-        other_category: Annotated[
-            bool, typer.Option("--other-category", help="Only answers of a known other category.")
-        ] = False,
-        price_within: Annotated[
-            str | None,
-            typer.Option("--price-within", metavar="N%", help="Only substitutes whose price differs by at most N %."),
-        ] = None,
-        in_stock: Annotated[
-            str | None, typer.Option("--in-stock", metavar="FILE|-", help="Only these ids as answers, one a line.")
-        ] = None,
-        diversify: Annotated[
-            bool,
-            typer.Option(
-                "--diversify",
-                help="Complements of different product types: the best of each category first, then the second best.",
-            ),
-        ] = False,
-        explain: Annotated[
-            bool,
-            typer.Option("--explain", help="Say why: a line per answer, in JSON and Parquet a field for each reason."),
-        ] = False,
-        strict: Annotated[
-            bool, typer.Option("--strict", help="End at the first line that cannot be used, or unknown item.")
-        ] = False,
-        exact: Annotated[
-            bool, typer.Option("--exact", help="Search exactly even where there is an approximate index.")
-        ] = False,
-        form: Annotated[
-            FormatName | None,
-            typer.Option(
-                "--format",
-                metavar="table|tsv|jsonl|parquet",
-                help="The form of the answers; unless given, a table on a terminal and TSV otherwise.",
-            ),
-        ] = None,
-    ) -> None:
-        """Show what replaces an item, and what goes with it.
+    def infer_command(session: Session, question: QuestionOptions, which: FilterOptions, form: FormOptions) -> None:
+        """Show the substitutes and the complements of items.
 
-        Answers from the index alone; only --new loads the model. Exits with 3 where an item was unknown, else with 1
-        where a line could not be used; all others are answered.
+        Answers come from the index alone; only --new loads the model. Unknown items (exit code 3) and invalid lines
+        (exit code 1) are reported, and all others are answered.
         """
-        questions_given = {"--item": item, "--items-from": items_from, "--all": whole, "--new": new, "--pairs": pairs}
-        filters_given = {
-            "--novel": novel,
-            "--min-score": min_score,
-            "--same-category": same_category,
-            "--other-category": other_category,
-            "--price-within": price_within,
-            "--in-stock": in_stock,
-            "--diversify": diversify,
-        }
-        _check_together(_given(questions_given), _given(filters_given), relation)
+        _check_together(session.typed, question)
 
-        from mmsc_cli.cli import questions
-        from mmsc_cli.infer.answers import COLUMNS, Answer
-        from mmsc_cli.infer.recommender import Recommender
+        from mmsc_cli.cli.questions import Failures
+        from mmsc_cli.infer.recommender import Recommender  # brings numpy
 
+        ids = [*(question.ids or []), *(question.item or [])]
         # Opening an approximate index takes longer than a few exact answers.
-        recommender = Recommender.open(session.directory, exact=exact or bool(item))
-        why = ["why"] if explain else []
-        if pairs is not None:
-            from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS
-            from mmsc_cli.infer.probabilities import PairOpinion
-
-            writer = AnswerWriter(session.out, PairOpinion, [*PAIR_COLUMNS, *why], form, strict)
-            batches = questions.pairs(recommender, pairs, explain)
-        else:
-            columns = [*COLUMNS, *(["modalities"] if new is not None else []), *why]
-            writer = AnswerWriter(session.out, Answer, columns, form, strict)
-            filters = _filters(novel, min_score, same_category, other_category, price_within, in_stock, diversify)
-            question = questions.Question(relation.value, k, filters, explain)
-            if new is not None:
-                recommender.reads_new_items_with(session.device, session.recipe().images)
-                batches = questions.new_items(recommender, new, question)
-            elif items_from is not None:
-                batches = questions.listed_items(recommender, items_from, question)
-            elif whole:
-                batches = questions.whole_catalogue(recommender, question, session.progress)
-            else:
-                batches = questions.named_items(recommender, item or [], question)
-        code = writer.write(batches)
-        if code != OK:
-            raise typer.Exit(code)
+        recommender = Recommender.open(session.directory, exact=form.exact or bool(ids))
+        kind, columns = _columns(question, form.explain)
+        write = choose_form(session.out, kind, columns, form.format)
+        failures = Failures(form.strict)
+        write(_answers(session, recommender, question, which, form.explain, failures))
+        if failures.code != OK:
+            raise typer.Exit(failures.code)
 
 
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None and value is not False}
+def _columns(question: QuestionOptions, explain: bool) -> tuple[type, list[str]]:
+    """The dataclass of the answers, and the fields of it that are written."""
+    why = ["why"] if explain else []
+    if question.pairs is None:
+        return Answer, [*COLUMNS, *(["modalities"] if question.new is not None else []), *why]
+    from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS
+    from mmsc_cli.infer.probabilities import PairOpinion  # brings numpy
+
+    return PairOpinion, [*PAIR_COLUMNS, *why]
 
 
-def _check_together(asked: Mapping[str, Any], filters: Mapping[str, Any], relation: RelationName) -> None:
+def _answers(
+    session: Session,
+    recommender: Recommender,
+    question: QuestionOptions,
+    which: FilterOptions,
+    explain: bool,
+    failures: Failures,
+) -> Iterator[Answered]:
+    from mmsc_cli.cli import questions  # brings numpy
+
+    if question.pairs is not None:
+        return questions.pairs(recommender, question.pairs, explain, failures)
+    options: dict[str, Any] = {
+        "relation": question.relation,
+        "k": which.k,
+        "filters": which.filters(),
+        "explain": explain,
+    }
+    ask = functools.partial(recommender.answer, **options)
+    if question.new is not None:
+        from mmsc_cli.infer.new_item import parse_new_item  # brings pydantic
+
+        recommender.reads_new_items_with(session.device, session.recipe().images)
+        return questions.answered_lines(
+            question.new,
+            lambda line: parse_new_item(line.text, line.place),
+            lambda items, lines: recommender.answer_new(
+                items, **options, names=[f"line {line.number}" for line in lines]
+            ),
+            lambda item: item.title,
+            failures,
+        )
+    if question.items_from is not None:
+        return questions.listed_items(recommender, question.items_from, ask, failures)
+    if question.all:
+        return questions.whole_catalogue(recommender, ask, failures, session.progress)
+    return questions.named_items(recommender, [*(question.ids or []), *(question.item or [])], ask, failures)
+
+
+def _check_together(typed: Mapping[str, Mapping[str, Any]], question: QuestionOptions) -> None:
     """Refuse options that exclude one another, before anything is opened."""
+    asked = {name: value for name, value in typed.get(QUESTION, {}).items() if name != "--relation"}
+    filters = {name: value for name, value in typed.get(WHICH, {}).items() if name != "-k"}
+    if {"IDS", "--item"} == set(asked):
+        del asked["IDS"]
     if len(asked) != 1:
         raise InputError(
-            f"{'too many' if asked else 'no'} questions: give one of --item, --items-from, --all, --new, --pairs",
+            f"{'too many' if asked else 'no'} questions: give ids, or one of --item, --items-from, --all, --new, "
+            "--pairs",
             hint="see `mmsc infer --help`",
         )
     if "--pairs" in asked and filters:
@@ -167,39 +249,24 @@ def _check_together(asked: Mapping[str, Any], filters: Mapping[str, Any], relati
         )
     if {"--same-category", "--other-category"} <= set(filters):
         raise InputError("--same-category and --other-category exclude one another", hint="leave one of them out")
-    if "--price-within" in filters and relation == RelationName.complement:
+    if "--price-within" in filters and question.relation == "complement":
         raise InputError("--price-within is for substitutes", hint="leave it out, or ask for --relation substitute")
-    if "--diversify" in filters and relation == RelationName.substitute:
+    if "--diversify" in filters and question.relation == "substitute":
         raise InputError("--diversify is for complements", hint="leave it out, or ask for --relation complement")
     if filters.get("--in-stock") == "-" and "-" in asked.values():
         raise InputError("stdin can be read once: --in-stock - and questions from -", hint="give one of them as a file")
+    only_new = [name for name in ("--set", "--device") if name in typed.get(COMMON, {})]
+    if only_new and "--new" not in asked:
+        raise InputError(f"{only_new[0]} means something with --new only", hint="leave it out")
 
 
-def _filters(
-    novel: bool,
-    min_score: float | None,
-    same_category: bool,
-    other_category: bool,
-    price_within: str | None,
-    in_stock: str | None,
-    diversify: bool,
-) -> Filters:
-    from mmsc_cli.files.lines import read_ids
-    from mmsc_cli.index.filters import Filters
-
-    return Filters.of(
-        novel=novel,
-        min_score=min_score,
-        category="same" if same_category else "other" if other_category else None,
-        price_within=None if price_within is None else _share(price_within),
-        in_stock=None if in_stock is None else read_ids(in_stock),
-        diversify=diversify,
-    )
-
-
-def _share(text: str) -> float:
+def _fraction(text: str) -> float:
     """`20%` as 0.2."""
+    number = text.removesuffix("%").strip()
     try:
-        return float(text.removesuffix("%")) / 100 if text.endswith("%") else float("nan")
+        fraction = float(number) / 100
     except ValueError:
-        return float("nan")
+        raise InputError(f"--price-within {text}: not a percentage", hint="for example --price-within 20%") from None
+    if not text.endswith("%"):
+        raise InputError(f"--price-within {text}: did you mean {number}%?", hint=f"write --price-within {number}%")
+    return fraction

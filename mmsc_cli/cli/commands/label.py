@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mmsc_cli.cli.options import Session, command
+from mmsc_cli.cli.options import SHARED, Session, command
 from mmsc_cli.cli.output import Output
 
 
@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
         "mmsc label --model qwen --endpoint http://gpu1:8000/v1 --endpoint http://gpu2:8000/v1",
         "mmsc label --model ./my-model --dry-run",
         "mmsc label --model rules --gold judged-by-people.csv --json | jq .counts.gold.accuracy",
+        shared=[name for name in SHARED if name != "device"],
     )
     def label_command(
         session: Session,
@@ -32,29 +33,31 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 metavar="NAME",
                 help="llama, qwen, mistral, a model's name or path; rules (metadata only, no LLM); or, on generated "
-                "data, oracle:0.8 (right so often).",
+                "data, oracle:0.8 (correct 80 % of the time).",
             ),
         ] = None,
         endpoint: Annotated[
             list[str] | None,
             typer.Option(
                 metavar="URL",
-                help="An OpenAI-compatible server, instead of starting vLLM; its key is taken from MMSC_API_KEY. "
-                "Repeatable: questions are spread over them.",
+                help="URL of an OpenAI-compatible server, instead of starting vLLM; MMSC_API_KEY holds its key. "
+                "Repeatable: questions are spread over the servers.",
             ),
         ] = None,
-        budget: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many pairs to annotate.")] = None,
+        budget: Annotated[int | None, typer.Option(min=1, metavar="N", help="Number of pairs to annotate.")] = None,
         gold: Annotated[
             Path | None,
             typer.Option(
                 metavar="FILE",
-                help="Pairs that people labelled (columns a, b, label), asked too: how often is the model right?",
+                help="File of human labels (columns a, b, label); also labels these pairs and reports accuracy.",
             ),
         ] = None,
         max_failures: Annotated[
-            int | None, typer.Option(min=1, metavar="N", help="Stop when N questions have failed.")
+            int | None, typer.Option(min=1, metavar="N", help="Stop after N failed questions.")
         ] = None,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Show prompts, mix and cost; ask nothing.")] = False,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Show prompts, the mix of pairs and the cost; label nothing.")
+        ] = False,
     ) -> None:
         """Annotate pairs: substitute, complement or neither.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmsc_cli.cli.options import InputsOption, Session, command
+from mmsc_cli.cli.options import SHARED, InputsOption, Session, command
 
 
 def register(app: typer.Typer) -> None:
@@ -19,23 +19,24 @@ def register(app: typer.Typer) -> None:
         "mmsc prepare demo",
         "mmsc prepare amazon-beauty --input meta_Beauty.json.gz",
         "mmsc prepare my-shop.toml",
+        shared=[name for name in SHARED if name != "device"],
     )
     def prepare_command(
         session: Session,
-        source: Annotated[str, typer.Argument(help="A recipe's name (`mmsc recipes list`) or the path of one.")],
+        source: Annotated[str, typer.Argument(help="Name of a recipe (`mmsc recipes list`) or path of a recipe file.")],
         inputs: InputsOption = None,
         images: Annotated[
             bool | None,
-            typer.Option("--images/--no-images", help="Fetch the images that items name by web address."),
+            typer.Option("--images/--no-images", help="Download the images that items name by URL."),
         ] = None,
         allow_truncated: Annotated[
             bool | None,
-            typer.Option("--allow-truncated", help="Keep the whole records of a metadata file that is cut short."),
+            typer.Option("--allow-truncated", help="Read a truncated metadata file as far as it goes."),
         ] = None,
     ) -> None:
-        """Turn a source into a table of items and one of pairs.
+        """Read a source into a table of items and a table of pairs.
 
-        Holds out, by seed, the pairs and items that later judge the model.
+        Holds out pairs and items, chosen by the seed, for evaluation.
         """
         from mmsc_cli.prepare.counts import LOSSES, MENDS
         from mmsc_cli.prepare.stage import prepare

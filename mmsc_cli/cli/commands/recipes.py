@@ -1,19 +1,22 @@
-"""`mmsc recipes list | show | copy`."""
+"""`mmsc recipes list | show | copy | settings`."""
 
 from __future__ import annotations
 
+import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mmsc_cli.cli.options import HELP_OPTIONS, Session, command
+from mmsc_cli.cli.options import HELP_OPTIONS, PlainHelp, Session, command
 from mmsc_cli.cli.output import visible
+from mmsc_cli.errors import InputError
 
 recipes = typer.Typer(
-    help="List, show and copy recipes (data sets and settings).",
-    rich_markup_mode=None,
+    help="List, show and copy recipes; explain their settings.",
+    cls=PlainHelp,
     context_settings=HELP_OPTIONS,
 )
 
@@ -23,7 +26,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(recipes, name="recipes")
 
 
-@command(recipes, "list", "mmsc recipes list", "mmsc recipes list --json | jq -r '.[].name'")
+@command(recipes, "list", "mmsc recipes list", "mmsc recipes list --json | jq -r '.[].name'", shared=("as_json",))
 def list_command(session: Session) -> None:
     """List the recipes that ship with mmsc."""
     from mmsc_cli.recipe.shipped import describe_recipes
@@ -35,28 +38,73 @@ def list_command(session: Session) -> None:
         session.out.table(("name", "description", "licence"), [list(row.values()) for row in rows])
 
 
-@command(recipes, "show", "mmsc recipes show demo", "mmsc recipes show demo --json --set train.epochs=5 | jq .train")
-def show_command(session: Session, name: Annotated[str, typer.Argument(help="A recipe's name or path.")]) -> None:
-    """Show a recipe as it is written; with --json as it is read, defaults filled in."""
+@command(
+    recipes,
+    "show",
+    "mmsc recipes show demo",
+    "mmsc recipes show demo --json --set train.epochs=5 | jq .train",
+    shared=("overrides", "as_json"),
+)
+def show_command(session: Session, name: Annotated[str, typer.Argument(help="Name or path of a recipe.")]) -> None:
+    """Show a recipe's file; with --json the recipe with all its defaults."""
     from mmsc_cli.recipe.loading import load_recipe
     from mmsc_cli.recipe.shipped import recipe_path, recipe_text
 
+    if session.overrides and not session.out.as_json:
+        raise InputError("--set means something with --json only", hint="add --json, or leave --set out")
     if session.out.as_json:
-        session.out.json(load_recipe(name, session.overrides, session.values()).as_config())
+        session.out.json(load_recipe(name, session.overrides).as_config())
     else:
         text = recipe_text(recipe_path(name))
-        # Somebody else's recipe is looked at before it is trusted, so nothing in it may hide from the eye.
+        # People read a stranger's recipe before they trust it, so nothing in it may be hidden.
         session.out.write(visible(text) if sys.stdout.isatty() else text)
 
 
-@command(recipes, "copy", "mmsc recipes copy my-shop shop.toml")
+@command(recipes, "copy", "mmsc recipes copy my-shop shop.toml", shared=("as_json", "quiet"))
 def copy_command(
     session: Session,
-    name: Annotated[str, typer.Argument(help="A recipe's name.")],
+    name: Annotated[str, typer.Argument(help="Name of a recipe.")],
     target: Annotated[Path, typer.Argument(help="The file to write.")],
 ) -> None:
-    """Copy a recipe, as a start for your own."""
+    """Copy a recipe's file, to edit it."""
     from mmsc_cli.recipe.shipped import copy_recipe
 
     copy_recipe(name, target)
-    session.out.result({"recipe": name, "path": str(target)}, f"{target}: edit it, then `mmsc prepare {target}`")
+    session.out.result(
+        {"recipe": name, "path": str(target)}, f"{target}: edit it, then run `mmsc run {shlex.quote(str(target))}`"
+    )
+
+
+@command(
+    recipes,
+    "settings",
+    "mmsc recipes settings train",
+    "mmsc recipes settings --json | jq -r '.[].name'",
+    shared=("as_json",),
+)
+def settings_command(
+    session: Session,
+    prefix: Annotated[str, typer.Argument(help="Only settings whose names begin so, e.g. train.")] = "",
+) -> None:
+    """Explain the settings of a recipe: default, values, and the stages that run again after a change."""
+    from mmsc_cli.recipe.reference import describe_settings  # noqa: PLC0415  brings pydantic
+
+    settings = describe_settings(prefix)
+    if not settings:
+        raise InputError(f"no setting begins with {prefix!r}", hint="`mmsc recipes settings` lists all")
+    if session.out.as_json:
+        session.out.json([asdict(setting) for setting in settings])
+        return
+    columns = ("setting", "source", "default", "values", "runs again from", "meaning")
+    rows = [
+        [
+            setting.name,
+            setting.kind,
+            setting.default,
+            setting.values,
+            setting.stages[0] if setting.stages else "-",
+            setting.description,
+        ]
+        for setting in settings
+    ]
+    session.out.table(columns, rows)

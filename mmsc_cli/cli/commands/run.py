@@ -21,9 +21,9 @@ def register(app: typer.Typer) -> None:
     )
     def run_command(
         session: Session,
-        source: Annotated[str, typer.Argument(help="A recipe's name or path.")],
+        source: Annotated[str, typer.Argument(help="Name or path of a recipe.")],
         inputs: InputsOption = None,
-        label: Annotated[bool, typer.Option("--label/--no-label", help="Whether to annotate pairs.")] = True,
+        label: Annotated[bool, typer.Option("--label/--no-label", help="Whether to label pairs.")] = True,
     ) -> None:
         """Run all stages of a recipe, skipping what is up to date."""
         from mmsc_cli.pipeline import run_all

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import time
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from mmsc_cli.cli.options import Session, command
+from mmsc_cli.model.parts import Part, parse_parts
 
 if TYPE_CHECKING:
     from mmsc_cli.train.loop.checkpoint import Resume
 
 
-class PartName(StrEnum):
-    """Parts of the model that can be left out."""
-
-    llm = "llm"
-    denoise = "denoise"
-    aggregation = "aggregation"
-    image = "image"
-    text = "text"
-    id = "id"
+PARTS = get_args(Part)
 
 
 def register(app: typer.Typer) -> None:
@@ -38,29 +30,33 @@ def register(app: typer.Typer) -> None:
     )
     def train_command(
         session: Session,
-        epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many epochs.")] = None,
+        epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Maximum number of epochs.")] = None,
         without: Annotated[
-            list[PartName] | None,
-            typer.Option(metavar="PART", help=f"Leave out a part ({', '.join(PartName)}). Repeatable."),
+            list[str] | None,
+            typer.Option(
+                metavar="PART",
+                help=f"Leave out a part ({', '.join(PARTS)}). Repeatable.",
+                autocompletion=lambda: list(PARTS),
+            ),
         ] = None,
         resume: Annotated[
             bool | None,
             typer.Option(
                 "--resume/--no-resume",
-                help="Continue an interrupted run, and fail where its checkpoint does not fit; or begin anew. "
-                "Default: continue where it fits.",
+                help="Resume from the checkpoint, or fail if it does not match; --no-resume starts over. "
+                "Default: resume if it matches.",
             ),
         ] = None,
     ) -> None:
-        """Train the model and write the index that answers.
+        """Train the model and write the index.
 
-        An interrupted run continues from its last checkpoint when the same command is given again.
+        If training is interrupted, the same command resumes from the last checkpoint.
         """
-        from mmsc_cli.train.stage import run_train
+        from mmsc_cli.train.stage import run_train  # brings torch
 
         started = time.monotonic()
+        parts = parse_parts(without or [])
         recipe = session.recipe({"train.epochs": epochs})
-        parts = [part.value for part in without or []]
         asked: Resume = "auto" if resume is None else "must" if resume else "never"
         counts = run_train(session.workspace, recipe, parts, session.device, session.progress, asked)
         figures = ", ".join(f"{name} {value:.4f}" for name, value in counts["validation"].items() if value is not None)

@@ -16,7 +16,7 @@ PYTHON_VARIABLE = "MMSC_VLLM_PYTHON"
 WAYS_OUT = (
     f"on a machine with a GPU `pip install 'mmsc-cli[vllm]'` (or set {PYTHON_VARIABLE} to the Python of an environment "
     "with vLLM, also a CPU build of it), name a running server with `--endpoint URL`, or use `--model rules`, which "
-    "needs none (with `mmsc run`: --set label.model=rules, or --no-label)"
+    "needs none (with `mmsc run SOURCE`: `--set label.model=rules`, or `--no-label`)"
 )
 _HAS_DISTRIBUTION = "from importlib.metadata import version; version('vllm')"
 
