@@ -25,7 +25,7 @@ from mmsc_cli.index.storage import Strings
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.tables.items import write_items
-from mmsc_cli.tables.pairs import Pairs, write_pairs
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.workspace.config import stage_config
 from mmsc_cli.workspace.workspace import Workspace
@@ -74,7 +74,7 @@ def make_workspace(workspace: Workspace, items: int) -> None:
     with workspace.stage("prepare", {"recipe": recipe.as_config(), "inputs": []}) as stage:
         write_items(stage.path("items.parquet"), _items(items))
         pairs = _pairs(items, generator)
-        write_pairs(stage.path("pairs.parquet"), pairs)
+        pairs.write(stage.path("pairs.parquet"))
     with workspace.stage("encode", stage_config("encode", recipe)) as stage:
         folder = stage.directory("embeddings")
         np.save(folder / "text.npy", generator.standard_normal((items, DIM), np.float32).astype(np.float16))

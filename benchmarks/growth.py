@@ -33,7 +33,7 @@ from benchmarks.measured import machine, markdown_table, run_mmsc, whole_numbers
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.runtime.progress import Task
 from mmsc_cli.tables.items import write_items
-from mmsc_cli.tables.pairs import Pairs, write_pairs
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.train.stage import run_train
 from mmsc_cli.workspace.config import stage_config
 from mmsc_cli.workspace.workspace import Workspace
@@ -190,7 +190,7 @@ def make_workspace(workspace: Workspace, items: int, text_dim: int) -> None:
     with workspace.stage("prepare", {"recipe": recipe.as_config(), "inputs": []}) as stage:
         splits = generator.choice(["warm", "cold_valid", "cold_test"], items, p=[0.9, 0.05, 0.05])
         write_items(stage.path("items.parquet"), _items(cluster, splits))
-        write_pairs(stage.path("pairs.parquet"), _pairs(cluster, splits, generator))
+        _pairs(cluster, splits, generator).write(stage.path("pairs.parquet"))
     with workspace.stage("encode", stage_config("encode", recipe)) as stage:
         folder = stage.directory("embeddings")
         centres = generator.standard_normal((int(cluster.max()) + 1, text_dim), np.float32)

@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.measured import machine, markdown_table, run_mmsc
 from mmsc_cli.linear.ease import Ease, with_self
 from mmsc_cli.tables.items import item_splits, read_items
-from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.validation import validations_of
 
@@ -63,7 +63,7 @@ def main() -> None:
 
 def _round(folder: Path, seed: int, common: list[Any]) -> tuple[float, float, float, float]:
     """Seconds and validation NDCG@10 (mean over the relations' warm queries) of EASE and of the linear branch."""
-    pairs, splits = read_pairs(folder / "pairs.parquet"), item_splits(read_items(folder / "items.parquet"))
+    pairs, splits = Pairs.read(folder / "pairs.parquet"), item_splits(read_items(folder / "items.parquet"))
     validations = validations_of(pairs, splits, seed)
     seconds, figures = 0.0, []
     for relation in RELATIONS:

@@ -40,9 +40,9 @@ from mmsc_cli.label.vllm.settings import ServerSettings
 from mmsc_cli.runtime.progress import SILENT
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.items import read_items
-from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import CLASSES, RELATIONS
-from mmsc_cli.tables.truth import read_truth
+from mmsc_cli.tables.truth import Truth
 
 SHARD = 20
 SHORT: dict[str, Any] = {
@@ -90,7 +90,7 @@ def main() -> None:
 def speed(folder: Path, model: Path, pairs: int, concurrency: int, runs: int) -> None:
     """Requests per second: a bare load, `label`, and loads that generate JSON, in turn, from an empty prefix cache."""
     items = read_items(folder / "shop" / "items.parquet")
-    candidates = choose_candidates(items, read_pairs(folder / "shop" / "pairs.parquet"), pairs, CandidateMix(), seed=1)
+    candidates = choose_candidates(items, Pairs.read(folder / "shop" / "pairs.parquet"), pairs, CandidateMix(), seed=1)
     settings = LabelSettings(model=str(model), concurrency=concurrency)
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # for /reset_prefix_cache
     rows, ratios = [], []
@@ -261,7 +261,7 @@ def _kept(folder: Path) -> list[tuple[str, str]]:
 
 def rules(folder: Path, seed: int, each: int = 500) -> None:
     """Accuracy of the rules on true pairs of the demo shop and as many random ones that are neither."""
-    truth = read_truth(folder / "shop" / "truth.parquet")
+    truth = Truth.read(folder / "shop" / "truth.parquet")
     ids = read_items(folder / "shop" / "items.parquet")["item_id"].to_pylist()
     generator = numpy_generator(seed, "benchmarks/label/rules")
     drawn = [(row, name) for name in RELATIONS for row in generator.choice(np.flatnonzero(truth.holds(name)), each)]

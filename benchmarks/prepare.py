@@ -37,7 +37,7 @@ from mmsc_cli.prepare.sources.demo.shoppers import Shoppers
 from mmsc_cli.prepare.sources.demo.stock import stock_up
 from mmsc_cli.prepare.sources.demo.truth import true_relations
 from mmsc_cli.tables.items import read_items
-from mmsc_cli.tables.pairs import Pairs, read_pairs
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 
 MMSC = [sys.executable, "-m", "mmsc_cli"]
@@ -136,7 +136,7 @@ def events(folder: Path, rows: int, pandas_rows: int) -> None:
         (folder / "log.toml").write_text(RECIPE.format(score="npmi", support=3))
         command = [*MMSC, "prepare", str(folder / "log.toml"), "-q", "-w", str(folder / "w")]
         seconds, peak = _measure(command)
-        pairs = len(read_pairs(folder / "w" / "pairs.parquet"))
+        pairs = len(Pairs.read(folder / "w" / "pairs.parquet"))
         table.append(("mmsc prepare", f"{count:,}", f"{pairs:,}", f"{seconds:.1f}", f"{peak:.2f}"))
         if count == pandas_rows:
             log, found = folder / "log.parquet", folder / "found.txt"
@@ -221,7 +221,7 @@ def scores(folder: Path) -> None:
             (folder / "log.toml").write_text(RECIPE.format(score=score, support=support))
             command = [*MMSC, "prepare", str(folder / "log.toml"), "-q", "-w", str(folder / "w")]
             subprocess.run(command, check=True)
-            pairs = read_pairs(folder / "w" / "pairs.parquet")
+            pairs = Pairs.read(folder / "w" / "pairs.parquet")
             ids = [int(item[1:]) for item in read_items(folder / "w" / "items.parquet")["item_id"].to_pylist()]
             rows.append((score, str(support), *_ranking(pairs, np.array(ids), true, len(stock))))
     counts = [_count_ranking(a, b, true[name], len(stock)) for name, (a, b) in zip(true, ends, strict=True)]

@@ -17,6 +17,7 @@ from mmsc_cli.label.stage import run_label
 from mmsc_cli.model.parts import Part
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.settings import still_known
 from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.stage import run_train
 from mmsc_cli.workspace.config import current_labels, stage_config
@@ -49,7 +50,7 @@ def retrain(
     answers.mkdir()
     train(
         workspace,
-        TrainSettings.model_validate(training.config["train"]),
+        TrainSettings.model_validate(still_known(training.config["train"], TrainSettings)),
         labels=current_labels(workspace, training.inputs),
         seed=seed,
         without=[*training.config["without"], *without],

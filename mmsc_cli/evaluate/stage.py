@@ -20,13 +20,13 @@ from mmsc_cli.evaluate.truth import KnownTruth
 from mmsc_cli.files.images import UnusableImageError, resolve_image
 from mmsc_cli.model.parts import Part, parse_parts
 from mmsc_cli.runtime.progress import SILENT, Progress
-from mmsc_cli.tables.edges import read_edges
-from mmsc_cli.tables.embeddings import map_embeddings
+from mmsc_cli.tables.edges import Edges
+from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.image_hashes import check_images, hash_image
 from mmsc_cli.tables.items import item_splits, read_items
-from mmsc_cli.tables.labels import read_labels
-from mmsc_cli.tables.pairs import read_pairs
-from mmsc_cli.tables.truth import read_truth
+from mmsc_cli.tables.labels import Labels as LabelTable
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.truth import Truth
 from mmsc_cli.workspace.config import StageRecipe, stage_config
 from mmsc_cli.workspace.records import StageRecord
 from mmsc_cli.workspace.workspace import Workspace
@@ -144,9 +144,9 @@ def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
         WorkspaceError: they do not belong together.
     """
     items = read_items(workspace.path("items.parquet"), columns=["category", "split"])
-    text, image, mask = map_embeddings(workspace.path("embeddings"))
+    text, image, mask = Embeddings.open(workspace.path("embeddings"))
     return EvaluationContext(
-        pairs=read_pairs(workspace.path("pairs.parquet")),
+        pairs=Pairs.read(workspace.path("pairs.parquet")),
         item_split=item_splits(items),
         category=items["category"].to_pylist(),
         text=Modality(text, mask[:, 0]),
@@ -167,9 +167,9 @@ def read_known_truth(workspace: Workspace, inputs: Mapping[str, str], training: 
     edges = workspace.path("model") / "edges.parquet"
     # An index is fresh only while the labels it was trained with lie there, so they need no check of their own.
     return KnownTruth(
-        read_truth(workspace.path("truth.parquet")),
-        read_edges(edges) if edges.exists() else None,
-        read_labels(workspace.path("labels.parquet")) if "labels.parquet" in training.inputs else None,
+        Truth.read(workspace.path("truth.parquet")),
+        Edges.read(edges) if edges.exists() else None,
+        LabelTable.read(workspace.path("labels.parquet")) if "labels.parquet" in training.inputs else None,
     )
 
 

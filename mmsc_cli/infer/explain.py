@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
-from mmsc_cli.tables.embeddings import map_embeddings
+from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.relations import CLASSES, RELATIONS, Relation
 from mmsc_cli.workspace.checksums import check_at_a_glance
 from mmsc_cli.workspace.workspace import Workspace
@@ -45,7 +45,7 @@ class Similarity:
         used = stages["train"].inputs.get("embeddings") if "train" in stages else None
         made = stages["encode"].outputs.get("embeddings") if "encode" in stages else None
         try:
-            text, image, mask = map_embeddings(folder)
+            text, image, mask = Embeddings.open(folder)
         except WorkspaceError as error:
             _LOG.warning("no text and image similarities: %s", error)
             return None

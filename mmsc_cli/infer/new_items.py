@@ -43,7 +43,7 @@ from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
 from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import full_text
-from mmsc_cli.tables.pairs import Pairs, read_pairs
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -184,7 +184,7 @@ class NewItemEncoder:
             keep = about["settings"]["linear_top"]
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise WorkspaceError(f"{folder} is missing or damaged: {error}", hint="run `mmsc train` again") from error
-        transfer = TransferBranch.of(read_pairs(workspace.path("pairs.parquet")), len(index), weight, keep)
+        transfer = TransferBranch.of(Pairs.read(workspace.path("pairs.parquet")), len(index), weight, keep)
         embeddings = Embeddings.open(workspace.path("embeddings"))
         encoder = open_encoder(workspace.path("embeddings"), device=device)
         present = torch.from_numpy(np.array(embeddings.mask))

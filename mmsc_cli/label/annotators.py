@@ -14,7 +14,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.label.oracle import consult, oracle_accuracy, oracle_name
 from mmsc_cli.label.rules import RULES_MODEL, annotate
 from mmsc_cli.tables.labels import Labels
-from mmsc_cli.tables.truth import read_truth
+from mmsc_cli.tables.truth import Truth
 
 RULES_DESCRIBED = "rules (no LLM)"
 # Short name: name on the model hub, licence.
@@ -61,7 +61,7 @@ def annotator_without_llm(
             f"--model {model} needs a catalogue whose truth is known, and this workspace has no truth.parquet",
             hint="make one with `mmsc prepare demo -w DIR`, or name a language model",
         )
-    known = read_truth(truth)
+    known = Truth.read(truth)
     return f"{oracle_name(accuracy)} (knows the truth, no LLM)", partial(
         consult, known, accuracy=accuracy, n_items=len(item_table), seed=seed
     )

@@ -19,7 +19,7 @@ from mmsc_cli.label.candidates import choose_candidates
 from mmsc_cli.label.gold import Gold, judge
 from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
-from mmsc_cli.tables.labels import Labels, write_labels
+from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import CLASSES
 
@@ -113,7 +113,7 @@ def label(
         answered, counts, stopped = held.labels, held.counts, held.stopped
     rows = answered.find(candidates.a, candidates.b, len(item_table))
     labels = answered.select(rows[rows >= 0])
-    write_labels(out, labels)
+    labels.write(out)
     if stopped:
         what, *details = stopped.message.splitlines()
         kept = f"{what}; {len(answered)} of {len(a)} pairs are answered and kept"

@@ -11,9 +11,9 @@ from mmsc_cli.label.gold import read_gold
 from mmsc_cli.label.label import LabelInputs, label
 from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
-from mmsc_cli.tables.embeddings import map_embeddings
+from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import read_items
-from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.workspace.config import StageRecipe, known_truth, stage_config
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -71,8 +71,8 @@ def _read_inputs(workspace: Workspace, truth: Path | None, gold: Path | None = N
     embeddings = workspace.find_current("embeddings")
     return LabelInputs(
         item_table,
-        read_pairs(workspace.path("pairs.parquet")),
+        Pairs.read(workspace.path("pairs.parquet")),
         truth,
-        images=None if embeddings is None else map_embeddings(embeddings)[1],
+        images=None if embeddings is None else Embeddings.open(embeddings)[1],
         gold=read_gold(gold, item_table["item_id"].to_pylist()) if gold else None,
     )

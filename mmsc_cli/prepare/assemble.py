@@ -25,7 +25,7 @@ from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.tables.items import ITEM_SCHEMA
 from mmsc_cli.tables.outside import INWARD, OUTSIDE_SCHEMA, OUTWARD
-from mmsc_cli.tables.pairs import STRENGTHS, Pairs, PairSplit, write_pairs
+from mmsc_cli.tables.pairs import STRENGTHS, Pairs, PairSplit
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.tables.truth import TRUTH_SCHEMA
 
@@ -202,7 +202,7 @@ def assemble(
         counts: dict[str, Any] = {"items": len(item_ids), "item_splits": dict(Counter(item_splits.tolist()))}
         columns, relation_counts = _fold(engine, delivery, outside_path)
         pairs = Pairs(**columns, split=split_pairs(item_ids, item_splits, columns["a"], columns["b"], split, seed))
-        write_pairs(pairs_path, pairs)
+        pairs.write(pairs_path)
         counts |= relation_counts | _pair_counts(pairs)
         del pairs, columns
         truth = None if delivery.truth is None else _renumber_truth(delivery.truth, engine)

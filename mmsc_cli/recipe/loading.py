@@ -14,6 +14,7 @@ from mmsc_cli.prepare.settings import AmazonSource, DemoSource, EventsSource, Ta
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.recipe.shipped import recipe_path, recipe_text
 from mmsc_cli.runtime.redaction import redact
+from mmsc_cli.runtime.settings import still_known
 
 _LONGEST_QUOTE = 200
 SOURCES: dict[str, type[BaseModel]] = {
@@ -46,7 +47,8 @@ def load_recipe(source: str, overrides: Sequence[str] = (), values: Mapping[str,
 
 def change_recipe(config: Mapping[str, Any], overrides: Sequence[str], values: Mapping[str, Any]) -> Recipe:
     """Apply `--set` strings and flags to a recipe that `prepare` recorded in the manifest."""
-    return _validate(config, _changes(overrides, values), where="recipe in the manifest", text="")
+    # A setting that is gone meanwhile must not make an older workspace useless.
+    return _validate(still_known(config, Recipe), _changes(overrides, values), where="recipe in the manifest", text="")
 
 
 def _changes(overrides: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:

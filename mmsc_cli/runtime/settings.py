@@ -52,3 +52,17 @@ def outcome(recorded: Mapping[str, Any], settings: BaseModel) -> dict[str, Any]:
         table = getattr(settings, name, None)
         kept[name] = outcome(value, table) if isinstance(table, BaseModel) and isinstance(value, Mapping) else value
     return kept
+
+
+def still_known(recorded: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Return settings that an earlier version recorded without those that `model` lacks, nested tables included."""
+    kept: dict[str, Any] = {}
+    for name, value in recorded.items():
+        if name not in model.model_fields:
+            continue
+        table = model.model_fields[name].annotation
+        if isinstance(table, type) and issubclass(table, BaseModel) and isinstance(value, Mapping):
+            kept[name] = still_known(value, table)
+        else:
+            kept[name] = value
+    return kept

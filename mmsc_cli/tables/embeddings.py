@@ -1,10 +1,9 @@
-"""Arrays of the workspace, `.npy`, memory-mapped; one of Python objects, which would be a pickle, is refused."""
+"""Arrays of the workspace, `.npy`, memory-mapped. An array of Python objects would be a pickle and is refused."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,25 +18,20 @@ def map_array(path: Path, made_by: str) -> NDArray[Any]:
         WorkspaceError: the file is missing or is no plain array.
     """
     try:
-        # Unlike np.load it takes nothing else than an array for one.
+        # Unlike np.load, this opens nothing but arrays.
         return np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise WorkspaceError(f"{path} is missing or damaged: {error}", hint=f"run `{made_by}` again") from error
 
 
-def map_embeddings(folder: Path) -> tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.bool_]]:
-    """Text (items, dim), image (items, dim) and mask (items, 2) as `encode` wrote them.
+class Embeddings(NamedTuple):
+    """`embeddings/` as the encode stage wrote it, memory-mapped.
 
-    Raises:
-        WorkspaceError: one of them is missing or damaged.
+    Attributes:
+        text: shape (n_items, text width), unit rows or zero.
+        image: shape (n_items, image width), unit rows or zero.
+        mask: shape (n_items, 2), whether an item has a text and an image.
     """
-    text, image, mask = (map_array(folder / f"{name}.npy", "mmsc encode") for name in ("text", "image", "mask"))
-    return text, image, mask
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """`embeddings/` as written by the encode stage, memory-mapped: text, image (n, dims) float16, mask (n, 2)."""
 
     text: NDArray[np.float16]
     image: NDArray[np.float16]
@@ -50,4 +44,4 @@ class Embeddings:
         Raises:
             WorkspaceError: one of them is missing or damaged.
         """
-        return cls(*map_embeddings(folder))
+        return cls(*(map_array(folder / f"{name}.npy", "mmsc encode") for name in cls._fields))

@@ -11,10 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from mmsc_cli.runtime.atomic import atomic_write
-from mmsc_cli.tables.table import read_artefact_table, unreadable_table
+from mmsc_cli.tables.table import ArtefactTable
 
 ItemSplit = Literal["warm", "cold_valid", "cold_test"]
 
@@ -37,56 +35,39 @@ ITEM_SCHEMA = pa.schema(
 TEXT_COLUMNS = ["title", "brand", "category", "description"]
 
 
-def write_items(path: Path, table: pa.Table) -> None:
-    """Write the item table, atomically. `table` must have the columns of ITEM_SCHEMA."""
-    with atomic_write(path) as file:
-        pq.write_table(table.select(ITEM_SCHEMA.names).cast(ITEM_SCHEMA), file, compression="zstd")
-
-
-def read_items(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read the item table (or some of its columns).
-
-    Raises:
-        WorkspaceError: the file is missing or is no item table.
-    """
-    return read_artefact_table(path, ITEM_SCHEMA, what="an item table", made_by="mmsc prepare SOURCE", columns=columns)
+_TABLE = ArtefactTable(ITEM_SCHEMA, "an item table", "mmsc prepare SOURCE")
+read_items, write_items = _TABLE.read, _TABLE.write
 
 
 def count_items(path: Path) -> int:
-    """How many items a table that `read_items` would take has.
+    """Return the number of items, from the metadata of the file.
 
     Raises:
         WorkspaceError: the file is missing or is no table.
     """
-    return int(_open(path).metadata.num_rows)
+    return int(_TABLE.open(path).metadata.num_rows)
 
 
 def item_batches(path: Path, columns: list[str], start: int, stop: int, rows: int = 4_096) -> Iterator[pa.Table]:
-    """The rows from `start` up to `stop`, some at a time, without ever holding them all.
+    """Yield the item rows from `start` up to `stop`, at most `rows` at a time.
 
     Raises:
         WorkspaceError: the file is missing or is no table.
     """
     first = 0
-    with _open(path) as file:
+    with _TABLE.open(path) as file:
         for batch in file.iter_batches(rows, columns=columns):
-            part = batch.slice(max(start - first, 0), max(min(stop - first, len(batch)) - max(start - first, 0), 0))
+            begin = max(start - first, 0)
+            kept = batch.slice(begin, max(min(stop - first, len(batch)) - begin, 0))
             first += len(batch)
-            if len(part):
-                yield pa.Table.from_batches([part])
+            if len(kept):
+                yield pa.Table.from_batches([kept])
             if first >= stop:
                 return
 
 
-def _open(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
-    except (OSError, pa.ArrowException) as error:
-        raise unreadable_table(path, "an item table", "mmsc prepare SOURCE", error) from error
-
-
 def take_items(path: Path, columns: list[str], rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[pa.Table]:
-    """These rows, given ascending, some at a time."""
+    """Yield these item rows, given in ascending order, in batches."""
     if not len(rows):
         return
     start, stop = int(rows[0]), int(rows[-1]) + 1
@@ -97,14 +78,14 @@ def take_items(path: Path, columns: list[str], rows: np.ndarray[Any, np.dtype[np
         start += len(batch)
 
 
-def item_splits(items: pa.Table) -> np.ndarray[Any, np.dtype[np.str_]]:
-    """Return the `split` column as a numpy array of strings, shape (items,)."""
-    return np.asarray(items["split"].to_pylist(), dtype=np.str_)
+def item_splits(item_table: pa.Table) -> np.ndarray[Any, np.dtype[np.str_]]:
+    """Return the `split` column as a numpy array of strings, shape (n_items,)."""
+    return np.asarray(item_table["split"].to_pylist(), dtype=np.str_)
 
 
-def full_text(items: pa.Table) -> list[str]:
+def full_text(item_table: pa.Table) -> list[str]:
     """Return one text per item for encoders: title, brand, category path, description, in that order."""
-    columns = (items[name].to_pylist() for name in TEXT_COLUMNS)
+    columns = (item_table[name].to_pylist() for name in TEXT_COLUMNS)
     return [
         ". ".join(part for part in (title, brand, " > ".join(category), description) if part)
         for title, brand, category, description in zip(*columns, strict=True)

@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
 from mmsc_cli.tables.relations import RELATIONS, Relation
-from mmsc_cli.tables.table import read_artefact_table
+from mmsc_cli.tables.table import ArtefactTable
 
 OUTWARD, INWARD = "to_outside", "from_outside"
 
@@ -34,6 +33,8 @@ OUTSIDE_SCHEMA = pa.schema(
         pa.field("strength", pa.float32(), nullable=False),
     ]
 )
+
+_TABLE = ArtefactTable(OUTSIDE_SCHEMA, "an outside table", "mmsc prepare SOURCE")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,18 @@ class Outside:
 
     def __len__(self) -> int:
         return len(self.item)
+
+    @classmethod
+    def read(cls, path: Path) -> Outside:
+        """Read the outside table.
+
+        Raises:
+            WorkspaceError: the file is missing or is no outside table.
+        """
+        columns = _TABLE.read_arrays(path)
+        relation = np.select([columns["relation"] == name for name in RELATIONS], range(len(RELATIONS)), -1)
+        outward = columns["direction"] == OUTWARD
+        return cls(columns["item"], columns["outside"], relation.astype(np.int8), outward, columns["strength"])
 
     @property
     def n_outside(self) -> int:
@@ -81,20 +94,3 @@ class Outside:
             for half in (rows.select(rows.outward), rows.select(~rows.outward))
         )
         return outward.maximum(inward).tocsr()
-
-
-def read_outside(path: Path) -> Outside:
-    """Read the outside table.
-
-    Raises:
-        WorkspaceError: the file is missing or is no outside table.
-    """
-    table = read_artefact_table(path, OUTSIDE_SCHEMA, what="an outside table", made_by="mmsc prepare")
-    relation = pc.index_in(table["relation"], value_set=pa.array(RELATIONS)).to_numpy()
-    return Outside(
-        item=table["item"].to_numpy(),
-        outside=table["outside"].to_numpy(),
-        relation=relation.astype(np.int8),
-        outward=pc.equal(table["direction"], OUTWARD).to_numpy(),
-        strength=table["strength"].to_numpy(),
-    )

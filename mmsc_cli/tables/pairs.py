@@ -1,33 +1,29 @@
-"""The pair table, `pairs.parquet`: what a row means, which pairs are in which split, how strong a pair is.
+"""The pair table, `pairs.parquet`: how strongly shoppers viewed and bought two items together, and the split.
 
-A row is an unordered pair of items, `a < b`, with four strengths: `view_ab` says how strongly shoppers of `a` view
+A row is an unordered pair of item rows, `a < b`, with four strengths: `view_ab` is how strongly shoppers of `a` view
 `b`, `buy_ab` how strongly they buy it with `a`; 0 means never seen. Co-view is the (noisy) sign of a substitute,
-co-purchase of a complement."""
+co-purchase of a complement.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.arrays.sparse_rows import symmetric_matrix
-from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.arrays.sparse_rows import both_directions, symmetric_matrix
 from mmsc_cli.tables.relations import BEHAVIOUR, RELATIONS, Relation
-from mmsc_cli.tables.table import read_artefact_table
+from mmsc_cli.tables.table import ENDS, ArtefactTable, PairTable
 
 PairSplit = Literal["train", "valid", "test"]
 STRENGTHS = ("view_ab", "view_ba", "buy_ab", "buy_ba")
-
 PAIR_SCHEMA = pa.schema(
     [
-        pa.field("a", pa.int32(), nullable=False),
-        pa.field("b", pa.int32(), nullable=False),
+        *ENDS,
         *(pa.field(name, pa.float32(), nullable=False) for name in STRENGTHS),
         pa.field("split", pa.string(), nullable=False),
     ]
@@ -35,74 +31,47 @@ PAIR_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(PairTable):
     """The pair table in memory; all arrays have shape (pairs,)."""
 
-    a: NDArray[np.int32]
-    b: NDArray[np.int32]
+    TABLE: ClassVar[ArtefactTable] = ArtefactTable(PAIR_SCHEMA, "a pair table", "mmsc prepare SOURCE")
+
     view_ab: NDArray[np.float32]
     view_ba: NDArray[np.float32]
     buy_ab: NDArray[np.float32]
     buy_ba: NDArray[np.float32]
     split: NDArray[np.str_]
 
-    def __len__(self) -> int:
-        return len(self.a)
-
     def strength(self, relation: Relation) -> NDArray[np.float32]:
-        """Strength of each pair in a relation, the stronger of the two directions; 0 where it does not hold."""
+        """Return the strength of each pair in a relation: the stronger direction, 0 where it does not hold."""
         kind = BEHAVIOUR[relation]
         stronger: NDArray[np.float32] = np.maximum(getattr(self, f"{kind}_ab"), getattr(self, f"{kind}_ba"))
         return stronger
 
     def holds(self, relation: Relation) -> NDArray[np.bool_]:
-        """Whether each pair was seen in the behaviour of a relation."""
+        """Return whether each pair was seen in the behaviour of a relation."""
         return self.strength(relation) > 0
 
     def ambiguous(self) -> NDArray[np.bool_]:
-        """Pairs seen in both relations: behaviour does not tell which one they are."""
+        """Return which pairs were seen in both relations, so that behaviour does not tell which one they are."""
         first, second = (self.holds(relation) for relation in RELATIONS)
         return first & second
 
-    def select(self, mask: NDArray[np.bool_]) -> Pairs:
-        """The rows where `mask` is true."""
-        return Pairs(*(getattr(self, name)[mask] for name in ("a", "b", *STRENGTHS, "split")))
-
     def of(self, *splits: PairSplit) -> Pairs:
-        """The pairs of the given splits."""
+        """Return the pairs of the given splits."""
         return self.select(np.isin(self.split, splits))
 
-    def adjacency(self, relation: Relation, items: int, *, weighted: bool = True) -> sparse.csr_array[Any]:
-        """Symmetric (items, items) float32 matrix of a relation: strengths, or ones where it holds."""
+    def adjacency(self, relation: Relation, n_items: int, *, weighted: bool = True) -> sparse.csr_array[Any]:
+        """Return the symmetric (n_items, n_items) float32 matrix of a relation: strengths, or ones where it holds."""
         strength = self.strength(relation)
         keep = strength > 0
-        a, b = self.a[keep], self.b[keep]
-        values = strength[keep] if weighted else np.ones(len(a), np.float32)
-        return symmetric_matrix(a, b, values, items)
+        values = strength[keep] if weighted else np.ones(int(keep.sum()), np.float32)
+        return symmetric_matrix(self.a[keep], self.b[keep], values, n_items)
 
-    def lists(self, relation: Relation, items: int) -> sparse.csr_array[Any]:
-        """Directed (items, items) float32 matrix of a relation: how strongly shoppers of the row choose the column."""
+    def lists(self, relation: Relation, n_items: int) -> sparse.csr_array[Any]:
+        """Return how strongly shoppers of the row item choose the column item, (n_items, n_items) float32."""
         kind = BEHAVIOUR[relation]
         strength = np.concatenate([getattr(self, f"{kind}_ab"), getattr(self, f"{kind}_ba")])
         keep = strength > 0
-        query, answer = np.concatenate([self.a, self.b])[keep], np.concatenate([self.b, self.a])[keep]
-        return sparse.coo_array((strength[keep], (query, answer)), shape=(items, items)).tocsr()
-
-
-def write_pairs(path: Path, pairs: Pairs) -> None:
-    """Write the pair table, atomically."""
-    table = pa.table({name: pa.array(getattr(pairs, name)) for name in PAIR_SCHEMA.names})
-    with atomic_write(path) as file:
-        pq.write_table(table.cast(PAIR_SCHEMA), file, compression="zstd")
-
-
-def read_pairs(path: Path) -> Pairs:
-    """Read the pair table.
-
-    Raises:
-        WorkspaceError: the file is missing or is no pair table.
-    """
-    table = read_artefact_table(path, PAIR_SCHEMA, what="a pair table", made_by="mmsc prepare SOURCE")
-    columns = {name: table[name].to_numpy() for name in PAIR_SCHEMA.names}
-    columns["split"] = columns["split"].astype(np.str_)
-    return Pairs(**columns)
+        query, answer = (ends[keep] for ends in both_directions(self.a, self.b))
+        return sparse.coo_array((strength[keep], (query, answer)), shape=(n_items, n_items)).tocsr()

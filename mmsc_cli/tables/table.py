@@ -1,40 +1,140 @@
-"""Reading a table of the workspace as what it should be, or saying which command makes it."""
+"""A Parquet table of the workspace, on the disk and, for tables of pairs, in memory."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.runtime.atomic import atomic_write
+
+# Of a table of pairs: the item rows of both ends.
+ENDS = [pa.field("a", pa.int32(), nullable=False), pa.field("b", pa.int32(), nullable=False)]
 
 
-def read_artefact_table(
-    path: Path, schema: pa.Schema, *, what: str, made_by: str, columns: list[str] | None = None
-) -> pa.Table:
-    """Read a Parquet file with (at least) the columns of a schema.
+class ArtefactTable(NamedTuple):
+    """A Parquet table of the workspace.
 
-    Args:
-        path: the file.
+    Attributes:
         schema: its columns and their types.
-        what: what the table is called in messages, with its article: `an item table`.
+        name: in messages, with its article: `an item table`.
         made_by: the command that makes it.
-        columns: those to read (None: all of the schema).
-
-    Raises:
-        WorkspaceError: the file is missing or is no such table.
     """
-    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
-    try:
-        # Without the check, pyarrow would fill columns that are not there with nulls.
-        if missing := set(wanted.names) - set(pq.read_schema(path).names):
-            raise pa.ArrowInvalid(f"no column {min(missing)!r}")
-        return pq.read_table(path, schema=wanted)
-    except (OSError, pa.ArrowException) as error:
-        raise unreadable_table(path, what, made_by, error) from error
+
+    schema: pa.Schema
+    name: str
+    made_by: str
+
+    def read(self, path: Path, columns: list[str] | None = None) -> pa.Table:
+        """Read the table, or some of its columns; columns that the schema lacks are left out.
+
+        Raises:
+            WorkspaceError: the file is missing or is no such table.
+        """
+        wanted = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
+        try:
+            # Without the check, pyarrow would fill columns that are not there with nulls.
+            if missing := set(wanted.names) - set(pq.read_schema(path).names):
+                raise pa.ArrowInvalid(f"no column {min(missing)!r}")
+            return pq.read_table(path, schema=wanted)
+        except (OSError, pa.ArrowException) as error:
+            raise self._unreadable(path, error) from error
+
+    def open(self, path: Path) -> pq.ParquetFile:
+        """Open the file, to be read in batches.
+
+        Raises:
+            WorkspaceError: the file is missing or is no table.
+        """
+        try:
+            return pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
+        except (OSError, pa.ArrowException) as error:
+            raise self._unreadable(path, error) from error
+
+    def write(self, path: Path, table: pa.Table) -> None:
+        """Write a table that has the columns of the schema, in any order, atomically."""
+        with atomic_write(path) as file:
+            pq.write_table(table.select(self.schema.names).cast(self.schema), file, compression="zstd")
+
+    def read_arrays(self, path: Path) -> dict[str, NDArray[Any]]:
+        """Read each column as an array, shape (rows,): "" for missing text, NaN for a missing number.
+
+        Raises:
+            WorkspaceError: the file is missing or is no such table.
+        """
+        table = self.read(path)
+        return {name: _as_array(table[name]) for name in self.schema.names}
+
+    def write_arrays(self, path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write arrays as `read_arrays` returns them, atomically."""
+        columns = []
+        for field in self.schema:
+            values = arrays[field.name]
+            text = field.type == pa.string()
+            missing = (values == "" if text else np.isnan(values)) if field.nullable else None
+            columns.append(pa.array(values.tolist() if text else values, field.type, mask=missing))
+        self.write(path, pa.table(columns, names=self.schema.names))
+
+    def _unreadable(self, path: Path, error: Exception) -> WorkspaceError:
+        return WorkspaceError(f"{path} cannot be read as {self.name}: {error}", hint=f"run `{self.made_by}`")
 
 
-def unreadable_table(path: Path, what: str, made_by: str, error: Exception) -> WorkspaceError:
-    """The error of a file that is missing or is no such table."""
-    return WorkspaceError(f"{path} cannot be read as {what}: {error}", hint=f"run `{made_by}`")
+@dataclass(frozen=True)
+class PairTable:
+    """A table of unordered pairs in memory, each once: item rows `a < b`, each of shape (rows,)."""
+
+    TABLE: ClassVar[ArtefactTable]
+
+    a: NDArray[np.int32]
+    b: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the table.
+
+        Raises:
+            WorkspaceError: the file is missing or is no such table.
+        """
+        return cls.of_columns(cls.TABLE.read_arrays(path))
+
+    def write(self, path: Path) -> None:
+        """Write the table, atomically."""
+        self.TABLE.write_arrays(path, self.columns())
+
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, NDArray[Any]]) -> Self:
+        """Build the table from its columns by name."""
+        return cls(**columns)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return the columns by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def select(self, rows: NDArray[Any]) -> Self:
+        """Return some rows, by a mask or by number."""
+        return self.of_columns({name: values[rows] for name, values in self.columns().items()})
+
+    def find(self, a: NDArray[Any], b: NDArray[Any], n_items: int) -> NDArray[np.int64]:
+        """Return the row of each pair of item rows, -1 where it is not in the table; shape (pairs,)."""
+        return find_pairs(self.a, self.b, a, b, n_items)
+
+
+def _as_array(column: pa.ChunkedArray) -> NDArray[Any]:
+    if column.type != pa.string():
+        numbers: NDArray[Any] = column.to_numpy()
+        return numbers
+    # Different texts of a column are few (splits, models, directions): each is decoded once, not once a row.
+    encoded = pa.concat_arrays([pa.array([], pa.string()), *column.fill_null("").chunks]).dictionary_encode()
+    texts: NDArray[Any] = np.asarray(encoded.dictionary.to_pylist(), dtype=np.str_)
+    return texts[encoded.indices.to_numpy()] if len(texts) else texts

@@ -20,11 +20,10 @@ from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
 from mmsc_cli.model.parts import Part
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import derive_seed, numpy_generator
-from mmsc_cli.tables.edges import write_edges
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import item_splits, read_items
-from mmsc_cli.tables.labels import Labels, read_labels
-from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.blend import NetworkScorer, RowsScorer, mix, transfer_weights
 from mmsc_cli.train.calibrate import calibrate
@@ -86,7 +85,7 @@ def train(
     started = time.monotonic()
     torch.manual_seed(derive_seed(seed, "weights"))
     items = read_items(workspace.path("items.parquet"))
-    pairs = read_pairs(workspace.path("pairs.parquet"))
+    pairs = Pairs.read(workspace.path("pairs.parquet"))
     splits = item_splits(items)
     embeddings = Embeddings.open(workspace.path("embeddings"))
     attributes = Attributes.fit(items)
@@ -109,7 +108,7 @@ def train(
     head_start = {**figures(RowsScorer(linear), validations), "seconds": time.monotonic() - started}
     _LOG.info("linear branch: validation NDCG@10 %.4f after %.1f s", head_start["ndcg@10"], head_start["seconds"])
 
-    opinions = None if labels is None or "llm" in without else read_labels(labels)
+    opinions = None if labels is None or "llm" in without else Labels.read(labels)
     supervision = _supervision(opinions, observed, has_behaviour, settings)
     reliability = torch.ones_like(observed.strength)
     if "denoise" not in without:
@@ -163,7 +162,7 @@ def train(
     write_index(index, tensors, about)
     about_model = {"seed": seed, "without": list(without), "settings": settings.model_dump()}
     if "denoise" not in without:
-        write_edges(model / "edges.parquet", edge_table(observed, reliability))
+        edge_table(observed, reliability).write(model / "edges.parquet")
     write_model(model, network, fitted.lendable, shape, attributes, about_model)
     write_history(model / "metrics.jsonl", fitted.history)
     return {

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -79,8 +80,8 @@ def test_asking_needs_to_write_nothing(mmsc: Mmsc, disk: Path) -> None:
 
 # What each stage calls in its midst.
 MIDDLES = {
-    "prepare demo --set source.items=200": ["mmsc_cli.prepare.stage.assemble", "mmsc_cli.prepare.assemble.write_pairs"],
-    "label --budget 30": ["mmsc_cli.label.label.choose_candidates", "mmsc_cli.label.label.write_labels"],
+    "prepare demo --set source.items=200": ["mmsc_cli.prepare.stage.assemble", "mmsc_cli.tables.pairs.Pairs.write"],
+    "label --budget 30": ["mmsc_cli.label.label.choose_candidates", "mmsc_cli.tables.labels.Labels.write"],
     "encode --seed 2": ["mmsc_cli.encode.encode.encode_texts", "mmsc_cli.encode.merge.put_together"],
     "train --seed 2": [
         "mmsc_cli.train.train.fit",
@@ -112,8 +113,5 @@ def test_a_folder_that_vanishes(
 
 
 def _find(dotted: str) -> Callable[..., Any]:
-    import importlib
-
-    module, _, name = dotted.rpartition(".")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    found: Callable[..., Any] = resolve_name(dotted)
     return found

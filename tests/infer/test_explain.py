@@ -81,12 +81,12 @@ def test_embeddings_of_another_run_are_not_compared(trained_copy: Workspace, cap
 
 
 def test_the_evidence_is_that_of_training(trained: Workspace) -> None:
-    from mmsc_cli.tables.edges import read_edges
-    from mmsc_cli.tables.labels import read_labels
+    from mmsc_cli.tables.edges import Edges
+    from mmsc_cli.tables.labels import Labels
     from mmsc_cli.tables.relations import RELATIONS
 
     recommender = Recommender.open(trained.root)
-    edges, labels = read_edges(trained.path("model/edges.parquet")), read_labels(trained.path("labels.parquet"))
+    edges, labels = Edges.read(trained.path("model/edges.parquet")), Labels.read(trained.path("labels.parquet"))
     explainer = recommender._explainer
     for place in range(0, len(edges), 97):
         a, b = int(edges.a[place]), int(edges.b[place])

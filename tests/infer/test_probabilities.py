@@ -9,7 +9,7 @@ import pytest
 
 from mmsc_cli.errors import UnknownItemError, WorkspaceError
 from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.workspace.workspace import Workspace
 
 
@@ -28,7 +28,7 @@ def test_probabilities_sum_to_one_whichever_comes_first(opened: Recommender) -> 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_linked_pairs_are_likelier_linked_than_random_ones(opened: Recommender, trained: Workspace, split: str) -> None:
-    pairs = read_pairs(trained.path("pairs.parquet"))
+    pairs = Pairs.read(trained.path("pairs.parquet"))
     linked = pairs.of(split)  # type: ignore[arg-type]
     any_two = np.random.default_rng(0).integers(0, len(opened), (60, 2))
 

@@ -19,7 +19,7 @@ from mmsc_cli.index.query import Query
 from mmsc_cli.infer import recommender
 from mmsc_cli.infer.answers import Answer
 from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -96,7 +96,7 @@ def test_no_answers_cannot_be_asked_for(opened: Recommender) -> None:
 
 
 def test_novel_leaves_out_the_training_pairs_and_nothing_else(opened: Recommender, trained: Workspace) -> None:
-    training = read_pairs(trained.path("pairs.parquet")).of("train")
+    training = Pairs.read(trained.path("pairs.parquet")).of("train")
     row, ids = int(training.a[0]), opened.index.ids
     partners = {*training.b[training.a == row].tolist(), *training.a[training.b == row].tolist()}
 

@@ -9,9 +9,9 @@ import pytest
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.label.oracle import consult, oracle_accuracy
-from mmsc_cli.tables.labels import Labels, read_labels
+from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.relations import CLASSES, RELATIONS
-from mmsc_cli.tables.truth import Truth, read_truth
+from mmsc_cli.tables.truth import Truth
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def test_a_synthetic_workspace_is_labelled_by_its_truth(mmsc: Mmsc, prepared_cop
     assert (ran.code, ran.err) == (0, "")
     assert json.loads(ran.out)["counts"]["annotator"] == "oracle:1 (knows the truth, no LLM)"
     labels, truth = (
-        read_labels(prepared_copy.path("labels.parquet")),
-        read_truth(prepared_copy.path("truth.parquet")),
+        Labels.read(prepared_copy.path("labels.parquet")),
+        Truth.read(prepared_copy.path("truth.parquet")),
     )
     items = 300
     for column, relation in enumerate(RELATIONS):

@@ -15,8 +15,8 @@ from mmsc_cli.prepare.assemble import assemble
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.tables.items import read_items
-from mmsc_cli.tables.outside import Outside, read_outside
-from mmsc_cli.tables.pairs import Pairs, read_pairs
+from mmsc_cli.tables.outside import Outside
+from mmsc_cli.tables.pairs import Pairs
 
 Behaviour = Literal["view", "buy"]
 Edges = dict[tuple[str, str], float]
@@ -91,6 +91,6 @@ def assembled(tmp_path: Path) -> Callable[..., Shop]:
         counts = dict(delivery.counts)
         for name, value in result.counts.items():
             counts[name] = counts.get(name, 0) + value if isinstance(value, int) else value
-        return Shop(read_items(paths[0]), read_pairs(paths[1]), read_outside(paths[2]), counts, result.truth)
+        return Shop(read_items(paths[0]), Pairs.read(paths[1]), Outside.read(paths[2]), counts, result.truth)
 
     return run

@@ -16,7 +16,7 @@ from mmsc_cli.prepare.assemble import assemble
 from mmsc_cli.prepare.records import RECORD_SCHEMA, RELATION_SCHEMA, Delivery
 from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.tables.items import ITEM_SCHEMA, read_items
-from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.truth import TRUTH_SCHEMA
 
 Observation = tuple[int, int, float]
@@ -79,7 +79,7 @@ def test_folding_agrees_with_a_plain_dictionary(ids: list[str], data: st.DataObj
         paths = Path(name) / "items.parquet", Path(name) / "pairs.parquet", Path(name) / "outside.parquet"
         _deliver(delivery, ids, observed["view"], observed["buy"])
         counts = assemble(delivery, *paths, SplitSettings(), seed=1).counts
-        sorted_ids, pairs = read_items(paths[0])["item_id"].to_pylist(), read_pairs(paths[1])
+        sorted_ids, pairs = read_items(paths[0])["item_id"].to_pylist(), Pairs.read(paths[1])
     assert sorted_ids == sorted(ids, key=str.encode)
     expected: dict[tuple[str, str, str], float] = {}
     for kind, edges in observed.items():

@@ -20,8 +20,8 @@ from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.tables.items import read_items
-from mmsc_cli.tables.outside import read_outside
-from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.outside import Outside
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -59,7 +59,7 @@ def test_outside_holds_all_shared_partners_and_no_pair_of_items(
         paths = Path(name) / "items.parquet", Path(name) / "pairs.parquet", Path(name) / "outside.parquet"
         counts = assemble(delivery, *paths, SplitSettings(), seed=1).counts
         sorted_ids = read_items(paths[0])["item_id"].to_pylist()
-        outside, pairs = read_outside(paths[2]), read_pairs(paths[1])
+        outside, pairs = Outside.read(paths[2]), Pairs.read(paths[1])
     said: dict[tuple[str, str, str, bool], float] = defaultdict(float)
     for source, targets in lists.items():
         for position, target in enumerate(targets, start=1):
@@ -103,7 +103,7 @@ def test_partners_of_amazon_lists_are_kept_where_two_items_have_them(tmp_path: P
     workspace = Workspace(tmp_path / "space")
     recipe = Recipe.model_validate({"name": "mine", "source": {"kind": "amazon"}})
     counts = prepare(workspace, recipe, inputs=[tmp_path / "meta.json"])
-    outside = read_outside(workspace.path("outside.parquet"))
+    outside = Outside.read(workspace.path("outside.parquet"))
     rows = zip(outside.item.tolist(), outside.outside.tolist(), outside.relation.tolist(), strict=True)
     assert list(rows) == [(0, 0, 0), (0, 0, 1), (1, 0, 1)]
     assert outside.strength.tolist() == [1.5, 1.5, 1.5]
@@ -118,7 +118,7 @@ def test_what_sessions_hold_beside_the_catalogue_is_kept(tmp_path: Path) -> None
     workspace = Workspace(tmp_path / "space")
     source = {"kind": "events", "events": "events.csv", "items": "items.csv"}
     prepare(workspace, Recipe.model_validate({"name": "mine", "source": source}), recipe_directory=tmp_path)
-    outside = read_outside(workspace.path("outside.parquet"))
+    outside = Outside.read(workspace.path("outside.parquet"))
     assert outside.item.tolist() == [0, 0, 1, 1]
     assert outside.outward.tolist() == [False, True, False, True]
     assert {RELATIONS[relation] for relation in outside.relation} == {"complement"}

@@ -18,7 +18,7 @@ from mmsc_cli.files import download
 from mmsc_cli.prepare.stage import prepare, prepare_config
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.tables.items import read_items
-from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.workspace.workspace import Workspace
 
 
@@ -44,7 +44,7 @@ def shop(tmp_path: Path) -> Path:
 def test_the_stage_writes_its_tables_and_its_counts_add_up(tmp_path: Path, shop: Path) -> None:
     workspace = Workspace(tmp_path / "space")
     counts = prepare(workspace, TABLES, recipe_directory=shop)
-    items, pairs = read_items(workspace.path("items.parquet")), read_pairs(workspace.path("pairs.parquet"))
+    items, pairs = read_items(workspace.path("items.parquet")), Pairs.read(workspace.path("pairs.parquet"))
     assert counts["items"] == len(items) == 30
     assert counts["pairs"] == len(pairs) == 29
     assert (counts["co_view_pairs"], counts["co_purchase_pairs"], counts["pairs_in_both"]) == (29, 14, 14)

@@ -167,3 +167,13 @@ def test_a_recorded_recipe_is_changed_without_touching_the_record() -> None:
 def test_column_names_are_ours() -> None:
     source = {"kind": "table", "items": "i", "pairs": "p", "columns": {"item_id": "sku", "co_view": "views"}}
     assert TableSource.model_validate(source).columns == {"item_id": "sku", "co_view": "views"}
+
+
+def test_a_setting_that_is_gone_does_not_make_an_older_workspace_useless() -> None:
+    recorded = load_recipe("demo").as_config()
+    recorded["train"]["reliability"] = 0.1
+    recorded["label"]["mix"]["old"] = 1.0
+
+    assert change_recipe(recorded, ["train.epochs=3"], {}).train.epochs == 3
+    with pytest.raises(InputError, match="no such setting"):
+        change_recipe(recorded, ["train.reliability=3"], {})

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.tables.labels import LABEL_SCHEMA, Labels, read_labels, write_labels
+from mmsc_cli.tables.labels import LABEL_SCHEMA, Labels
 
 
 def made_up(count: int) -> Labels:
@@ -30,15 +30,15 @@ def made_up(count: int) -> Labels:
 @pytest.mark.parametrize("count", [0, 3])
 def test_what_is_written_is_read(tmp_path: Path, count: int) -> None:
     labels = made_up(count)
-    write_labels(tmp_path / "labels.parquet", labels)
-    again = read_labels(tmp_path / "labels.parquet")
+    labels.write(tmp_path / "labels.parquet")
+    again = Labels.read(tmp_path / "labels.parquet")
     for name in LABEL_SCHEMA.names:
         assert_array_equal(getattr(again, name), getattr(labels, name))
     assert again.probabilities().shape == (count, 3)
 
 
 def test_no_direction_is_null_in_the_file(tmp_path: Path) -> None:
-    write_labels(tmp_path / "labels.parquet", made_up(3))
+    made_up(3).write(tmp_path / "labels.parquet")
     table = pq.read_table(tmp_path / "labels.parquet")
     assert table.schema.equals(LABEL_SCHEMA)
     assert table["direction"].to_pylist() == ["a_to_b", None, "both"]
@@ -47,7 +47,7 @@ def test_no_direction_is_null_in_the_file(tmp_path: Path) -> None:
 def test_a_file_that_is_no_label_table_is_named(tmp_path: Path) -> None:
     path = tmp_path / "labels.parquet"
     with pytest.raises(WorkspaceError, match=r"labels\.parquet cannot be read"):
-        read_labels(path)
+        Labels.read(path)
     path.write_bytes(b"no parquet")
     with pytest.raises(WorkspaceError, match=r"labels\.parquet cannot be read"):
-        read_labels(path)
+        Labels.read(path)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.tables.outside import OUTSIDE_SCHEMA, Outside, read_outside
+from mmsc_cli.tables.outside import OUTSIDE_SCHEMA, Outside
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def outside(tmp_path: Path) -> Outside:
     ]
     columns = dict(zip(OUTSIDE_SCHEMA.names, zip(*rows, strict=True), strict=True))
     pq.write_table(pa.table(columns, schema=OUTSIDE_SCHEMA), tmp_path / "outside.parquet")
-    return read_outside(tmp_path / "outside.parquet")
+    return Outside.read(tmp_path / "outside.parquet")
 
 
 def test_strengths_of_both_directions_are_one_matrix_a_relation(outside: Outside) -> None:
@@ -40,11 +40,11 @@ def test_rows_of_cold_items_can_be_left_out(outside: Outside) -> None:
 
 def test_an_empty_table_has_no_partners(tmp_path: Path) -> None:
     pq.write_table(OUTSIDE_SCHEMA.empty_table(), tmp_path / "outside.parquet")
-    outside = read_outside(tmp_path / "outside.parquet")
+    outside = Outside.read(tmp_path / "outside.parquet")
     assert (len(outside), outside.n_outside, outside.matrix("substitute", 3).shape) == (0, 0, (3, 0))
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "outside.parquet")
     with pytest.raises(WorkspaceError, match="outside table"):
-        read_outside(tmp_path / "outside.parquet")
+        Outside.read(tmp_path / "outside.parquet")

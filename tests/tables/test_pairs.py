@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.tables.pairs import STRENGTHS, Pairs, read_pairs, write_pairs
+from mmsc_cli.tables.pairs import STRENGTHS, Pairs
 
 
 def _strengths(*values: float) -> NDArray[np.float32]:
@@ -30,8 +30,8 @@ PAIRS = Pairs(
 
 def test_pairs_survive_a_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "pairs.parquet"
-    write_pairs(path, PAIRS)
-    found = read_pairs(path)
+    PAIRS.write(path)
+    found = Pairs.read(path)
     for name in ("a", "b", *STRENGTHS, "split"):
         np.testing.assert_array_equal(getattr(found, name), getattr(PAIRS, name))
         assert getattr(found, name).dtype.kind == getattr(PAIRS, name).dtype.kind
@@ -64,11 +64,11 @@ def test_adjacency_is_symmetric_and_holds_the_pairs_of_its_relation(weighted: bo
 def test_what_is_no_pair_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "pairs.parquet"
     with pytest.raises(WorkspaceError, match="cannot be read as a pair table"):
-        read_pairs(path)
+        Pairs.read(path)
     path.write_bytes(b"nonsense")
     with pytest.raises(WorkspaceError, match="cannot be read as a pair table"):
-        read_pairs(path)
+        Pairs.read(path)
     pq.write_table(pa.table({"a": [1], "b": [2]}), path)
     with pytest.raises(WorkspaceError, match="no column 'buy_ab'") as caught:
-        read_pairs(path)
+        Pairs.read(path)
     assert "mmsc prepare" in str(caught.value.hint)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.tables.truth import TRUTH_SCHEMA, read_truth
+from mmsc_cli.tables.truth import TRUTH_SCHEMA, Truth
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def written(tmp_path: Path) -> Path:
 
 
 def test_pairs_are_found_whatever_the_order_of_the_table(written: Path) -> None:
-    truth = read_truth(written)
+    truth = Truth.read(written)
     a, b = np.asarray([0, 0, 1, 2]), np.asarray([1, 3, 2, 3])
     assert truth.find(a, b, 4).tolist() == [2, 1, 0, -1]
     assert truth.of_pairs("substitute", a, b, 4).tolist() == [False, False, True, False]
@@ -30,7 +30,7 @@ def test_pairs_are_found_whatever_the_order_of_the_table(written: Path) -> None:
 
 def test_nothing_is_true_where_the_table_is_empty(tmp_path: Path) -> None:
     pq.write_table(TRUTH_SCHEMA.empty_table(), tmp_path / "truth.parquet")
-    truth = read_truth(tmp_path / "truth.parquet")
+    truth = Truth.read(tmp_path / "truth.parquet")
     assert len(truth) == 0
     assert truth.of_pairs("complement", np.asarray([0]), np.asarray([1]), 4).tolist() == [False]
 
@@ -38,4 +38,4 @@ def test_nothing_is_true_where_the_table_is_empty(tmp_path: Path) -> None:
 def test_another_table_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1], "b": [2]}), tmp_path / "truth.parquet")
     with pytest.raises(WorkspaceError, match="cannot be read as a truth table"):
-        read_truth(tmp_path / "truth.parquet")
+        Truth.read(tmp_path / "truth.parquet")

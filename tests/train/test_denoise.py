@@ -12,7 +12,7 @@ from mmsc_cli.model.graph import neighbour_graph
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import read_items
-from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.train.data import TrainingPairs
 from mmsc_cli.train.denoise import EdgeReliability, collect_evidence, fit_reliability
 from mmsc_cli.workspace.workspace import Workspace
@@ -27,7 +27,7 @@ def nearest(semantic: torch.Tensor) -> sparse.csr_array[Any]:
 def test_planted_noise_is_trusted_less_than_true_pairs(prepared: Workspace) -> None:
     import pyarrow.parquet as pq
 
-    items, table = read_items(prepared.path("items.parquet")), read_pairs(prepared.path("pairs.parquet"))
+    items, table = read_items(prepared.path("items.parquet")), Pairs.read(prepared.path("pairs.parquet"))
     embeddings = Embeddings.open(prepared.path("embeddings"))
     features = Attributes.fit(items).features(items, embeddings.text, embeddings.image, np.array(embeddings.mask))
     pairs = TrainingPairs.of(table)
@@ -46,7 +46,7 @@ def test_planted_noise_is_trusted_less_than_true_pairs(prepared: Workspace) -> N
 
 
 def test_the_evidence_for_a_pair_leaves_out_the_pair_itself(prepared: Workspace) -> None:
-    items, table = read_items(prepared.path("items.parquet")), read_pairs(prepared.path("pairs.parquet"))
+    items, table = read_items(prepared.path("items.parquet")), Pairs.read(prepared.path("pairs.parquet"))
     embeddings = Embeddings.open(prepared.path("embeddings"))
     features = Attributes.fit(items).features(items, embeddings.text, embeddings.image, np.array(embeddings.mask))
     semantic = semantic_vectors(features.text, features.image, features.present)

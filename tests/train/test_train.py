@@ -11,8 +11,8 @@ import torch
 
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.model.parts import Part
-from mmsc_cli.tables.edges import read_edges
-from mmsc_cli.tables.pairs import read_pairs, write_pairs
+from mmsc_cli.tables.edges import Edges
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.train import train
@@ -61,8 +61,8 @@ def test_the_same_seed_gives_the_same_index_and_another_seed_another(
 def test_test_pairs_are_never_read(prepared: Workspace, trained: tuple[Index, dict[str, Any]], tmp_path: Path) -> None:
     blind = Workspace(tmp_path / "blind")
     shutil.copytree(prepared.root, blind.root)
-    pairs = read_pairs(blind.path("pairs.parquet"))
-    write_pairs(blind.path("pairs.parquet"), pairs.select(pairs.split != "test"))
+    pairs = Pairs.read(blind.path("pairs.parquet"))
+    pairs.select(pairs.split != "test").write(blind.path("pairs.parquet"))
     without_test, _ = fit(blind, tmp_path / "out")
     np.testing.assert_array_equal(scores(trained[0]), scores(without_test))
 
@@ -86,7 +86,7 @@ def test_a_longer_training_beats_popularity_on_validation(prepared: Workspace, t
 
 def test_known_pairs_are_the_training_pairs(prepared: Workspace, trained: tuple[Index, dict[str, Any]]) -> None:
     index = trained[0]
-    train_pairs = read_pairs(prepared.path("pairs.parquet")).of("train")
+    train_pairs = Pairs.read(prepared.path("pairs.parquet")).of("train")
     expected = {(a, b) for a, b in zip(train_pairs.a.tolist(), train_pairs.b.tolist(), strict=True)}
     known = {
         (row, int(column))
@@ -99,8 +99,8 @@ def test_known_pairs_are_the_training_pairs(prepared: Workspace, trained: tuple[
 
 def test_the_reliabilities_of_the_training_pairs_are_kept(prepared: Workspace, tmp_path: Path) -> None:
     fit(prepared, tmp_path / "whole")
-    edges = read_edges(tmp_path / "whole" / "model" / "edges.parquet")
-    train_pairs = read_pairs(prepared.path("pairs.parquet")).of("train")
+    edges = Edges.read(tmp_path / "whole" / "model" / "edges.parquet")
+    train_pairs = Pairs.read(prepared.path("pairs.parquet")).of("train")
     np.testing.assert_array_equal(edges.a, train_pairs.a)
     np.testing.assert_array_equal(edges.b, train_pairs.b)
     for relation in RELATIONS:

@@ -11,8 +11,8 @@ import torch
 
 from mmsc_cli.label.stage import run_label
 from mmsc_cli.recipe.loading import load_recipe
-from mmsc_cli.tables.labels import Labels, read_labels
-from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.train.data import TrainingPairs
 from mmsc_cli.train.label_supervision import label_trust
 from mmsc_cli.train.settings import TrainSettings
@@ -61,9 +61,9 @@ def test_labels_of_which_30_percent_are_wrong_do_no_harm(prepared: Workspace, tm
 
 
 def test_labels_are_followed_as_far_as_they_are_right(prepared: Workspace, tmp_path: Path) -> None:
-    pairs = TrainingPairs.of(read_pairs(prepared.path("pairs.parquet")))
+    pairs = TrainingPairs.of(Pairs.read(prepared.path("pairs.parquet")))
     right, mostly, dice = (
-        label_trust(read_labels(labels_of(prepared, tmp_path / str(share), share)), pairs, ITEMS)
+        label_trust(Labels.read(labels_of(prepared, tmp_path / str(share), share)), pairs, ITEMS)
         for share in (1.0, 0.7, 1 / 3)
     )
     assert right > mostly > dice
@@ -72,9 +72,9 @@ def test_labels_are_followed_as_far_as_they_are_right(prepared: Workspace, tmp_p
 
 
 def test_labels_that_say_the_opposite_are_not_followed(prepared: Workspace, tmp_path: Path) -> None:
-    labels = read_labels(labels_of(prepared, tmp_path, 1.0))
+    labels = Labels.read(labels_of(prepared, tmp_path, 1.0))
     columns = dict(vars(labels))
     columns["p_substitute"], columns["p_complement"] = labels.p_complement, labels.p_substitute
     columns["p_neither"] = 1 - labels.p_neither
-    pairs = TrainingPairs.of(read_pairs(prepared.path("pairs.parquet")))
+    pairs = TrainingPairs.of(Pairs.read(prepared.path("pairs.parquet")))
     assert label_trust(Labels(**columns), pairs, ITEMS) == 0

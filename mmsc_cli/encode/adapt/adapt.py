@@ -15,9 +15,9 @@ from mmsc_cli.encode.vector_file import write_header
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.errors import InputError
 from mmsc_cli.runtime.atomic import atomic_write
-from mmsc_cli.tables.embeddings import map_embeddings
+from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import item_splits, read_items
-from mmsc_cli.tables.pairs import read_pairs
+from mmsc_cli.tables.pairs import Pairs
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ def adapt_towers(encoder: Encoder, choice: Choice, task: EncodeTask, work: Work)
         fine_tune(
             encoder,
             task.items,
-            read_pairs(task.pairs),
+            Pairs.read(task.pairs),
             task.workspace_root,
             work.adapter,
             seed=task.seed,
@@ -77,11 +77,11 @@ def adapt_vectors(encoder: Encoder, task: EncodeTask, work: Work, out: Path) -> 
 
     device = task.device()
     cost = _say_cost(encoder, device)
-    text, image, mask = map_embeddings(out)
+    text, image, mask = Embeddings.open(out)
     warm = item_splits(read_items(task.items, ["split"])) == "warm"
     result = train_adapter(
         FrozenEmbeddings(text, image, mask, encoder.shared_space),
-        read_pairs(task.pairs),
+        Pairs.read(task.pairs),
         warm,
         seed=task.seed,
         device=device,

@@ -26,7 +26,7 @@ from mmsc_cli.label.llm.reply import Answer
 from mmsc_cli.label.vllm.server import Server, serve
 from mmsc_cli.label.vllm.settings import ServerSettings
 from mmsc_cli.tables.items import read_items
-from mmsc_cli.tables.labels import read_labels
+from mmsc_cli.tables.labels import Labels
 from mmsc_cli.workspace.workspace import Workspace
 
 VLLM_PYTHON = os.environ.get("MMSC_VLLM_PYTHON")
@@ -87,7 +87,7 @@ def test_started_by_us_killed_and_continued(tiny_llama: Path, prepared_copy: Wor
     assert counts["labelled"] == 200
     assert counts["reused"] >= kept
     assert counts["failed"] == 0
-    labels = read_labels(prepared_copy.path("labels.parquet"))
+    labels = Labels.read(prepared_copy.path("labels.parquet"))
     assert len(labels) == 200
     # It knows nothing, so that hardly any probability falls on letters; but what does is told.
     assert 0 < labels.label_mass.max() < 0.2

@@ -11,7 +11,7 @@ from mmsc_cli.model.graph import neighbour_graph
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import read_items
-from mmsc_cli.tables.pairs import Pairs, read_pairs
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.blend import FirstStage
 from mmsc_cli.train.linear_branch import linear_rows
@@ -24,7 +24,7 @@ def catalogue(prepared: Workspace) -> tuple[Pairs, ItemFeatures]:
     items = read_items(prepared.path("items.parquet"))
     embeddings = Embeddings.open(prepared.path("embeddings"))
     features = Attributes.fit(items).features(items, embeddings.text, embeddings.image, np.array(embeddings.mask))
-    return read_pairs(prepared.path("pairs.parquet")), features
+    return Pairs.read(prepared.path("pairs.parquet")), features
 
 
 def gathered(pairs: Pairs, features: ItemFeatures) -> CandidateEvidence:
