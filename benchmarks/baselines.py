@@ -40,7 +40,7 @@ def main() -> None:
         run_mmsc("prepare", given.recipe, *files, *common)
         run_mmsc("encode", "--encoder", "classic", *common)
         context = read_context(Workspace(Path(folder)), given.seed)
-        names, _ = applicable(parse_baselines(given.baselines), context.for_fitting())
+        names, _ = applicable(parse_baselines(given.baselines), context.for_fitting("train"))
         for relation in RELATIONS:
             rows = [_judge(name, context, relation) for name in names]
             sys.stdout.write("\n" + markdown_table([relation, *SLICES, "s"], rows))

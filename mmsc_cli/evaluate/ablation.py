@@ -1,4 +1,4 @@
-"""What each part of the model is worth: retrain without it, and compare query by query."""
+"""The worth of each part of the model: retrain without it, and compare query by query."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmsc_cli.tables.relations import Relation
 
 Verdict = Literal["helps", "hurts", "no difference"]
 FitModel = Callable[[tuple[Part, ...], int], Scorer]
-# Those of truth mode are there for synthetic catalogues alone.
+# Those of truth mode exist for generated catalogues alone.
 ABLATED_SLICES: tuple[SliceName | TrueSliceName, ...] = ("all", "clean", "tail", "cold", "true_warm", "true_cold")
 _Figures = dict[tuple[Relation, SliceName | TrueSliceName], NDArray[np.float64]]
 
@@ -35,9 +35,9 @@ class AblationPlan:
         fit: trains the model without the given parts, from a seed; `()` is the full model.
         parts: each is left out by itself.
         seeds: every variant is trained from each of them.
-        not_tested: parts that were asked for but have nothing to do in this model, with the reason: a verdict of "no
-            difference" would say that they are useless, while all that is known is that they were not there.
-        annotator: who made the labels that `llm` stands for, None where there are none.
+        not_tested: parts that do nothing in this model, with the reason; a verdict of "no difference" would say that
+            they are useless, but they were not there.
+        annotator: who made the labels of the part `llm`, None where there are none.
     """
 
     fit: FitModel
@@ -67,7 +67,6 @@ def ablate(
         bootstrap interval over queries and seeds, the difference from each seed, and a verdict on the part;
         `not_tested`: the reason per part.
     """
-    about = {"annotator": plan.annotator, "not_tested": dict(plan.not_tested)}
     full = _figures_per_seed(plan, (), protocols, progress)
     parts: dict[str, Any] = {}
     for part in plan.parts:
@@ -77,7 +76,8 @@ def ablate(
         )
     return {
         "seeds": list(plan.seeds),
-        **about,
+        "annotator": plan.annotator,
+        "not_tested": dict(plan.not_tested),
         "full": _per_relation({key: _spread(values) for key, values in full.items()}),
         "parts": parts,
     }
@@ -91,14 +91,8 @@ def compare(
     generator = numpy_generator(seed, f"evaluate/ablation/{name}")
     interval = bootstrap_interval_over_seeds(by_seed, generator, resamples)
     if interval is None:
-        return {
-            "difference": None,
-            "difference_ci": None,
-            "difference_by_seed": None,
-            "without": None,
-            "queries": 0,
-            "verdict": None,
-        }
+        names = ("difference", "difference_ci", "difference_by_seed", "without", "verdict")
+        return {**dict.fromkeys(names), "queries": 0}
     return {
         "difference": float(by_seed.mean()),
         "difference_ci": list(interval),
@@ -123,14 +117,15 @@ def _figures_per_seed(
 ) -> _Figures:
     """Figures of one variant per relation and slice, shape (seeds, queries, 4)."""
     name = f"mmsc without {without[0]}" if without else "mmsc"
-    found: dict[tuple[Relation, SliceName | TrueSliceName], list[NDArray[np.float64]]] = {}
+    figures: dict[tuple[Relation, SliceName | TrueSliceName], list[NDArray[np.float64]]] = {}
     for seed in plan.seeds:
         scorer = plan.fit(without, seed)
         for relation, protocol in protocols.items():
             ranking = rank_catalogue(scorer, protocol, name=f"{name}, seed {seed}", progress=progress)
-            for part in (name for name in ABLATED_SLICES if name in protocol.slices):
-                found.setdefault((relation, part), []).append(ranking.of_slice(part))
-    return {key: np.stack(values) for key, values in found.items()}
+            for part in ABLATED_SLICES:
+                if part in protocol.slices:
+                    figures.setdefault((relation, part), []).append(ranking.of_slice(part))
+    return {key: np.stack(values) for key, values in figures.items()}
 
 
 def _spread(figures: NDArray[np.float64]) -> dict[str, Any]:

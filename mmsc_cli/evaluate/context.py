@@ -1,10 +1,10 @@
-"""What an evaluation is made from, and the part of it that a baseline may be fitted on."""
+"""What an evaluation reads, and what of it a baseline may be fitted on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,45 +27,16 @@ class Modality:
 
 
 @dataclass(frozen=True)
-class FittingContext:
-    """All that a baseline may see: training pairs and metadata, as the model does.
-
-    Raises:
-        ValueError: a pair that is not a training pair was passed in.
-    """
-
-    pairs: Pairs
-    item_split: NDArray[np.str_]
-    category: Sequence[Sequence[str]]
-    text: Modality | None
-    image: Modality | None
-    seed: int
-
-    def __post_init__(self) -> None:
-        held_out = np.count_nonzero(self.pairs.split != "train")
-        if held_out:
-            raise ValueError(f"a baseline was about to be fitted on {held_out} held-out pairs")
-
-    @property
-    def items(self) -> int:
-        """Number of items of the catalogue."""
-        return len(self.item_split)
-
-
-@dataclass(frozen=True)
-class EvaluationContext:
-    """The artefacts an evaluation reads.
+class _Catalogue:
+    """Pairs and metadata.
 
     Attributes:
-        pairs: all pairs, of every split.
+        pairs: the pairs.
         item_split: shape (items,), as `mmsc_cli.tables.items.item_splits` returns it.
         category: one category path (root to leaf) per item.
         text: text embeddings, None where there are none.
         image: image embeddings, None where there are none.
         seed: the seed of everything drawn at random here.
-
-    Raises:
-        WorkspaceError: the artefacts do not belong together.
     """
 
     pairs: Pairs
@@ -75,29 +46,57 @@ class EvaluationContext:
     image: Modality | None = None
     seed: int = 1
 
-    def __post_init__(self) -> None:
-        if len(self.category) != self.items:
-            raise WorkspaceError(
-                f"{len(self.category)} category paths for {self.items} items", hint="run `mmsc prepare SOURCE`"
-            )
-        last = max((int(ends.max(initial=-1)) for ends in (self.pairs.a, self.pairs.b)), default=-1)
-        if last >= self.items:
-            raise WorkspaceError(
-                f"a pair names item row {last} of {self.items} items", hint="run `mmsc prepare SOURCE`"
-            )
-        for name, modality in (("text", self.text), ("image", self.image)):
-            if modality and not len(modality.vectors) == len(modality.present) == self.items:
-                raise WorkspaceError(
-                    f"{len(modality.vectors)} {name} embeddings for {self.items} items",
-                    hint="run `mmsc encode`",
-                )
-
     @property
-    def items(self) -> int:
+    def n_items(self) -> int:
         """Number of items of the catalogue."""
         return len(self.item_split)
 
-    def for_fitting(self) -> FittingContext:
-        """The part of it without validation and test pairs."""
-        train = self.pairs.of("train")
-        return FittingContext(train, self.item_split, self.category, self.text, self.image, self.seed)
+
+@dataclass(frozen=True)
+class FittingContext(_Catalogue):
+    """All that a baseline may see, which is all that the model sees: pairs that are not held out, and metadata.
+
+    Raises:
+        ValueError: a test pair, or a pair of a cold item, was passed in.
+    """
+
+    def __post_init__(self) -> None:
+        warm = (self.item_split[self.pairs.a] == "warm") & (self.item_split[self.pairs.b] == "warm")
+        held_out = np.count_nonzero((self.pairs.split == "test") | ~warm)
+        if held_out:
+            raise ValueError(f"a baseline was about to be fitted on {held_out} held-out pairs")
+
+
+@dataclass(frozen=True)
+class EvaluationContext(_Catalogue):
+    """The artefacts an evaluation reads; `pairs` are those of every split.
+
+    Raises:
+        WorkspaceError: the artefacts do not belong together.
+    """
+
+    def __post_init__(self) -> None:
+        if len(self.category) != self.n_items:
+            raise WorkspaceError(
+                f"{len(self.category)} category paths for {self.n_items} items", hint="run `mmsc prepare SOURCE`"
+            )
+        last = max((int(ends.max(initial=-1)) for ends in (self.pairs.a, self.pairs.b)), default=-1)
+        if last >= self.n_items:
+            raise WorkspaceError(
+                f"a pair names item row {last} of {self.n_items} items", hint="run `mmsc prepare SOURCE`"
+            )
+        for name, modality in (("text", self.text), ("image", self.image)):
+            if modality and not len(modality.vectors) == len(modality.present) == self.n_items:
+                raise WorkspaceError(
+                    f"{len(modality.vectors)} {name} embeddings for {self.n_items} items",
+                    hint="run `mmsc encode`",
+                )
+
+    def for_fitting(self, *splits: Literal["train", "valid"]) -> FittingContext:
+        """The pairs of the given splits between warm items, with all metadata.
+
+        Without the pairs of cold_valid items: by them such an item would become a candidate, but none is ever right.
+        """
+        pairs = self.pairs.of(*splits)
+        warm = (self.item_split[pairs.a] == "warm") & (self.item_split[pairs.b] == "warm")
+        return FittingContext(pairs.select(warm), self.item_split, self.category, self.text, self.image, self.seed)

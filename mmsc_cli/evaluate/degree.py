@@ -11,7 +11,7 @@ from mmsc_cli.evaluate.protocol import SliceName
 from mmsc_cli.evaluate.rank import Ranking, summarise
 
 DEGREE_SLICE: SliceName = "all"
-# First degree of each bin; the last one has no end.
+# Lowest degree of each bin; the last bin has no end.
 DEGREE_BINS = (0, 1, 3, 6, 11, 21, 51)
 
 
@@ -19,17 +19,20 @@ def by_degree(ranking: Ranking, degree: NDArray[np.int64], seed: int, resamples:
     """Figures of the queries of DEGREE_SLICE by training pairs in the relation.
 
     Args:
-        degree: training pairs of each item in the ranking's relation, shape (items,).
+        ranking: of one relation.
+        degree: training pairs of each item in that relation, shape (items,).
+        seed: of the resamples.
+        resamples: behind an interval.
 
     Returns:
-        Per bin `low` and `high` (both included; `high` is None in the last), and what a slice has.
+        Per bin `low` and `high` (both included; `high` is None in the last), and the values of a slice.
     """
-    own = degree[ranking.protocol.slices[DEGREE_SLICE].queries]
+    known = degree[ranking.protocol.slices[DEGREE_SLICE].queries]
     figures = ranking.of_slice(DEGREE_SLICE)
-    place = np.searchsorted(DEGREE_BINS, own, side="right") - 1
+    bin_of = np.searchsorted(DEGREE_BINS, known, side="right") - 1
     bins: list[dict[str, Any]] = []
     for number, low in enumerate(DEGREE_BINS):
         high = DEGREE_BINS[number + 1] - 1 if number + 1 < len(DEGREE_BINS) else None
         purpose = f"{ranking.protocol.relation}/degree/{low}"
-        bins.append({"low": low, "high": high, **summarise(figures[place == number], purpose, seed, resamples)})
+        bins.append({"low": low, "high": high, **summarise(figures[bin_of == number], purpose, seed, resamples)})
     return bins

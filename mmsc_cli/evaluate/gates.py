@@ -14,8 +14,10 @@ from mmsc_cli.metrics.retrieval import FIGURES
 from mmsc_cli.tables.relations import RELATIONS
 
 MODEL = "mmsc"
+# Figures are compared as they are printed: nobody reads "is 0.5000 (required: >=0.5)".
+DECIMALS = 4
 _EXPRESSION = re.compile(r"(?P<path>[^<>=]+?)\s*(?P<operator>>=|>)\s*(?P<limit>[^<>=]+)")
-_KNOWN = (
+_SYNTAX = (
     f"write RELATION.SLICE.FIGURE>=NUMBER (or >); relations: {', '.join(RELATIONS)}; "
     f"slices: {', '.join(SLICES)}; figures: {', '.join(FIGURES)}"
 )
@@ -31,15 +33,25 @@ class Gate:
     limit: float
     strict: bool
 
+    @property
+    def path(self) -> str:
+        """The figure, as in `substitute.all.ndcg@10`."""
+        return f"{self.relation}.{self.slice}.{self.figure}"
+
+    def holds(self, value: float) -> bool:
+        """Whether a figure, rounded to DECIMALS, passes."""
+        shown = round(value, DECIMALS)
+        return shown > self.limit if self.strict else shown >= self.limit
+
     def __str__(self) -> str:
-        return f"{self.relation}.{self.slice}.{self.figure}{'>' if self.strict else '>='}{self.limit:g}"
+        return f"{self.path}{'>' if self.strict else '>='}{self.limit!r}"
 
 
 def parse_gates(text: str) -> list[Gate]:
     """Read gates separated by commas, such as `substitute.all.ndcg@10>=0.5,complement.cold.hit@10>0.4`.
 
     Raises:
-        InputError: an expression has a typo; the hint names the paths there are.
+        InputError: there is no gate, or an expression has a typo; the hint names the valid paths.
     """
     return [_parse(part.strip()) for part in text.split(",")]
 
@@ -48,16 +60,15 @@ def check_gates(gates: list[Gate], models: Mapping[str, Any]) -> None:
     """Check gates against the `models` of an evaluation.
 
     Raises:
-        GateError: naming every figure that is too low, or that an empty slice does not have.
+        GateError: naming every figure that is too low, or missing because its slice has no queries.
     """
     failures: list[str] = []
     for gate in gates:
         value = models[MODEL][gate.relation][gate.slice][gate.figure]
-        name = f"{gate.relation}.{gate.slice}.{gate.figure}"
         if value is None:
-            failures.append(f"{name} has no value, because the slice has no queries (asked: {gate})")
-        elif not (value > gate.limit if gate.strict else value >= gate.limit):
-            failures.append(f"{name} is {value:.4f} (asked: {gate})")
+            failures.append(f"{gate.path} has no value, because the slice has no queries (required: {gate})")
+        elif not gate.holds(value):
+            failures.append(f"{gate.path} is {value:.{DECIMALS}f} (required: {gate})")
     if failures:
         raise GateError("gate failed: " + "; ".join(failures))
 
@@ -65,13 +76,13 @@ def check_gates(gates: list[Gate], models: Mapping[str, Any]) -> None:
 def _parse(text: str) -> Gate:
     match = _EXPRESSION.fullmatch(text)
     if match is None:
-        raise InputError(f"--fail-under: {text!r} is not a gate", hint=_KNOWN)
+        raise InputError(f"--fail-under: {text!r} is not a gate", hint=_SYNTAX)
     path = match["path"].split(".")
     if len(path) != 3:
-        raise InputError(f"--fail-under: {match['path']!r} is not a figure of the evaluation", hint=_KNOWN)
+        raise InputError(f"--fail-under: {match['path']!r} is not a figure of the evaluation", hint=_SYNTAX)
     for part, known in zip(path, (RELATIONS, SLICES, FIGURES), strict=True):
         if part not in known:
-            raise InputError(f"--fail-under: unknown {part!r} in {match['path']!r}", hint=_KNOWN)
+            raise InputError(f"--fail-under: unknown {part!r} in {match['path']!r}", hint=_SYNTAX)
     relation, slice_name, figure = path
     return Gate(relation, slice_name, figure, _limit(match["limit"], text), strict=match["operator"] == ">")
 
@@ -82,5 +93,5 @@ def _limit(text: str, gate: str) -> float:
     except ValueError:
         limit = math.nan
     if not 0 <= limit <= 1:
-        raise InputError(f"--fail-under: {text!r} in {gate!r} is not a number between 0 and 1", hint=_KNOWN)
+        raise InputError(f"--fail-under: {text!r} in {gate!r} is not a number between 0 and 1", hint=_SYNTAX)
     return limit

@@ -1,4 +1,4 @@
-"""The evaluation protocol: each slice's queries, what is right for them, and what is neither right nor wrong.
+"""The evaluation protocol: the queries of each slice, their right answers, and items that are neither right nor wrong.
 
 A query is judged in two ways. The *plain* judgement takes every test pair of the relation as right. The
 *clean* one takes only those seen in this relation alone; test pairs of both relations are masked, being
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.arrays.sparse_rows import symmetric_matrix
+from mmsc_cli.arrays.pair_keys import pair_keys
+from mmsc_cli.arrays.sparse_rows import both_directions, symmetric_matrix
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import Relation
@@ -59,7 +60,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class RelationProtocol:
-    """All that is asked in one relation."""
+    """Queries and right answers of one relation."""
 
     relation: Relation
     judgements: dict[JudgementName, Judgement]
@@ -73,11 +74,11 @@ class RelationProtocol:
 
 def relation_protocol(relation: Relation, pairs: Pairs, item_split: NDArray[np.str_]) -> RelationProtocol:
     """Apply the protocol to a pair table of all splits and the split of each item, shape (items,)."""
-    items = len(item_split)
+    n_items = len(item_split)
     warm, cold = item_split == "warm", item_split == "cold_test"
     test = pairs.of("test")
     seen = pairs.of("train", "valid")
-    known = symmetric_matrix(seen.a, seen.b, None, items) + sparse.eye_array(items, dtype=np.bool_, format="csr")
+    known = symmetric_matrix(seen.a, seen.b, None, n_items) + sparse.eye_array(n_items, dtype=np.bool_, format="csr")
     both = test.select(test.ambiguous())
     of_relation = test.select(test.holds(relation))
     of_relation_only = of_relation.select(~of_relation.ambiguous())
@@ -85,12 +86,12 @@ def relation_protocol(relation: Relation, pairs: Pairs, item_split: NDArray[np.s
         "plain": Judgement(_positives(of_relation, warm, cold), known),
         "clean": Judgement(
             _positives(of_relation_only, warm, cold),
-            sparse.csr_array(known + symmetric_matrix(both.a, both.b, None, items)),
+            sparse.csr_array(known + symmetric_matrix(both.a, both.b, None, n_items)),
         ),
     }
-    every = np.arange(items, dtype=np.int64)
-    plain, clean = (judgements[name].has_positives(every) for name in ("plain", "clean"))
-    tail = training_degree(relation, pairs, items) < TAIL_BELOW
+    everything = np.arange(n_items, dtype=np.int64)
+    plain, clean = (judgements[name].has_positives(everything) for name in ("plain", "clean"))
+    tail = training_degree(relation, pairs, n_items) < TAIL_BELOW
     slices: dict[SliceName | TrueSliceName, Slice] = {
         "all": Slice("plain", np.flatnonzero(plain & warm)),
         "clean": Slice("clean", np.flatnonzero(clean & warm)),
@@ -111,12 +112,12 @@ def validation_protocol(relation: Relation, pairs: Pairs, item_split: NDArray[np
     """
     if np.any(pairs.split == "test"):
         raise ValueError("settings were about to be chosen by test pairs")
-    items = len(item_split)
+    n_items = len(item_split)
     warm, cold = item_split == "warm", item_split == "cold_valid"
     train, valid = pairs.of("train"), pairs.of("valid")
-    known = symmetric_matrix(train.a, train.b, None, items) + sparse.eye_array(items, dtype=np.bool_, format="csr")
+    known = symmetric_matrix(train.a, train.b, None, n_items) + sparse.eye_array(n_items, dtype=np.bool_, format="csr")
     judgement = Judgement(_positives(valid.select(valid.holds(relation)), warm, cold), sparse.csr_array(known))
-    asked = judgement.has_positives(np.arange(items, dtype=np.int64))
+    asked = judgement.has_positives(np.arange(n_items, dtype=np.int64))
     slices: dict[SliceName | TrueSliceName, Slice] = {
         "all": Slice("plain", np.flatnonzero(asked & warm)),
         "cold": Slice("plain", np.flatnonzero(asked & cold)),
@@ -128,12 +129,11 @@ def check_split(pairs: Pairs, item_split: NDArray[np.str_]) -> None:
     """Check that no held-out pair can have been trained on.
 
     Raises:
-        WorkspaceError: a pair stands twice in the table (perhaps in two splits or turned round), a cold item
+        WorkspaceError: a pair is in the table twice (perhaps in two splits or turned round), a cold item
             has a training pair, or a pair has another split than its cold end demands.
     """
-    low, high = np.minimum(pairs.a, pairs.b).astype(np.int64), np.maximum(pairs.a, pairs.b)
-    if len(np.unique(low * len(item_split) + high)) < len(pairs):
-        raise _leak("a pair stands in the pair table twice, so it may be both trained and tested on")
+    if len(np.unique(pair_keys(pairs.a, pairs.b, len(item_split)))) < len(pairs):
+        raise _leak("a pair is in the pair table twice, so it may be both trained and tested on")
     ends = item_split[pairs.a], item_split[pairs.b]
     cold_test = (ends[0] == "cold_test") | (ends[1] == "cold_test")
     cold_valid = ((ends[0] == "cold_valid") | (ends[1] == "cold_valid")) & ~cold_test
@@ -143,16 +143,16 @@ def check_split(pairs: Pairs, item_split: NDArray[np.str_]) -> None:
         raise _leak("a pair of a cold item is in the wrong split")
 
 
-def training_degree(relation: Relation, pairs: Pairs, items: int) -> NDArray[np.int64]:
+def training_degree(relation: Relation, pairs: Pairs, n_items: int) -> NDArray[np.int64]:
     """Number of training pairs of each item in a relation, shape (items,)."""
     train = pairs.of("train")
     kept = train.select(train.holds(relation))
-    return np.bincount(np.concatenate([kept.a, kept.b]), minlength=items)
+    return np.bincount(np.concatenate([kept.a, kept.b]), minlength=n_items)
 
 
 def _positives(pairs: Pairs, warm: NDArray[np.bool_], cold: NDArray[np.bool_]) -> sparse.csr_array[Any]:
     """Both directions between warm items; from cold to warm, never from warm to cold."""
-    queries, answers = np.concatenate([pairs.a, pairs.b]), np.concatenate([pairs.b, pairs.a])
+    queries, answers = both_directions(pairs.a, pairs.b)
     asked = (warm | cold)[queries] & warm[answers]
     entries = (np.ones(int(asked.sum()), np.bool_), (queries[asked], answers[asked]))
     return sparse.coo_array(entries, shape=(len(warm), len(warm))).tocsr()

@@ -13,7 +13,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.protocol import JudgementName, RelationProtocol, SliceName, TrueSliceName
 from mmsc_cli.evaluate.sampled import SampledPairs
 from mmsc_cli.metrics.bootstrap import bootstrap_interval
-from mmsc_cli.metrics.retrieval import FIGURES, NDCG, judge
+from mmsc_cli.metrics.retrieval import FIGURES, NDCG, catalogue_figures
 from mmsc_cli.metrics.scorer import Scorer
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import numpy_generator
@@ -26,8 +26,9 @@ class Ranking:
     """Figures of every query of one relation under one scorer.
 
     Attributes:
-        figures: per judgement shape (items, 4), columns as in `metrics.FIGURES`; NaN for items that are no
-        query. sampled: shape (sampled pairs, 4); no rows if not asked for.
+        protocol: the queries, their right answers and slices.
+        figures: per judgement, shape (items, 4), columns as in `FIGURES`; NaN for items that are no query.
+        sampled: shape (sampled pairs, 4); no rows if not asked for.
     """
 
     protocol: RelationProtocol
@@ -53,24 +54,30 @@ def rank_catalogue(
     Memory follows a chunk of queries (SCORE_CELLS scores), not the square of the catalogue.
 
     Args:
-        name: what the scorer is called in messages.
+        scorer: gives the scores.
+        protocol: the queries and their right answers.
+        name: of the scorer, in messages.
+        sampled: pairs of the sampled protocol to judge by the same scores.
+        progress: told of the queries.
 
     Raises:
         InputError: the scorer returned NaN.
         ValueError: the scorer returned scores of another shape than (queries, items).
     """
-    queries, items = protocol.queries, protocol.judgements["plain"].positives.shape[0]
-    figures = {kind: np.full((items, len(FIGURES)), np.nan) for kind in protocol.judgements}
+    queries, n_items = protocol.queries, protocol.judgements["plain"].positives.shape[0]
+    figures = {kind: np.full((n_items, len(FIGURES)), np.nan) for kind in protocol.judgements}
     sampled_figures = [np.empty((0, len(FIGURES)))]
     with progress.task(f"{name}: {protocol.relation}", total=len(queries)) as task:
-        for chunk in _chunks(queries, items):
-            scores = _checked(scorer, protocol, chunk, items, name)
+        for chunk in _chunks(queries, n_items):
+            scores = _checked(scorer, protocol, chunk, n_items, name)
             for kind, judgement in protocol.judgements.items():
                 asked = judgement.has_positives(chunk)
                 rows = chunk[asked]
-                figures[kind][rows] = judge(scores[asked], judgement.positives[rows], judgement.masked[rows])
+                figures[kind][rows] = catalogue_figures(
+                    scores[asked], judgement.positives[rows], judgement.masked[rows]
+                )
             if sampled is not None:
-                sampled_figures.append(sampled.judge(chunk, scores))
+                sampled_figures.append(sampled.figures(chunk, scores))
             task.advance(len(chunk))
     return Ranking(protocol, figures, np.concatenate(sampled_figures))
 
@@ -84,7 +91,7 @@ def summarise_slice(ranking: Ranking, name: SliceName | TrueSliceName, seed: int
 
 
 def summarise(values: NDArray[np.float64], purpose: str, seed: int, resamples: int) -> dict[str, Any]:
-    """The same of any (queries, 4) figures; the resamples depend on seed, purpose and number of queries alone."""
+    """Means of any (queries, 4) figures; the resamples depend on seed, purpose and number of queries alone."""
     generator = numpy_generator(seed, f"evaluate/bootstrap/{purpose}")
     interval = bootstrap_interval(values[:, NDCG], generator, resamples)
     return {
@@ -101,18 +108,18 @@ def mean_figures(values: NDArray[np.float64]) -> dict[str, float | None]:
     return dict(zip(FIGURES, values.mean(axis=0).tolist(), strict=True))
 
 
-def _chunks(queries: NDArray[np.int64], items: int) -> Iterator[NDArray[np.int64]]:
-    size = max(1, SCORE_CELLS // max(1, items))
+def _chunks(queries: NDArray[np.int64], n_items: int) -> Iterator[NDArray[np.int64]]:
+    size = max(1, SCORE_CELLS // max(1, n_items))
     for start in range(0, len(queries), size):
         yield queries[start : start + size]
 
 
 def _checked(
-    scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], items: int, name: str
+    scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], n_items: int, name: str
 ) -> NDArray[np.float32]:
     scores = np.asarray(scorer.scores(protocol.relation, queries), dtype=np.float32)
-    if scores.shape != (len(queries), items):
-        raise ValueError(f"{name}: scores of shape {scores.shape}, not {(len(queries), items)}")
+    if scores.shape != (len(queries), n_items):
+        raise ValueError(f"{name}: scores of shape {scores.shape}, not {(len(queries), n_items)}")
     if np.isnan(scores.max(initial=-np.inf)):
         raise InputError(
             f"{name}: the {protocol.relation} scores contain NaN, so nothing can be ranked",

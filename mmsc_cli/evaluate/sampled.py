@@ -1,8 +1,8 @@
 """The field's sampled protocol: one positive among uniformly drawn negatives.
 
 Figures over sampled negatives are not comparable with a ranking of the whole catalogue, and can order systems
-differently (Krichene & Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020). They are here only to
-be set beside published tables.
+differently (Krichene & Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020). They are reported only for
+comparison with published tables.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from mmsc_cli.arrays.sparse_rows import symmetric_matrix
 from mmsc_cli.evaluate.protocol import RelationProtocol
-from mmsc_cli.metrics.retrieval import judge_sampled
+from mmsc_cli.metrics.retrieval import sampled_figures
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.pairs import Pairs
 
 PAIR_CAP = 20_000
 NOTE = (
     "one positive ranked among uniformly sampled negatives: not comparable with the ranking of the whole "
-    "catalogue, given only to be set beside published tables"
+    "catalogue, reported only for comparison with published tables"
 )
 
 
@@ -33,7 +33,7 @@ class SampledPairs:
         query: item rows, ascending, shape (pairs,).
         positive: item rows, shape (pairs,).
         negatives: item rows, shape (pairs, negatives); -1 where the catalogue has no more to draw.
-        available: number of test pairs (both directions) there are, before the cap.
+        available: number of test pairs (both directions) before the cap.
     """
 
     query: NDArray[np.int64]
@@ -41,17 +41,17 @@ class SampledPairs:
     negatives: NDArray[np.int32]
     available: int
 
-    def judge(self, queries: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    def figures(self, queries: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """Figures of the pairs whose query is among `queries` (ascending); `scores` are (queries, items).
 
         Returns:
-            Shape (pairs of these queries, 4), in pair order; columns as in `metrics.FIGURES`.
+            Shape (pairs of these queries, 4), in pair order; columns as in `FIGURES`.
         """
-        mine = np.flatnonzero(np.isin(self.query, queries))
-        row = np.searchsorted(queries, self.query[mine])
-        negatives = self.negatives[mine]
+        rows = np.flatnonzero(np.isin(self.query, queries))
+        row = np.searchsorted(queries, self.query[rows])
+        negatives = self.negatives[rows]
         drawn = np.where(negatives >= 0, scores[row[:, None], negatives], np.float32(np.nan))
-        return judge_sampled(scores[row, self.positive[mine]], drawn)
+        return sampled_figures(scores[row, self.positive[rows]], drawn)
 
 
 def draw_sampled_pairs(
@@ -71,15 +71,15 @@ def draw_sampled_pairs(
     if available > cap:
         kept = np.sort(generator.choice(available, cap, replace=False))
         query, positive = query[kept], positive[kept]
-    items = positives.shape[0]
-    partners = symmetric_matrix(pairs.a, pairs.b, None, items)
+    n_items = positives.shape[0]
+    partners = symmetric_matrix(pairs.a, pairs.b, None, n_items)
     drawn = np.full((len(query), negatives), -1, np.int32)
-    for place, item in enumerate(query):
-        own = partners.indices[partners.indptr[item] : partners.indptr[item + 1]]
-        excluded = np.unique(np.append(own, item))
-        free = items - len(excluded)
+    for pair, item_row in enumerate(query):
+        known = partners.indices[partners.indptr[item_row] : partners.indptr[item_row + 1]]
+        excluded = np.unique(np.append(known, item_row))
+        free = n_items - len(excluded)
         chosen = generator.choice(free, min(negatives, free), replace=False)
-        # The n-th free item: n, moved on by the excluded items that come before it.
+        # The n-th free item is n plus the number of excluded items before it.
         shift = np.searchsorted(excluded - np.arange(len(excluded)), chosen, side="right")
-        drawn[place, : len(chosen)] = chosen + shift
+        drawn[pair, : len(chosen)] = chosen + shift
     return SampledPairs(query, positive, drawn, available)

@@ -1,4 +1,4 @@
-"""evaluate in a workspace: what it reads, and the models it has retrained."""
+"""`evaluate` in a workspace: the artefacts it reads, the models it retrains, and the two files it writes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.evaluate.ablation import AblationPlan, FitModel
+from mmsc_cli.evaluate.ablation import AblationPlan
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
-from mmsc_cli.evaluate.report.gallery import Labels
+from mmsc_cli.evaluate.evaluate import evaluate
+from mmsc_cli.evaluate.report.gallery import ShownItems, build_gallery
+from mmsc_cli.evaluate.report.report import write_report
 from mmsc_cli.evaluate.settings import EvaluateSettings
 from mmsc_cli.evaluate.truth import KnownTruth
 from mmsc_cli.files.images import UnusableImageError, resolve_image
+from mmsc_cli.index.index_file import Index
 from mmsc_cli.model.parts import Part, parse_parts
+from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.edges import Edges
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.image_hashes import check_images, hash_image
 from mmsc_cli.tables.items import item_splits, read_items
-from mmsc_cli.tables.labels import Labels as LabelTable
+from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.truth import Truth
 from mmsc_cli.workspace.config import StageRecipe, stage_config
@@ -32,12 +36,11 @@ from mmsc_cli.workspace.records import StageRecord
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mmsc_cli.index.index_file import Index
     from mmsc_cli.runtime.device import DeviceChooser
 
-# Trains again (workspace, how the judged model was trained, folder, without, seed, device, progress). Only the
+# Trains again (workspace, record of the judged model's training, folder, without, seed, device, progress). Only the
 # pipeline knows both stages.
-Retrain = Callable[[Workspace, StageRecord, Path, Sequence[Part], int, "DeviceChooser", Progress], "Index"]
+Retrain = Callable[[Workspace, StageRecord, Path, Sequence[Part], int, "DeviceChooser", Progress], Index]
 
 
 class EvaluateRecipe(StageRecipe, Protocol):
@@ -63,78 +66,60 @@ def run_evaluate(
     device: DeviceChooser,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Run `evaluate`; see `mmsc_cli.evaluate.evaluate.evaluate`.
+    """Judge the trained model of a workspace; write metrics.json and report.html, the latter to `report` too.
 
     With `parts` or more than one seed, models are retrained, with the settings and from the seed of the model judged,
-    into a folder that is removed afterwards.
+    in a folder that is removed afterwards.
+
+    Returns:
+        What `mmsc_cli.evaluate.evaluate.evaluate` returns.
 
     Raises:
         InputError: a part or a baseline is unknown, or `report` cannot be written.
     """
-    asked = parse_parts(parts)
+    without_each = parse_parts(parts)
     if report is not None and (report.is_dir() or not report.parent.is_dir()):
-        raise InputError(f"--report {report}: not a file in a folder that exists", hint="choose another place")
-    config = stage_config("evaluate", recipe) | {"ablate": list(asked), "seeds": seeds}
+        raise InputError(f"--report {report}: not a file in a folder that exists", hint="choose another file")
+    config = stage_config("evaluate", recipe) | {"ablate": list(without_each), "seeds": seeds}
     with workspace.stage("evaluate", config) as stage:
-        from mmsc_cli.evaluate.evaluate import evaluate
-        from mmsc_cli.evaluate.report.gallery import build_gallery
-        from mmsc_cli.evaluate.report.report import write_report
-        from mmsc_cli.index.index_file import Index
-        from mmsc_cli.runtime.atomic import write_json
-
         context = read_context(workspace, recipe.seed)
         index = Index.open(workspace.path("index"))
         training = workspace.manifest().stages["train"]
+        first_seed: int = training.config["seed"]
 
         def fit(without: Sequence[Part], seed: int) -> Index:
-            if not without and seed == training.config["seed"]:
-                return index  # the model that is judged is this one
+            if not without and seed == first_seed:
+                return index  # the judged model itself
             folder = Path(tempfile.mkdtemp(dir=stage.staging))
             return retrain(workspace, training, folder, without, seed, device, progress)
 
+        ablation = None
+        if without_each or seeds > 1:
+            not_tested = untestable_parts(without_each, context, training)
+            ablation = AblationPlan(
+                fit,
+                tuple(part for part in without_each if part not in not_tested),
+                tuple(range(first_seed, first_seed + seeds)),
+                not_tested,
+                annotator_of(workspace, training),
+            )
         result = evaluate(
             context,
             index,
-            baselines=recipe.evaluate.baselines,
-            negatives=recipe.evaluate.negatives,
-            bootstrap=recipe.evaluate.bootstrap,
+            recipe.evaluate,
             fit_seconds=training.seconds,
             truth=read_known_truth(workspace, stage.inputs, training),
-            ablation=_plan_ablation(workspace, context, asked, seeds, fit),
+            ablation=ablation,
             device=device,
             progress=progress,
         )
         write_json(stage.path("metrics.json"), result)
-        gallery = build_gallery(context, index, read_item_labels(workspace))
-        history = read_training_history(workspace)
-        title = f"{recipe.name}: verdict"
-        write_report(stage.path("report.html"), result, gallery, history, title)
-        if report is not None:
-            write_report(report, result, gallery, history, title)
+        gallery = build_gallery(context, index, read_shown_items(workspace))
+        for path in (stage.path("report.html"), report):
+            if path is not None:
+                write_report(path, result, gallery, read_training_history(workspace), f"{recipe.name}: verdict")
         stage.counts |= {"models": list(result["models"])}
     return result
-
-
-def _plan_ablation(
-    workspace: Workspace,
-    context: EvaluationContext,
-    asked: tuple[Part, ...],
-    seeds: int,
-    fit: FitModel,
-) -> AblationPlan | None:
-    """What to retrain by `fit`; None where nothing is asked for."""
-    if not asked and seeds == 1:
-        return None
-    training = workspace.manifest().stages["train"]
-    first: int = training.config["seed"]
-    not_tested = untestable_parts(asked, context, training)
-    return AblationPlan(
-        fit,
-        tuple(part for part in asked if part not in not_tested),
-        tuple(range(first, first + seeds)),
-        not_tested,
-        annotator_of(workspace, training),
-    )
 
 
 def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
@@ -143,12 +128,12 @@ def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
     Raises:
         WorkspaceError: they do not belong together.
     """
-    items = read_items(workspace.path("items.parquet"), columns=["category", "split"])
+    item_table = read_items(workspace.path("items.parquet"), columns=["category", "split"])
     text, image, mask = Embeddings.open(workspace.path("embeddings"))
     return EvaluationContext(
         pairs=Pairs.read(workspace.path("pairs.parquet")),
-        item_split=item_splits(items),
-        category=items["category"].to_pylist(),
+        item_split=item_splits(item_table),
+        category=item_table["category"].to_pylist(),
         text=Modality(text, mask[:, 0]),
         image=Modality(image, mask[:, 1]),
         seed=seed,
@@ -156,20 +141,21 @@ def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
 
 
 def read_known_truth(workspace: Workspace, inputs: Mapping[str, str], training: StageRecord) -> KnownTruth | None:
-    """What truth mode needs; None where the stage's inputs have no truth table.
+    """The true relations and what is judged by them; None where the stage's inputs have no truth table.
 
     Args:
+        workspace: the workspace.
         inputs: the checked inputs of the stage.
-        training: how the model that is judged was trained.
+        training: the record of the judged model's training.
     """
     if "truth.parquet" not in inputs:
         return None
     edges = workspace.path("model") / "edges.parquet"
-    # An index is fresh only while the labels it was trained with lie there, so they need no check of their own.
+    # An index is fresh only while the labels it was trained with are unchanged, so they need no check of their own.
     return KnownTruth(
         Truth.read(workspace.path("truth.parquet")),
         Edges.read(edges) if edges.exists() else None,
-        LabelTable.read(workspace.path("labels.parquet")) if "labels.parquet" in training.inputs else None,
+        Labels.read(workspace.path("labels.parquet")) if "labels.parquet" in training.inputs else None,
     )
 
 
@@ -179,22 +165,22 @@ def read_training_history(workspace: Workspace) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
 
-def read_item_labels(workspace: Workspace) -> Labels:
-    """How items are shown; an image that is not what `prepare` put in place is refused."""
-    table, root = workspace.path("items.parquet"), workspace.root
+def read_shown_items(workspace: Workspace) -> ShownItems:
+    """How items are shown; an image that `prepare` did not put in place is refused."""
+    items_path, root = workspace.path("items.parquet"), workspace.root
     names = ["item_id", "title", "price", "image_path"]
-    ids, titles, prices, images = (column.to_pylist() for column in read_items(table, columns=names).columns)
+    item_ids, titles, prices, images = (column.to_pylist() for column in read_items(items_path, columns=names).columns)
 
-    def check_image(item: int) -> None:
+    def check_image(item_row: int) -> None:
         with suppress(OSError, UnusableImageError):  # one that cannot be read is not shown
-            found = hash_image(resolve_image(root, images[item]))
-            check_images(root, table, range(item, item + 1), np.array([found], np.uint64))
+            actual = hash_image(resolve_image(root, images[item_row]))
+            check_images(root, items_path, range(item_row, item_row + 1), np.array([actual], np.uint64))
 
-    return Labels(ids, titles, prices, images, root, check_image)
+    return ShownItems(item_ids, titles, prices, images, root, check_image)
 
 
 def untestable_parts(parts: Sequence[Part], context: EvaluationContext, training: StageRecord) -> dict[Part, str]:
-    """The parts that have nothing to do in the model judged, with the reason: leaving them out changes nothing."""
+    """The parts that do nothing in the judged model, with the reason: leaving them out changes nothing."""
     reasons: dict[Part, str] = dict.fromkeys(training.config["without"], "the model judged was trained without it")
     if context.text is None or not context.text.present.any():
         reasons.setdefault("text", "no item has a text")
@@ -205,12 +191,12 @@ def untestable_parts(parts: Sequence[Part], context: EvaluationContext, training
     elif training.config["train"]["llm"] == 0:
         reasons.setdefault("llm", "train.llm is 0, so labels have no weight")
     elif not training.counts.get("labelled_pairs") and not training.counts.get("added_pairs"):
-        reasons.setdefault("llm", "none of the labels is of use in training")
+        reasons.setdefault("llm", "training can use none of the labels")
     return {part: reasons[part] for part in parts if part in reasons}
 
 
 def annotator_of(workspace: Workspace, training: StageRecord) -> str | None:
-    """Who made the labels that the model was trained with."""
+    """Name the annotator of the labels that the model was trained with; None where there were none."""
     record = workspace.manifest().stages.get("label")
     if record is None or "labels.parquet" not in training.inputs:
         return None

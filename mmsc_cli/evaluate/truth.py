@@ -1,6 +1,6 @@
-"""What a synthetic catalogue allows beyond the protocol: judging against what is true, not against what was seen.
+"""Truth mode, for generated catalogues: judging against the true relations instead of the observed behaviour.
 
-Test pairs of noisy behaviour punish a model for being right where shoppers were not. Where the true relations are
+Noisy test pairs punish a model for being right where shoppers were not. Where the true relations are
 known, every query is also ranked against its true partners, and the learned reliabilities of the training pairs are
 judged by how well they tell true pairs from planted noise.
 """
@@ -34,12 +34,12 @@ NO_RELIABILITIES = "the model keeps no reliabilities: it was trained without den
 
 @dataclass(frozen=True)
 class KnownTruth:
-    """What truth mode needs.
+    """The true relations, and two things to judge by them.
 
     Attributes:
         truth: the true relations.
         edges: reliabilities of the training pairs, None where the model has none.
-        labels: what an annotator said to the model in training, None where nothing.
+        labels: the labels that the model was trained with, None where there were none.
     """
 
     truth: Truth
@@ -50,25 +50,25 @@ class KnownTruth:
 def with_truth(protocol: RelationProtocol, known: KnownTruth, item_split: NDArray[np.str_]) -> RelationProtocol:
     """Add the slices of truth mode to a relation's protocol.
 
-    All true partners are right wherever they stand in the catalogue, but for those that the protocol masks: the
-    query's training and validation pairs. A test pair that is not true is as wrong as any other. With labels, further
-    slices mask what the annotator was asked about, so that what it gave away is not counted as found.
+    All true partners of the whole catalogue are right except those that the protocol masks: the query's training and
+    validation pairs. A test pair that is not true is as wrong as any other. With labels, further slices mask the pairs
+    that the annotator labelled, so that an answer it gave away does not count.
     """
-    items = len(item_split)
+    n_items = len(item_split)
     true = known.truth.holds(protocol.relation)
-    partners = symmetric_matrix(known.truth.a[true], known.truth.b[true], None, items)
+    partners = symmetric_matrix(known.truth.a[true], known.truth.b[true], None, n_items)
     seen = protocol.judgements["plain"].masked
     masks: dict[JudgementName, sparse.csr_array[Any]] = {"true": seen}
     if known.labels is not None:
-        asked = symmetric_matrix(known.labels.a, known.labels.b, None, items)
+        asked = symmetric_matrix(known.labels.a, known.labels.b, None, n_items)
         masks["true_unasked"] = sparse.csr_array(seen + asked)
     judgements = dict(protocol.judgements)
     slices = dict(protocol.slices)
-    every = np.arange(items, dtype=np.int64)
+    everything = np.arange(n_items, dtype=np.int64)
     for name, mask in masks.items():
         judgement = Judgement(_without(partners, mask), mask)
         judgements[name] = judgement
-        findable = judgement.has_positives(every)
+        findable = judgement.has_positives(everything)
         warm: TrueSliceName = "true_warm" if name == "true" else "true_warm_unasked"
         cold: TrueSliceName = "true_cold" if name == "true" else "true_cold_unasked"
         slices[warm] = Slice(name, np.flatnonzero(findable & (item_split == "warm")))
@@ -76,7 +76,7 @@ def with_truth(protocol: RelationProtocol, known: KnownTruth, item_split: NDArra
     return replace(protocol, judgements=judgements, slices=slices)
 
 
-def describe_truth(known: KnownTruth, items: int, models: Mapping[str, Any]) -> dict[str, Any]:
+def describe_truth(known: KnownTruth, n_items: int, models: Mapping[str, Any]) -> dict[str, Any]:
     """The block `truth` of a result, from the figures of each model."""
     asked = known.labels is not None
     block: dict[str, Any] = {
@@ -89,25 +89,25 @@ def describe_truth(known: KnownTruth, items: int, models: Mapping[str, Any]) -> 
         block["reliability_missing"] = NO_RELIABILITIES
     else:
         block["reliability"] = {
-            relation: judge_reliability(known.edges, known.truth, relation, items) for relation in RELATIONS
+            relation: judge_reliability(known.edges, known.truth, relation, n_items) for relation in RELATIONS
         }
     return block
 
 
-def judge_reliability(edges: Edges, truth: Truth, relation: Relation, items: int) -> dict[str, Any]:
+def judge_reliability(edges: Edges, truth: Truth, relation: Relation, n_items: int) -> dict[str, Any]:
     """How well reliabilities separate the training pairs of a relation by what is true of them.
 
     Returns:
-        `auroc`: the chance that a true pair is believed more than a pair of planted noise (one that is true in neither
-        relation); `auroc_strength`: the same by the observed strength alone, which is what reliabilities must beat;
-        `auroc_rest`: true pairs against all others, those of the other relation too. None where there is nothing to
-        tell apart. `pairs` and `mean_reliability` by kind: `true`, `other_relation`, `noise`.
+        `auroc`: the chance that a true pair has a higher reliability than a pair of planted noise (true in neither
+        relation); `auroc_strength`: the same by the observed strength, which reliabilities must beat;
+        `auroc_rest`: true pairs against all others, those of the other relation too. None where there is only one kind
+        of pair. `pairs` and `mean_reliability` by kind: `true`, `other_relation`, `noise`.
     """
     seen = edges.strength[relation] > 0
     a, b = edges.a[seen], edges.b[seen]
     reliability, strength = edges.reliability[relation][seen], edges.strength[relation][seen]
-    true = truth.of_pairs(relation, a, b, items)
-    noise = truth.find(a, b, items) < 0
+    true = truth.of_pairs(relation, a, b, n_items)
+    noise = truth.find(a, b, n_items) < 0
     kinds = {"true": true, "other_relation": ~true & ~noise, "noise": noise}
     contrast = true | noise
     return {
@@ -123,7 +123,7 @@ def judge_reliability(edges: Edges, truth: Truth, relation: Relation, items: int
 
 
 def _auroc(positive: NDArray[np.bool_], score: NDArray[np.float32]) -> float | None:
-    from sklearn.metrics import roc_auc_score
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415  sklearn is slow to import
 
     return float(roc_auc_score(positive, score)) if 0 < positive.sum() < len(positive) else None
 

@@ -1,4 +1,4 @@
-"""What everything that ranks has in common: baselines, the trained model's index, an ablation."""
+"""Anything that ranks: a baseline, the trained model's index, an ablated model."""
 
 from __future__ import annotations
 

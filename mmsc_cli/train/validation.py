@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mmsc_cli.arrays.sparse_rows import symmetric_matrix
-from mmsc_cli.metrics.retrieval import NDCG, judge
+from mmsc_cli.metrics.retrieval import NDCG, catalogue_figures
 from mmsc_cli.metrics.scorer import Scorer
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.pairs import Pairs
@@ -57,7 +57,7 @@ class Validation:
 
     def figures(self, queries: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """NDCG@10 of each query; `scores` (queries, items) is overwritten."""
-        return judge(scores, self._positives[queries], self._masked[queries])[:, NDCG]
+        return catalogue_figures(scores, self._positives[queries], self._masked[queries])[:, NDCG]
 
     def ndcg(self, scorer: Scorer) -> float | None:
         """Mean NDCG@10; None where there is no query."""

@@ -13,8 +13,9 @@ from PIL import Image
 from mmsc_cli.evaluate.ablation import AblationPlan
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.evaluate import evaluate
-from mmsc_cli.evaluate.report.gallery import Labels, build_gallery
+from mmsc_cli.evaluate.report.gallery import ShownItems, build_gallery
 from mmsc_cli.evaluate.report.report import render_report
+from mmsc_cli.evaluate.settings import EvaluateSettings
 from mmsc_cli.evaluate.truth import KnownTruth
 from mmsc_cli.tables.edges import Edges
 from mmsc_cli.tables.pairs import Pairs
@@ -121,14 +122,14 @@ def hand_context(hand_pairs: Pairs) -> EvaluationContext:
 def _random_truth(context: EvaluationContext, seed: int = 7) -> KnownTruth:
     """True relations of which behaviour shows a part, and reliabilities that know something of them."""
     generator = np.random.default_rng(seed)
-    codes = np.flatnonzero(np.triu(generator.random((context.items, context.items)) < 0.04, k=1))
-    a, b = (codes // context.items).astype(np.int32), (codes % context.items).astype(np.int32)
+    codes = np.flatnonzero(np.triu(generator.random((context.n_items, context.n_items)) < 0.04, k=1))
+    a, b = (codes // context.n_items).astype(np.int32), (codes % context.n_items).astype(np.int32)
     substitute = generator.random(len(a)) < 0.5
     truth = Truth(a, b, substitute, ~substitute, np.where(substitute, "", "both"))
     train = context.pairs.of("train")
     reliability: dict[Relation, NDArray[np.float32]] = {}
     for relation in RELATIONS:
-        true = truth.of_pairs(relation, train.a, train.b, context.items)
+        true = truth.of_pairs(relation, train.a, train.b, context.n_items)
         reliability[relation] = ((generator.random(len(train)) + true) / 2).astype(np.float32)
     strength = {relation: train.strength(relation) for relation in RELATIONS}
     return KnownTruth(truth, Edges(train.a, train.b, strength, reliability))
@@ -147,9 +148,9 @@ def rendered(tmp_path: Path) -> str:
     result = evaluate(
         context,
         scorer,
-        baselines="popularity,resource-allocation,ease,knn-transfer",
-        negatives=20,
-        bootstrap=50,
+        EvaluateSettings(
+            baselines=["popularity", "resource-allocation", "ease", "knn-transfer"], negatives=20, bootstrap=50
+        ),
         truth=_random_truth(context),
         ablation=AblationPlan(
             lambda without, seed: scorer, ("llm",), (1, 2), {"image": "no item has an image"}, "judge & <co>"
@@ -162,12 +163,12 @@ def rendered(tmp_path: Path) -> str:
     (tmp_path / "images").mkdir()
     Image.new("RGB", (300, 200), "teal").save(tmp_path / "images" / "item.png")
     titles = [f'<script>alert({item})</script> & "quotes" {{{{ 7 * 7 }}}} {"long" * 40}' for item in range(120)]
-    labels = Labels(
-        ids=[f"<b>{item}" for item in range(120)],
+    shown = ShownItems(
+        item_ids=[f"<b>{item}" for item in range(120)],
         titles=titles,
         prices=[1234.5 if item % 2 else float("nan") for item in range(120)],
         images=["images/item.png" if item % 3 else None for item in range(120)],
         workspace_root=tmp_path,
     )
     history = [{"epoch": n, "loss": 9 / n, "substitute_warm": n / 20, "ndcg@10": n / 20} for n in range(1, 13)]
-    return render_report(result, build_gallery(context, scorer, labels), history, title="Beauty & <co>")
+    return render_report(result, build_gallery(context, scorer, shown), history, title="Beauty & <co>")

@@ -12,6 +12,7 @@ from mmsc_cli.evaluate.ablation import AblationPlan, ablate, compare
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.protocol import relation_protocol
+from mmsc_cli.evaluate.settings import EvaluateSettings
 from mmsc_cli.evaluate.truth import KnownTruth
 from mmsc_cli.metrics.scorer import Scorer
 from mmsc_cli.model.parts import Part
@@ -19,6 +20,8 @@ from mmsc_cli.tables.relations import RELATIONS
 
 # How well the constructed model knows the test pairs without a part.
 KNOWLEDGE = {(): 0.5, ("llm",): 0.2, ("denoise",): 0.9, ("image",): 0.5}
+
+SETTINGS = EvaluateSettings(baselines="none", negatives=5, bootstrap=20)
 
 
 def _ablate(
@@ -31,7 +34,7 @@ def _ablate(
 
     def fit(without: tuple[Part, ...], seed: int) -> Scorer:
         generator = np.random.default_rng(seed)
-        scores = generator.random((context.items, context.items)).astype(np.float32)
+        scores = generator.random((context.n_items, context.n_items)).astype(np.float32)
         known = generator.random(len(test)) < KNOWLEDGE[without]
         scores[test.a[known], test.b[known]] = scores[test.b[known], test.a[known]] = 2
         scorer: Scorer = fixed_scorer(scores)
@@ -120,7 +123,7 @@ def test_where_the_truth_is_known_parts_are_judged_by_it_too(
     context = random_context()
     scorer = fixed_scorer(np.random.default_rng(1).random((120, 120)).astype(np.float32))
     plan = AblationPlan(lambda without, seed: scorer, ("id",), (1,))
-    result = evaluate(context, scorer, negatives=5, bootstrap=20, truth=random_truth(context), ablation=plan)
+    result = evaluate(context, scorer, SETTINGS, truth=random_truth(context), ablation=plan)
     assert result["ablation"]["parts"]["id"]["substitute"]["true_cold"]["verdict"] == "no difference"
 
 

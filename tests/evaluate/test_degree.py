@@ -15,7 +15,7 @@ from mmsc_cli.evaluate.rank import rank_catalogue, summarise_slice
 def _bins(context: EvaluationContext, scorer: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     protocol = relation_protocol("substitute", context.pairs, context.item_split)
     ranking = rank_catalogue(scorer, protocol, name="mmsc")
-    degree = training_degree("substitute", context.pairs, context.items)
+    degree = training_degree("substitute", context.pairs, context.n_items)
     return by_degree(ranking, degree, 1, 100), summarise_slice(ranking, "all", 1, 100)
 
 

@@ -13,6 +13,7 @@ from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.evaluate.ablation import AblationPlan
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.evaluate import evaluate
+from mmsc_cli.evaluate.settings import EvaluateSettings
 from mmsc_cli.metrics.scorer import Scorer
 
 
@@ -27,14 +28,12 @@ def test_the_result_has_the_keys_of_the_contract(
     result = evaluate(
         random_context(),
         _scorer(fixed_scorer),
-        baselines="popularity,ease",
-        negatives=20,
-        bootstrap=50,
+        EvaluateSettings(baselines=["popularity", "ease"], negatives=20, bootstrap=50),
         fit_seconds=4.5,
         ablation=AblationPlan(lambda without, seed: _scorer(fixed_scorer, seed=seed), ("llm",), (1, 2)),
     )
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    assert list(result) == ["protocol", "models", "by_degree", "sampled", "ablation"]
+    assert list(result) == ["protocol", "models", "gains", "by_degree", "sampled", "ablation"]
     assert list(result["models"]) == ["mmsc", "popularity", "ease"]
     for model in result["models"].values():
         assert set(model) - {"tuning"} == {"substitute", "complement", "seconds"}
@@ -57,7 +56,8 @@ def test_the_result_has_the_keys_of_the_contract(
 def test_the_same_seed_gives_the_same_result(
     random_context: Callable[..., EvaluationContext], fixed_scorer: Callable[..., Any]
 ) -> None:
-    first, second = (evaluate(random_context(), _scorer(fixed_scorer), negatives=20, bootstrap=50) for _ in range(2))
+    settings = EvaluateSettings(baselines="none", negatives=20, bootstrap=50)
+    first, second = (evaluate(random_context(), _scorer(fixed_scorer), settings) for _ in range(2))
     for result in (first, second):
         del result["models"]["mmsc"]["seconds"]
     assert first == second
@@ -68,7 +68,7 @@ def test_a_catalogue_without_test_pairs_is_reported_as_empty(
 ) -> None:
     context = random_context()
     seen = replace(context, pairs=context.pairs.of("train", "valid"))
-    result = evaluate(seen, _scorer(fixed_scorer), baselines="popularity", bootstrap=10)
+    result = evaluate(seen, _scorer(fixed_scorer), EvaluateSettings(baselines=["popularity"], bootstrap=10))
     for part in result["models"]["popularity"]["substitute"].values():
         assert part["queries"] == 0
         assert part["ndcg@10"] is None
@@ -84,7 +84,7 @@ def test_a_test_pair_in_the_training_graph_is_found_out(
     names = ("a", "b", "view_ab", "view_ba", "buy_ab", "buy_ba", "split")
     both = replace(pairs, **{name: np.concatenate([getattr(pairs, name), getattr(leaked, name)]) for name in names})
     with pytest.raises(WorkspaceError, match="leaks"):
-        evaluate(replace(context, pairs=both), _scorer(fixed_scorer))
+        evaluate(replace(context, pairs=both), _scorer(fixed_scorer), EvaluateSettings())
 
 
 def test_what_all_leaves_out_is_said(
@@ -93,7 +93,11 @@ def test_what_all_leaves_out_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING, "mmsc_cli"):
-        result = evaluate(random_context(), _scorer(fixed_scorer), baselines="all", negatives=5, bootstrap=10)
+        result = evaluate(
+            random_context(),
+            _scorer(fixed_scorer),
+            EvaluateSettings(baselines="all", negatives=5, bootstrap=10),
+        )
     assert "image-knn" in result["protocol"]["baselines_left_out"]
     assert "image-knn" in caplog.text
     assert "knn-transfer" in result["models"]
@@ -104,5 +108,5 @@ def test_an_unknown_baseline_stops_before_anything_is_scored(
 ) -> None:
     scorer = fixed_scorer(np.zeros((120, 120), np.float32))
     with pytest.raises(InputError, match="unknown baseline"):
-        evaluate(random_context(), scorer, baselines="popularty")
+        evaluate(random_context(), scorer, EvaluateSettings(baselines=["popularty"]))
     assert scorer.asked == []

@@ -28,7 +28,7 @@ def test_gates_that_hold(text: str) -> None:
 
 
 def test_a_failed_gate_names_its_figure() -> None:
-    with pytest.raises(GateError, match=r"substitute\.all\.ndcg@10 is 0\.5000 \(asked: .*>0\.5\)"):
+    with pytest.raises(GateError, match=r"substitute\.all\.ndcg@10 is 0\.5000 \(required: .*>0\.5\)"):
         check_gates(parse_gates("substitute.all.ndcg@10>0.5"), MODELS)
 
 

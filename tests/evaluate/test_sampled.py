@@ -46,7 +46,7 @@ def test_a_small_catalogue_has_fewer_negatives(hand_context: EvaluationContext) 
     drawn = _draw(hand_context, negatives=50)
     places = dict(zip(drawn.query.tolist(), (drawn.negatives >= 0).sum(axis=1).tolist(), strict=True))
     assert places[0] == 3  # 13 items less itself and nine known pairs
-    assert drawn.judge(np.asarray([0]), np.zeros((1, 13), np.float32))[:, 3].tolist() == [1 / 4, 1 / 4]
+    assert drawn.figures(np.asarray([0]), np.zeros((1, 13), np.float32))[:, 3].tolist() == [1 / 4, 1 / 4]
 
 
 def test_the_cap_is_drawn_by_seed(random_context: Callable[..., EvaluationContext]) -> None:
@@ -65,8 +65,8 @@ def test_chunks_add_up(random_context: Callable[..., EvaluationContext]) -> None
     drawn = _draw(context)
     scores = np.random.default_rng(0).random((120, 120)).astype(np.float32)
     queries = np.unique(drawn.query)
-    halves = [drawn.judge(part, scores[part]) for part in np.array_split(queries, 2)]
-    np.testing.assert_array_equal(np.concatenate(halves), drawn.judge(queries, scores[queries]))
+    halves = [drawn.figures(part, scores[part]) for part in np.array_split(queries, 2)]
+    np.testing.assert_array_equal(np.concatenate(halves), drawn.figures(queries, scores[queries]))
     best = scores.copy()
     best[drawn.query, drawn.positive] = 2
-    assert drawn.judge(queries, best[queries]).min() == 1
+    assert drawn.figures(queries, best[queries]).min() == 1

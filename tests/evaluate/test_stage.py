@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.protocol import SLICES
+from mmsc_cli.evaluate.settings import EvaluateSettings
 from mmsc_cli.evaluate.stage import (
     annotator_of,
     read_context,
@@ -41,7 +42,7 @@ class _Memory:
         self._scores: dict[Relation, NDArray[np.float32]] = {}
         test, seen = context.pairs.of("test"), context.pairs.of("train", "valid")
         for relation in RELATIONS:
-            scores = np.zeros((context.items, context.items), np.float32)
+            scores = np.zeros((context.n_items, context.n_items), np.float32)
             if knows:
                 right = test.select(test.holds(relation))
                 scores[right.a, right.b] = scores[right.b, right.a] = 1
@@ -56,7 +57,9 @@ class _Memory:
 
 @pytest.mark.parametrize("knows", [False, True])
 def test_training_pairs_in_front_gain_nothing_and_cost_nothing(context: EvaluationContext, knows: bool) -> None:
-    result = evaluate(context, _Memory(context, knows=knows), negatives=50, bootstrap=20)
+    result = evaluate(
+        context, _Memory(context, knows=knows), EvaluateSettings(baselines="none", negatives=50, bootstrap=20)
+    )
     asked = 0
     for relation in RELATIONS:
         for part in SLICES:
@@ -114,7 +117,10 @@ def test_a_part_that_is_not_there_has_a_reason(
         "train.llm is 0" in untestable_parts(PARTS, context, training.model_copy(update={"config": weightless}))["llm"]
     )
     useless = {**training.counts, "labelled_pairs": 0, "added_pairs": 0}
-    assert "of use" in untestable_parts(PARTS, context, training.model_copy(update={"counts": useless}))["llm"]
+    assert (
+        "training can use none"
+        in untestable_parts(PARTS, context, training.model_copy(update={"counts": useless}))["llm"]
+    )
     left_out = {**training.config, "without": ["id"]}
     assert set(untestable_parts(PARTS, context, training.model_copy(update={"config": left_out}))) == {"id"}
     blind = EvaluationContext(context.pairs, context.item_split, context.category, text=context.text, seed=1)

@@ -15,6 +15,7 @@ from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.protocol import RelationProtocol, relation_protocol
 from mmsc_cli.evaluate.rank import rank_catalogue
+from mmsc_cli.evaluate.settings import EvaluateSettings
 from mmsc_cli.evaluate.truth import KnownTruth, judge_reliability, with_truth
 from mmsc_cli.tables.edges import Edges
 from mmsc_cli.tables.labels import Labels
@@ -31,6 +32,8 @@ TRUE_PAIRS = [
     (0, 7, False),
     (11, 12, True),  # between cold items
 ]
+
+SETTINGS = EvaluateSettings(baselines="none", negatives=5, bootstrap=20)
 
 
 @pytest.fixture
@@ -91,7 +94,7 @@ def test_knowing_the_truth_is_worth_everything_and_knowing_the_seen_pairs_nothin
     repeating = np.zeros((120, 120), np.float32)
     repeating[seen.a, seen.b] = repeating[seen.b, seen.a] = 1
     for scorer, expected in ((fixed_scorer(knowing), 1.0), (fixed_scorer(repeating), 0.0)):
-        result = evaluate(context, scorer, negatives=5, bootstrap=20, truth=known)
+        result = evaluate(context, scorer, SETTINGS, truth=known)
         json.dumps(result, allow_nan=False)
         for relation in RELATIONS:
             block = result["truth"]["models"]["mmsc"][relation]
@@ -108,9 +111,7 @@ def test_the_protocol_itself_does_not_change_when_the_truth_is_known(
 ) -> None:
     context = random_context()
     scorer = fixed_scorer(np.random.default_rng(1).random((120, 120)).astype(np.float32))
-    results = [
-        evaluate(context, scorer, negatives=5, bootstrap=20, truth=truth) for truth in (None, random_truth(context))
-    ]
+    results = [evaluate(context, scorer, SETTINGS, truth=truth) for truth in (None, random_truth(context))]
     for result in results:
         del result["models"]["mmsc"]["seconds"]
     assert "truth" not in results[0]
@@ -146,7 +147,7 @@ def test_a_model_without_reliabilities_says_so(
     context = random_context()
     known = replace(random_truth(context), edges=None)
     scorer = fixed_scorer(np.zeros((120, 120), np.float32))
-    block = evaluate(context, scorer, negatives=5, bootstrap=20, truth=known)["truth"]
+    block = evaluate(context, scorer, SETTINGS, truth=known)["truth"]
     assert block["reliability"] is None
     assert "without denoise" in block["reliability_missing"]
 

@@ -12,11 +12,13 @@ from sklearn.metrics import ndcg_score
 
 from mmsc_cli.arrays.top import top_values
 from mmsc_cli.metrics.bootstrap import bootstrap_interval, bootstrap_interval_over_seeds
-from mmsc_cli.metrics.retrieval import judge, judge_sampled
+from mmsc_cli.metrics.retrieval import catalogue_figures, sampled_figures
 
 
-def _judge(scores: NDArray[np.float32], positives: NDArray[np.bool_], masked: NDArray[np.bool_]) -> NDArray[np.float64]:
-    return judge(scores.copy(), sparse.csr_array(positives), sparse.csr_array(masked))
+def _figures(
+    scores: NDArray[np.float32], positives: NDArray[np.bool_], masked: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    return catalogue_figures(scores.copy(), sparse.csr_array(positives), sparse.csr_array(masked))
 
 
 def _slow_reference(
@@ -49,7 +51,7 @@ def _random_case(
 def test_figures_agree_with_a_slow_reference(items: int, levels: int) -> None:
     scores, positives, masked = _random_case(np.random.default_rng(items + levels), items, levels)
     expected = [_slow_reference(*row) for row in zip(scores, positives, masked, strict=True)]
-    np.testing.assert_allclose(_judge(scores, positives, masked), expected, rtol=1e-12)
+    np.testing.assert_allclose(_figures(scores, positives, masked), expected, rtol=1e-12)
 
 
 def _by_ir_measures(scores: NDArray[np.float32], positives: NDArray[np.bool_]) -> list[list[float]]:
@@ -72,7 +74,7 @@ def test_figures_agree_with_ir_measures_on_ties_broken_against_the_model(levels:
     positives[np.arange(50), generator.integers(0, 120, 50)] = True
     # Whole levels apart, half a level moves every wrong item ahead of the right ones it is tied with.
     broken = np.where(positives, scores, scores + 0.5)
-    figures = _judge(scores, positives, np.zeros_like(positives))
+    figures = _figures(scores, positives, np.zeros_like(positives))
     np.testing.assert_allclose(figures, _by_ir_measures(broken, positives), rtol=1e-6)
     assert not np.allclose(figures, _by_ir_measures(scores, positives), rtol=1e-6), "there must be ties that matter"
 
@@ -84,14 +86,14 @@ def test_sampled_figures_agree_with_ir_measures_on_ties_broken_against_the_model
     negatives = generator.integers(0, levels, (60, 100)).astype(np.float32)
     run = np.column_stack([positive, negatives + 0.5])
     expected = _by_ir_measures(run, np.arange(101) == np.zeros((60, 1)))
-    np.testing.assert_allclose(judge_sampled(positive, negatives), expected, rtol=1e-6)
+    np.testing.assert_allclose(sampled_figures(positive, negatives), expected, rtol=1e-6)
 
 
 def test_ndcg_never_exceeds_that_of_scikit_learn_which_shares_out_ties() -> None:
     scores, positives, masked = _random_case(np.random.default_rng(8), 100, 30)
     scores = np.maximum(scores, 0)
     shared = ndcg_score(positives, scores, k=10)
-    ours = _judge(scores, positives, np.zeros_like(masked))[:, 1].mean()
+    ours = _figures(scores, positives, np.zeros_like(masked))[:, 1].mean()
     assert 0 < ours < shared
 
 
@@ -106,7 +108,7 @@ def test_ndcg_agrees_with_scikit_learn_where_nothing_is_tied() -> None:
         ndcg_score([right], [np.where(out, -1, row)], k=10)
         for right, row, out in zip(positives, scores, masked, strict=True)
     ]
-    np.testing.assert_allclose(_judge(scores, positives, masked)[:, 1], expected, rtol=1e-12)
+    np.testing.assert_allclose(_figures(scores, positives, masked)[:, 1], expected, rtol=1e-12)
 
 
 def test_hand_computed_figures() -> None:
@@ -114,7 +116,7 @@ def test_hand_computed_figures() -> None:
     positives = np.asarray([[0, 1, 0, 1, 0]], np.bool_)
     masked = np.asarray([[1, 0, 0, 0, 0]], np.bool_)
     ndcg = (1 + 1 / math.log2(4)) / (1 + 1 / math.log2(3))
-    np.testing.assert_allclose(_judge(scores, positives, masked), [[1, ndcg, 1, 1]])
+    np.testing.assert_allclose(_figures(scores, positives, masked), [[1, ndcg, 1, 1]])
 
 
 @pytest.mark.parametrize("constant", [0.0, -np.inf, np.inf])
@@ -122,13 +124,13 @@ def test_a_scorer_that_says_nothing_gets_nothing(constant: float) -> None:
     scores = np.full((3, 50), constant, np.float32)
     positives = np.zeros((3, 50), np.bool_)
     positives[:, :4] = True
-    assert not _judge(scores, positives, np.zeros_like(positives)).any()
+    assert not _figures(scores, positives, np.zeros_like(positives)).any()
 
 
 def test_a_tied_positive_ranks_behind_all_wrong_items_of_its_score() -> None:
     scores = np.asarray([[2, 1, 1, 1, 0]], np.float32)
     positives = np.asarray([[0, 1, 0, 0, 0]], np.bool_)
-    figures = _judge(scores, positives, np.zeros_like(positives))
+    figures = _figures(scores, positives, np.zeros_like(positives))
     np.testing.assert_allclose(figures, [[1, 1 / math.log2(5), 1, 1 / 4]])
 
 
@@ -137,14 +139,14 @@ def test_masked_items_never_rank() -> None:
     scores, positives, masked = _random_case(generator, 200, 30)
     raised, lowered = scores.copy(), scores.copy()
     raised[masked], lowered[masked] = np.inf, -np.inf
-    np.testing.assert_array_equal(_judge(raised, positives, masked), _judge(lowered, positives, masked))
-    assert not np.array_equal(_judge(raised, positives, np.zeros_like(masked)), _judge(raised, positives, masked))
+    np.testing.assert_array_equal(_figures(raised, positives, masked), _figures(lowered, positives, masked))
+    assert not np.array_equal(_figures(raised, positives, np.zeros_like(masked)), _figures(raised, positives, masked))
 
 
 def test_more_than_ten_positives_can_reach_an_ndcg_of_one_but_not_full_recall() -> None:
     positives = np.zeros((1, 40), np.bool_)
     positives[:, :20] = True
-    figures = _judge(positives.astype(np.float32), positives, np.zeros_like(positives))
+    figures = _figures(positives.astype(np.float32), positives, np.zeros_like(positives))
     np.testing.assert_allclose(figures, [[1, 1, 0.5, 1]])
 
 
@@ -157,13 +159,13 @@ def test_top_values_are_those_of_a_full_sort(columns: int) -> None:
 @pytest.mark.parametrize("columns", [3, 5_000])
 def test_no_query_has_no_figures(columns: int) -> None:
     nothing = np.zeros((0, columns), np.bool_)
-    assert _judge(np.zeros((0, columns), np.float32), nothing, nothing).shape == (0, 4)
+    assert _figures(np.zeros((0, columns), np.float32), nothing, nothing).shape == (0, 4)
 
 
 def test_sampled_figures_count_ties_and_unfilled_places_against_nobody_but_the_model() -> None:
     positive = np.asarray([3, 1], np.float32)
     negatives = np.asarray([[5, 3, 1], [0, np.nan, np.nan]], np.float32)
-    figures = judge_sampled(positive, negatives)
+    figures = sampled_figures(positive, negatives)
     np.testing.assert_allclose(figures, [[1.0, 1 / math.log2(4), 1.0, 1 / 3], [1.0, 1.0, 1.0, 1.0]])
 
 

@@ -1,11 +1,11 @@
-"""What a baseline is: how it is fitted, and the written grid from which its setting is chosen."""
+"""A baseline: how it is fitted, and the written grid from which its setting is chosen."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +24,13 @@ ScoreRows = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 Setting = Mapping[str, float | int | bool]
 """One point of a grid: the keyword arguments of the baseline's fit."""
 
-Check = Callable[[FittingContext], None]
-
-
-class Validation(Protocol):
-    """How good scores are on validation pairs."""
-
-    def ndcg(self, rows: ScoreRows, name: str, progress: Progress = SILENT) -> float | None:
-        """NDCG@10; None where there is no validation query. `name` is what the scores are called in messages."""
+Validate = Callable[[ScoreRows, str], float | None]
+"""From scores, and their name in messages, to NDCG@10 on validation pairs; None where there is no query."""
 
 
 def on_cpu() -> torch.device:
     """Compute on the processor."""
-    import torch
+    import torch  # noqa: PLC0415  torch is slow to import
 
     return torch.device("cpu")
 
@@ -46,29 +40,30 @@ class FittingTask:
     """What a baseline is fitted on.
 
     Attributes:
-        context: training pairs and metadata.
+        context: pairs and metadata.
         relation: the relation to be answered.
-        validation: says how good scores are on validation pairs, for early stopping. That figure is all that a
-            baseline ever learns of a held-out pair.
-        label: what this fit is called in progress and messages.
-        device: where networks are to compute; asked only when one is fitted.
+        label: the name of this fit in progress and messages.
+        validate: for early stopping while settings are chosen; None when the chosen setting is fitted at last.
+        checks: how many checks a network trains then; None: as many as it likes.
+        device: where networks compute; called only when one is fitted.
         progress: told of long work.
     """
 
     context: FittingContext
     relation: Relation
-    validation: Validation
     label: str
+    validate: Validate | None = None
+    checks: int | None = None
     device: Callable[[], torch.device] = on_cpu
     progress: Progress = SILENT
 
     def adjacency(self, *, strengths: bool) -> sparse.csr_array[Any]:
-        """Symmetric (items, items) matrix of the relation's training pairs: their strengths, or ones."""
-        return self.context.pairs.adjacency(self.relation, self.context.items, weighted=strengths)
+        """Symmetric (items, items) matrix of the relation's pairs: their strengths, or ones."""
+        return self.context.pairs.adjacency(self.relation, self.context.n_items, weighted=strengths)
 
-
-def _always(context: FittingContext) -> None:
-    """Needs nothing but pairs and categories."""
+    def degree(self) -> NDArray[np.int64]:
+        """Number of pairs of each item in the relation, shape (items,)."""
+        return np.diff(self.adjacency(strengths=False).indptr).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -80,13 +75,13 @@ class Baseline:
         grid: the settings to choose from on validation, the default first; empty if there is nothing to tune.
         answers_cold: whether it is meant to answer items without behaviour. If so, its setting is chosen by the mean of
             the validation figures of warm and of cold items, else by warm items alone.
-        check: raises InputError where what it needs is missing.
+        check: raises InputError where something that it needs is missing.
     """
 
     fit: Callable[..., ScoreRows]
     grid: tuple[Setting, ...] = ()
     answers_cold: bool = False
-    check: Check = _always
+    check: Callable[[FittingContext], object] = lambda _: None
 
 
 def every(**choices: Sequence[float | int | bool]) -> tuple[Setting, ...]:

@@ -1,17 +1,14 @@
-"""Matrix factorisation of the training pairs by weighted alternating least squares.
+"""Item-to-item models of the pairs: EASE in closed form, and weighted matrix factorisation.
 
-Source: Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008, as the package
-`implicit` computes it. There rows are users; here they are the items' own neighbourhoods (adjacency plus identity), as
-for EASE.
-
-EASE as a baseline: exact where its dense matrix fits, column by column from nearby items where it does not."""
+In the papers rows are users; here they are the items' own neighbourhoods (adjacency plus identity).
+"""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 
-import numpy as np
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, dot_products, every
@@ -26,29 +23,27 @@ EASE_GRID = (
     {"regularisation": 10.0, "strengths": True},
     {"regularisation": 100.0, "strengths": True},
 )
+ITERATIONS = 15
+ALS_GRID = every(factors=(256, 512), regularisation=(1.0,), confidence=(10.0, 30.0), strengths=(True,))
 
 
 def fit_ease(task: FittingTask, *, regularisation: float, strengths: bool) -> ScoreRows:
-    """EASE on the relation's training pairs.
+    """EASE: exact where its dense matrix fits, else column by column from the nearest items.
 
     Args:
-        task: on what.
+        task: what to fit on.
         regularisation: L2 penalty on the weights.
         strengths: whether pairs count by their strength rather than all alike.
     """
     inputs = with_self(task.adjacency(strengths=strengths))
     with task.progress.task(task.label):
-        if task.context.items <= DENSE_ITEMS:
+        if task.context.n_items <= DENSE_ITEMS:
             return Ease(inputs, regularisation).rows
         return NeighbourhoodEase(inputs, regularisation).rows
 
 
-ITERATIONS = 15
-ALS_GRID = every(factors=(256, 512), regularisation=(1.0,), confidence=(10.0, 30.0), strengths=(True,))
-
-
-def check_als(context: FittingContext) -> None:
-    """Check that the package is there.
+def check_als(_: FittingContext) -> None:
+    """Check that the package `implicit` is installed.
 
     Raises:
         InputError: it is not.
@@ -63,23 +58,25 @@ def check_als(context: FittingContext) -> None:
 def fit_als(task: FittingTask, *, factors: int, regularisation: float, confidence: float, strengths: bool) -> ScoreRows:
     """Score by the dot product of the query's factors as a row and each item's as a column.
 
+    Source: Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008, as the package
+    `implicit` computes it.
+
     Args:
-        task: on what.
+        task: what to fit on.
         factors: width of the vectors.
         regularisation: L2 penalty.
         confidence: a pair counts 1 + confidence times its strength, an absent one 1.
         strengths: whether pairs count by their strength rather than all alike.
     """
-    from implicit.cpu.als import AlternatingLeastSquares
-    from threadpoolctl import threadpool_limits
+    from implicit.cpu.als import AlternatingLeastSquares  # noqa: PLC0415  an optional package
 
-    items = task.context.items
-    known = sparse.csr_matrix(task.adjacency(strengths=strengths) + sparse.eye_array(items, dtype=np.float32))
+    n_items = task.context.n_items
+    known = sparse.csr_matrix(with_self(task.adjacency(strengths=strengths)))
     known.data = 1 + confidence * known.data
-    # Its own threads and BLAS's would fight over the same cores; it warns of that when it is made.
+    # Its own threads and those of BLAS would compete for the same cores; it warns of that when it is made.
     with task.progress.task(task.label, total=ITERATIONS) as shown, threadpool_limits(1, "blas"):
         model = AlternatingLeastSquares(
-            factors=min(factors, items),
+            factors=min(factors, n_items),
             regularization=regularisation,
             iterations=ITERATIONS,
             random_state=derive_seed(task.context.seed, f"baseline/als/{task.relation}") % 2**32,

@@ -1,4 +1,4 @@
-"""Baselines that know the embeddings: nearest neighbours, and what the nearest neighbours go with."""
+"""Baselines that know the embeddings: the nearest items, and the partners of the nearest items."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from mmsc_cli.arrays.rows import divide, unit_rows
+from mmsc_cli.arrays.top import top_columns
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, every
 from mmsc_cli.evaluate.context import FittingContext, Modality
@@ -21,71 +23,60 @@ BELOW_ANY_COSINE = np.float32(-2)
 
 def fit_knn(modality: ModalityName) -> Callable[[FittingTask], ScoreRows]:
     """Score by cosine in one modality; an item without it scores below all others."""
-
-    def fit(task: FittingTask) -> ScoreRows:
-        return _Cosine(_modality(task.context, modality)).rows
-
-    return fit
+    return lambda task: _cosines(find_modality(task.context, modality))
 
 
 def fit_knn_transfer(task: FittingTask, *, nearest: int, self_weight: float, sharpness: int) -> ScoreRows:
-    """Score by the training neighbours of the nearest warm items by text (`mmsc_cli.linear.transfer`).
+    """Score by the neighbours of the nearest warm items by text (`mmsc_cli.linear.transfer`).
 
-    The query itself is not among them, so that a warm query is answered as if it were cold.
+    The query itself is not among the nearest, so that a warm query is answered as if it were cold.
 
     Args:
-        task: on what.
-        nearest: from so many items.
+        task: what to fit on.
+        nearest: number of nearest items.
         self_weight: how much the nearest items themselves count.
-        sharpness: power of the cosine by which they are weighted.
+        sharpness: power of the cosine that weighs them.
     """
     context = task.context
-    cosine = _Cosine(_modality(context, "text"))
+    cosines = _cosines(find_modality(context, "text"))
     adjacency = task.adjacency(strengths=True)
     not_warm = context.item_split != "warm"
-    count = min(nearest, context.items)
 
     def rows(queries: NDArray[np.int64]) -> NDArray[np.float32]:
-        similarity = cosine.rows(queries)
+        similarity = cosines(queries)
         similarity[:, not_warm] = BELOW_ANY_COSINE
         similarity[np.arange(len(queries)), queries] = BELOW_ANY_COSINE
-        found = np.argpartition(similarity, context.items - count, axis=1)[:, -count:]
-        weights = np.maximum(np.take_along_axis(similarity, found, axis=1), 0) ** sharpness
-        total = weights.sum(axis=1, keepdims=True)
-        weights = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
-        pointers = np.arange(0, found.size + 1, count)
-        similar = sparse.csr_array((weights.ravel(), found.ravel(), pointers), shape=similarity.shape)
+        # columns, weights: shape (queries, nearest); weights of a row sum to one.
+        columns = top_columns(similarity, nearest)
+        weights = np.maximum(np.take_along_axis(similarity, columns, axis=1), 0) ** sharpness
+        weights = divide(weights, weights.sum(axis=1, keepdims=True))
+        pointers = np.arange(0, columns.size + 1, columns.shape[1])
+        similar = sparse.csr_array((weights.ravel(), columns.ravel(), pointers), shape=similarity.shape)
         return transfer_rows(similar, adjacency, self_weight).toarray().astype(np.float32, copy=False)
 
     return rows
 
 
-def check_modality(context: FittingContext, modality: ModalityName) -> None:
-    """Check that there are embeddings of a modality.
+def find_modality(context: FittingContext, name: ModalityName) -> Modality:
+    """The embeddings of a modality.
 
     Raises:
         InputError: there are none.
     """
-    _modality(context, modality)
+    modality = context.text if name == "text" else context.image
+    if modality is None or not modality.present.any():
+        raise InputError(f"there are no {name} embeddings", hint="run `mmsc encode`, or name other --baselines")
+    return modality
 
 
-class _Cosine:
-    def __init__(self, modality: Modality) -> None:
-        vectors = np.asarray(modality.vectors, dtype=np.float32)
-        length = np.linalg.norm(vectors, axis=1, keepdims=True)
-        self._unit = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
-        self._absent = ~modality.present
+def _cosines(modality: Modality) -> ScoreRows:
+    """Cosines of shape (queries, items); BELOW_ANY_COSINE wherever one of the two has no vector."""
+    unit, absent = unit_rows(modality.vectors), ~modality.present
 
-    def rows(self, queries: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Cosines of shape (queries, items); BELOW_ANY_COSINE wherever one of the two has no vector."""
-        cosines: NDArray[np.float32] = self._unit[queries] @ self._unit.T
-        cosines[:, self._absent] = BELOW_ANY_COSINE
-        cosines[self._absent[queries]] = BELOW_ANY_COSINE
+    def rows(queries: NDArray[np.int64]) -> NDArray[np.float32]:
+        cosines: NDArray[np.float32] = unit[queries] @ unit.T
+        cosines[:, absent] = BELOW_ANY_COSINE
+        cosines[absent[queries]] = BELOW_ANY_COSINE
         return cosines
 
-
-def _modality(context: FittingContext, name: ModalityName) -> Modality:
-    found = context.text if name == "text" else context.image
-    if found is None or not found.present.any():
-        raise InputError(f"there are no {name} embeddings", hint="run `mmsc encode`, or name other --baselines")
-    return found
+    return rows

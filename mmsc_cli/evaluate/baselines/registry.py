@@ -19,17 +19,15 @@ from mmsc_cli.evaluate.baselines.counts import (
 from mmsc_cli.evaluate.baselines.factors import ALS_GRID, EASE_GRID, check_als, fit_als, fit_ease
 from mmsc_cli.evaluate.baselines.graph.fit import (
     DECGCN_GRID,
-    GAT_GRID,
     GRAPHSAGE_GRID,
     LIGHTGCN_GRID,
     SCOMGNN_GRID,
     fit_decgcn,
-    fit_gat,
     fit_graphsage,
     fit_lightgcn,
     fit_scomgnn,
 )
-from mmsc_cli.evaluate.baselines.nearest import KNN_TRANSFER_GRID, check_modality, fit_knn, fit_knn_transfer
+from mmsc_cli.evaluate.baselines.nearest import KNN_TRANSFER_GRID, find_modality, fit_knn, fit_knn_transfer
 from mmsc_cli.evaluate.baselines.ppr import PPR_GRID, fit_ppr
 from mmsc_cli.evaluate.baselines.tuning import BaselineScorer
 from mmsc_cli.evaluate.context import EvaluationContext, FittingContext
@@ -38,8 +36,8 @@ from mmsc_cli.runtime.progress import SILENT, Progress
 if TYPE_CHECKING:
     import torch
 
-_check_text = partial(check_modality, modality="text")
-_check_image = partial(check_modality, modality="image")
+_check_text = partial(find_modality, name="text")
+_check_image = partial(find_modality, name="image")
 
 # From knowing least to knowing most; tables and reports keep this order.
 BASELINES: dict[str, Baseline] = {
@@ -54,7 +52,6 @@ BASELINES: dict[str, Baseline] = {
     "als": Baseline(fit_als, ALS_GRID, check=check_als),
     "lightgcn": Baseline(fit_lightgcn, LIGHTGCN_GRID),
     "graphsage": Baseline(fit_graphsage, GRAPHSAGE_GRID, answers_cold=True, check=_check_text),
-    "gat": Baseline(fit_gat, GAT_GRID, check=_check_text),
     "decgcn": Baseline(fit_decgcn, DECGCN_GRID),
     "scomgnn": Baseline(fit_scomgnn, SCOMGNN_GRID),
     "knn-transfer": Baseline(fit_knn_transfer, KNN_TRANSFER_GRID, answers_cold=True, check=_check_text),
@@ -120,13 +117,13 @@ def fit_baseline(
 
     Args:
         name: as in BASELINES.
-        context: it is fitted on the training pairs of these, and tuned on the validation pairs.
-        device: where networks compute; asked only when one is fitted.
+        context: it is tuned on the validation pairs, and then fitted on training and validation pairs.
+        device: where networks compute; called only when one is fitted.
         progress: told of long work.
 
     Raises:
         InputError: the baseline cannot be fitted here.
     """
     baseline = BASELINES[name]
-    baseline.check(context.for_fitting())
+    baseline.check(context.for_fitting("train"))
     return BaselineScorer(name, baseline, context, device, progress)

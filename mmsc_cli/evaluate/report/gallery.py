@@ -1,4 +1,4 @@
-"""Some queries with what is true of them and what the model answers, to be looked at."""
+"""Some queries for people to look at: their held-out partners, and the answers of the model."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import RelationProtocol, relation_protocol
+from mmsc_cli.files.images import FORMATS, UnusableImageError, open_checked, resolve_image
 from mmsc_cli.metrics.scorer import Scorer
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.relations import RELATIONS, Relation
@@ -22,19 +23,19 @@ from mmsc_cli.tables.relations import RELATIONS, Relation
 QUERIES = 12
 ANSWERS = 5
 _THUMBNAIL_PIXELS = 96
-# Of all images together, as they stand in the page; a page that mails well and opens on a phone.
+# Of all images together, base64: a page that can be mailed and opens on a phone.
 IMAGE_BYTES = 2_000_000
 
 
 @dataclass(frozen=True)
-class Labels:
-    """How items are shown; each sequence has one entry per item row. A price is NaN where unknown.
+class ShownItems:
+    """How items are shown; each sequence has one element per item row. A price is NaN where unknown.
 
-    `images` are paths in the workspace, as the item table names them. `check_image` is called with the row of an item
-    that has one before it is shown, and raises where the image is not to be trusted.
+    `images` are paths in the workspace, as the item table names them. `check_image` is called with the item row before
+    an image is shown, and raises if the image has changed.
     """
 
-    ids: Sequence[str]
+    item_ids: Sequence[str]
     titles: Sequence[str]
     prices: Sequence[float]
     images: Sequence[str | None]
@@ -46,11 +47,11 @@ class Labels:
 class Card:
     """One item as the report shows it.
 
-    `price` is None where unknown (its currency is the catalogue's), `image` a data URI, `right` None where nothing is
-    judged.
+    `price` is None where unknown (its currency is the catalogue's), `image` is a data URI, `right` is None for
+    the query and for held-out partners.
     """
 
-    id: str
+    item_id: str
     title: str
     price: float | None
     image: str | None
@@ -59,7 +60,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Answers:
-    """What is true of a query in one relation (a few of `true_count`), and the model's best answers."""
+    """Held-out partners of a query in one relation (a few of `true_count`), and the model's best answers."""
 
     relation: Relation
     true: list[Card]
@@ -76,52 +77,52 @@ class Exhibit:
     relations: list[Answers]
 
 
-def build_gallery(context: EvaluationContext, scorer: Scorer, labels: Labels, count: int = QUERIES) -> list[Exhibit]:
-    """Draw queries by seed, and answer them as the protocol does: what was trained or validated on is masked.
+def build_gallery(context: EvaluationContext, scorer: Scorer, shown: ShownItems, count: int = QUERIES) -> list[Exhibit]:
+    """Draw queries by seed, and answer them as the protocol does: training and validation pairs are masked.
 
-    Queries with something to find in both relations come first; a quarter of the places goes to cold items,
-    if there are any.
+    Queries with held-out partners in both relations come first; a quarter of the queries are cold items, if there are
+    any.
     """
     protocols = [relation_protocol(relation, context.pairs, context.item_split) for relation in RELATIONS]
     queries = _draw(protocols, context, count)
-    card = _CardMaker(labels)
-    # The queries first, so that they have images whatever the answers take.
-    asked = [card(int(query), None) for query in queries]
+    card = _CardMaker(shown)
+    # The queries first, so that they have images even if the answers use up IMAGE_BYTES.
+    cards = [card(int(query), None) for query in queries]
     columns = [_answer(scorer, protocol, queries, card) for protocol in protocols]
     return [
-        Exhibit(shown, bool(context.item_split[query] != "warm"), list(relations))
-        for query, shown, *relations in zip(queries, asked, *columns, strict=True)
+        Exhibit(query_card, bool(context.item_split[query] != "warm"), list(relations))
+        for query, query_card, *relations in zip(queries, cards, *columns, strict=True)
     ]
 
 
 def _draw(protocols: list[RelationProtocol], context: EvaluationContext, count: int) -> NDArray[np.int64]:
-    asked = np.zeros(context.items, np.int64)
+    relations = np.zeros(context.n_items, np.int64)
     for protocol in protocols:
-        asked[protocol.queries] += 1
+        relations[protocol.queries] += 1
     generator = numpy_generator(context.seed, "evaluate/gallery")
-    shuffled = generator.permutation(np.flatnonzero(asked))
-    best_first = shuffled[np.argsort(-asked[shuffled], kind="stable")]
+    shuffled = generator.permutation(np.flatnonzero(relations))
+    best_first = shuffled[np.argsort(-relations[shuffled], kind="stable")]
     cold = context.item_split[best_first] != "warm"
     chosen_cold = best_first[cold][: count // 4]
     return np.concatenate([best_first[~cold][: count - len(chosen_cold)], chosen_cold])
 
 
 class _CardMaker:
-    def __init__(self, labels: Labels) -> None:
-        self._labels = labels
+    def __init__(self, shown: ShownItems) -> None:
+        self._shown = shown
         self._thumbnail = cache(thumbnail)
         self._bytes_left = IMAGE_BYTES
 
-    def __call__(self, item: int, right: bool | None) -> Card:
-        price = self._labels.prices[item]
+    def __call__(self, item_row: int, right: bool | None) -> Card:
+        shown, price = self._shown, self._shown.prices[item_row]
         known = None if math.isnan(price) else price
-        return Card(self._labels.ids[item], self._labels.titles[item], known, self._image(item), right)
+        return Card(shown.item_ids[item_row], shown.titles[item_row], known, self._image(item_row), right)
 
-    def _image(self, item: int) -> str | None:
-        path = self._labels.images[item]
+    def _image(self, item_row: int) -> str | None:
+        path = self._shown.images[item_row]
         if path:
-            self._labels.check_image(item)
-        image = self._thumbnail(self._labels.workspace_root, path) if path else None
+            self._shown.check_image(item_row)
+        image = self._thumbnail(self._shown.workspace_root, path) if path else None
         if image is None or len(image) > self._bytes_left:
             return None
         self._bytes_left -= len(image)
@@ -131,29 +132,27 @@ class _CardMaker:
 def _answer(scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], card: _CardMaker) -> list[Answers]:
     judgement = protocol.judgements["plain"]
     scores = np.array(scorer.scores(protocol.relation, queries), dtype=np.float32)
-    answered: list[Answers] = []
-    for query, own in zip(queries, scores, strict=True):
+    answers: list[Answers] = []
+    for query, row in zip(queries, scores, strict=True):
         right = judgement.positives[[query]].indices
-        own[judgement.masked[[query]].indices] = -np.inf
-        positive = np.zeros(len(own), np.bool_)
+        row[judgement.masked[[query]].indices] = -np.inf
+        positive = np.zeros(len(row), np.bool_)
         positive[right] = True
         # Among equal scores the wrong ones first, as in the metrics.
-        best = np.lexsort((positive, -own))[:ANSWERS]
-        answered.append(
+        best = np.lexsort((positive, -row))[:ANSWERS]
+        answers.append(
             Answers(
                 protocol.relation,
                 [card(int(item), None) for item in right[:ANSWERS]],
                 len(right),
-                [card(int(item), bool(positive[item])) for item in best if own[item] > -np.inf],
+                [card(int(item), bool(positive[item])) for item in best if row[item] > -np.inf],
             )
         )
-    return answered
+    return answers
 
 
 def thumbnail(workspace_root: Path, path: str) -> str | None:
-    """A small JPEG as a data URI, of an image that a catalogue names; None where there is none that we can use."""
-    from mmsc_cli.files.images import FORMATS, UnusableImageError, open_checked, resolve_image
-
+    """A small JPEG, as a data URI, of an image that the catalogue names; None if the image cannot be used."""
     try:
         with open_checked(resolve_image(workspace_root, path), formats=FORMATS) as image:
             small = image.convert("RGB")

@@ -8,13 +8,14 @@ from typing import Any
 
 from mmsc_cli.evaluate.gates import MODEL
 from mmsc_cli.evaluate.protocol import SLICES
+from mmsc_cli.evaluate.report import charts
 from mmsc_cli.evaluate.report.charts import Chart, Series, line_chart
 from mmsc_cli.evaluate.report.gallery import Exhibit
 from mmsc_cli.metrics.retrieval import FIGURES
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
-# Beside the model, so many of the best baselines in the chart of quality against degree.
+# Baselines beside the model in the chart of quality against degree, the best first.
 _BASELINES_IN_CHART = 3
 _DEFAULT_TITLE = "mmsc evaluate"
 
@@ -28,9 +29,12 @@ def render_report(
     """Render the result of `evaluate` as one HTML page that fetches nothing and runs no script.
 
     Args:
+        result: what `evaluate` returns.
+        gallery: queries to show.
         history: loss and validation figures of each epoch of the model's training.
+        title: of the page.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  only a report needs it
 
     environment = Environment(
         loader=PackageLoader("mmsc_cli.evaluate.report"),
@@ -56,6 +60,7 @@ def render_report(
         relations=RELATIONS,
         slices=SLICES,
         figures=FIGURES,
+        axes=charts,
     )
 
 
@@ -78,11 +83,12 @@ def _figure(value: float | None, sign: bool = False) -> str:
     return f"{value:+.3f}" if sign else f"{value:.3f}"
 
 
-def _span(found: Mapping[str, Any]) -> str:
+def _span(bin_: Mapping[str, Any]) -> str:
     """A bin of degrees as a reader writes it."""
-    if found["high"] is None:
-        return f"{found['low']}+"
-    return str(found["low"]) if found["low"] == found["high"] else f"{found['low']}–{found['high']}"
+    low, high = bin_["low"], bin_["high"]
+    if high is None:
+        return f"{low}+"
+    return str(low) if low == high else f"{low}–{high}"
 
 
 def _bar_scale(models: Mapping[str, Any], relation: str, part: str) -> float:
@@ -99,27 +105,29 @@ def _has_image(exhibit: Exhibit) -> bool:
 def _tuned(models: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """How the settings of each baseline were chosen, where there was a choice."""
     chosen = {
-        name: {relation: found for relation, found in block.get("tuning", {}).items() if found["grid"]}
+        name: {relation: tuning for relation, tuning in block.get("tuning", {}).items() if tuning["grid"]}
         for name, block in models.items()
     }
     return {name: tuning for name, tuning in chosen.items() if tuning}
 
 
 def _degree_chart(result: Mapping[str, Any], relation: Relation) -> Chart:
-    """The model and the best baselines of the slice."""
-    models, found = result["models"], result["by_degree"]
-    part = found["slice"]
+    """NDCG@10 by degree, of the model and of the best baselines of the slice."""
+    models, degrees = result["models"], result["by_degree"]
+    part = degrees["slice"]
     rivals = sorted(
         (name for name in models if name != MODEL), key=lambda name: -(models[name][relation][part]["ndcg@10"] or 0)
     )
-    bins = {name: found["models"][name][relation] for name in (MODEL, *rivals[:_BASELINES_IN_CHART])}
+    bins = {name: degrees["models"][name][relation] for name in (MODEL, *rivals[:_BASELINES_IN_CHART])}
     series = [
         # Intervals of the model alone: those of four lines would hide each other.
-        Series(name, [b["ndcg@10"] for b in own], [b["ndcg@10_ci"] for b in own] if name == MODEL else ())
-        for name, own in bins.items()
+        Series(name, [row["ndcg@10"] for row in rows], [row["ndcg@10_ci"] for row in rows] if name == MODEL else ())
+        for name, rows in bins.items()
     ]
-    about = f"NDCG@10 of {relation} queries by their number of training pairs"
-    return line_chart(about, f"training {relation} pairs of the query", [_span(b) for b in bins[MODEL]], series)
+    description = f"NDCG@10 of {relation} queries by their number of training pairs"
+    return line_chart(
+        description, f"training {relation} pairs of the query", [_span(row) for row in bins[MODEL]], series
+    )
 
 
 def _training_charts(history: Sequence[Mapping[str, float]]) -> dict[str, Chart]:

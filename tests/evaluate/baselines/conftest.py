@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows
 from mmsc_cli.evaluate.baselines.graph import training
 from mmsc_cli.evaluate.baselines.registry import BASELINES
-from mmsc_cli.evaluate.baselines.tuning import ValidationQueries
+from mmsc_cli.evaluate.baselines.tuning import RowScorer, ValidationQueries
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.protocol import SliceName, relation_protocol
 from mmsc_cli.evaluate.rank import rank_catalogue
@@ -61,17 +60,11 @@ def _plant(noise: int = 150, noise_strength: float = 1.0, seed: int = 0) -> Eval
     return EvaluationContext(pairs, item_split, category, text=text, image=text, seed=1)
 
 
-class _RowsScorer:
-    def __init__(self, rows: ScoreRows) -> None:
-        self._rows = rows
-
-    def scores(self, relation: Relation, queries: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._rows(queries)
-
-
 def _task_of(context: EvaluationContext, relation: Relation = "substitute", *, cold: bool = False) -> FittingTask:
     validation = ValidationQueries(context, relation, cold=cold)
-    return FittingTask(context.for_fitting(), relation, validation, "baseline under test")
+    return FittingTask(
+        context.for_fitting("train"), relation, "baseline under test", lambda *given: validation.ndcg(*given)
+    )
 
 
 def _fit(name: str, context: EvaluationContext, relation: Relation, setting: Mapping[str, Any] | None) -> ScoreRows:
@@ -84,14 +77,14 @@ def _test_ndcg(
     scorer: Scorer | ScoreRows, context: EvaluationContext, relation: Relation, part: SliceName = "all"
 ) -> float:
     protocol = relation_protocol(relation, context.pairs, context.item_split)
-    found = rank_catalogue(_RowsScorer(scorer) if callable(scorer) else scorer, protocol, name="under test")
-    return float(found.of_slice(part)[:, NDCG].mean())
+    ranking = rank_catalogue(RowScorer(scorer) if callable(scorer) else scorer, protocol, name="under test")
+    return float(ranking.of_slice(part)[:, NDCG].mean())
 
 
 def _with_other_pairs(context: EvaluationContext, *splits: str) -> EvaluationContext:
     """The same context, with each pair of the given splits put elsewhere."""
     pairs = context.pairs
-    moved = np.where(np.isin(pairs.split, splits), (pairs.b + 7) % context.items, pairs.b)
+    moved = np.where(np.isin(pairs.split, splits), (pairs.b + 7) % context.n_items, pairs.b)
     return replace(context, pairs=replace(pairs, b=moved.astype(np.int32)))
 
 

@@ -16,16 +16,16 @@ def test_without_its_package_it_is_left_out_of_all_and_refused_by_name(
     planted: EvaluationContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(als, "find_spec", lambda name: None)
-    names, skipped = applicable(parse_baselines("all"), planted.for_fitting())
+    names, skipped = applicable(parse_baselines("all"), planted.for_fitting("train"))
     assert "als" not in names
     assert "`implicit`" in skipped["als"]
     with pytest.raises(InputError, match="not installed") as error:
-        applicable(parse_baselines("als"), planted.for_fitting())
+        applicable(parse_baselines("als"), planted.for_fitting("train"))
     assert error.value.hint == "pip install 'mmsc-cli[baselines]'"
 
 
 def test_confidence_is_how_hard_known_pairs_pull(planted: EvaluationContext, fit: Callable[..., ScoreRows]) -> None:
-    adjacency = planted.pairs.of("train").adjacency("substitute", planted.items)
+    adjacency = planted.pairs.of("train").adjacency("substitute", planted.n_items)
     known = np.flatnonzero(adjacency[[5]].toarray()[0])
     weak, strong = (
         fit(

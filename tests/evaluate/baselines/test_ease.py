@@ -6,21 +6,18 @@ import numpy as np
 import pytest
 
 from mmsc_cli.evaluate.baselines import factors as ease
-from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows
-from mmsc_cli.evaluate.baselines.registry import BASELINES
-from mmsc_cli.evaluate.baselines.tuning import tune
+from mmsc_cli.evaluate.baselines.baseline import ScoreRows
+from mmsc_cli.evaluate.baselines.registry import fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
 
 
 @pytest.mark.parametrize(("noise_strength", "expected"), [(0.2, True), (5.0, False)])
 def test_strengths_are_used_where_they_tell_noise_from_truth(
-    noise_strength: float,
-    expected: bool,
-    plant: Callable[..., EvaluationContext],
-    task_of: Callable[..., FittingTask],
+    noise_strength: float, expected: bool, plant: Callable[..., EvaluationContext]
 ) -> None:
-    context = plant(noise=800, noise_strength=noise_strength)
-    assert tune(BASELINES["ease"], task_of(context)).setting["strengths"] is expected
+    scorer = fit_baseline("ease", plant(noise=800, noise_strength=noise_strength))
+    scorer.fit("substitute")
+    assert scorer.tuning["substitute"]["setting"]["strengths"] is expected
 
 
 def test_a_large_catalogue_gets_the_sparse_relative(
@@ -32,7 +29,7 @@ def test_a_large_catalogue_gets_the_sparse_relative(
     exact = fit("ease", planted, "complement", None)
     monkeypatch.setattr(ease, "DENSE_ITEMS", 100)
     sparse = fit("ease", planted, "complement", None)
-    queries = np.arange(planted.items)
+    queries = np.arange(planted.n_items)
     assert not np.array_equal(exact(queries), sparse(queries))
     figures = [test_ndcg(rows, planted, "complement") for rows in (exact, sparse)]
     assert figures[1] == pytest.approx(figures[0], abs=0.03)

@@ -7,10 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from mmsc_cli.evaluate.baselines.baseline import FittingTask
-from mmsc_cli.evaluate.baselines.ppr import PersonalisedPageRank
-from mmsc_cli.evaluate.baselines.registry import BASELINES
-from mmsc_cli.evaluate.baselines.tuning import tune
+from mmsc_cli.evaluate.baselines.ppr import walk_rows
+from mmsc_cli.evaluate.baselines.registry import fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
 
 
@@ -26,13 +24,12 @@ def test_scores_are_those_of_the_power_series(items: int, seed: int, steps: int,
     walk = np.divide(adjacency, degree, out=np.zeros_like(adjacency), where=degree > 0)
     expected = sum(np.linalg.matrix_power(damping * walk, step) for step in range(1, steps + 1))
     queries = generator.integers(0, items, 4)
-    scores = PersonalisedPageRank(sparse.csr_array(adjacency.astype(np.float32)), steps, damping).rows(queries)
+    scores = walk_rows(sparse.csr_array(adjacency.astype(np.float32)), steps, damping)(queries)
     np.testing.assert_allclose(scores, np.asarray(expected)[queries], rtol=1e-4, atol=1e-6)
     assert scores.dtype == np.float32
 
 
-def test_strengths_are_used_where_they_tell_noise_from_truth(
-    plant: Callable[..., EvaluationContext], task_of: Callable[..., FittingTask]
-) -> None:
-    telling = plant(noise=800, noise_strength=0.2)
-    assert tune(BASELINES["ppr"], task_of(telling)).setting["strengths"] is True
+def test_strengths_are_used_where_they_tell_noise_from_truth(plant: Callable[..., EvaluationContext]) -> None:
+    scorer = fit_baseline("ppr", plant(noise=800, noise_strength=0.2))
+    scorer.fit("substitute")
+    assert scorer.tuning["substitute"]["setting"]["strengths"] is True

@@ -34,7 +34,7 @@ def test_every_baseline_scores_the_whole_catalogue_and_the_same_again(
 ) -> None:
     queries = np.asarray([3, 12, 13, 50])
     first, second = (fit(name, planted, "complement", None)(queries) for _ in range(2))
-    assert first.shape == (4, planted.items)
+    assert first.shape == (4, planted.n_items)
     assert first.dtype == np.float32
     assert np.isfinite(first).all()
     np.testing.assert_array_equal(first, second)
@@ -58,13 +58,13 @@ def test_no_baseline_is_fitted_on_a_held_out_pair(
 ) -> None:
     # A network's validation figure says when to stop; a test pair says nothing at all.
     held_out = ["test"] if "hide" in inspect.signature(BASELINES[name].fit).parameters else ["valid", "test"]
-    queries = np.arange(0, planted.items, 7)
+    queries = np.arange(0, planted.n_items, 7)
     first = fit(name, planted, "substitute", None)(queries)
     np.testing.assert_array_equal(first, fit(name, with_other_pairs(planted, *held_out), "substitute", None)(queries))
 
 
 def test_fitting_on_a_held_out_pair_is_refused(hand_context: EvaluationContext) -> None:
-    fitting = hand_context.for_fitting()
+    fitting = hand_context.for_fitting("train")
     assert set(fitting.pairs.split) == {"train"}
     with pytest.raises(ValueError, match="held-out pairs"):
         replace(fitting, pairs=hand_context.pairs)
@@ -107,7 +107,7 @@ def test_an_unknown_name_is_answered_with_the_list(text: str) -> None:
 def test_all_leaves_out_what_cannot_be_fitted_but_a_name_is_taken_at_its_word(
     random_context: Callable[..., EvaluationContext],
 ) -> None:
-    fitting = random_context().for_fitting()
+    fitting = random_context().for_fitting("train")
     names, skipped = applicable(parse_baselines("all"), fitting)
     assert "image-knn" not in names
     assert skipped == {"image-knn": "there are no image embeddings"}
@@ -134,14 +134,14 @@ def test_each_relation_is_tuned_once_and_its_time_counted(
 
     def fit_fixed(task: FittingTask, *, number: int) -> ScoreRows:
         fitted.append((task.relation, number))
-        return lambda queries: np.zeros((len(queries), task.context.items), np.float32)
+        return lambda queries: np.zeros((len(queries), task.context.n_items), np.float32)
 
     monkeypatch.setitem(BASELINES, "fixed", Baseline(fit_fixed, ({"number": 1}, {"number": 2})))
     scorer = fit_baseline("fixed", planted)
     for relation in RELATIONS:
         for _ in range(2):
             scorer.scores(relation, np.asarray([5]))
-    assert fitted == [(relation, number) for relation in RELATIONS for number in (1, 2)]
+    assert fitted == [(relation, number) for relation in RELATIONS for number in (1, 2, 1)]
     assert list(scorer.tuning) == list(RELATIONS)
     assert scorer.fit_seconds == pytest.approx(sum(part["seconds"] for part in scorer.tuning.values()))
 

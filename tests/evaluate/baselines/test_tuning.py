@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmsc_cli.evaluate.baselines.baseline import Baseline, FittingTask, ScoreRows, every
+from mmsc_cli.evaluate.baselines.baseline import Baseline, FittingTask, ScoreRows, Setting, every
 from mmsc_cli.evaluate.baselines.registry import BASELINES, fit_baseline
-from mmsc_cli.evaluate.baselines.tuning import ValidationQueries, tune
+from mmsc_cli.evaluate.baselines.tuning import BaselineScorer, ValidationQueries
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import validation_protocol
 from mmsc_cli.tables.pairs import Pairs
@@ -18,37 +18,87 @@ from mmsc_cli.tables.pairs import Pairs
 
 def _fit_share(task: FittingTask, *, share: float) -> ScoreRows:
     """Cheats, as only a test may: `share` of the score is whether two items are of one group, the rest is random."""
-    noise = np.random.default_rng(0).random((task.context.items, task.context.items))
-    group = np.arange(task.context.items) // 12
+    noise = np.random.default_rng(0).random((task.context.n_items, task.context.n_items))
+    group = np.arange(task.context.n_items) // 12
     scores = (share * (group[:, None] == group) + (1 - share) * noise).astype(np.float32)
     return lambda queries: scores[queries]
+
+
+def _scorer(context: EvaluationContext, fit: Callable[..., ScoreRows], grid: tuple[Setting, ...]) -> BaselineScorer:
+    return BaselineScorer("under test", Baseline(fit, grid), context)
 
 
 def test_the_best_on_validation_is_kept_and_every_point_reported(
     planted: EvaluationContext, task_of: Callable[..., FittingTask]
 ) -> None:
-    tuned = tune(Baseline(_fit_share, every(share=(0.0, 0.9, 0.2))), task_of(planted))
-    assert tuned.setting == {"share": 0.9}
-    report = tuned.report()
+    scorer = _scorer(planted, _fit_share, every(share=(0.0, 0.9, 0.2)))
+    scores = scorer.scores("substitute", np.asarray([7]))
+    report = scorer.tuning["substitute"]
+    assert report["setting"] == {"share": 0.9}
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     figures = {point["setting"]["share"]: point["ndcg@10"] for point in report["grid"]}
     assert figures[0.0] < figures[0.2] < figures[0.9]
     assert report["seconds"] >= sum(point["seconds"] for point in report["grid"]) - 0.01
-    np.testing.assert_array_equal(tuned.rows(np.asarray([7])), _fit_share(task_of(planted), share=0.9)(np.asarray([7])))
+    np.testing.assert_array_equal(scores, _fit_share(task_of(planted), share=0.9)(np.asarray([7])))
 
 
-def test_between_equals_the_earlier_one_is_kept(
-    planted: EvaluationContext, task_of: Callable[..., FittingTask]
+def test_settings_are_chosen_without_validation_pairs_and_fitted_with_them(
+    planted: EvaluationContext, with_other_pairs: Callable[..., EvaluationContext]
 ) -> None:
+    fitted_on: list[tuple[int, set[str]]] = []
+
+    def fit_and_note(task: FittingTask, *, number: int) -> ScoreRows:
+        fitted_on.append((number, set(task.context.pairs.split.tolist())))
+        cold = task.context.item_split != "warm"
+        assert not cold[np.concatenate([task.context.pairs.a, task.context.pairs.b])].any()
+        return _fit_share(task, share=number / 2)
+
+    scorer = _scorer(planted, fit_and_note, every(number=(0, 1)))
+    scorer.fit("substitute")
+    assert fitted_on == [(0, {"train"}), (1, {"train"}), (1, {"train", "valid"})]
+    assert scorer.tuning["substitute"]["fitted_on"] == ["train", "valid"]
+
+
+@pytest.mark.parametrize("name", ["resource-allocation", "lightgcn"])
+def test_a_fitted_baseline_has_learned_from_validation_pairs_and_from_no_test_pair(
+    name: str, planted: EvaluationContext, with_other_pairs: Callable[..., EvaluationContext]
+) -> None:
+    queries = np.arange(0, planted.n_items, 7)
+    contexts = (planted, with_other_pairs(planted, "test"), with_other_pairs(planted, "valid"))
+    scores, other_test, other_valid = (
+        fit_baseline(name, context).scores("substitute", queries) for context in contexts
+    )
+    np.testing.assert_array_equal(scores, other_test)
+    assert (scores != other_valid).any()
+
+
+def test_a_network_is_fitted_at_last_for_as_many_checks_as_were_best(
+    planted: EvaluationContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks: list[int | None] = []
+
+    def fit_checked(task: FittingTask, *, number: int) -> ScoreRows:
+        checks.append(task.checks)
+        for share in (0.0, 0.9, 0.1):
+            rows = _fit_share(task, share=share)
+            if task.validate is not None:
+                task.validate(rows, "checked")
+        return rows
+
+    _scorer(planted, fit_checked, every(number=(1,))).fit("substitute")
+    assert checks == [None, 2]
+
+
+def test_between_equals_the_earlier_one_is_kept(planted: EvaluationContext) -> None:
     def fit_alike(task: FittingTask, *, number: int) -> ScoreRows:
         return _fit_share(task, share=0.5)
 
-    assert tune(Baseline(fit_alike, every(number=(3, 1, 2))), task_of(planted)).setting == {"number": 3}
+    scorer = _scorer(planted, fit_alike, every(number=(3, 1, 2)))
+    scorer.fit("substitute")
+    assert scorer.tuning["substitute"]["setting"] == {"number": 3}
 
 
-def test_where_memory_holds_one_model_the_best_is_fitted_again(
-    planted: EvaluationContext, task_of: Callable[..., FittingTask]
-) -> None:
+def test_only_one_model_lies_in_memory(planted: EvaluationContext, task_of: Callable[..., FittingTask]) -> None:
     alive: weakref.WeakSet[ScoreRows] = weakref.WeakSet()
 
     def fit_alone(task: FittingTask, *, share: float) -> ScoreRows:
@@ -58,28 +108,25 @@ def test_where_memory_holds_one_model_the_best_is_fitted_again(
         alive.add(rows)
         return rows
 
-    grid = every(share=(0.9, 0.0, 0.2))
-    tuned = tune(Baseline(fit_alone, grid), task_of(planted))
-
-    with_room = tune(Baseline(_fit_share, grid), task_of(planted))
-    assert tuned.setting == {"share": 0.9}
-    assert [trial.ndcg for trial in tuned.trials] == [trial.ndcg for trial in with_room.trials]
-    np.testing.assert_array_equal(tuned.rows(np.asarray([7])), with_room.rows(np.asarray([7])))
+    scorer = _scorer(planted, fit_alone, every(share=(0.9, 0.0, 0.2)))
+    scores = scorer.scores("substitute", np.asarray([7]))
+    assert scorer.tuning["substitute"]["setting"] == {"share": 0.9}
+    np.testing.assert_array_equal(scores, _fit_share(task_of(planted), share=0.9)(np.asarray([7])))
 
 
-def test_nothing_to_tune_is_said(planted: EvaluationContext, task_of: Callable[..., FittingTask]) -> None:
-    report = tune(BASELINES["popularity"], task_of(planted)).report()
-    assert report["setting"] == {}
-    assert report["grid"] == []
+def test_nothing_to_tune_is_said(planted: EvaluationContext) -> None:
+    scorer = fit_baseline("popularity", planted)
+    scorer.fit("substitute")
+    assert scorer.tuning["substitute"]["setting"] == {}
+    assert scorer.tuning["substitute"]["grid"] == []
 
 
-def test_without_validation_pairs_the_default_is_taken(
-    planted: EvaluationContext, task_of: Callable[..., FittingTask]
-) -> None:
+def test_without_validation_pairs_the_default_is_taken(planted: EvaluationContext) -> None:
     blind = replace(planted, pairs=planted.pairs.of("train", "test"))
-    tuned = tune(Baseline(_fit_share, every(share=(0.3, 1.0))), task_of(blind))
-    assert tuned.setting == {"share": 0.3}
-    assert [trial.ndcg for trial in tuned.trials] == [None, None]
+    scorer = _scorer(blind, _fit_share, every(share=(0.3, 1.0)))
+    scorer.fit("substitute")
+    assert scorer.tuning["substitute"]["setting"] == {"share": 0.3}
+    assert [point["ndcg@10"] for point in scorer.tuning["substitute"]["grid"]] == [None, None]
 
 
 @pytest.mark.parametrize("name", ["resource-allocation", "ppr", "ease", "knn-transfer"])
@@ -101,7 +148,7 @@ def test_tuning_on_test_pairs_is_refused(planted: EvaluationContext) -> None:
 
 def test_training_pairs_are_masked_in_validation(planted: EvaluationContext) -> None:
     train = planted.pairs.of("train")
-    scores = np.random.default_rng(1).random((planted.items, planted.items)).astype(np.float32)
+    scores = np.random.default_rng(1).random((planted.n_items, planted.n_items)).astype(np.float32)
     memorised = scores.copy()
     memorised[train.a, train.b] = memorised[train.b, train.a] = 99
     np.fill_diagonal(memorised, 100)
@@ -138,7 +185,7 @@ def test_a_large_catalogue_is_validated_on_a_sample(
 
     def rows(queries: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         asked.extend(queries.tolist())
-        return np.zeros((len(queries), planted.items), np.float32)
+        return np.zeros((len(queries), planted.n_items), np.float32)
 
     for _ in range(2):
         ValidationQueries(planted, "substitute", cold=False).ndcg(rows, "sampled")
@@ -152,5 +199,5 @@ def test_a_relation_without_pairs_is_no_error(
 ) -> None:
     only_views = replace(planted, pairs=pair_table([(2, 3, 1.0, 0.0, "train"), (3, 4, 1.0, 0.0, "valid")]))
     scores = fit_baseline(name, only_views).scores("complement", np.asarray([2, 100]))
-    assert scores.shape == (2, planted.items)
+    assert scores.shape == (2, planted.n_items)
     assert np.isfinite(scores).all()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from mmsc_cli.evaluate.report import charts
 from mmsc_cli.evaluate.report.charts import Chart, Series, line_chart
 
 
@@ -16,7 +17,7 @@ def _chart(*values: float | None, intervals: tuple[tuple[float, float] | None, .
 def test_every_value_lies_within_the_axes_whatever_their_size(values: tuple[float, float]) -> None:
     chart = _chart(*values)
     for x, y in chart.lines[0].points:
-        assert chart.left < x < chart.right
+        assert charts.LEFT < x < charts.RIGHT
         assert chart.y_ticks[-1][0] - 0.1 <= y <= chart.y_ticks[0][0] + 0.1
     assert 2 <= len(chart.y_ticks) <= 9
     texts = [text for _, text in chart.y_ticks]
@@ -25,13 +26,13 @@ def test_every_value_lies_within_the_axes_whatever_their_size(values: tuple[floa
 
 def test_intervals_lie_within_the_axes_too() -> None:
     chart = _chart(0.5, 0.6, intervals=((0.1, 0.97), None))
-    (whisker,) = chart.lines[0].whiskers
-    assert chart.y_ticks[-1][0] <= whisker.top < whisker.bottom <= chart.y_ticks[0][0]
+    ((_, top, bottom),) = chart.lines[0].whiskers
+    assert chart.y_ticks[-1][0] <= top < bottom <= chart.y_ticks[0][0]
 
 
 def test_a_line_is_broken_where_there_is_no_value() -> None:
     line = _chart(1.0, 2.0, None, 4.0, 5.0, None, 7.0).lines[0]
-    assert [len(run.split()) for run in line.runs] == [2, 2]
+    assert [run.count("L") for run in line.path.split("M")[1:]] == [1, 1, 0]
     assert len(line.points) == 5, "a lonely value still has its mark"
 
 

@@ -8,32 +8,32 @@ import numpy as np
 from PIL import Image
 
 from mmsc_cli.evaluate.context import EvaluationContext
-from mmsc_cli.evaluate.report.gallery import Labels, build_gallery
+from mmsc_cli.evaluate.report.gallery import ShownItems, build_gallery
 
 
-def _labels(items: int, images: list[str | None] | None = None, root: Path = Path()) -> Labels:
+def _shown_items(items: int, images: list[str | None] | None = None, root: Path = Path()) -> ShownItems:
     names = [str(item) for item in range(items)]
     titles = [f"item {name}" for name in names]
-    return Labels(ids=names, titles=titles, prices=[1.5] * items, images=images or [None] * items, workspace_root=root)
+    return ShownItems(names, titles, [1.5] * items, images or [None] * items, root)
 
 
 def test_answers_are_masked_and_marked_as_in_the_protocol(
     hand_context: EvaluationContext, fixed_scorer: Callable[..., Any]
 ) -> None:
     order = np.asarray([1, 2, 3, 4, 5, 6, 7, 8, -1, -1, -2, -2, -2], np.float32)
-    gallery = build_gallery(hand_context, fixed_scorer(np.tile(order, (13, 1))), _labels(13))
-    exhibits = {exhibit.query.id: exhibit for exhibit in gallery}
+    gallery = build_gallery(hand_context, fixed_scorer(np.tile(order, (13, 1))), _shown_items(13))
+    exhibits = {exhibit.query.item_id: exhibit for exhibit in gallery}
     assert set(exhibits) == {"0", "5", "6", "7", "11"}
     assert exhibits["11"].cold
     substitutes, complements = exhibits["0"].relations
-    assert [(card.id, card.right) for card in substitutes.answers[:3]] == [
+    assert [(card.item_id, card.right) for card in substitutes.answers[:3]] == [
         ("7", False),
         ("6", True),
         ("5", True),
     ]
-    assert not {"0", "1", "2", "3", "4", "8"} & {card.id for card in substitutes.answers}
-    assert sorted(card.id for card in substitutes.true) == ["5", "6"]
-    assert [(card.id, card.right) for card in complements.answers[:3]] == [
+    assert not {"0", "1", "2", "3", "4", "8"} & {card.item_id for card in substitutes.answers}
+    assert sorted(card.item_id for card in substitutes.true) == ["5", "6"]
+    assert [(card.item_id, card.right) for card in complements.answers[:3]] == [
         ("7", True),
         ("6", True),
         ("5", False),
@@ -43,8 +43,8 @@ def test_answers_are_masked_and_marked_as_in_the_protocol(
 def test_equal_scores_put_the_wrong_answer_first(
     hand_context: EvaluationContext, fixed_scorer: Callable[..., Any]
 ) -> None:
-    gallery = build_gallery(hand_context, fixed_scorer(np.zeros((13, 13), np.float32)), _labels(13))
-    query = next(exhibit for exhibit in gallery if exhibit.query.id == "5")
+    gallery = build_gallery(hand_context, fixed_scorer(np.zeros((13, 13), np.float32)), _shown_items(13))
+    query = next(exhibit for exhibit in gallery if exhibit.query.item_id == "5")
     assert not any(card.right for card in query.relations[0].answers)
 
 
@@ -52,7 +52,9 @@ def test_the_draw_is_by_seed_and_holds_cold_queries(
     random_context: Callable[..., EvaluationContext], fixed_scorer: Callable[..., Any]
 ) -> None:
     scorer = fixed_scorer(np.zeros((120, 120), np.float32))
-    drawn = [[entry.query.id for entry in build_gallery(random_context(), scorer, _labels(120))] for _ in range(2)]
+    drawn = [
+        [entry.query.item_id for entry in build_gallery(random_context(), scorer, _shown_items(120))] for _ in range(2)
+    ]
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) == 12
     assert sum(int(item) % 10 == 9 for item in drawn[0]) == 3
@@ -69,9 +71,9 @@ def test_images_are_inlined_small_and_a_broken_one_is_left_out(
     images[0] = "images/big.png"
     images[5] = "images/missing.jpg"
     images[7] = "images/../private.png"
-    labels = _labels(13, images, tmp_path)
-    gallery = build_gallery(hand_context, fixed_scorer(np.zeros((13, 13), np.float32)), labels)
-    shown = {exhibit.query.id: exhibit.query.image for exhibit in gallery}
+    shown_items = _shown_items(13, images, tmp_path)
+    gallery = build_gallery(hand_context, fixed_scorer(np.zeros((13, 13), np.float32)), shown_items)
+    shown = {exhibit.query.item_id: exhibit.query.image for exhibit in gallery}
     assert (shown["0"] or "").startswith("data:image/jpeg;base64,")
     assert len(shown["0"] or "") < 5_000
     assert shown["5"] is None

@@ -11,6 +11,7 @@ import numpy as np
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.report.report import write_report
+from mmsc_cli.evaluate.settings import EvaluateSettings
 
 
 class _Page(HTMLParser):
@@ -91,7 +92,8 @@ def test_an_empty_evaluation_renders(
     random_context: Callable[..., EvaluationContext], fixed_scorer: Callable[..., Any], tmp_path: Path
 ) -> None:
     scorer = fixed_scorer(np.zeros((120, 120), np.float32))
-    write_report(tmp_path / "report.html", evaluate(random_context(pairs=0), scorer, bootstrap=10))
+    settings = EvaluateSettings(baselines="none", bootstrap=10)
+    write_report(tmp_path / "report.html", evaluate(random_context(pairs=0), scorer, settings))
     text = _Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
     assert text.count("empty: there is no query of this kind") == 10
     for absent in ("A look at", "Against the truth", "What each part is worth", "Loss"):

@@ -1,1 +1,1 @@
-"""Graph neural networks as baselines: one training loop, one small file per network. Imported only to be fitted."""
+"""Graph neural networks as baselines: one training loop, and the networks. Imported only when one is fitted."""

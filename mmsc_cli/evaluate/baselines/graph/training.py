@@ -1,4 +1,4 @@
-"""The one training loop of all graph baselines: predict partners among sampled items, stop by validation.
+"""The training loop of the graph baselines: predict partners among sampled items, stop by validation.
 
 The loss is the sampled softmax with uniform negatives, shared within a step (Jean et al., ACL 2015; Wu et al., TOIS
 2024, on why it beats BPR for ranking). Every step propagates over the whole graph, so no neighbour sampler is needed.
@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, dot_products
-from mmsc_cli.evaluate.baselines.graph.views import TrainingGraph, View
+from mmsc_cli.evaluate.baselines.graph.training_graph import TrainingGraph, VisiblePairs
 from mmsc_cli.runtime.seeds import torch_generator
 
 BATCH_PAIRS = 8_192
@@ -25,7 +25,7 @@ STEPS_PER_VIEW = 10
 VIEWS_PER_CHECK = 3
 PATIENCE = 2
 MOST_CHECKS = 30
-# Tables of item vectors see a row's gradient now and then and may learn fast; weights that all items share may not.
+# A row of an item table gets a gradient in few steps, so it learns faster than weights that all items share.
 TABLE_RATE = 0.01
 SHARED_RATE = 0.005
 
@@ -33,12 +33,14 @@ SHARED_RATE = 0.005
 def train(task: FittingTask, network: nn.Module, *, hide: float, isolate: float = 0.0) -> ScoreRows:
     """Train until the validation figure has not improved for PATIENCE checks; the best check's vectors answer.
 
+    A task without validation is trained for its number of checks, and the last one answers.
+
     Args:
-        task: on what to train.
-        network: called with a `View`; returns query and key vectors of all items, both (items, dim).
-        hide: share of the training pairs hidden in each view, to be predicted from the rest. At 0 all pairs are both
+        task: what to train on.
+        network: called with `VisiblePairs`; returns query and key vectors of all items, both (items, dim).
+        hide: fraction of the training pairs hidden in each view, to be predicted from the rest. At 0 all pairs are both
             propagated over and predicted, as the papers have it.
-        isolate: share of the items played as having no behaviour in each view.
+        isolate: fraction of the items played as having no behaviour in each view.
 
     Returns:
         Scores by dot product; those of the untrained network where the relation has no training pair.
@@ -53,16 +55,17 @@ def train(task: FittingTask, network: nn.Module, *, hide: float, isolate: float 
     best_ndcg, since_best = -1.0, 0
     if not bool((pairs.own > 0).any()):
         return dot_products(*best)
-    with task.progress.task(task.label, total=MOST_CHECKS * VIEWS_PER_CHECK * STEPS_PER_VIEW) as shown:
-        for _ in range(MOST_CHECKS):
+    checks = MOST_CHECKS if task.checks is None else task.checks
+    with task.progress.task(task.label, total=checks * VIEWS_PER_CHECK * STEPS_PER_VIEW) as shown:
+        for _ in range(checks):
             network.train()
             total = 0.0
             for _ in range(VIEWS_PER_CHECK):
-                view, targets = pairs.masked(hide, isolate, generator)
+                visible, targets = pairs.masked(hide, isolate, generator)
                 for _ in range(STEPS_PER_VIEW):
                     query, answer = _draw_batch(targets, generator)
                     wrong = candidates[torch.randint(len(candidates), (NEGATIVES,), generator=generator).to(device)]
-                    queries, keys = network(view)
+                    queries, keys = network(visible)
                     loss = _sampled_softmax(queries, keys, query, answer, wrong)
                     optimiser.zero_grad()
                     loss.backward()  # type: ignore[no-untyped-call]
@@ -70,12 +73,12 @@ def train(task: FittingTask, network: nn.Module, *, hide: float, isolate: float 
                     total += float(loss.detach())
                     shown.advance()
             if not math.isfinite(total):
-                # It diverged: validation decides whether what it had learned before is of any use.
+                # It diverged: the best vectors so far answer.
                 break
             latest = _answer(network, whole)
-            ndcg = task.validation.ndcg(dot_products(*latest), task.label)
-            shown.show(loss=total / (VIEWS_PER_CHECK * STEPS_PER_VIEW), valid=0.0 if ndcg is None else ndcg)
-            # Without validation queries nothing tells when to stop: train to the end, and take that.
+            ndcg = None if task.validate is None else task.validate(dot_products(*latest), task.label)
+            shown.show(loss=total / (VIEWS_PER_CHECK * STEPS_PER_VIEW), **({} if ndcg is None else {"valid": ndcg}))
+            # Without validation queries there is no sign when to stop: train to the end and take that.
             since_best = 0 if ndcg is None or ndcg > best_ndcg else since_best + 1
             if since_best == 0:
                 best, best_ndcg = latest, best_ndcg if ndcg is None else ndcg
@@ -85,7 +88,7 @@ def train(task: FittingTask, network: nn.Module, *, hide: float, isolate: float 
 
 
 def _draw_batch(targets: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """At most BATCH_PAIRS of the (2, pairs) pairs, each in a random direction: queries and their right answers."""
+    """At most BATCH_PAIRS of the (2, pairs) pairs, each in a random direction: queries and their answers."""
     count = targets.shape[1]
     drawn = torch.randint(count, (min(BATCH_PAIRS, count),), generator=generator)
     turned = torch.rand(len(drawn), generator=generator) < 0.5
@@ -107,10 +110,10 @@ def _sampled_softmax(
 
 
 @torch.no_grad()
-def _answer(network: nn.Module, whole: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _answer(network: nn.Module, whole: VisiblePairs) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     network.eval()
     query, key = network(whole)
-    # Copies: what a network hands out may be its own weights, which are about to change.
+    # Copies: a network may return its own weights, which the next step changes.
     return query.cpu().numpy().copy(), key.cpu().numpy().copy()
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from mmsc_cli.evaluate.baselines.baseline import FittingTask
 from mmsc_cli.evaluate.baselines.graph import training
-from mmsc_cli.evaluate.baselines.graph.views import View
+from mmsc_cli.evaluate.baselines.graph.training_graph import VisiblePairs
 from mmsc_cli.evaluate.context import EvaluationContext
 
 
@@ -20,7 +20,7 @@ class _Table(nn.Module):
         super().__init__()
         self.item = nn.Embedding(items, 8)
 
-    def forward(self, view: View) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, visible: VisiblePairs) -> tuple[torch.Tensor, torch.Tensor]:
         return self.item.weight, self.item.weight
 
 
@@ -31,15 +31,15 @@ class _Judge:
         self.figures = figures
         self.asked: list[np.ndarray[Any, Any]] = []
 
-    def ndcg(self, rows: Any, name: str, progress: Any = None) -> float:
+    def __call__(self, rows: Any, name: str) -> float:
         self.asked.append(rows(np.arange(5)))
         return self.figures[len(self.asked) - 1]
 
 
 def _train(planted: EvaluationContext, judge: _Judge) -> np.ndarray[Any, Any]:
     torch.manual_seed(1)
-    task = FittingTask(planted.for_fitting(), "substitute", judge, "table")
-    return training.train(task, _Table(planted.items), hide=0.0)(np.arange(5))
+    task = FittingTask(planted.for_fitting("train"), "substitute", "table", judge)
+    return training.train(task, _Table(planted.n_items), hide=0.0)(np.arange(5))
 
 
 def test_training_stops_when_validation_does_and_keeps_the_best(
