@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -47,3 +48,26 @@ def test_every_test_that_the_security_page_names_exists() -> None:
     assert len(named) > 20
     for path, test in named:
         assert f"def {test}" in (ROOT / path).read_text(encoding="utf-8"), (path, test)
+
+
+def test_every_import_that_a_page_shows_works() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    shown = [
+        (page.name, module, name.strip())
+        for page in pages
+        for module, names in re.findall(r"^from (mmsc_cli\S*) import (.+)$", page.read_text(encoding="utf-8"), re.M)
+        for name in names.split(",")
+    ]
+
+    assert len(shown) > 5
+    for page_name, module, name in shown:
+        assert hasattr(importlib.import_module(module), name), (page_name, module, name)
+
+
+def test_every_script_and_module_that_a_page_names_exists() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        for path in re.findall(r"`([\w/]+/\w+\.(?:py|sh)|mmsc_cli/[\w/]+)`", text):
+            assert (ROOT / path).exists() or (ROOT / "mmsc_cli" / path).exists(), (page.name, path)
+        for module in re.findall(r"python -m ((?:mmsc_cli|benchmarks)[\w.]*)", text):
+            assert importlib.util.find_spec(module), (page.name, module)
