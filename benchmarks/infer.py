@@ -6,7 +6,7 @@ python -m benchmarks.infer table --items 100000     the nightly table of both re
 python -m benchmarks.infer large --items 1000000    opening, exact answers once warm, HNSW with its recall
 python -m benchmarks.infer sizes                    from which size on HNSW is worth its building
 
-The index is made up (see `made_up_vectors`), so that nothing has to be trained; --keep DIR uses it again.
+The index is made up (`tests/fixtures/made_up_index.py`), so nothing has to be trained; --keep DIR uses it again.
 """
 
 from __future__ import annotations
@@ -20,24 +20,17 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.measured import machine, markdown_table, run_mmsc, whole_numbers
 from mmsc_cli.errors import MmscError
 from mmsc_cli.index import build_hnsw, search
 from mmsc_cli.index.build_hnsw import add_hnsw
 from mmsc_cli.index.index_file import write_index
-from mmsc_cli.index.storage import Strings
 from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.tables.relations import RELATIONS
+from tests.fixtures.made_up_index import DIM, made_up_index
 
-DIM = 128
-LINEAR_TOP = 50
-KNOWN = 10
-LEAF = 50
 K = 10
 START_LIMIT = 0.25
 
@@ -179,46 +172,6 @@ def _workspace(root: Path, items: int) -> Path:
         (root / "index").mkdir(parents=True)
         write_index(root / "index", made_up_index(items), {"items": items, "dim": DIM})
     return root
-
-
-def made_up_index(items: int) -> dict[str, NDArray[Any]]:
-    """The tensors of an index as large as a trained one, with ids and titles of usual lengths."""
-    generator = np.random.default_rng(1)
-    rows = np.arange(items + 1, dtype=np.int64)
-    tensors: dict[str, NDArray[Any]] = {
-        "known.indptr": rows * KNOWN,
-        "known.indices": generator.integers(0, items, items * KNOWN, np.int32),
-    }
-    titles = (f"item {item:07} of a made-up catalogue, in a title of the usual length" for item in range(items))
-    for name, texts in (("ids", (f"B{item:09}" for item in range(items))), ("titles", titles)):
-        tensors[f"{name}.bytes"], tensors[f"{name}.offsets"] = Strings.pack(list(texts))
-    leaf, centres = made_up_leaves(items, generator)
-    for relation in RELATIONS:
-        for side in ("query", "key"):
-            tensors[f"{relation}.{side}"] = made_up_vectors(leaf, centres, generator)
-        tensors[f"{relation}.linear.indptr"] = rows * LINEAR_TOP
-        tensors[f"{relation}.linear.indices"] = generator.integers(0, items, items * LINEAR_TOP, np.int32)
-        tensors[f"{relation}.linear.values"] = generator.random(items * LINEAR_TOP, np.float32)
-    return tensors
-
-
-def made_up_leaves(items: int, generator: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Each item's leaf category, (items,), and the centres of leaves around those of branches, (leaves, DIM)."""
-    leaves = max(1, items // LEAF)
-    branches = generator.standard_normal((50, DIM), np.float32)
-    centres = branches[generator.integers(0, 50, leaves)] + 0.7 * generator.standard_normal((leaves, DIM), np.float32)
-    return generator.integers(0, leaves, items), centres.astype(np.float32)
-
-
-def made_up_vectors(
-    leaf: NDArray[np.int64], centres: NDArray[np.float32], generator: np.random.Generator
-) -> NDArray[np.float32]:
-    """Vectors as training makes them: near their leaf, longer where popular. Without neighbours, HNSW finds none."""
-    vectors = generator.standard_normal((len(leaf), DIM), np.float32)
-    vectors *= 0.5
-    vectors += centres[leaf]
-    vectors *= np.exp(0.3 * generator.standard_normal((len(leaf), 1), np.float32)) / np.float32(DIM**0.5)
-    return vectors
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -79,7 +79,7 @@ def main() -> None:
             rules(folder, given.seed)
             return
         model = folder / "llama"
-        script = Path(__file__).with_name("tiny_llama.py")
+        script = Path(__file__).parents[1] / "tests" / "fixtures" / "tiny_llama.py"
         subprocess.run([os.environ[PYTHON_VARIABLE], script, model], check=True, capture_output=True)
         if given.benchmark == "speed":
             speed(folder, model, given.pairs, given.concurrency, given.runs)

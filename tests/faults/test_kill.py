@@ -1,4 +1,4 @@
-"""SIGKILL and SIGINT at random moments: the short form of `python -m benchmarks.faults kill`."""
+"""SIGKILL and SIGINT at random moments: the short form of `python -m tests.faults.campaign kill`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults.judge import AnsweringServer
-from benchmarks.faults.kill import (
+from mmsc_cli.workspace.workspace import Workspace
+from tests.faults.campaign.answering_server import AnsweringServer
+from tests.faults.campaign.kill import (
     COMMANDS,
     SETTINGS,
     Tally,
@@ -25,7 +26,6 @@ from benchmarks.faults.kill import (
     spread_moments,
     take_interrupts,
 )
-from mmsc_cli.workspace.workspace import Workspace
 
 SIGNALS = [signal.SIGKILL, signal.SIGINT]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.infer import made_up_index
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index import build_hnsw, hnsw
 from mmsc_cli.index.build_hnsw import add_hnsw
 from mmsc_cli.index.filters import Filters
 from mmsc_cli.index.index_file import write_index
 from mmsc_cli.infer.recommender import Recommender
+from tests.fixtures.made_up_index import made_up_index
 
 pytest.importorskip("faiss", reason="the extra `faiss` is not installed")
 ITEMS = 2_000

@@ -43,7 +43,9 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny model."""
     folder = tmp_path_factory.mktemp("tiny") / "llama"
     assert VLLM_PYTHON is not None
-    subprocess.run([VLLM_PYTHON, ROOT / "benchmarks" / "tiny_llama.py", folder], check=True, capture_output=True)
+    subprocess.run(
+        [VLLM_PYTHON, ROOT / "tests" / "fixtures" / "tiny_llama.py", folder], check=True, capture_output=True
+    )
     return folder
 
 

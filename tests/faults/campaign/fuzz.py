@@ -1,8 +1,8 @@
 """Rubbish into all that reads input of unknown origin, guided by coverage (atheris, libFuzzer); a Markdown table.
 
-python -m benchmarks.faults.fuzz                                   the whole campaign
-python -m benchmarks.faults.fuzz --only images,recipes --runs 5000
-python -m benchmarks.faults.fuzz --findings DIR                    inputs that were found, one file each
+python -m tests.faults.campaign.fuzz                                   the whole campaign
+python -m tests.faults.campaign.fuzz --only images,recipes --runs 5000
+python -m tests.faults.campaign.fuzz --findings DIR                    inputs that were found, one file each
 
 Each target runs in a process of its own, from seeds made on the spot. An exception that a reader may not raise counts
 as a crash, a count that does not add up as lost, an input that takes more than 5 s of processor time, or 30 s by the
@@ -29,8 +29,8 @@ from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
-from benchmarks.faults.rubbish.target import HangError, LostError, Target
-from benchmarks.measured import machine, markdown_table
+from tests.faults.campaign.report import machine, markdown_table
+from tests.faults.campaign.rubbish.target import HangError, LostError, Target
 
 # Readers in Python, ours and of libraries, whose branches guide the search; those in C are seen from outside alone.
 _GUIDED = ["mmsc_cli", "tomllib", "json", "gzip", "PIL", "csv", "httpx", "h11", "urllib"]
@@ -108,7 +108,14 @@ def _run_target(name: str, workspace: Path, runs: int, seed: int, findings: Path
     started = time.monotonic()
     while inputs < runs and ended < _MOST_HANGS:
         report.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "benchmarks.faults.fuzz", f"--target={name}", "--workspace", str(workspace)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.faults.campaign.fuzz",
+            f"--target={name}",
+            "--workspace",
+            str(workspace),
+        ]
         command += ["--runs", str(runs - inputs), "--seed", str(seed + ended), "--findings", str(findings)]
         # What a process that is ended leaves behind goes with the workspace.
         place = os.environ | {"TMPDIR": str(workspace.parent)}
@@ -149,7 +156,7 @@ def fuzz_target(name: str, workspace: Path, runs: int, seed: int, findings: Path
     except ImportError:
         sys.exit("the campaign needs atheris: pip install --group fuzz")
     with atheris.instrument_imports(include=_GUIDED, enable_loader_override=False):
-        from benchmarks.faults.rubbish.targets import all_targets
+        from tests.faults.campaign.rubbish.targets import all_targets
 
         target = all_targets(workspace)[name]
     logging.disable()
