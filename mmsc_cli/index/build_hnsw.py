@@ -58,7 +58,7 @@ def add_hnsw(folder: Path, seed: int, smallest: int = SMALLEST, progress: Progre
     if not find_spec("faiss"):
         _LOG.info("index: exact search only; the extra `faiss` speeds up a catalogue of %d items", len(index))
         return {}
-    import faiss
+    import faiss  # noqa: PLC0415  an extra, and slow to import
 
     sample = np.sort(numpy_generator(seed, "hnsw").choice(len(index), min(_SAMPLE, len(index)), replace=False))
     queries = [Query.of_item(index, index.ids[row]) for row in sample.tolist()]
@@ -92,7 +92,7 @@ def add_hnsw(folder: Path, seed: int, smallest: int = SMALLEST, progress: Progre
 
 def _build(keys: NDArray[np.float32], relation: Relation, progress: Progress) -> list[Any]:
     """The longest of the keys (n_items, dim) as a flat index, and a graph of the others; both return item rows."""
-    import faiss
+    import faiss  # noqa: PLC0415  an extra, and slow to import
 
     faiss.omp_set_num_threads(1)  # of this thread: one relation each, as links made by several differ from run to run
     dim = keys.shape[1]

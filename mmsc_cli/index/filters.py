@@ -57,13 +57,13 @@ class Filters:
 
 
 class Sieve:
-    """Filters made ready for one index."""
+    """Filters, prepared for one index."""
 
     def __init__(self, index: Index, filters: Filters) -> None:
-        """Look up what the filters need.
+        """Look up the tensors that the filters need.
 
         Raises:
-            WorkspaceError: the index is of an earlier version and lacks it.
+            WorkspaceError: the index, of an earlier version, lacks one.
         """
         self.filters = filters
         self._index = index
@@ -75,13 +75,13 @@ class Sieve:
             self._price = self._needed("price")
         self._out_of_stock: NDArray[np.int64] | None = None
         if filters.in_stock is not None:
-            there = index.ids.among(filters.in_stock)
-            if unknown := len(filters.in_stock) - int(there.sum()):
+            available = index.ids.among(filters.in_stock)
+            if unknown := len(filters.in_stock) - int(available.sum()):
                 _LOG.info("in stock: ignored %d ids that are not in the catalogue", unknown)
-            self._out_of_stock = np.flatnonzero(~there)
+            self._out_of_stock = np.flatnonzero(~available)
 
     def leave_out(self, query: Query, relation: Relation, scores: NDArray[np.float32]) -> None:
-        """Set the scores (items,) of what may not be an answer to -inf."""
+        """Set the scores (n_items,) of items that may not be answers to -inf."""
         scores[self.left_out_of(query)] = -np.inf
         if self._out_of_stock is not None:
             scores[self._out_of_stock] = -np.inf
@@ -93,27 +93,26 @@ class Sieve:
             scores[~allowed] = -np.inf
         if self._price is not None and relation == "substitute":
             assert self.filters.price_within is not None
-            # A little more, as prices are kept in single precision.
+            # With a tolerance, as prices are stored in single precision.
             most = self.filters.price_within * query.price * (1 + 1e-6) + 1e-6 * query.price
             scores[~(np.abs(self._price - query.price) <= most)] = -np.inf
         self.too_low(scores)
 
     def left_out_of(self, query: Query) -> NDArray[np.int64]:
-        """Rows that are no answers to a query whatever they are: its own, and, if asked for, those of known pairs."""
+        """Rows that are never answers to a query: its own, and, with `novel`, those of known pairs."""
         if query.row is None:
             return np.empty(0, np.int64)
-        own = np.array([query.row], np.int64)
-        return (
-            np.append(own, self._index.known.indices[self._index.known.row(query.row)]) if self.filters.novel else own
-        )
+        itself = np.array([query.row], np.int64)
+        known = self._index.known
+        return np.append(itself, known.indices[known.row(query.row)]) if self.filters.novel else itself
 
     def too_low(self, scores: NDArray[np.float32]) -> None:
-        """Set scores below the least one to -inf."""
+        """Set scores below `min_score` to -inf."""
         if self.filters.min_score is not None:
             scores[scores < self.filters.min_score] = -np.inf
 
     def best(self, query: Query, relation: Relation, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """Rows of the answers, in their order, from scores (items,) less what is left out."""
+        """Rows of the answers, best first, from scores (n_items,) in which left-out items have -inf."""
         if self._category is None or not self.filters.diversify or relation != "complement":
             return best_rows(scores, k)
         width = min(8 * k, len(scores))
@@ -127,12 +126,12 @@ class Sieve:
     def _needed(self, name: str) -> NDArray[Any]:
         tensor = self._index.optional(name)
         if tensor is None:
-            raise WorkspaceError(f"this index knows no {name} of its items", hint="run `mmsc train` again")
+            raise WorkspaceError(f"this index has no {name} of its items", hint="run `mmsc train` again")
         return tensor
 
 
 def _turns(types: NDArray[np.int32], own: int) -> NDArray[np.int64]:
-    """In which round each row comes, (rows,), from product types best first; `own` starts one round later."""
+    """The round (n_rows,) in which each row comes, from product types, best first; `own` starts one round later."""
     order = np.argsort(types, kind="stable")
     ordered = types[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))

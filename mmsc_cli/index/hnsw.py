@@ -40,7 +40,7 @@ class Hnsw:
         if not find_spec("faiss"):
             _LOG.info("searching exactly: faiss is not installed (pip install 'mmsc-cli[faiss]')")
             return None
-        import faiss
+        import faiss  # noqa: PLC0415  an extra, and slow to import
 
         parts: dict[Relation, list[Any]] = {}
         breadth = {}
@@ -73,6 +73,6 @@ def file_names(relation: Relation) -> tuple[str, str]:
 
 def graph_in(part: Any) -> Any:
     """The HNSW graph behind the map of its item rows."""
-    import faiss
+    import faiss  # noqa: PLC0415  an extra, and slow to import
 
     return faiss.downcast_index(part.index)

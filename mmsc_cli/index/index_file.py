@@ -1,15 +1,15 @@
-"""The index: all that answering needs, in two files that numpy alone can read.
+"""The index: everything that answering needs, in two files that numpy alone can read.
 
-`index.safetensors` holds, per relation, `query` and `key` (items, dim) float32 and the linear branch as sparse rows
+`index.safetensors` holds, per relation, `query` and `key` (n_items, dim) float32 and the linear branch as sparse rows
 (`linear.indptr`, `linear.indices`, `linear.values`); the known training pairs (`known.indptr`, `known.indices`); item
-ids in sorted order and titles, as UTF-8 bytes with offsets. It is memory-mapped: nothing is loaded that is not
-touched. `index.json` says how large it must be, which model made it, and how scores become probabilities.
+ids in sorted order and titles, as UTF-8 bytes with offsets. It is memory-mapped: only what is used is read.
+`index.json` holds its size, the model it belongs to, and the coefficients that turn scores into probabilities.
 
-What filters and explanations read may be absent (`Index.optional`): `price` (items,) float32, NaN unknown; `category`
-(items,) int32, a number in the sorted list `categories` of whole paths, -1 unknown; aligned with `known.indices`,
-`known.strength.RELATION` and `known.reliability.RELATION` float32; labels as sparse rows (`labels.indptr`,
-`labels.indices`, `labels.probabilities` (labels, 3), `labels.model` numbers in `label_models` of `index.json`); `gate`
-(items, relations x sides, channels) float16.
+Tensors for filters and explanations are optional (`Index.optional`): `price` (n_items,) float32, NaN unknown;
+`category` (n_items,) int32, a number in the sorted list `categories` of whole paths, -1 unknown; aligned with
+`known.indices`, `known.strength.RELATION` and `known.reliability.RELATION` float32; labels as sparse rows
+(`labels.indptr`, `labels.indices`, `labels.probabilities` (n_labels, 3), `labels.model` numbers in `label_models` of
+`index.json`); `gate` (n_items, relations x sides, channels) float16.
 
 score(i, j) = query[i] . key[j] + linear[i, j]"""
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from mmsc_cli.runtime.os_errors import writing
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
 FORMAT_VERSION = 1
-# An id that is not in the catalogue may be anything; a message shows, and looks up, so many characters of it.
+# Characters of an unknown id that a message shows and looks up: it may be of any length.
 LONGEST_SHOWN = 100
 
 
@@ -60,20 +61,20 @@ class Index:
         Raises:
             WorkspaceError: there is none, it is damaged, or of a newer format version.
         """
-        mend = "run `mmsc train`"
+        hint = "run `mmsc train`"
         try:
             about = json.loads((folder / "index.json").read_bytes())
             if about["format_version"] > FORMAT_VERSION:
-                raise WorkspaceError(f"{folder}: made by a newer mmsc", hint="upgrade with pip, or " + mend)
+                raise WorkspaceError(f"{folder}: made by a newer mmsc", hint="upgrade with pip, or " + hint)
             tensors, model = _map(folder / "index.safetensors", about["bytes"])
             if model != about.get("model"):
-                raise WorkspaceError(f"{folder}: index.safetensors and index.json are of two models", hint=mend)
+                raise WorkspaceError(f"{folder}: index.safetensors and index.json are of two models", hint=hint)
             _check_ends(tensors)
             return cls(tensors, about)
         except FileNotFoundError as error:
-            raise WorkspaceError(f"there is no index at {folder}", hint=mend) from error
+            raise WorkspaceError(f"there is no index at {folder}", hint=hint) from error
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise WorkspaceError(f"{folder} is damaged: {error}", hint=mend + " again") from error
+            raise WorkspaceError(f"{folder} is damaged: {error}", hint=hint + " again") from error
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -84,9 +85,9 @@ class Index:
         Raises:
             UnknownItemError: it is not in the catalogue; the hint names the nearest ids.
         """
-        place = self.ids.place(item_id)
-        if place < len(self.ids) and self.ids[place] == item_id:
-            return place
+        row = self.ids.position(item_id)
+        if row < len(self.ids) and self.ids[row] == item_id:
+            return row
         shown = item_id[:LONGEST_SHOWN]
         raise UnknownItemError(f"unknown item {shown!r}", hint=f"nearest ids: {', '.join(self._nearest(shown))}")
 
@@ -104,13 +105,13 @@ class Index:
 
     @cached_property
     def categories(self) -> Strings:
-        """Whole category paths, sorted, joined by PATH_SEPARATOR; none where the index knows none."""
+        """Whole category paths, sorted, joined by PATH_SEPARATOR; empty if the index has none."""
         data, offsets = self.optional("categories.bytes"), self.optional("categories.offsets")
         return Strings.of([]) if data is None or offsets is None else Strings(data, offsets)
 
     @cached_property
     def labels(self) -> LabelRows | None:
-        """Annotators' opinions; None where the model was trained without."""
+        """Labels of pairs; None if the model was trained without."""
         tensors = [self.optional(f"labels.{name}") for name in ("indptr", "indices", "probabilities", "model")]
         indptr, indices, probabilities, model = tensors
         if indptr is None or indices is None or probabilities is None or model is None:
@@ -122,16 +123,16 @@ class Index:
         return self._vectors[relation]
 
     def scores(self, relation: Relation, queries: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Scores of the whole catalogue, (queries, items)."""
+        """Scores of the whole catalogue, (n_queries, n_items)."""
         vectors = self._vectors[relation]
         scores: NDArray[np.float32] = vectors.query[queries] @ vectors.key.T
-        for place, query in enumerate(queries):
-            items, values = vectors.linear.entries(int(query))
-            scores[place, items] += values
+        for row, query in enumerate(queries):
+            columns, values = vectors.linear.entries(int(query))
+            scores[row, columns] += values
         return scores
 
     def pair_scores(self, relation: Relation, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Scores of pairs, (pairs,): the mean of both directions."""
+        """Scores of pairs, (n_pairs,): the mean of both directions."""
         vectors = self._vectors[relation]
         scores = np.zeros(len(a), np.float32)
         for query, key in ((a, b), (b, a)):
@@ -146,18 +147,27 @@ class Index:
         return 0.0 if entry is None else float(linear.values[entry])
 
     def _nearest(self, item_id: str, count: int = 3) -> list[str]:
-        """Ids like a mistyped one: of its neighbours in sorted order, and of those that differ in few places."""
-        from difflib import get_close_matches
+        """The known ids that are most similar to a mistyped one.
 
-        place = self.ids.place(item_id)
-        rows = {*range(max(0, place - 50), min(len(self.ids), place + 50)), *self.ids.alike(item_id, 50)}
-        around = [self.ids[row] for row in sorted(rows)]
-        return get_close_matches(item_id, around, n=count, cutoff=0) or around[:count]
+        Candidates are its neighbours in sorted order, and ids of its length that differ in few characters.
+        """
+
+        position = self.ids.position(item_id)
+        rows = {*range(max(0, position - 50), min(len(self.ids), position + 50)), *self.ids.alike(item_id, 50)}
+        candidates = [self.ids[row] for row in sorted(rows)]
+        return get_close_matches(item_id, candidates, n=count, cutoff=0) or candidates[:count]
 
 
 def write_index(folder: Path, tensors: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
-    """Write an index; `about` gets the format version and the file's size. Its `model` is written into both files."""
-    from safetensors.numpy import save_file
+    """Write an index.
+
+    Args:
+        folder: where to write it.
+        tensors: the content of `index.safetensors`.
+        about: the content of `index.json`, to which the format version and the size are added; its `model` is also
+            written into `index.safetensors`.
+    """
+    from safetensors.numpy import save_file  # noqa: PLC0415  answering does without it
 
     path = folder / "index.safetensors"
     identity = {"model": about["model"]} if about.get("model") else None

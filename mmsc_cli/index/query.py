@@ -1,4 +1,4 @@
-"""What is asked about: an item of the catalogue, or a new one, as filters see it."""
+"""A query: an item of the catalogue, or a new one, with what filters need."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from mmsc_cli.index.index_file import Index
 
 @dataclass(frozen=True)
 class Query:
-    """An item in question.
+    """An item whose answers are asked for.
 
     Attributes:
-        name: what answers call it.
+        name: how answers name it.
         row: its row in the catalogue, None for a new item.
-        category: the number of its category path, -1 where it has none or none that the catalogue knows.
-        price: NaN where unknown.
-        modalities: what a new item was read from, joined by `+`; None for an item of the catalogue.
+        category: the number of its category path; -1 without one, or with one that the catalogue lacks.
+        price: NaN if unknown.
+        modalities: the inputs that a new item was read from, joined by `+`; None for an item of the catalogue.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Query:
 
     @classmethod
     def of_item(cls, index: Index, item_id: str) -> Query:
-        """A known item.
+        """An item of the catalogue as a query.
 
         Raises:
             UnknownItemError: it is not in the catalogue.

@@ -1,4 +1,4 @@
-"""From vectors of queries to ranked rows of the catalogue, by exact or by approximate search."""
+"""Rank the catalogue for queries, by exact or by approximate search."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mmsc_cli.tables.relations import Relation
 if TYPE_CHECKING:
     from mmsc_cli.index.hnsw import Hnsw
 
-# Sparse additions to a row of scores: which items, and how much.
+# Sparse additions to a row of scores: item rows and values.
 Additions = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some queries, and what scores them: score(i, j) = vectors[relation][i] . key[j] + additions[relation][i][j]."""
+    """Queries that are ranked together: score(i, j) = vectors[relation][i] . key[j] + additions[relation][i][j]."""
 
     queries: Sequence[Query]
     vectors: dict[Relation, NDArray[np.float32]]
@@ -33,7 +33,7 @@ class Block:
 
     @classmethod
     def of_items(cls, index: Index, queries: Sequence[Query], relations: Sequence[Relation]) -> Block:
-        """Items of the catalogue, by their rows."""
+        """A block of items of the catalogue."""
         rows = np.array([query.row for query in queries], np.int64)
         vectors, additions = {}, {}
         for relation in relations:
@@ -48,10 +48,10 @@ class Ranked:
     """The answers to one query in one relation, best first.
 
     Attributes:
-        relation: which.
-        rows: items, shape (answers,).
-        scores: shape (answers,).
-        network: the part of the scores that the vectors give, shape (answers,).
+        relation: the relation.
+        rows: item rows, shape (n_answers,).
+        scores: shape (n_answers,).
+        network: the part of the scores that the vectors give, shape (n_answers,).
     """
 
     relation: Relation
@@ -64,7 +64,7 @@ class Ranker:
     """Ranks the catalogue for blocks of queries; may be used by several threads at once."""
 
     def __init__(self, index: Index, sieve: Sieve, k: int, approximate: Hnsw | None = None) -> None:
-        """Rank the `k` best items that pass `sieve`; exactly, unless there is an approximate index for all items."""
+        """Rank the `k` best items that pass `sieve`; exactly, unless an approximate index covers all that may pass."""
         self._index = index
         self._sieve = sieve
         self._k = k
@@ -72,13 +72,14 @@ class Ranker:
         self._memory = threading.local()
 
     def rank(self, block: Block) -> list[list[Ranked]]:
-        """Per query, and relation in the block's order, the ranked answers."""
-        found: list[list[Ranked]] = [[] for _ in block.queries]
+        """Rank the answers: per query one ranking for each relation, in the block's order."""
+        rankings: list[list[Ranked]] = [[] for _ in block.queries]
         search = self._exact if self._approximate is None else self._approximately
         for relation, vectors in block.vectors.items():
-            for place, ranked in enumerate(search(relation, block.queries, vectors, block.additions[relation])):
-                found[place].append(ranked)
-        return found
+            additions = block.additions[relation]
+            for position, ranked in enumerate(search(relation, block.queries, vectors, additions)):
+                rankings[position].append(ranked)
+        return rankings
 
     def _exact(
         self,
@@ -89,15 +90,13 @@ class Ranker:
     ) -> list[Ranked]:
         key = self._index.vectors(relation).key
         scores = np.matmul(vectors, key.T, out=self._buffer(len(queries)))
-        found = []
-        for place, query in enumerate(queries):
-            items, values = additions[place]
-            row = scores[place]
-            row[items] += values
+        rankings = []
+        for query, vector, row, (columns, values) in zip(queries, vectors, scores, additions, strict=True):
+            row[columns] += values
             self._sieve.leave_out(query, relation, row)
             best = self._sieve.best(query, relation, row, self._k)
-            found.append(Ranked(relation, best, row[best], key[best] @ vectors[place]))
-        return found
+            rankings.append(Ranked(relation, best, row[best], key[best] @ vector))
+        return rankings
 
     def _approximately(
         self,
@@ -106,28 +105,27 @@ class Ranker:
         vectors: NDArray[np.float32],
         additions: Sequence[Additions],
     ) -> list[Ranked]:
-        """The items nearest by vectors, and all with additions, scored exactly."""
+        """Rank the items nearest by vectors, and all with additions, by their exact scores."""
         assert self._approximate is not None
         key = self._index.vectors(relation).key
-        found = []
-        for place, query in enumerate(queries):
-            items, values = additions[place]
+        rankings = []
+        for query, vector, (columns, values) in zip(queries, vectors, additions, strict=True):
             without = self._sieve.left_out_of(query)
-            # What is left out, and what an addition of less than nothing pushes down, may stand in the way of others.
+            # Items that are left out, or pushed down by a negative addition, must not take the place of others.
             width = self._k + len(without) + int(np.count_nonzero(values < 0))
-            near = self._approximate.nearest(relation, vectors[place], width)
-            rows = np.union1d(near, items)
+            rows = np.union1d(self._approximate.nearest(relation, vector, width), columns)
             rows = rows[~np.isin(rows, without)].astype(np.int64)
-            network = key[rows] @ vectors[place]
+            network = key[rows] @ vector
             scores = network.copy()
-            scores[np.searchsorted(rows, items[np.isin(items, rows)])] += values[np.isin(items, rows)]
+            added = np.isin(columns, rows)
+            scores[np.searchsorted(rows, columns[added])] += values[added]
             self._sieve.too_low(scores)
             best = best_rows(scores, self._k)
-            found.append(Ranked(relation, rows[best], scores[best], network[best]))
-        return found
+            rankings.append(Ranked(relation, rows[best], scores[best], network[best]))
+        return rankings
 
     def _buffer(self, queries: int) -> NDArray[np.float32]:
-        """Scores of a block, in memory that this thread uses again: fresh pages cost nearly as much as the product."""
+        """Memory for scores, which this thread reuses: fresh pages cost nearly as much as the product."""
         buffer: NDArray[np.float32] | None = getattr(self._memory, "scores", None)
         if buffer is None or len(buffer) < queries:
             buffer = self._memory.scores = np.empty((queries, len(self._index)), np.float32)

@@ -1,3 +1,5 @@
+"""How the index is stored: strings, sparse rows, and a safetensors file that is mapped, not copied."""
+
 from __future__ import annotations
 
 import json
@@ -17,14 +19,14 @@ PATH_SEPARATOR = " > "
 
 @dataclass(frozen=True)
 class SparseRows:
-    """Rows of a sparse (items, items) matrix; `values` is None where only the pattern matters."""
+    """Rows of a sparse (n_items, n_items) matrix; `values` is None if only the pattern matters."""
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     values: NDArray[np.float32] | None = None
 
     def row(self, number: int) -> slice:
-        """Where the entries of a row lie in `indices` and `values`."""
+        """The slice of `indices` and `values` that holds a row."""
         return slice(int(self.indptr[number]), int(self.indptr[number + 1]))
 
     def entries(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -34,15 +36,15 @@ class SparseRows:
         return self.indices[entries], self.values[entries]
 
     def entry(self, number: int, column: int) -> int | None:
-        """Where an entry lies in `indices` and `values`, None where there is none."""
+        """The position of an entry in `indices` and `values`, None if there is none."""
         entries = self.row(number)
-        found = np.flatnonzero(self.indices[entries] == column)
-        return entries.start + int(found[0]) if len(found) else None
+        matches = np.flatnonzero(self.indices[entries] == column)
+        return entries.start + int(matches[0]) if len(matches) else None
 
 
 @dataclass(frozen=True)
 class LabelRows:
-    """Annotators' opinions of pairs: entry by entry of `rows`, probabilities (labels, 3) by CLASSES and who said so."""
+    """Labels of pairs: per entry of `rows`, probabilities (n_labels, 3) by CLASSES and the number of the annotator."""
 
     rows: SparseRows
     probabilities: NDArray[np.float32]
@@ -51,7 +53,7 @@ class LabelRows:
 
 @dataclass(frozen=True)
 class Vectors:
-    """What scores one relation."""
+    """Query and key vectors (n_items, dim) and the linear branch of one relation."""
 
     query: NDArray[np.float32]
     key: NDArray[np.float32]
@@ -59,7 +61,7 @@ class Vectors:
 
 
 class Strings(Sequence[str]):
-    """A list of strings kept as bytes and offsets, read one by one."""
+    """A list of strings, stored as bytes and offsets and decoded one by one."""
 
     def __init__(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
         self._data = data
@@ -72,12 +74,12 @@ class Strings(Sequence[str]):
         start, stop = self._offsets[row], self._offsets[row + 1]
         return self._data[start:stop].tobytes().decode()
 
-    def place(self, text: str) -> int:
-        """Where `text` stands, or would stand, in a sorted list; by binary search."""
+    def position(self, text: str) -> int:
+        """The position that `text` has, or would have, in a sorted list; by binary search."""
         return bisect_left(self, text)
 
     def alike(self, text: str, count: int) -> list[int]:
-        """Rows of the `count` strings of the same length that agree with `text` in most places."""
+        """Rows of the `count` strings of the same length that share most characters with `text`, place by place."""
         wanted = np.frombuffer(text.encode(errors="surrogateescape"), np.uint8)
         rows = np.flatnonzero(np.diff(self._offsets) == len(wanted))
         letters = self._data[self._offsets[rows, None] + np.arange(len(wanted))]
@@ -85,7 +87,7 @@ class Strings(Sequence[str]):
         return [int(row) for row in rows[np.argsort(-agreeing, kind="stable")[:count]]]
 
     def among(self, wanted: Collection[str]) -> NDArray[np.bool_]:
-        """Which of the strings are wanted, (strings,)."""
+        """Mask (n_strings,) of the strings that are in `wanted`."""
         data, encoded = self._data.tobytes(), {text.encode(errors="surrogateescape") for text in wanted}
         ends = pairwise(self._offsets.tolist())
         return np.fromiter((data[start:stop] in encoded for start, stop in ends), np.bool_, len(self))
@@ -104,7 +106,7 @@ class Strings(Sequence[str]):
 
 
 def model_of(path: Path) -> str | None:
-    """Which model a safetensors file of ours belongs to, from its header; None where it does not say.
+    """The model that a safetensors file of ours belongs to, from its header; None if it names none.
 
     Raises:
         ValueError: the file has no valid header.
@@ -115,7 +117,7 @@ def model_of(path: Path) -> str | None:
 
 
 def _header(path: Path) -> tuple[int, dict[str, Any]]:
-    """Where the data of a safetensors file starts (8 bytes of length and a JSON header come first), and the header."""
+    """Where the data of a safetensors file starts, and its header: 8 bytes of length, then JSON."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         if size > path.stat().st_size - 8:
@@ -124,7 +126,7 @@ def _header(path: Path) -> tuple[int, dict[str, Any]]:
 
 
 def _map(path: Path, expected_bytes: int) -> tuple[dict[str, NDArray[Any]], str | None]:
-    """Map the tensors of a safetensors file, and say which model it belongs to."""
+    """Map the tensors of a safetensors file; also return the model it belongs to."""
     size = path.stat().st_size
     if size != expected_bytes:
         raise ValueError(f"{path.name} has {size} bytes, {expected_bytes} were written")
@@ -139,7 +141,7 @@ def _map(path: Path, expected_bytes: int) -> tuple[dict[str, NDArray[Any]], str 
 
 
 def _check_ends(tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Refuse offsets that do not end where their data does, as in a file whose end was lost and filled up."""
+    """Refuse offsets that do not end where their data does, as in a file whose end was overwritten."""
     for ends, data in (("offsets", "bytes"), ("indptr", "indices")):
         for name in tensors:
             stem, _, last = name.rpartition(".")

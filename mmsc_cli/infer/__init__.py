@@ -1,1 +1,1 @@
-"""Stage 5: answers from the index alone; imports neither torch nor pandas."""
+"""Answer questions from the index alone; only new items load torch and the encoder."""

@@ -1,4 +1,4 @@
-"""What an answer says, and what can be asked."""
+"""Answers, and the relations that can be asked for."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ COLUMNS = ("query", "relation", "rank", "item", "score", "title")
 class Answer:
     """One line of output; the first fields in the order of COLUMNS.
 
-    `modalities` says what a new item was read from, joined by `+`; it is None for an item of the catalogue. `why` is
-    there where it was asked for.
+    `modalities` names the inputs that a new item was read from, joined by `+`; it is None for an item of the catalogue.
+    `why` is None unless explanations were asked for.
     """
 
     query: str

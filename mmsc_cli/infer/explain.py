@@ -1,6 +1,4 @@
-"""Why an item is an answer: what is known of the pair, and what the model weighs most.
-
-How alike two items are in text and in image, from the workspace's embeddings."""
+"""Explain answers: what is known of a pair, how similar its items are, and what the model weighs most."""
 
 from __future__ import annotations
 
@@ -19,16 +17,16 @@ from mmsc_cli.tables.relations import CLASSES, RELATIONS, Relation
 from mmsc_cli.workspace.checksums import check_at_a_glance
 from mmsc_cli.workspace.workspace import Workspace
 
-_LOG = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
 
 # Text and image vector, each of unit length, None where the item has none.
 Content = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]
 
 
-@dataclass(frozen=True)
-class Similarity:
-    """Memory-mapped embeddings: `sides` text and image, each (items, dim); `mask` (items, 2)."""
+def open_embeddings(workspace: Workspace, n_items: int) -> Embeddings | None:
+    """Map the embeddings that the index was made from; None, with a warning, if they are gone or others.
 
+<<<<<<< HEAD
     sides: tuple[NDArray[np.float16], NDArray[np.float16]]
     mask: NDArray[np.bool_]
 
@@ -61,6 +59,25 @@ class Similarity:
             for column, side in enumerate(self.sides)
         )
         return text, image
+=======
+    Raises:
+        WorkspaceError: they are damaged.
+    """
+    folder = workspace.path("embeddings")
+    check_at_a_glance(workspace.root, "encode", [f"embeddings/{name}.npy" for name in ("text", "image", "mask")])
+    stages = workspace.manifest().stages
+    used = stages["train"].inputs.get("embeddings") if "train" in stages else None
+    made = stages["encode"].outputs.get("embeddings") if "encode" in stages else None
+    try:
+        embeddings = Embeddings.open(folder)
+    except WorkspaceError as error:
+        _LOG.warning("no text and image similarities: %s", error)
+        return None
+    if used != made or {len(embeddings.text), len(embeddings.image), len(embeddings.mask)} != {n_items}:
+        _LOG.warning("no text and image similarities: %s is not what this index was made from", folder)
+        return None
+    return embeddings
+>>>>>>> e780fbe (infer: drop two layers, write index and infer in plain English)
 
 
 def cosine(first: NDArray[np.float32] | None, second: NDArray[np.float32] | None) -> float | None:
@@ -69,28 +86,27 @@ def cosine(first: NDArray[np.float32] | None, second: NDArray[np.float32] | None
 
 
 _NAMED = 3
-_NOTHING: Content = (None, None)
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Evidence for a pair; None where there is none.
+    """Evidence for a pair; None where there is none of a kind.
 
     Attributes:
         network_score: the part of the score that comes from the vectors.
         linear_score: the part that the linear branch adds.
-        strength: how strongly shoppers showed the pair in this relation, in the training pairs.
-        reliability: how far the model believes that, 0 to 1.
-        shared_neighbours: how many items are known partners of both, in either relation (of a new item: how many of
-            the items most like it are known partners of the answer).
-        shared: some of them, the strongest ties first.
+        strength: the pair's strength in this relation among the training pairs.
+        reliability: how far the model trusts that pair, 0 to 1.
+        shared_neighbours: number of items that are known partners of both, in either relation (of a new item: how
+            many of the items most similar to it are known partners of the answer).
+        shared: the ids of some of them, the strongest ties first.
         text_similarity: cosine of the text vectors.
         image_similarity: cosine of the image vectors.
-        label: what an annotator (a language model, say) called the pair.
-        label_probability: how sure it was.
-        label_model: who it was.
+        label: the label of the pair.
+        label_probability: its probability.
+        label_model: the annotator, a language model for example.
         query_gate: the channel of the query that its gate weighs most in this relation.
-        query_gate_weight: how much, 0 to 2.
+        query_gate_weight: its weight, 0 to 2.
         answer_gate: the same of the answer.
         answer_gate_weight: how much, 0 to 2.
     """
@@ -117,8 +133,8 @@ class Explanation:
         if self.strength is None:
             parts.append("no known pair")
         else:
-            believed = "" if self.reliability is None else f", reliability {self.reliability:.2f}"
-            parts.append(f"known pair, strength {self.strength:.2f}{believed}")
+            reliability = "" if self.reliability is None else f", reliability {self.reliability:.2f}"
+            parts.append(f"known pair, strength {self.strength:.2f}{reliability}")
         named = f": {', '.join(self.shared)}" if self.shared else ""
         parts.append(f"{self.shared_neighbours} shared neighbours{named}")
         for name, value in (("text", self.text_similarity), ("image", self.image_similarity)):
@@ -136,12 +152,12 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is known of a query that answers are explained for.
+    """The query whose answers are explained.
 
     Attributes:
-        row: its row, None for a new item.
-        neighbours: rows of its known partners (of a new item: of the items most like it), sorted.
-        ties: how strongly it is tied to each of them, shape (neighbours,).
+        row: its item row, None for a new item.
+        neighbours: rows of its known partners (of a new item: of the items most similar to it), sorted.
+        ties: strength of its tie to each of them, shape (neighbours,).
         content: its text and image vector.
         gates: (relations x sides, channels), None where the index has none.
     """
@@ -154,29 +170,29 @@ class Subject:
 
 
 class Explainer:
-    """Explains answers from an index, and from embeddings where there are any."""
+    """Explains answers from an index, and from embeddings if there are any."""
 
-    def __init__(self, index: Index, similarity: Similarity | None) -> None:
+    def __init__(self, index: Index, embeddings: Embeddings | None) -> None:
         self._index = index
-        self._similarity = similarity
+        self._embeddings = embeddings
         self._gates = index.optional("gate")
         self._channels: list[str] = index.about.get("channels", [])
 
     def subject(self, query: Query) -> Subject:
-        """What the index knows of an item of the catalogue."""
+        """An item of the catalogue as the subject of explanations."""
         assert query.row is not None
         gates = None if self._gates is None else self._gates[query.row]
         return Subject(query.row, *self._partners(query.row), self._content(query.row), gates)
 
     def explain(self, subject: Subject, relation: Relation, row: int, network: float, score: float) -> Explanation:
-        """Why the item in `row` is an answer.
+        """Explain why the item in `row` is an answer.
 
         Args:
             subject: the query.
-            relation: in which relation.
-            row: the answer.
+            relation: the relation of the answer.
+            row: the answer's item row.
             network: the part of the score that the vectors give.
-            score: all of it.
+            score: the whole score.
         """
         strength, reliability = self._tie(subject.row, relation, row)
         partners, ties = self._partners(row)
@@ -199,14 +215,23 @@ class Explainer:
         )
 
     def _content(self, row: int) -> Content:
-        return _NOTHING if self._similarity is None else self._similarity.content(row)
+        """Text and image vector of an item of the catalogue."""
+        embeddings = self._embeddings
+        if embeddings is None:
+            return None, None
+        text, image = (
+            np.asarray(side[row], np.float32) if embeddings.mask[row, column] else None
+            for column, side in enumerate((embeddings.text, embeddings.image))
+        )
+        return text, image
 
     def _partners(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Known partners, sorted, and the sum of their strengths over both relations."""
         entries = self._index.known.row(row)
         partners = self._index.known.indices[entries]
         strengths = [self._index.optional(f"known.strength.{relation}") for relation in RELATIONS]
-        ties = sum((each[entries] for each in strengths if each is not None), np.zeros(len(partners), np.float32))
+        present = [strength[entries] for strength in strengths if strength is not None]
+        ties = sum(present, np.zeros(len(partners), np.float32))
         order = np.argsort(partners, kind="stable")
         return partners[order], ties[order]
 
@@ -218,8 +243,8 @@ class Explainer:
         )
         if entry is None or strength is None or reliability is None or not strength[entry] > 0:
             return None, None
-        believed = float(reliability[entry])
-        return float(strength[entry]), None if math.isnan(believed) else believed
+        trust = float(reliability[entry])
+        return float(strength[entry]), None if math.isnan(trust) else trust
 
     def _label(self, query: int | None, row: int) -> tuple[str | None, float | None, str | None]:
         labels = self._index.labels

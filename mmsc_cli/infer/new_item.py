@@ -1,4 +1,4 @@
-"""An item that is not in the catalogue, as a user describes it."""
+"""An item that is not in the catalogue, as the user describes it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mmsc_cli.errors import InputError
 
 
 class NewItem(BaseModel):
-    """Every field is optional, but one of them must say something; `id` only names the item in the answers.
+    """Every field is optional, but at least one is required; `id` only names the item in the answers.
 
-    `image_path` is a file on this machine, `image_url` an address on the public internet; the file goes first.
+    `image_path` is a file on this machine, `image_url` a URL on the public internet; the file has priority.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -28,7 +28,7 @@ class NewItem(BaseModel):
     image_url: str | None = None
 
     def says_something(self) -> bool:
-        """Whether there is anything to read but an image."""
+        """Whether it has anything to read other than an image."""
         texts = (self.title, self.description, self.brand, *self.category)
         return self.price is not None or any(text.strip() for text in texts)
 
@@ -37,16 +37,16 @@ def parse_new_item(given: str | Mapping[str, Any], place: str) -> NewItem:
     """A new item from a JSON object.
 
     Args:
-        given: JSON, or what it would be parsed to.
-        place: where it stands, for messages.
+        given: JSON, or the parsed object.
+        place: file and line, for messages.
 
     Raises:
-        InputError: it is no JSON object, has unknown or wrong fields, or says nothing.
+        InputError: it is no JSON object, has unknown or wrong fields, or has nothing to read.
     """
     try:
         item = NewItem.model_validate_json(given) if isinstance(given, str) else NewItem.model_validate(given)
     except ValidationError as error:
-        wrong = [": ".join([*map(str, found["loc"]), found["msg"]]) for found in error.errors()]
+        wrong = [": ".join([*map(str, problem["loc"]), problem["msg"]]) for problem in error.errors()]
         known = ", ".join(NewItem.model_fields)
         raise InputError(f"{place}: {'; '.join(wrong)}", hint=f"one JSON object a line, with any of {known}") from error
     if not (item.says_something() or item.image_path or item.image_url):

@@ -1,8 +1,7 @@
-"""Answers for items the model has never seen. This is the one part of `infer` that loads torch and the encoder.
+"""Turn items that the model has never seen into queries. Only this part of `infer` loads torch and the encoder.
 
-Images of new items: files of one's own, and addresses, fetched as carefully as those of a catalogue.
-
-The linear branch for new items: kNN-transfer, as `train` gives it to items without behaviour."""
+Images are local files, or URLs that are downloaded with the same safeguards as those of a catalogue. The linear branch
+of a new item is kNN-transfer, as `train` gives it to items without behaviour."""
 
 from __future__ import annotations
 
@@ -26,6 +25,7 @@ from mmsc_cli.arrays.sparse_rows import greatest
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.files.image_download import download_images
 from mmsc_cli.files.images import UnusableImageError, open_image
 from mmsc_cli.files.settings import DownloadSettings
 from mmsc_cli.index.index_file import Index
@@ -52,12 +52,16 @@ if TYPE_CHECKING:
 
     from mmsc_cli.model.parts import Part
 
+_LOG = logging.getLogger(__name__)
+# Maximum number of items that are encoded together.
+BATCH = 64
+
 
 def read_images(items: Sequence[NewItem], settings: DownloadSettings) -> list[Image.Image | UnusableImageError | None]:
-    """Per item its image, why it cannot be used, or None where it names none."""
+    """Return each item's image, or the error that says why it cannot be used; None where it names no image."""
     urls = [item.image_url for item in items if item.image_url and not item.image_path]
     with tempfile.TemporaryDirectory(prefix="mmsc-") as folder:
-        files, reasons = _fetch(urls, Path(folder), settings) if urls else ({}, {})
+        files, reasons = download_images(urls, Path(folder), settings) if urls else ({}, {})
         images: list[Image.Image | UnusableImageError | None] = []
         for item in items:
             path = Path(item.image_path) if item.image_path else files.get(item.image_url or "")
@@ -73,86 +77,85 @@ def read_images(items: Sequence[NewItem], settings: DownloadSettings) -> list[Im
     return images
 
 
-def _fetch(urls: Sequence[str], folder: Path, settings: DownloadSettings) -> tuple[dict[str, Path], dict[str, str]]:
-    from mmsc_cli.files.image_download import download_images
-
-    return download_images(urls, folder, settings)
-
-
-@dataclass(frozen=True)
-class TransferBranch:
-    """Training pairs per relation as symmetric (items, items) strengths, and how the branch is mixed in.
-
-    Attributes:
-        adjacency: per relation.
-        weight: per relation, as chosen on validation for cold items.
-        keep: entries kept, the greatest.
-    """
-
-    adjacency: dict[Relation, sparse.csr_array[Any]]
-    weight: dict[Relation, float]
-    keep: int
-
-    @classmethod
-    def of(cls, pairs: Pairs, items: int, weight: dict[Relation, float], keep: int) -> TransferBranch:
-        """From the pair table of a catalogue of so many items."""
-        training = pairs.of("train")
-        adjacency = {relation: training.adjacency(relation, items) for relation in RELATIONS}
-        return cls(adjacency, weight, keep)
-
-    def rows(self, relation: Relation, similar: sparse.csr_array[Any]) -> sparse.csr_array[Any]:
-        """What the branch adds to the scores of new items, (new, items) sparse.
-
-        Args:
-            relation: which relation.
-            similar: (new, items) similarities to items with behaviour, rows summing to one, or to zero without any.
-        """
-        rows = greatest(transfer_rows(similar, self.adjacency[relation]), self.keep)
-        rows.data *= np.float32(self.weight[relation])
-        return rows
-
-
-_LOG = logging.getLogger("mmsc_cli")
-# Encoded together, where so many lines are there to be read.
-BATCH = 64
-
-
 @dataclass(frozen=True)
 class Newcomers:
-    """Some new items, ready to be ranked and explained; `subjects` has one entry per query of `block`."""
+    """New items as queries; `subjects`, for explanations, has one entry per query of `block`."""
 
     block: Block
     subjects: list[Subject]
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """What training left that encodes new items.
+
+    Attributes:
+        model: the model, in evaluation mode.
+        attributes: what the model reads of prices, brands and categories.
+        lendable: the behaviour that new items borrow from similar items.
+        without: parts that the model was trained without.
+        neighbours: number of similar items a new item borrows from.
+        linear_top: entries of the linear branch that are kept per item, the largest.
+        transfer_weight: weight of the linear branch, per relation, chosen on cold validation items.
+        adjacency: strengths of the training pairs, symmetric (n_items, n_items), per relation.
+        has_behaviour: which items have a training pair, (n_items,).
+    """
+
+    model: Mmsc
+    attributes: Attributes
+    lendable: Lendable
+    without: tuple[Part, ...]
+    neighbours: int
+    linear_top: int
+    transfer_weight: dict[Relation, float]
+    adjacency: dict[Relation, sparse.csr_array[Any]]
+    has_behaviour: torch.Tensor
+
+    @classmethod
+    def open(cls, workspace: Workspace, index: Index) -> _Trained:
+        """Load it from a workspace.
+
+        Raises:
+            WorkspaceError: it is missing or damaged.
+        """
+        folder = workspace.path("model")
+        try:
+            described = json.loads((folder / "model.json").read_bytes())
+            without = tuple(described["without"])
+            model = Mmsc(Shape(**described["shape"]), without)
+            model.load_state_dict(load_file(folder / "model.safetensors"))
+            lendable = Lendable(**load_file(folder / "lendable.safetensors"))
+            attributes = Attributes(**described["attributes"])
+            neighbours, linear_top = (described["settings"][name] for name in ("neighbours", "linear_top"))
+            weight = {relation: index.about["transfer_weight"][relation] for relation in RELATIONS}
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise WorkspaceError(f"{folder} is missing or damaged: {error}", hint="run `mmsc train` again") from error
+        training = Pairs.read(workspace.path("pairs.parquet")).of("train")
+        return cls(
+            model=model.eval(),
+            attributes=attributes,
+            lendable=lendable,
+            without=without,
+            neighbours=neighbours,
+            linear_top=linear_top,
+            transfer_weight=weight,
+            adjacency={relation: training.adjacency(relation, len(index)) for relation in RELATIONS},
+            has_behaviour=torch.from_numpy(np.diff(index.known.indptr) > 0),
+        )
+
+
 class NewItemEncoder:
-    """The encoder and the model of a workspace, which turn new items into what ranks the catalogue for them."""
+    """The encoder and the model of a workspace, which turn new items into queries."""
 
     def __init__(
-        self,
-        index: Index,
-        encoder: Encoder,
-        model: Mmsc,
-        attributes: Attributes,
-        lendable: Lendable,
-        catalogue: torch.Tensor,
-        neighbours: int,
-        transfer: TransferBranch,
-        without: tuple[Part, ...],
-        images: DownloadSettings,
+        self, index: Index, encoder: Encoder, trained: _Trained, content: torch.Tensor, images: DownloadSettings
     ) -> None:
+        """See `open`; `content` are the semantic vectors (n_items, dim) of the catalogue."""
         self._index = index
         self._encoder = encoder
-        self._model = model
-        self._attributes = attributes
-        self._lendable = lendable
-        self._catalogue = catalogue
-        self._neighbours = neighbours
-        self._transfer = transfer
-        self._without = without
+        self._trained = trained
+        self._content = content
         self._images = images
-        known = np.diff(index.known.indptr) > 0
-        self._has_behaviour = torch.from_numpy(known)
 
     @classmethod
     def open(
@@ -163,40 +166,26 @@ class NewItemEncoder:
         Args:
             workspace: with all that training left.
             index: the workspace's.
-            device: asked if the encoder needs one.
-            images: limits of fetching images by address.
+            device: chooses the device, if the encoder needs one.
+            images: limits for downloading images.
 
         Raises:
             WorkspaceError: a stage is missing or its artefacts are damaged, or of another model than the index.
         """
-        # What judges a model needs the same as what extends it: an index made from the embeddings that lie here now.
+        # New items need what `evaluate` needs: an index made from the embeddings of this workspace.
         workspace.inputs_of("evaluate")
-        folder = workspace.path("model")
-        try:
-            about = json.loads((folder / "model.json").read_bytes())
-            without = tuple(about["without"])
-            model = Mmsc(Shape(**about["shape"]), without)
-            model.load_state_dict(load_file(folder / "model.safetensors"))
-            lendable = Lendable(**load_file(folder / "lendable.safetensors"))
-            attributes = Attributes(**about["attributes"])
-            neighbours = about["settings"]["neighbours"]
-            weight = {relation: index.about["transfer_weight"][relation] for relation in RELATIONS}
-            keep = about["settings"]["linear_top"]
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise WorkspaceError(f"{folder} is missing or damaged: {error}", hint="run `mmsc train` again") from error
-        transfer = TransferBranch.of(Pairs.read(workspace.path("pairs.parquet")), len(index), weight, keep)
+        trained = _Trained.open(workspace, index)
         embeddings = Embeddings.open(workspace.path("embeddings"))
         encoder = open_encoder(workspace.path("embeddings"), device=device)
         present = torch.from_numpy(np.array(embeddings.mask))
         text, image = (torch.from_numpy(np.asarray(side, np.float32)) for side in (embeddings.text, embeddings.image))
-        catalogue = semantic_vectors(text, image, present)
-        return cls(index, encoder, model.eval(), attributes, lendable, catalogue, neighbours, transfer, without, images)
+        return cls(index, encoder, trained, semantic_vectors(text, image, present), images)
 
     @torch.no_grad()
     def encode(
         self, items: Sequence[NewItem], names: Sequence[str], relations: Sequence[Relation]
     ) -> tuple[Newcomers, dict[int, InputError]]:
-        """What ranks the catalogue for new items.
+        """Turn new items into queries.
 
         Args:
             items: at most BATCH of them.
@@ -204,45 +193,49 @@ class NewItemEncoder:
             relations: those to answer in.
 
         Returns:
-            The items in their order, and by their place in it those that nothing can be said of, which the first leaves
-            out. An image that cannot be used is passed over, with a warning, where the item says more.
+            The items in their order, and the errors of those that cannot be answered, by position. An image that cannot
+            be used is skipped with a warning if the item has anything else.
         """
-        images, failed = self._read_images(items, names)
-        kept = [place for place in range(len(items)) if place not in failed]
+        images, errors = self._read_images(items, names)
+        kept = [position for position in range(len(items)) if position not in errors]
         if not kept:
-            return Newcomers(Block([], {}, {}), []), failed
-        items, names = [items[place] for place in kept], [names[place] for place in kept]
-        features = self._features(items, [images[place] for place in kept])
+            return Newcomers(Block([], {}, {}), []), errors
+        items, names = [items[position] for position in kept], [names[position] for position in kept]
+        features = self._features(items, [images[position] for position in kept])
         content = semantic_vectors(features.text, features.image, features.present)
-        found, nearness = nearest_items(content, self._catalogue, self._has_behaviour, self._neighbours)
-        similar = neighbour_graph(found, nearness, len(self._catalogue))
-        vectors = self._model.new_items(features, similar, self._lendable)
-        gates = self._model.gates(features, torch.zeros(len(items), len(RELATIONS))).numpy()
+        trained = self._trained
+        neighbours, nearness = nearest_items(content, self._content, trained.has_behaviour, trained.neighbours)
+        similar = neighbour_graph(neighbours, nearness, len(self._content))
+        vectors = trained.model.new_items(features, similar, trained.lendable)
+        gates = trained.model.gates(features, torch.zeros(len(items), len(RELATIONS))).numpy()
         queries = [self._query(items[row], names[row], features, row) for row in range(len(items))]
         block = Block(
             queries,
             {relation: self._padded(relation, vectors[relation][0].numpy()) for relation in relations},
             {relation: self._additions(relation, similar) for relation in relations},
         )
-        return Newcomers(block, self._subjects(features, similar, gates)), failed
+        return Newcomers(block, self._subjects(features, similar, gates)), errors
 
     def _padded(self, relation: Relation, query: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Query vectors (items, dim) as wide as the keys, which may have a column that only ranked items ask for.
+        """Query vectors (new, dim), padded with zeros to the width of the keys.
 
-        See `mmsc_cli.train.rerank.second_stage.compose`.
+        Keys may have a column that only reranked items use; see `mmsc_cli.train.rerank.second_stage.compose`.
         """
         return np.pad(query, ((0, 0), (0, self._index.vectors(relation).key.shape[1] - query.shape[1])))
 
     def _additions(self, relation: Relation, similar: Graph) -> list[Additions]:
-        """What the linear branch adds to the scores of each new item."""
-        rows = self._transfer.rows(relation, similar.as_sparse())
+        """The entries that the linear branch adds to the scores of each new item."""
+        trained = self._trained
+        rows = greatest(transfer_rows(similar.as_sparse(), trained.adjacency[relation]), trained.linear_top)
+        rows.data *= np.float32(trained.transfer_weight[relation])
         ends = zip(rows.indptr[:-1].tolist(), rows.indptr[1:].tolist(), strict=True)
         return [(rows.indices[start:stop], rows.data[start:stop]) for start, stop in ends]
 
     def _query(self, item: NewItem, name: str, features: ItemFeatures, row: int) -> Query:
         path = PATH_SEPARATOR.join(item.category)
-        place = self._index.categories.place(path)
-        known = path and place < len(self._index.categories) and self._index.categories[place] == path
+        categories = self._index.categories
+        number = categories.position(path)
+        known = path and number < len(categories) and categories[number] == path
         has_category = features.category_bag(row).any()
         used = {
             "text": bool(features.present[row, 0]),
@@ -254,7 +247,7 @@ class NewItemEncoder:
         return Query(
             name,
             None,
-            place if known else -1,
+            number if known else -1,
             float("nan") if item.price is None else item.price,
             "+".join(modality for modality, was_used in used.items() if was_used),
         )
@@ -273,19 +266,19 @@ class NewItemEncoder:
     def _read_images(
         self, items: Sequence[NewItem], names: Sequence[str]
     ) -> tuple[list[NDArray[np.float32]], dict[int, InputError]]:
-        """Image vectors, zero where there is no usable image; and the items that have nothing else, by place."""
-        vectors, failed = [], {}
-        for place, image in enumerate(read_images(items, self._images)):
+        """Image vectors, zero without a usable image; and the errors of items that have nothing else, by position."""
+        vectors, errors = [], {}
+        for position, image in enumerate(read_images(items, self._images)):
             vector = np.zeros(self._encoder.image_dim, np.float32)
             if isinstance(image, UnusableImageError):
-                if items[place].says_something():
-                    _LOG.warning("%s: answered without its image: %s", names[place], image)
+                if items[position].says_something():
+                    _LOG.warning("%s: answered without its image: %s", names[position], image)
                 else:
-                    failed[place] = InputError(str(image), hint="give another image, or at least a title")
+                    errors[position] = InputError(str(image), hint="give another image, or at least a title")
             elif image is not None:
                 vector = self._encoder.encode_images([image])[0]
             vectors.append(vector)
-        return vectors, failed
+        return vectors, errors
 
     def _features(self, items: Sequence[NewItem], images: Sequence[NDArray[np.float32]]) -> ItemFeatures:
         table = pa.table(
@@ -298,11 +291,11 @@ class NewItemEncoder:
             }
         )
         texts = full_text(table)
-        # As in the catalogue, an encoder is not asked what it makes of an empty text.
-        said = np.array([bool(text.strip()) for text in texts])
+        # As in the catalogue, empty texts are not encoded: their vectors stay zero.
+        written = np.array([bool(text.strip()) for text in texts])
         text = np.zeros((len(items), self._encoder.text_dim), np.float32)
-        if said.any():
-            text[said] = self._encoder.encode_texts([words for words in texts if words.strip()])
+        if written.any():
+            text[written] = self._encoder.encode_texts([words for words in texts if words.strip()])
         image = np.stack(images)
         present = np.stack([text.any(axis=1), image.any(axis=1)], axis=1)
-        return self._attributes.features(table, text, image, present, self._without)
+        return self._trained.attributes.features(table, text, image, present, self._trained.without)

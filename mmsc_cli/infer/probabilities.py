@@ -31,7 +31,7 @@ class PairOpinion:
 
 
 def pair_probabilities(index: Index, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Probabilities of pairs, (pairs, 3) in the order of CLASSES, whichever end comes first.
+    """Probabilities of pairs, (n_pairs, 3) in the order of CLASSES; the order of the two ends does not matter.
 
     Raises:
         WorkspaceError: the model was trained on too few validation pairs to be calibrated.
@@ -40,7 +40,7 @@ def pair_probabilities(index: Index, a: NDArray[np.int64], b: NDArray[np.int64])
     if not calibration:
         raise WorkspaceError(
             "this index has no calibrated probabilities: there were too few validation pairs to fit them",
-            hint="use --relation with --item for scores, or train on more pairs",
+            hint="use --item for scores, or train on more pairs",
         )
     scores = np.stack([index.pair_scores(relation, a, b) for relation in RELATIONS], axis=1)
     logits = (scores / np.array(calibration["scale"])) @ np.array(calibration["coefficients"]).T

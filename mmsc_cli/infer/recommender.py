@@ -11,6 +11,7 @@ import numpy as np
 
 from mmsc_cli.errors import InputError, MmscError, UnknownItemError, WorkspaceError, in_workspace
 from mmsc_cli.index.filters import Filters, Sieve
+from mmsc_cli.index.hnsw import Hnsw, file_names
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.ranking import Block, Ranked, Ranker
@@ -39,7 +40,7 @@ PairOutcome = PairOpinion | MmscError
 
 
 def _cpu() -> torch.device:
-    import torch  # slow to import
+    import torch  # noqa: PLC0415  slow to import
 
     return torch.device("cpu")
 
@@ -199,8 +200,8 @@ class Recommender:
             WorkspaceError: the workspace lacks what encodes new items.
             InputError: a mapping is no new item.
         """
-        from mmsc_cli.infer.new_item import NewItem, parse_new_item  # brings pydantic
-        from mmsc_cli.infer.new_items import BATCH  # brings torch
+        from mmsc_cli.infer.new_item import NewItem, parse_new_item  # noqa: PLC0415  brings pydantic
+        from mmsc_cli.infer.new_items import BATCH  # noqa: PLC0415  brings torch
 
         ranker = self._ranker(k, filters or Filters())
         called = names or [f"item {number}" for number in range(1, len(items) + 1)]
@@ -309,16 +310,15 @@ class Recommender:
 
     @cached_property
     def _explainer(self) -> Explainer:
-        from mmsc_cli.infer.explain import Explainer, Similarity
-        from mmsc_cli.workspace.workspace import Workspace
+        from mmsc_cli.infer.explain import Explainer, open_embeddings  # noqa: PLC0415  brings pydantic
+        from mmsc_cli.workspace.workspace import Workspace  # noqa: PLC0415  brings pydantic
 
-        return Explainer(self.index, Similarity.open(Workspace(self._root), len(self.index)))
+        return Explainer(self.index, open_embeddings(Workspace(self._root), len(self.index)))
 
     @cached_property
     def _approximate(self) -> Hnsw | None:
         if self._exact or "hnsw" not in self.index.about:
             return None
-        from mmsc_cli.index.hnsw import Hnsw, file_names
 
         names = [name for relation in RELATIONS for name in file_names(relation)]
         check_at_a_glance(self._root, "train", [f"index/{name}" for name in names])
@@ -326,8 +326,8 @@ class Recommender:
 
     @cached_property
     def _encoder(self) -> NewItemEncoder:
-        from mmsc_cli.files.settings import DownloadSettings
-        from mmsc_cli.infer.new_items import NewItemEncoder
-        from mmsc_cli.workspace.workspace import Workspace
+        from mmsc_cli.files.settings import DownloadSettings  # noqa: PLC0415  brings pydantic
+        from mmsc_cli.infer.new_items import NewItemEncoder  # noqa: PLC0415  brings torch
+        from mmsc_cli.workspace.workspace import Workspace  # noqa: PLC0415  brings pydantic
 
         return NewItemEncoder.open(Workspace(self._root), self.index, self._device, self._images or DownloadSettings())

@@ -152,7 +152,7 @@ def test_strings_are_found_by_what_they_are() -> None:
 
     assert strings.among({"B2", "Äxyz", "nowhere"}).tolist() == [False, True, False, True]
     assert strings.among(set()).tolist() == [False] * 4
-    assert [strings.place(text) for text in ("B1", "B15", "Äxyz", "ä")] == [0, 1, 3, 4]
+    assert [strings.position(text) for text in ("B1", "B15", "Äxyz", "ä")] == [0, 1, 3, 4]
     assert strings.alike("X2", 1) == [1]
     assert strings.alike("", 3) == []
 
