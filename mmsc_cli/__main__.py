@@ -1,4 +1,4 @@
-"""`mmsc`, which is `python -m mmsc_cli`: an interrupt is answered from the first line on, also during the imports."""
+"""Run `mmsc`, also as `python -m mmsc_cli`. Interrupts are handled from the first line on, also during imports."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def main() -> None:
         from mmsc_cli.cli.app import run_command  # noqa: PLC0415  an interrupt during this import is answered too
 
         code = run_command()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late: all is done and said
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late: the command has ended
     except KeyboardInterrupt:
         code = INTERRUPTED
         sys.stderr.write("\n".join(interruption(typed_command(sys.argv[1:]))) + "\n")
     if code == INTERRUPTED:
-        # At once: Python would wait for threads that still work, and where an interrupt met an import it would end by
-        # the signal instead of the code. What had to be cleaned up has been, on the way here.
+        # Python would wait for running threads, and would end with the signal instead of the code if the interrupt
+        # came during an import. Clean-up has already been done.
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""What `mmsc doctor` looks at: software, extras, devices, and how far a workspace is."""
+"""What `mmsc doctor` reports: software, extras, the device, and the stages of a workspace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from mmsc_cli.errors import MmscError
 from mmsc_cli.label.vllm.command import PYTHON_VARIABLE
 from mmsc_cli.runtime.device import DeviceRequest, choose_device
 from mmsc_cli.runtime.versions import software_versions
-from mmsc_cli.workspace.stages import STAGES
+from mmsc_cli.workspace.records import StageRecord
+from mmsc_cli.workspace.stages import STAGES, Stage
 from mmsc_cli.workspace.workspace import Workspace
 
 EXTRAS = {
@@ -24,7 +25,7 @@ EXTRAS = {
 
 
 def examine(workspace: Workspace, request: DeviceRequest) -> dict[str, dict[str, str]]:
-    """Describe the environment; topics map names to values. What is wrong is described too, not raised."""
+    """Describe the environment: topics map names to values. Problems are described, not raised."""
     return {
         "software": software_versions(),
         "extras": {name: _extra(name, module) for name, module in EXTRAS.items()},
@@ -55,18 +56,18 @@ def _free_disk(workspace: Workspace) -> str:
 
 
 def _stages(workspace: Workspace) -> dict[str, str]:
-    found = {"path": str(workspace.root)}
+    path = {"path": str(workspace.root)}
     try:
-        stages = workspace.manifest().stages
+        records = workspace.manifest().stages
     except MmscError as error:
-        return found | {"manifest": error.message}
-    for stage in STAGES:
-        record = stages.get(stage)
-        damage = workspace.find_damage(stage)
-        if record is None:
-            found[stage] = "not run"
-        elif damage is not None:
-            found[stage] = f"{damage.message}; {damage.hint}"
-        else:
-            found[stage] = f"done {record.finished}, {record.seconds:.1f} s"
-    return found
+        return path | {"manifest": error.message}
+    return path | {stage: _stage(workspace, stage, records.get(stage)) for stage in STAGES}
+
+
+def _stage(workspace: Workspace, stage: Stage, record: StageRecord | None) -> str:
+    if record is None:
+        return "not run"
+    damage = workspace.find_damage(stage)
+    if damage is not None:
+        return f"{damage.message}; {damage.hint}"
+    return f"done {record.finished}, {record.seconds:.1f} s"

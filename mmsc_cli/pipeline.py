@@ -1,6 +1,4 @@
-"""The stages as they run in a workspace: each reads the artefacts of earlier ones and adds its own.
-
-This is the one place that knows which stage reads what; the stages themselves know artefacts, not each other."""
+"""All stages of a workspace, one after the other."""
 
 from __future__ import annotations
 
@@ -13,23 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from mmsc_cli.encode.stage import run_encode
 from mmsc_cli.evaluate.stage import run_evaluate
+from mmsc_cli.index.index_file import Index
 from mmsc_cli.label.stage import run_label
 from mmsc_cli.model.parts import Part
+from mmsc_cli.prepare.stage import prepare, prepare_config
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.settings import still_known
 from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.stage import run_train
+from mmsc_cli.train.train import train
 from mmsc_cli.workspace.config import current_labels, stage_config
 from mmsc_cli.workspace.records import StageRecord
 from mmsc_cli.workspace.stages import Stage
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mmsc_cli.index.index_file import Index
     from mmsc_cli.runtime.device import DeviceChooser
 
-_LOG = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
 
 
 def retrain(
@@ -41,9 +41,7 @@ def retrain(
     device: DeviceChooser,
     progress: Progress = SILENT,
 ) -> Index:
-    """Train again as `training` says, but from `seed` and without some parts, and keep only the index, in `folder`."""
-    from mmsc_cli.index.index_file import Index
-    from mmsc_cli.train.train import train
+    """Train again with the settings of `training`, another seed and without some parts; keep the index, in `folder`."""
 
     model, answers = folder / "model", folder / "index"
     model.mkdir()
@@ -78,7 +76,6 @@ def run_all(
     Returns:
         Per stage `done` or `up to date`.
     """
-    from mmsc_cli.prepare.stage import prepare, prepare_config
 
     prepared = prepare_config(recipe, inputs, recipe_directory)
 

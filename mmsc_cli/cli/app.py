@@ -94,5 +94,5 @@ def _invoke(arguments: Sequence[str]) -> int:
 
 
 def _discard_stdout() -> None:
-    """Let what is still buffered go nowhere when Python closes stdout."""
+    """Discard what is still buffered when Python closes stdout."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -63,7 +63,7 @@ def _cells(row: Any, columns: Sequence[str]) -> list[Any]:
 
 
 def _record(row: Any, columns: Sequence[str]) -> dict[str, Any]:
-    """The fields of a row as a program reads them: those of an explanation stand beside the others."""
+    """The fields of a row as a program reads them: an explanation gives several."""
     whole: dict[str, Any] = {}
     for name in columns:
         value = getattr(row, name)
@@ -111,8 +111,8 @@ def _draw_table(out: Output, columns: Sequence[str], answers: Iterable[Answered]
 
 def _write_parquet(kind: type, columns: Sequence[str], answers: Iterable[Answered]) -> None:
     """A Parquet file in row groups, so that memory does not follow the number of answers."""
-    import pyarrow as pa  # slow to import
-    import pyarrow.parquet as pq  # slow to import
+    import pyarrow as pa  # noqa: PLC0415  slow to import
+    import pyarrow.parquet as pq  # noqa: PLC0415  slow to import
 
     schema = _schema(kind, columns)
     # pyarrow is given stdout itself: bytes that it holds back would be lost to a reader that waits for them.
@@ -135,9 +135,9 @@ def _row_groups(answers: Iterable[Answered], columns: Sequence[str]) -> Iterator
 
 def _schema(kind: type, columns: Sequence[str]) -> pa.Schema:
     """Column types from the annotations of a dataclass; where an explanation is asked for, its fields are columns."""
-    import pyarrow as pa  # slow to import
+    import pyarrow as pa  # noqa: PLC0415  slow to import
 
-    from mmsc_cli.infer.explain import Explanation  # brings numpy
+    from mmsc_cli.infer.explain import Explanation  # noqa: PLC0415  brings numpy
 
     types = {"int": pa.int64(), "float": pa.float64(), "list[str]": pa.list_(pa.string())}
     annotated = {option.name: str(option.type) for option in fields(kind) if option.name in columns}

@@ -42,7 +42,7 @@ class Session:
         out: where output goes.
         device_name: what --device says.
         seed: what --seed says.
-        typed: what stands on the command line, per panel of the help: option to value.
+        typed: the options on the command line and their values, per panel of the help.
     """
 
     out: Output
@@ -55,7 +55,7 @@ class Session:
     @property
     def workspace(self) -> Workspace:
         """The workspace."""
-        from mmsc_cli.workspace.workspace import Workspace  # brings pydantic
+        from mmsc_cli.workspace.workspace import Workspace  # noqa: PLC0415  brings pydantic
 
         return Workspace(self.directory)
 
@@ -64,7 +64,7 @@ class Session:
         """Rich on a terminal, silence otherwise."""
         if not self.out.shows_progress():
             return SILENT
-        from mmsc_cli.cli.progress_bars import RichProgress  # brings Rich
+        from mmsc_cli.cli.progress_bars import RichProgress  # noqa: PLC0415  brings Rich
 
         return RichProgress(self.out.console())
 
@@ -74,7 +74,7 @@ class Session:
         Raises:
             WorkspaceError: nothing was prepared here.
         """
-        from mmsc_cli.recipe.loading import change_recipe  # brings pydantic
+        from mmsc_cli.recipe.loading import change_recipe  # noqa: PLC0415  brings pydantic
 
         record = self.workspace.manifest().stages.get("prepare")
         if record is None:
@@ -95,7 +95,7 @@ class Session:
 
     @functools.cached_property
     def _device(self) -> torch.device:
-        from mmsc_cli.runtime.device import choose_device  # brings torch
+        from mmsc_cli.runtime.device import choose_device  # noqa: PLC0415  brings torch
 
         choice = choose_device(self.device_name)
         self.out.note(f"device: {choice.device.type} ({choice.reason})")
@@ -205,7 +205,7 @@ class PlainHelp(TyperGroup):
 
 
 def panel_of(parameter: Any) -> str:
-    """The group of the help in which a parameter stands."""
+    """The group of the help that lists a parameter."""
     return parameter.rich_help_panel or ("Arguments" if parameter.param_type_name == "argument" else "Options")
 
 
@@ -214,8 +214,7 @@ def command(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command.
 
-    Its function takes a Session first. A parameter that is annotated with a dataclass stands for the options that are
-    that dataclass's fields.
+    Its function takes a Session first. If a parameter's annotation is a dataclass, each field of it becomes an option.
 
     Args:
         app: where to register it.

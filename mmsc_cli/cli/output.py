@@ -1,4 +1,4 @@
-"""What goes to stdout (data) and to stderr (everything else)."""
+"""Output: data goes to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def as_tsv(cells: Iterable[Any]) -> str:
 
 
 def as_json(value: Any) -> str:
-    """One line of JSON that is safe to look at: what is unsafe is escaped, and nothing is lost."""
+    """One line of JSON that is safe to print: unsafe characters are escaped, none is lost."""
     return _UNSAFE.sub(_as_escapes, json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def visible(text: str) -> str:
-    """A text of several lines, in which only line ends and tabs steer the terminal; what else would is escaped."""
+    """A text of several lines, in which control characters other than line ends and tabs are escaped."""
     return "".join(line if line in "\n\t" else _UNSAFE.sub(_as_escapes, line) for line in re.split(r"([\n\t])", text))
 
 
@@ -68,13 +68,13 @@ class Output:
     def console(self) -> Console:
         """The Rich console on stderr."""
         if self._console is None:
-            from rich.console import Console
+            from rich.console import Console  # noqa: PLC0415  Rich is slow to import
 
             self._console = Console(stderr=True, highlight=False)
         return self._console
 
     def shows_progress(self) -> bool:
-        """Whether somebody is watching stderr."""
+        """Whether stderr is a terminal that should show progress."""
         return sys.stderr.isatty() and not self.quiet
 
     def note(self, text: str) -> None:
@@ -101,9 +101,9 @@ class Output:
 
     def draw(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
         """A drawn table on stdout, under its title, whether or not it is a terminal."""
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
+        from rich.console import Console  # noqa: PLC0415  Rich is slow to import
+        from rich.table import Table  # noqa: PLC0415  Rich is slow to import
+        from rich.text import Text  # noqa: PLC0415  Rich is slow to import
 
         console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 100)
         if title:

@@ -38,7 +38,7 @@ class RichProgress:
     @contextmanager
     def task(self, label: str, total: int | None = None, unit: Literal["", "bytes"] = "") -> Iterator[Task]:
         """Show one task while it is open."""
-        from rich.progress import (
+        from rich.progress import (  # noqa: PLC0415  Rich is slow to import
             BarColumn,
             DownloadColumn,
             MofNCompleteColumn,

@@ -80,14 +80,14 @@ def answered_lines(
     heading: Callable[[Parsed], str],
     failures: Failures,
 ) -> Iterator[Answered]:
-    """Answer the lines of a file in their order; what is there to be read is answered before more is waited for.
+    """Answer the lines of a file in their order; all lines that can be read are answered before it waits for more.
 
     Args:
         source: the file, or `-`.
         parse: makes a question of a line, or raises InputError.
-        ask: answers questions, which stand in these lines.
-        heading: what the table of a question's answers is headed with.
-        failures: told of lines that cannot be used and of questions without an answer.
+        ask: answers questions, given with their lines.
+        heading: the heading of the table that answers a question.
+        failures: reports lines that cannot be used and questions without an answer.
 
     Raises:
         InputError: there is no such file (at once).

@@ -26,40 +26,6 @@ Content = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]
 def open_embeddings(workspace: Workspace, n_items: int) -> Embeddings | None:
     """Map the embeddings that the index was made from; None, with a warning, if they are gone or others.
 
-<<<<<<< HEAD
-    sides: tuple[NDArray[np.float16], NDArray[np.float16]]
-    mask: NDArray[np.bool_]
-
-    @classmethod
-    def open(cls, workspace: Workspace, items: int) -> Similarity | None:
-        """Map the embeddings the index was made from; None, with a warning, where they are not there (any more).
-
-        Raises:
-            WorkspaceError: they are damaged.
-        """
-        folder = workspace.path("embeddings")
-        check_at_a_glance(workspace.root, "encode", [f"embeddings/{name}.npy" for name in ("text", "image", "mask")])
-        stages = workspace.manifest().stages
-        used = stages["train"].inputs.get("embeddings") if "train" in stages else None
-        made = stages["encode"].outputs.get("embeddings") if "encode" in stages else None
-        try:
-            text, image, mask = Embeddings.open(folder)
-        except WorkspaceError as error:
-            _LOG.warning("no text and image similarities: %s", error)
-            return None
-        if used != made or not len(text) == len(image) == len(mask) == items:
-            _LOG.warning("no text and image similarities: %s is not what this index was made from", folder)
-            return None
-        return cls((text, image), mask)
-
-    def content(self, row: int) -> Content:
-        """Text and image vector of an item of the catalogue."""
-        text, image = (
-            np.asarray(side[row], np.float32) if self.mask[row, column] else None
-            for column, side in enumerate(self.sides)
-        )
-        return text, image
-=======
     Raises:
         WorkspaceError: they are damaged.
     """
@@ -77,7 +43,6 @@ def open_embeddings(workspace: Workspace, n_items: int) -> Embeddings | None:
         _LOG.warning("no text and image similarities: %s is not what this index was made from", folder)
         return None
     return embeddings
->>>>>>> e780fbe (infer: drop two layers, write index and infer in plain English)
 
 
 def cosine(first: NDArray[np.float32] | None, second: NDArray[np.float32] | None) -> float | None:

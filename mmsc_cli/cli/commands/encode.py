@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mmsc_cli.cli.options import Session, command
+from mmsc_cli.runtime.progress import SILENT
 
 
 def register(app: typer.Typer) -> None:
@@ -45,9 +46,8 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Turn titles, descriptions and images into vectors."""
-        from mmsc_cli.encode.shards import parse_shard, torchrun_shard
-        from mmsc_cli.encode.stage import run_encode
-        from mmsc_cli.runtime.progress import SILENT
+        from mmsc_cli.encode.shards import parse_shard, torchrun_shard  # noqa: PLC0415  brings pyarrow and scipy
+        from mmsc_cli.encode.stage import run_encode  # noqa: PLC0415  brings torch
 
         started = time.monotonic()
         recipe = session.recipe({"encode.encoder": encoder, "encode.adapt": adapt})

@@ -13,6 +13,7 @@ from mmsc_cli.cli.failures import OK
 from mmsc_cli.cli.formats import Answered, FormatName, choose_form
 from mmsc_cli.cli.options import COMMON, Session, command
 from mmsc_cli.errors import InputError
+from mmsc_cli.files.lines import read_ids
 from mmsc_cli.infer.answers import COLUMNS, Answer, Asked
 
 if TYPE_CHECKING:
@@ -104,8 +105,7 @@ class FilterOptions:
 
     def filters(self) -> Filters:
         """The filters that these options stand for."""
-        from mmsc_cli.files.lines import read_ids
-        from mmsc_cli.index.filters import Filters  # brings numpy
+        from mmsc_cli.index.filters import Filters  # noqa: PLC0415  brings numpy
 
         return Filters(
             novel=self.novel,
@@ -167,8 +167,8 @@ def register(app: typer.Typer) -> None:
         """
         _check_together(session.typed, question)
 
-        from mmsc_cli.cli.questions import Failures
-        from mmsc_cli.infer.recommender import Recommender  # brings numpy
+        from mmsc_cli.cli.questions import Failures  # noqa: PLC0415  brings numpy
+        from mmsc_cli.infer.recommender import Recommender  # noqa: PLC0415  brings numpy
 
         ids = [*(question.ids or []), *(question.item or [])]
         # Opening an approximate index takes longer than a few exact answers.
@@ -186,8 +186,8 @@ def _columns(question: QuestionOptions, explain: bool) -> tuple[type, list[str]]
     why = ["why"] if explain else []
     if question.pairs is None:
         return Answer, [*COLUMNS, *(["modalities"] if question.new is not None else []), *why]
-    from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS
-    from mmsc_cli.infer.probabilities import PairOpinion  # brings numpy
+    from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS  # noqa: PLC0415  brings numpy
+    from mmsc_cli.infer.probabilities import PairOpinion  # noqa: PLC0415  brings numpy
 
     return PairOpinion, [*PAIR_COLUMNS, *why]
 
@@ -200,7 +200,7 @@ def _answers(
     explain: bool,
     failures: Failures,
 ) -> Iterator[Answered]:
-    from mmsc_cli.cli import questions  # brings numpy
+    from mmsc_cli.cli import questions  # noqa: PLC0415  brings numpy
 
     if question.pairs is not None:
         return questions.pairs(recommender, question.pairs, explain, failures)
@@ -212,7 +212,7 @@ def _answers(
     }
     ask = functools.partial(recommender.answer, **options)
     if question.new is not None:
-        from mmsc_cli.infer.new_item import parse_new_item  # brings pydantic
+        from mmsc_cli.infer.new_item import parse_new_item  # noqa: PLC0415  brings pydantic
 
         recommender.reads_new_items_with(session.device, session.recipe().images)
         return questions.answered_lines(

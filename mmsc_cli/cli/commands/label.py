@@ -63,7 +63,7 @@ def register(app: typer.Typer) -> None:
 
         A second opinion for training, by a language model or, with --model rules, by metadata alone.
         """
-        from mmsc_cli.label.stage import plan_label, run_label
+        from mmsc_cli.label.stage import plan_label, run_label  # noqa: PLC0415  brings pyarrow and scipy
 
         started = time.monotonic()
         flags = {"label.model": model, "label.budget": budget, "label.max_failures": max_failures}

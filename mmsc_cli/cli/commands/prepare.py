@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mmsc_cli.cli.options import SHARED, InputsOption, Session, command
+from mmsc_cli.recipe.shipped import recipe_path
 
 
 def register(app: typer.Typer) -> None:
@@ -38,10 +39,9 @@ def register(app: typer.Typer) -> None:
 
         Holds out pairs and items, chosen by the seed, for evaluation.
         """
-        from mmsc_cli.prepare.counts import LOSSES, MENDS
-        from mmsc_cli.prepare.stage import prepare
-        from mmsc_cli.recipe.loading import load_recipe
-        from mmsc_cli.recipe.shipped import recipe_path
+        from mmsc_cli.prepare.counts import LOSSES, MENDS  # noqa: PLC0415  brings pyarrow and scipy
+        from mmsc_cli.prepare.stage import prepare  # noqa: PLC0415  brings pyarrow and scipy
+        from mmsc_cli.recipe.loading import load_recipe  # noqa: PLC0415  brings pydantic
 
         started = time.monotonic()
         flags = session.values({"images.download": images, "source.allow_truncated": allow_truncated})

@@ -13,6 +13,7 @@ import typer
 from mmsc_cli.cli.options import HELP_OPTIONS, PlainHelp, Session, command
 from mmsc_cli.cli.output import visible
 from mmsc_cli.errors import InputError
+from mmsc_cli.recipe.shipped import copy_recipe, describe_recipes, recipe_path, recipe_text
 
 recipes = typer.Typer(
     help="List, show and copy recipes; explain their settings.",
@@ -29,7 +30,6 @@ def register(app: typer.Typer) -> None:
 @command(recipes, "list", "mmsc recipes list", "mmsc recipes list --json | jq -r '.[].name'", shared=("as_json",))
 def list_command(session: Session) -> None:
     """List the recipes that ship with mmsc."""
-    from mmsc_cli.recipe.shipped import describe_recipes
 
     rows = describe_recipes()
     if session.out.as_json:
@@ -47,8 +47,7 @@ def list_command(session: Session) -> None:
 )
 def show_command(session: Session, name: Annotated[str, typer.Argument(help="Name or path of a recipe.")]) -> None:
     """Show a recipe's file; with --json the recipe with all its defaults."""
-    from mmsc_cli.recipe.loading import load_recipe
-    from mmsc_cli.recipe.shipped import recipe_path, recipe_text
+    from mmsc_cli.recipe.loading import load_recipe  # noqa: PLC0415  brings pydantic
 
     if session.overrides and not session.out.as_json:
         raise InputError("--set means something with --json only", hint="add --json, or leave --set out")
@@ -67,7 +66,6 @@ def copy_command(
     target: Annotated[Path, typer.Argument(help="The file to write.")],
 ) -> None:
     """Copy a recipe's file, to edit it."""
-    from mmsc_cli.recipe.shipped import copy_recipe
 
     copy_recipe(name, target)
     session.out.result(

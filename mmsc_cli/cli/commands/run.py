@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mmsc_cli.cli.options import InputsOption, Session, command
+from mmsc_cli.recipe.shipped import recipe_path
 
 
 def register(app: typer.Typer) -> None:
@@ -26,9 +27,8 @@ def register(app: typer.Typer) -> None:
         label: Annotated[bool, typer.Option("--label/--no-label", help="Whether to label pairs.")] = True,
     ) -> None:
         """Run all stages of a recipe, skipping what is up to date."""
-        from mmsc_cli.pipeline import run_all
-        from mmsc_cli.recipe.loading import load_recipe
-        from mmsc_cli.recipe.shipped import recipe_path
+        from mmsc_cli.pipeline import run_all  # noqa: PLC0415  brings torch
+        from mmsc_cli.recipe.loading import load_recipe  # noqa: PLC0415  brings pydantic
 
         recipe = load_recipe(source, session.overrides, session.values())
         done = run_all(

@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
 
         If training is interrupted, the same command resumes from the last checkpoint.
         """
-        from mmsc_cli.train.stage import run_train  # brings torch
+        from mmsc_cli.train.stage import run_train  # noqa: PLC0415  brings torch
 
         started = time.monotonic()
         parts = parse_parts(without or [])
