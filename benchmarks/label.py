@@ -32,12 +32,13 @@ import pyarrow.parquet as pq
 from benchmarks.measured import machine, markdown_table, run_mmsc
 from mmsc_cli.label.candidates import Candidates, choose_candidates
 from mmsc_cli.label.llm.interview import interview
-from mmsc_cli.label.llm.prompt import LETTERS, ask_pair, quote_items
+from mmsc_cli.label.llm.prompt import LETTERS, RELATION, quote_items
 from mmsc_cli.label.settings import CandidateMix, LabelSettings
 from mmsc_cli.label.vllm.command import PYTHON_VARIABLE
 from mmsc_cli.label.vllm.server import Server, serve
 from mmsc_cli.label.vllm.settings import ServerSettings
 from mmsc_cli.runtime.progress import SILENT
+from mmsc_cli.runtime.redaction import API_KEY_VARIABLES
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.pairs import Pairs
@@ -125,7 +126,7 @@ def _bodies(items: pa.Table, candidates: Candidates, model: str, extra: Mapping[
     ids = items["item_id"].to_pylist()
     keyed = []
     for a, b in zip(candidates.a.tolist(), candidates.b.tolist(), strict=True):
-        first, second = ask_pair(quoted[a], quoted[b], (ids[a], ids[b]))
+        first, second = RELATION.ask(quoted[a], quoted[b], (ids[a], ids[b]))
         keyed += [((a, b), first), ((b, a), second)]
     return [
         {"model": model, "messages": question.messages, "temperature": 0, **extra}
@@ -147,10 +148,12 @@ def _letters(server: Server, model: str) -> Body:
 def _load(server: Server, bodies: Sequence[Body], concurrency: int) -> float:
     """Requests per second of the barest asynchronous client: it sends, waits, and throws the answer away."""
     pending = iter(bodies)
+    authorised = {"Authorization": f"Bearer {server.key}"}
 
     async def work(client: httpx.AsyncClient) -> None:
         for body in pending:
-            (await client.post(f"{server.url}/chat/completions", json=body)).raise_for_status()
+            reply = await client.post(f"{server.url}/chat/completions", json=body, headers=authorised)
+            reply.raise_for_status()
 
     async def run() -> None:
         limits = httpx.Limits(max_connections=concurrency)
@@ -172,6 +175,7 @@ def _ask(server: Server, items: pa.Table, candidates: Candidates, settings: Labe
     _forget(server)
     with tempfile.TemporaryDirectory() as cache:
         started = time.perf_counter()
+        os.environ[API_KEY_VARIABLES[0]] = server.key
         found = interview(
             items,
             candidates.a,
@@ -183,8 +187,8 @@ def _ask(server: Server, items: pa.Table, candidates: Candidates, settings: Labe
             progress=SILENT,
         )
         seconds = time.perf_counter() - started
-    assert len(found.labels) == len(candidates), "every pair is labelled"
-    return 2 * len(candidates) / seconds
+    assert len(found.opinions) == len(candidates), "every pair is labelled"
+    return float(found.counts["questions"]) / seconds
 
 
 def _forget(server: Server) -> None:
@@ -199,6 +203,7 @@ def kills(folder: Path, model: Path, pairs: int, clients: int, servers: int, see
     with serve(str(model), folder / "vllm.log", ServerSettings()) as server:
         for number in range(clients):
             before, answered = len(_kept(folder)), _answered(server.url)
+            os.environ[API_KEY_VARIABLES[0]] = server.key
             with _labelling(folder, model, pairs, "--endpoint", server.url) as process:
                 _wait_for_answers(process, server.url, answered + chance.randint(1, 2 * pairs // clients))
                 process.send_signal(signal.SIGKILL)

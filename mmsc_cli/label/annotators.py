@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.label.opinions import Opinions
 from mmsc_cli.label.oracle import consult, oracle_accuracy, oracle_name
 from mmsc_cli.label.rules import RULES_MODEL, annotate
-from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.truth import Truth
 
 RULES_DESCRIBED = "rules (no LLM)"
@@ -23,7 +23,7 @@ ALIASES = {
     "qwen": ("Qwen/Qwen2.5-7B-Instruct", "Apache-2.0"),
     "mistral": ("mistralai/Mistral-7B-Instruct-v0.3", "Apache-2.0"),
 }
-Annotate = Callable[[NDArray[np.int32], NDArray[np.int32]], Labels]
+Annotate = Callable[[NDArray[np.int32], NDArray[np.int32]], Opinions]
 
 
 def resolve_model(model: str) -> tuple[str, str]:

@@ -12,10 +12,12 @@ import pyarrow as pa
 from mmsc_cli.label.annotators import annotator_without_llm, resolve_model
 from mmsc_cli.label.candidates import Candidates, choose_candidates
 from mmsc_cli.label.label import LabelInputs
-from mmsc_cli.label.llm.prompt import Question, ask_pair, quote_items
+from mmsc_cli.label.llm.prompt import DIRECTION, RELATION, Question, quote_items
 from mmsc_cli.label.settings import LabelSettings
 
-CHARACTERS_PER_TOKEN = 4  # the usual figure for English text; an estimate, not a count
+CHARACTERS_PER_TOKEN = 3.5  # an estimate for JSON in English, not a count
+MESSAGE_TOKENS = 5  # of the chat template, for each message
+DIRECTION_SHARE = 1 / 3  # fraction of the pairs that are complements, and are asked about twice: a guess
 # Tokens a second that a prefix cache does not save, of a model of 7 to 8 billion parameters: guesses, no measurements.
 GUESSED_SPEED = {"GPU": 10_000, "CPU": 20}
 
@@ -56,11 +58,11 @@ def dry_run(
     if local is not None:
         nothing = {"prompts": [], "questions": 0, "prompt_tokens": 0, "shared_prefix_share": 0.0}
         return described | nothing | {"expected_seconds": 0, "estimate": "nobody is asked"}
-    constant, total = _characters(item_table, candidates)
+    constant, total = _tokens(item_table, candidates)
     tokens, seconds, estimate = _cost(len(candidates), constant, total, served, measured or {})
     return described | {
         "prompts": [_shown(question) for question in _first_questions(item_table, candidates)],
-        "questions": 2 * len(candidates),
+        "questions": round(2 * len(candidates) * (1 + DIRECTION_SHARE)),
         "prompt_tokens": tokens,
         "shared_prefix_share": round(constant / max(total, 1), 3),
         "expected_seconds": seconds,
@@ -68,20 +70,21 @@ def dry_run(
     }
 
 
-def _cost(n_pairs: int, constant: int, total: int, served: bool, measured: Mapping[str, Any]) -> tuple[int, int, str]:
+def _cost(
+    n_pairs: int, constant: float, total: float, served: bool, measured: Mapping[str, Any]
+) -> tuple[int, int, str]:
     """Return prompt tokens, seconds, and the basis of both."""
     if measured.get("pairs_per_second") and measured.get("tokens"):
         tokens = round(measured["tokens"] / measured["asked"] * n_pairs)
         return tokens, round(n_pairs / measured["pairs_per_second"]), "the last run with this model here"
-    tokens = total // CHARACTERS_PER_TOKEN
     kind = "GPU" if served or shutil.which("nvidia-smi") else "CPU"
     speed = GUESSED_SPEED[kind]
-    seconds = round((total - constant) / CHARACTERS_PER_TOKEN / speed)
+    seconds = round((total - constant) / speed)
     estimate = (
-        f"a guess: {CHARACTERS_PER_TOKEN} characters a token, and {speed:,} tokens a second beside those cached, as a "
-        f"{kind} may do with 8 billion parameters; a first run measures both"
+        f"a guess: {CHARACTERS_PER_TOKEN} characters a token, a third of the pairs complements, and {speed:,} tokens a "
+        f"second beside those cached, as a {kind} may do with 8 billion parameters; a first run measures all three"
     )
-    return tokens, seconds, estimate
+    return round(total), seconds, estimate
 
 
 def _first_questions(item_table: pa.Table, candidates: Candidates) -> tuple[Question, ...]:
@@ -90,18 +93,24 @@ def _first_questions(item_table: pa.Table, candidates: Candidates) -> tuple[Ques
     a, b = int(candidates.a[0]), int(candidates.b[0])
     quoted = quote_items(item_table, (a, b))
     ids = item_table["item_id"]
-    return ask_pair(quoted[a], quoted[b], (ids[a].as_py(), ids[b].as_py()))
+    return RELATION.ask(quoted[a], quoted[b], (ids[a].as_py(), ids[b].as_py()))
 
 
 def _shown(question: Question) -> str:
     return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in question.messages)
 
 
-def _characters(item_table: pa.Table, candidates: Candidates) -> tuple[int, int]:
-    """Characters of the constant prefix over all questions, and of the questions as a whole."""
+def _tokens(item_table: pa.Table, candidates: Candidates) -> tuple[float, float]:
+    """Tokens of the questions' constant prefixes, and of the questions as a whole, over both kinds of questions."""
     rows, uses = np.unique(np.concatenate([candidates.a, candidates.b]), return_counts=True)
     quoted = quote_items(item_table, rows.tolist())
+    # Each item of a pair stands in both of its questions.
     data = 2 * sum(len(quoted[row]) * use for row, use in zip(rows.tolist(), uses.tolist(), strict=True))
-    system, user = (len(message["content"]) for message in ask_pair("", "", ("", ""))[0].messages)
-    questions = 2 * len(candidates)
-    return questions * system, questions * (system + user) + data
+    constant = total = 0.0
+    for form, share in ((RELATION, 1.0), (DIRECTION, DIRECTION_SHARE)):
+        lengths = [len(message["content"]) for message in form.ask("", "", ("", ""))[0].messages]
+        questions = 2 * len(candidates) * share
+        prefix, own = sum(lengths[:-1]) / CHARACTERS_PER_TOKEN, lengths[-1] / CHARACTERS_PER_TOKEN
+        constant += questions * (prefix + MESSAGE_TOKENS * len(lengths))
+        total += questions * (prefix + own + MESSAGE_TOKENS * len(lengths)) + share * data / CHARACTERS_PER_TOKEN
+    return constant, total

@@ -13,16 +13,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.errors import InputError
 from mmsc_cli.label.annotators import annotator_without_llm, resolve_model
 from mmsc_cli.label.candidates import choose_candidates
-from mmsc_cli.label.gold import Gold, judge
+from mmsc_cli.label.gold import Gold, calibrate, judge
+from mmsc_cli.label.opinions import Calibration
 from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import CLASSES
 
+LEAST_MASS = 0.5  # below it, more than half of the probability fell on no option
+DEGENERATE = 0.95  # fraction of the pairs that one class may get
+FEWEST_JUDGED = 20  # labels below which nothing is said of them all
 _LOG = logging.getLogger(__name__)
 
 
@@ -94,9 +99,9 @@ def label(
     if local is not None:
         annotator, annotate_pairs = local
         started = time.monotonic()
-        answered = annotate_pairs(a, b)
-        rate = round(len(answered) / max(time.monotonic() - started, 1e-3), 2)
-        counts = {"asked": len(answered), "reused": 0, "failed": 0, "retried": 0, "pairs_per_second": rate}
+        opinions = annotate_pairs(a, b)
+        rate = round(len(opinions) / max(time.monotonic() - started, 1e-3), 2)
+        counts = {"asked": len(opinions), "reused": 0, "failed": 0, "retried": 0, "pairs_per_second": rate}
     else:
         model, annotator = resolve_model(settings.model)
         try:
@@ -110,17 +115,50 @@ def label(
             ) from error
         _LOG.info("annotator: %s", annotator)
         held = interview(item_table, a, b, model, settings, endpoints=endpoints, cache=cache, progress=progress)
-        answered, counts, stopped = held.labels, held.counts, held.stopped
-    rows = answered.find(candidates.a, candidates.b, len(item_table))
-    labels = answered.select(rows[rows >= 0])
+        opinions, counts, stopped = held.opinions, held.counts, held.stopped
+    rows = find_pairs(opinions.a, opinions.b, candidates.a, candidates.b, len(item_table))
+    rows = rows[rows >= 0]
+    of_candidates = calibration = Calibration.of_candidates(opinions.mean()[rows])
+    if inputs.gold is not None:
+        calibration = calibrate(opinions, of_candidates, inputs.gold, len(item_table))
+    labels = opinions.labels(calibration).select(rows)
     labels.write(out)
     if stopped:
         what, *details = stopped.message.splitlines()
-        kept = f"{what}; {len(answered)} of {len(a)} pairs are answered and kept"
+        kept = f"{what}; {len(opinions)} of {len(a)} pairs are answered and kept"
         raise type(stopped)("\n".join([kept, *details]), hint=stopped.hint)
     head = {"annotator": annotator, "candidates": len(candidates), "mix": candidates.mix()}
-    verdict = {} if inputs.gold is None else {"gold": judge(inputs.gold, answered, len(item_table), seed)}
+    _warn_of_ignorance(opinions.mean()[rows], labels)
+    verdict = {}
+    if inputs.gold is not None:
+        verdict = {"gold": judge(opinions, of_candidates, inputs.gold, len(item_table), seed)}
     return head | counts | _summary(labels) | verdict
+
+
+def _warn_of_ignorance(raw: NDArray[np.float64], labels: Labels) -> None:
+    """Warn where the answers look like those of an annotator that knows nothing.
+
+    Args:
+        raw: answers before calibration, shape (labels, 3).
+        labels: the labels made of them.
+    """
+    if len(labels) < FEWEST_JUDGED:
+        return
+    mass = float(labels.label_mass.mean())
+    if mass < LEAST_MASS:
+        _LOG.warning(
+            "only %.0f %% of the model's probability fell on the letters it may answer with: it does not understand "
+            "the question, or thinks aloud; take an instruct model",
+            100 * mass,
+        )
+    shares = np.bincount(raw.argmax(axis=1), minlength=len(CLASSES)) / len(raw)
+    if shares.max() >= DEGENERATE:
+        _LOG.warning(
+            "before calibration %.0f %% of the pairs are called %s: the annotator may know nothing of these items; "
+            "measure it with --gold",
+            100 * shares.max(),
+            CLASSES[int(shares.argmax())],
+        )
 
 
 def _summary(labels: Labels) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.label.opinions import Opinions
 from mmsc_cli.runtime.seeds import numpy_generator
-from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.relations import CLASSES
 from mmsc_cli.tables.truth import Truth
 
@@ -52,7 +52,7 @@ def oracle_name(accuracy: float) -> str:
 
 def consult(
     truth: Truth, a: NDArray[np.int32], b: NDArray[np.int32], *, accuracy: float, n_items: int, seed: int
-) -> Labels:
+) -> Opinions:
     """Answer about pairs of item rows, shape (pairs,), `a < b`, each rightly with probability `accuracy`.
 
     A wrong answer is one of the two others, equally often. From the same seed, one that is more accurate is right
@@ -64,12 +64,15 @@ def consult(
     lies = generator.random(len(a)) >= accuracy
     step = generator.integers(1, len(CLASSES), len(a))
     answer = np.where(lies, (true + step) % len(CLASSES), true)
-    probabilities = np.full((len(a), len(CLASSES)), (1 - accuracy) / 2, np.float32)
+    probabilities = np.full((len(a), len(CLASSES)), (1 - accuracy) / 2)
     probabilities[np.arange(len(a)), answer] = accuracy
     complement = CLASSES.index("complement")
     known = np.append(truth.direction, "")[truth.find(a, b, n_items)]
     direction = np.where((true == complement) & (known != ""), known, "both")
-    return Labels.of_one_opinion(a, b, probabilities, direction, oracle_name(accuracy), ORACLE_VERSION)
+    name = oracle_name(accuracy)
+    return Opinions.of_one_order(
+        a, b, probabilities, direction, annotator=name, version=ORACLE_VERSION, states_accuracy=True
+    )
 
 
 def _true_class(truth: Truth, a: NDArray[Any], b: NDArray[Any], n_items: int) -> NDArray[np.int64]:

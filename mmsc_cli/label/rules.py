@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from mmsc_cli.label.opinions import Opinions
 from mmsc_cli.label.similarity import row_products
-from mmsc_cli.tables.labels import Labels
 
 RULES_MODEL = "rules"
 RULES_VERSION = "rules-1"
@@ -44,8 +44,8 @@ class _Features:
     named: NDArray[np.float32]  # above 0: a's title says it is "for" b; below 0: b's says it is for a
 
 
-def annotate(item_table: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32]) -> Labels:
-    """Label pairs of item rows (shape (pairs,), `a < b`) by rules.
+def annotate(item_table: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32]) -> Opinions:
+    """Judge pairs of item rows (shape (pairs,), `a < b`) by rules.
 
     The three class scores are linear in the features and go through a softmax. The direction of a complement
     is towards the accessory: the item whose title says that it is for the other, else the one with an accessory
@@ -57,8 +57,8 @@ def annotate(item_table: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32]) -
     substitute = -2 + 3 * seen.leaf + seen.branch + 3 * seen.title - 0.7 * gap - 3 * one_sided - 3 * named
     complement = -2 + 2 * related + seen.brand * (1 - seen.leaf) + 1.5 * one_sided * related + 4 * named
     scores = np.stack([substitute, complement, np.zeros_like(substitute)], axis=1)
-    probabilities = softmax(scores.astype(np.float64), axis=1).astype(np.float32)
-    return Labels.of_one_opinion(a, b, probabilities, _direction(seen), RULES_MODEL, RULES_VERSION)
+    probabilities = softmax(scores.astype(np.float64), axis=1)
+    return Opinions.of_one_order(a, b, probabilities, _direction(seen), annotator=RULES_MODEL, version=RULES_VERSION)
 
 
 def _direction(seen: _Features) -> NDArray[np.str_]:

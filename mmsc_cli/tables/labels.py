@@ -7,7 +7,7 @@ A row is an unordered pair of item rows, `a < b`. `direction` is that of a compl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +41,8 @@ class Labels(PairTable):
         model: the annotator's name.
         prompt_version: version of the prompt or the rules.
         label_mass: fraction of the answer's probability that fell on the options at all; 1 if unknown.
-        agreement: 1 - total variation distance between the answers to (A, B) and to (B, A).
+        agreement: how often draws from the answers to (A, B) and to (B, A) agree, beyond chance: 1 where both are sure
+            of one class, 0 where they contradict each other or say nothing.
     """
 
     TABLE: ClassVar[ArtefactTable] = ArtefactTable(LABEL_SCHEMA, "a label table", "mmsc label")
@@ -54,41 +55,6 @@ class Labels(PairTable):
     prompt_version: NDArray[np.str_]
     label_mass: NDArray[np.float32]
     agreement: NDArray[np.float32]
-
-    @classmethod
-    def of_one_opinion(
-        cls,
-        a: NDArray[Any],
-        b: NDArray[Any],
-        probabilities: NDArray[np.float32],
-        direction: NDArray[np.str_],
-        model: str,
-        prompt_version: str,
-    ) -> Labels:
-        """Build the labels of an annotator that answers once and exactly: mass and agreement are 1.
-
-        Args:
-            a: item rows, shape (labels,).
-            b: item rows, shape (labels,).
-            probabilities: shape (labels, 3), columns in the order of CLASSES.
-            direction: of each label as a complement, shape (labels,); kept where that is the likeliest class.
-            model: the annotator's name.
-            prompt_version: the annotator's version.
-        """
-        complement = probabilities.argmax(axis=1) == CLASSES.index("complement")
-        ones = np.ones(len(a), np.float32)
-        return cls(
-            a=a.astype(np.int32),
-            b=b.astype(np.int32),
-            p_substitute=probabilities[:, 0],
-            p_complement=probabilities[:, 1],
-            p_neither=probabilities[:, 2],
-            direction=np.where(complement, direction, ""),
-            model=np.full(len(a), model),
-            prompt_version=np.full(len(a), prompt_version),
-            label_mass=ones,
-            agreement=ones,
-        )
 
     def probabilities(self) -> NDArray[np.float32]:
         """Return the probabilities as an array of shape (labels, 3), columns in the order of CLASSES."""

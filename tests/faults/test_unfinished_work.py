@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.label.llm.cache import AnswerCache
-from mmsc_cli.label.llm.opinion import Opinion
+from mmsc_cli.label.llm.cache import AnswerCache, PairAnswer
 from mmsc_cli.runtime.checkpoint import CHECKPOINT, Checkpoints
 
 
@@ -38,18 +37,18 @@ def test_a_checkpoint_with_a_flipped_bit_is_not_trained_on(tmp_path: Path) -> No
 
 
 def test_answers_with_a_flipped_bit_are_not_believed(tmp_path: Path) -> None:
-    opinions = {f"key {number}": Opinion(0.25, 0.5, 0.25, "a_to_b", 0.9, 0.8 + number / 1000) for number in range(20)}
-    cache = AnswerCache(tmp_path, "judge", "1")
-    cache.add([(key, "A", "B", opinion) for key, opinion in opinions.items()])
+    answers = {f"key {n}": PairAnswer((0.25, 0.5, 0.25), (0.25, 0.25, 0.5), 0.8 + n / 1000) for n in range(20)}
+    cache = AnswerCache(tmp_path, "judge")
+    cache.add("1", [(key, ("A", "B"), answer) for key, answer in answers.items()])
     (shard,) = tmp_path.glob("answers-*.parquet")
     whole, chance = shard.read_bytes(), random.Random(1)
     refused = 0
     for _ in range(200):
         shard.write_bytes(_flipped(whole, chance))
         try:
-            again = AnswerCache(tmp_path, "judge", "1")
+            again = AnswerCache(tmp_path, "judge")
         except WorkspaceError as error:
             refused += str(shard) in error.message and "delete it" in str(error.hint)
         else:
-            assert all(again.get(key) == opinion for key, opinion in opinions.items())
+            assert all(again.get(key) == answer for key, answer in answers.items())
     assert refused > 50

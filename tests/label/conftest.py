@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -104,7 +105,14 @@ def fake_llm() -> Iterator[Callable[..., tuple[str, list[dict[str, Any]]]]]:
 
             def do_POST(self) -> None:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                seen.append(request | {"path": self.path, "authorization": self.headers.get("Authorization")})
+                seen.append(
+                    request
+                    | {
+                        "path": self.path,
+                        "authorization": self.headers.get("Authorization"),
+                        "accept_encoding": self.headers.get("Accept-Encoding"),
+                    }
+                )
                 try:
                     status, headers, body = reply(request)
                 except ConnectionAbortedError:
@@ -116,9 +124,11 @@ def fake_llm() -> Iterator[Callable[..., tuple[str, list[dict[str, Any]]]]]:
                 self.close_connection = True
                 self.send_response(status)
                 for name, value in ({"Content-Length": str(len(body)), "Connection": "close"} | headers).items():
-                    self.send_header(name, value)
+                    if value:
+                        self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(body)
+                with suppress(ConnectionError):  # a client may have had enough
+                    self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class names it)
                 """Say nothing."""
@@ -154,11 +164,11 @@ def completion() -> Callable[[Mapping[str, float] | None, str], tuple[int, dict[
 
 @pytest.fixture
 def letter_of() -> Callable[[dict[str, Any], str], str]:
-    """The letter behind which a request offers an option, by the option's wording."""
+    """The letter behind which a request offers an option, by how the option begins."""
 
     def find(request: dict[str, Any], meaning: str) -> str:
         lines = request["messages"][-1]["content"].splitlines()
-        letters: list[str] = [line[0] for line in lines if line[1:] == f": {meaning}"]
+        letters: list[str] = [line[0] for line in lines if line[1:].startswith(f": {meaning}")]
         return letters[0]
 
     return find

@@ -28,8 +28,12 @@ from mmsc_cli.tables.pairs import Pairs
 FAST: dict[str, Any] = {"backoff": 0.001, "retries": 1, "timeout": 5, "shard_pairs": 10, "concurrency": 4}
 RULES = LabelSettings(model="rules", budget=100)
 LLM = LabelSettings(model="some-model", budget=35, **FAST)
-COMPLEMENT = "complement, ITEM {} goes with ITEM {}"
 Judge = Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]]
+
+
+def is_about_relation(request: dict[str, Any]) -> bool:
+    """Whether a request asks how two items relate, and not which way they go."""
+    return ": substitute" in request["messages"][-1]["content"]
 
 
 @pytest.fixture
@@ -38,13 +42,14 @@ def judge(letter_of: Callable[..., str], completion: Callable[..., Any]) -> Judg
 
     def reply(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         first, second = request["messages"][-1]["content"].splitlines()[:2]
-        meaning = "substitute"
-        if '"case ' in second:
-            meaning = COMPLEMENT.format(2, 1)
-        elif '"case ' in first:
-            meaning = COMPLEMENT.format(1, 2)
-        elif "shampoo" in first + second:
-            meaning = "neither"
+        if not is_about_relation(request):
+            one_way = ('"case ' in first) != ('"case ' in second)
+            way = "ITEM 2 goes with" if '"case ' in second else "ITEM 1 goes with"
+            meaning = way if one_way else "either way"
+        elif '"case ' in first + second:
+            meaning = "complement"
+        else:
+            meaning = "neither" if "shampoo" in first + second else "substitute"
         letter = letter_of(request, meaning)
         answer: tuple[int, dict[str, str], bytes] = completion({letter: 0.9, "x": 0.1}, letter)
         return answer
@@ -81,12 +86,12 @@ def test_answers_become_labels_whatever_letter_and_order_they_came_in(
     url, seen = fake_llm(judge)
     counts = run(shop, behaviour, LLM, tmp_path, url)
     labels = Labels.read(tmp_path / "labels.parquet")
-    assert len(seen) == 2 * len(labels) == 70
+    assert sum(map(is_about_relation, seen)) == 2 * len(labels) == 70
     kinds = np.array([title.split()[0] for title in shop["title"].to_pylist()])
     a_case, b_case = kinds[labels.a] == "case", kinds[labels.b] == "case"
     expected = np.where(a_case & ~b_case, "b_to_a", np.where(b_case & ~a_case, "a_to_b", ""))
     assert_array_equal(labels.direction[a_case != b_case], expected[a_case != b_case])
-    assert_allclose(labels.p_complement, a_case | b_case, atol=1e-6)
+    assert_allclose(labels.p_complement, a_case | b_case, atol=1e-5)
     assert_allclose(labels.probabilities().sum(axis=1), 1, atol=1e-6)
     assert_allclose(labels.label_mass, 0.9, atol=1e-6)
     assert_allclose(labels.agreement, 1, atol=1e-6)
@@ -111,7 +116,7 @@ def test_questions_come_sorted_by_first_item(
 ) -> None:
     url, seen = fake_llm(judge)
     run(shop, behaviour, LabelSettings(model="m", budget=30, concurrency=1, shard_pairs=60), tmp_path, url)
-    firsts = [request["messages"][-1]["content"].splitlines()[0] for request in seen]
+    firsts = [request["messages"][-1]["content"].splitlines()[0] for request in seen if is_about_relation(request)]
     changes = sum(one != other for one, other in pairwise(firsts))
     assert changes == len(set(firsts)) - 1
 
@@ -123,11 +128,12 @@ def test_a_rerun_asks_nothing_twice_and_a_larger_one_only_what_is_new(
     run(shop, behaviour, LLM, tmp_path, url)
     first = (tmp_path / "labels.parquet").read_bytes()
     again = run(shop, behaviour, LLM, tmp_path, url)
-    assert (len(seen), again["asked"], again["reused"]) == (70, 0, 35)
+    before = len(seen)
+    assert (sum(map(is_about_relation, seen)), again["asked"], again["reused"]) == (70, 0, 35)
     assert (tmp_path / "labels.parquet").read_bytes() == first
     more = run(shop, behaviour, LLM.model_copy(update={"budget": 60}), tmp_path, url)
     assert more["reused"] > 0
-    assert len(seen) == 70 + 2 * more["asked"]
+    assert sum(map(is_about_relation, seen[before:])) == 2 * more["asked"]
     asked = {request["messages"][-1]["content"] for request in seen}
     assert len(asked) == len(seen)
 
@@ -141,7 +147,7 @@ def test_another_model_or_a_changed_title_is_asked_anew(
     brands = ["Renamed", *shop["brand"].to_pylist()[1:]]
     changed = shop.set_column(shop.schema.get_field_index("description"), "description", pa.array(brands))
     assert run(changed, behaviour, LLM, tmp_path, url)["reused"] == 0
-    assert len(seen) == 3 * 70
+    assert sum(map(is_about_relation, seen)) == 3 * 70
 
 
 def test_too_many_failures_stop_and_the_next_run_continues(
@@ -158,7 +164,8 @@ def test_too_many_failures_stop_and_the_next_run_continues(
     assert 10 <= kept <= 15
     url, seen = fake_llm(judge)
     counts = run(shop, behaviour, few, tmp_path, url)
-    assert (counts["reused"], counts["labelled"], len(seen)) == (kept, 35, 2 * (35 - kept))
+    assert (counts["reused"], counts["labelled"]) == (kept, 35)
+    assert sum(map(is_about_relation, seen)) == 2 * (35 - kept)
 
 
 def test_pairs_given_up_are_counted_and_have_no_label(
@@ -215,7 +222,7 @@ def test_an_interrupted_run_keeps_its_answers(
     assert not out.exists()
     before = len(seen)
     assert run(shop, behaviour, LLM, tmp_path, url)["reused"] >= 12
-    assert len(seen) - before <= 70 - 24
+    assert sum(map(is_about_relation, seen[before:])) <= 70 - 24
 
 
 def test_a_damaged_shard_is_named(
@@ -302,7 +309,9 @@ def test_a_hostile_title_changes_the_label_of_its_own_pairs_at_most(
     own = (told.a == victim) | (told.b == victim)
     assert 0 < own.sum() < len(own)
     assert (told.probabilities()[own] != plain.probabilities()[own]).any()
-    assert_array_equal(told.probabilities()[~own], plain.probabilities()[~own])
+    # Others only by the share that one item has in the mean over all candidates.
+    assert_allclose(told.probabilities()[~own], plain.probabilities()[~own], atol=1e-5)
+    assert_array_equal(told.direction[~own], plain.direction[~own])
     assert counts["asked"] == own.sum()
     assert counts["failed"] == 0
 
@@ -332,7 +341,7 @@ def test_human_labels_tell_how_often_a_model_is_right(
     expected = {"pairs": 4, "unknown_items": 1, "unanswered": 0, "accuracy": 0.75, "macro_f1": 0.7778}
     assert verdict == expected
     assert counts["gold"]["calibration_error"] == pytest.approx(0.25)
-    assert len(seen) == 2 * counts["asked"]
+    assert sum(map(is_about_relation, seen)) == 2 * counts["asked"]
     assert len(Labels.read(tmp_path / "labels.parquet")) == counts["labelled"] == 35
     assert with_gold(LLM, url)["asked"] == 0
     assert with_gold(RULES)["gold"]["pairs"] == 4
@@ -357,12 +366,12 @@ def test_speed_and_time_are_shown_while_it_runs(
     shop: pa.Table, behaviour: Pairs, tmp_path: Path, fake_llm: Callable[..., Any], judge: Judge
 ) -> None:
     shown: dict[str, float] = {}
-    totals: list[int | None] = []
+    totals: list[int] = []
 
     class Watched(SilentProgress):
         @contextmanager
         def task(self, label: str, total: int | None = None, unit: str = "") -> Iterator[Watched]:
-            totals.append(total)
+            totals.append(total or 0)
             yield self
 
         def advance(self, steps: int = 1) -> None:
@@ -379,11 +388,11 @@ def test_speed_and_time_are_shown_while_it_runs(
     out = tmp_path / "labels.parquet"
     inputs = LabelInputs(shop, behaviour)
     counts = label(inputs, LLM, seed=1, endpoints=[url], out=out, cache=None, progress=Watched())
-    assert totals == [70]
-    assert shown["done"] == 70
+    assert totals[0] == 70
+    assert shown["done"] == sum(totals) == counts["questions"]
     assert shown["pairs/s"] > 0
     assert shown["tokens/s"] == pytest.approx(200 * shown["pairs/s"])
-    assert counts["tokens"] == 7_000
+    assert counts["tokens"] == 100 * counts["questions"]
 
 
 def test_a_dry_run_knows_the_speed_of_the_last_run(shop: pa.Table, behaviour: Pairs) -> None:
@@ -399,11 +408,13 @@ def test_a_dry_run_knows_the_speed_of_the_last_run(shop: pa.Table, behaviour: Pa
 def test_a_dry_run_shows_two_whole_prompts_and_asks_nobody(shop: pa.Table, behaviour: Pairs) -> None:
     plan = dry_run(LabelInputs(shop, behaviour), LabelSettings(model="qwen", budget=40), seed=1)
     assert plan["annotator"] == "Qwen/Qwen2.5-7B-Instruct (Apache-2.0)"
-    assert (plan["pairs"], plan["questions"], sum(plan["mix"].values())) == (40, 80, 40)
-    first, second = (prompt.splitlines()[-7:-5] for prompt in plan["prompts"])
+    assert (plan["pairs"], sum(plan["mix"].values())) == (40, 40)
+    assert plan["questions"] == pytest.approx(80 + 80 / 3, abs=1)
+    first, second = (prompt.splitlines()[-6:-4] for prompt in plan["prompts"])
     assert [line[8:] for line in first] == [line[8:] for line in second[::-1]]
     lengths = np.array([len(prompt) for prompt in plan["prompts"]])
-    assert plan["prompt_tokens"] == pytest.approx(80 * lengths.mean() / 4, rel=0.05)
+    # The questions about the direction are a third as many, and about as long.
+    assert plan["prompt_tokens"] == pytest.approx(plan["questions"] * lengths.mean() / 3.5, rel=0.1)
     assert 0.5 < plan["shared_prefix_share"] < 1
 
 

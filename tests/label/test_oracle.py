@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.label.opinions import Calibration
 from mmsc_cli.label.oracle import consult, oracle_accuracy
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.relations import CLASSES, RELATIONS
@@ -31,7 +32,8 @@ def truth() -> Truth:
 
 
 def _ask(truth: Truth, accuracy: float, seed: int = 1) -> Labels:
-    return consult(truth, A, B, accuracy=accuracy, n_items=PAIRS + 1, seed=seed)
+    opinions = consult(truth, A, B, accuracy=accuracy, n_items=PAIRS + 1, seed=seed)
+    return opinions.labels(Calibration.of_candidates(opinions.mean()))
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 0.4, 0.6, 0.9, 1.0])

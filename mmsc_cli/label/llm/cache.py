@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from hashlib import blake2b, sha256
 from pathlib import Path
 
@@ -12,31 +12,37 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.label.llm.opinion import Opinion
 from mmsc_cli.runtime.atomic import atomic_write
 
-_SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("item_a", pa.string()),
-        ("item_b", pa.string()),
-        ("model", pa.string()),
-        ("prompt_version", pa.string()),
-        *((name, pa.float64()) for name in ("p_substitute", "p_complement", "p_neither")),
-        ("direction", pa.string()),
-        *((name, pa.float64()) for name in ("label_mass", "agreement")),
-    ]
-)
+
+@dataclass(frozen=True)
+class PairAnswer:
+    """The answers to both orders of one pair: probabilities of the form's options, as seen from (A, B).
+
+    `label_mass` is the mean of both orders.
+    """
+
+    first: tuple[float, ...]
+    second: tuple[float, ...]
+    label_mass: float
+
+
+_ANSWER = [
+    ("first", pa.list_(pa.float64())),
+    ("second", pa.list_(pa.float64())),
+    ("label_mass", pa.float64()),
+]
+_SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "item_a", "item_b", "model", "version")] + _ANSWER)
 
 
 class AnswerCache:
     """A folder of parquet shards, each written atomically: a run that is killed loses at most one.
 
-    An answer is found again by the two item ids, model, prompt version, and the text the items were shown
+    An answer is found again by the two item ids, model, version of the question, and the text the items were shown
     with, so that an item whose title changed is asked about anew. Without a folder nothing outlives the run.
     """
 
-    def __init__(self, folder: Path | None, model: str, prompt_version: str) -> None:
+    def __init__(self, folder: Path | None, model: str) -> None:
         """Read the shards of the folder.
 
         Raises:
@@ -44,8 +50,7 @@ class AnswerCache:
         """
         self._folder = folder
         self._model = model
-        self._prompt_version = prompt_version
-        self._known: dict[str, Opinion] = {}
+        self._known: dict[str, PairAnswer] = {}
         self._shards = 0
         if folder is None:
             return
@@ -54,32 +59,31 @@ class AnswerCache:
             self._known |= _read(shard)
             self._shards = int(shard.stem.removeprefix("answers-"))
 
-    def key(self, item_a: str, item_b: str, quoted_a: str, quoted_b: str) -> str:
-        """The key of a pair, given by item ids and the texts shown to the model."""
-        parts = (item_a, item_b, self._model, self._prompt_version, quoted_a, quoted_b)
-        return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    def key(self, version: str, ids: tuple[str, str], quoted: tuple[str, str]) -> str:
+        """The key of a pair, given by the version of the question, item ids and the texts shown to the model."""
+        return blake2b("\0".join((*ids, self._model, version, *quoted)).encode(), digest_size=16).hexdigest()
 
-    def get(self, key: str) -> Opinion | None:
+    def get(self, key: str) -> PairAnswer | None:
         """The finished answer to a pair, if there is one."""
         return self._known.get(key)
 
-    def add(self, finished: Sequence[tuple[str, str, str, Opinion]]) -> None:
-        """Keep a shard of (key, item a, item b, opinion)."""
-        rows = [
-            {"key": key, "item_a": item_a, "item_b": item_b, **asdict(opinion)}
-            for key, item_a, item_b, opinion in finished
-        ]
-        self._known |= {key: opinion for key, _, _, opinion in finished}
-        if self._folder is None or not rows:
+    def add(self, version: str, finished: Sequence[tuple[str, tuple[str, str], PairAnswer]]) -> None:
+        """Keep a shard of (key, item ids, answer)."""
+        self._known |= {key: answer for key, _, answer in finished}
+        if self._folder is None or not finished:
             return
         self._shards += 1
-        constant = {"model": self._model, "prompt_version": self._prompt_version}
-        table = pa.Table.from_pylist([row | constant for row in rows], schema=_SCHEMA)
+        constant = {"model": self._model, "version": version}
+        rows = [
+            {"key": key, "item_a": item_a, "item_b": item_b, **constant, **asdict(answer)}
+            for key, (item_a, item_b), answer in finished
+        ]
+        table = pa.Table.from_pylist(rows, schema=_SCHEMA)
         with atomic_write(self._folder / f"answers-{self._shards:06d}.parquet") as file:
             pq.write_table(table.replace_schema_metadata({"sha256": _checksum(table)}), file, compression="zstd")
 
 
-def _read(shard: Path) -> dict[str, Opinion]:
+def _read(shard: Path) -> dict[str, PairAnswer]:
     try:
         # Not with our schema, which would fill missing columns with nulls.
         table = pq.read_table(shard)
@@ -87,9 +91,12 @@ def _read(shard: Path) -> dict[str, Opinion]:
             raise ValueError("its content has another checksum")
     except (OSError, ValueError, pa.ArrowException) as error:
         raise WorkspaceError(f"{shard} is damaged: {error}", hint="delete it; its pairs are asked again") from error
-    keys = table["key"].to_pylist()
-    values = table.select(list(Opinion.__dataclass_fields__)).to_pylist()
-    return {key: Opinion(**value) for key, value in zip(keys, values, strict=True)}
+    if "version" not in table.column_names:
+        return {}  # answers to a question that is asked no more
+    return {
+        row["key"]: PairAnswer(tuple(row["first"]), tuple(row["second"]), row["label_mass"])
+        for row in table.select(["key", *(name for name, _ in _ANSWER)]).to_pylist()
+    }
 
 
 def _checksum(table: pa.Table) -> str:

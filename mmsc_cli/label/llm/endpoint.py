@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +14,14 @@ import httpx
 import openai
 
 from mmsc_cli.errors import InputError, MmscError, UnreachableError
-from mmsc_cli.label.llm.prompt import LETTERS, Question
-from mmsc_cli.label.llm.reply import Answer, BadReplyError, NoLogprobsError, read_choice, read_logprobs
+from mmsc_cli.label.llm.prompt import LETTERS, Message, Question
+from mmsc_cli.label.llm.reply import Answer, BadReplyError, NoLogprobsError, read_choice, read_logprobs, read_text
 from mmsc_cli.runtime.redaction import API_KEY_VARIABLES, api_key
 
 TOP_LOGPROBS = 20  # the most that OpenAI's API and vLLM's default allow
+FEW_LOGPROBS = 5  # the most that many others allow
+THINKING_TOKENS = 2_000  # a model that is limited by `max_completion_tokens` alone may think first
+LARGEST_REPLY = 2**20  # bytes; one with 20 log-probabilities has some thousand
 MOST_TOKENS = 10**9  # more than a question and its answer can have
 GREETING_SECONDS = 5.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -69,6 +72,9 @@ class Endpoint:
         self._timeout = timeout
         self._label_tokens: list[int] = []
         self._ways = list(_WAYS)
+        self._common: dict[str, Any] = {"temperature": 0}
+        self._thinks = False
+        self._announced: _Way | None = None
 
     async def __aenter__(self) -> Endpoint:
         # A proxy from the environment is for the world outside, never for this machine.
@@ -78,16 +84,17 @@ class Endpoint:
             api_key=self._key,
             timeout=self._timeout,
             max_retries=0,  # the next try may go to another server
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=outside),
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=outside, event_hooks={"response": [_bound]}),
         )
-        await self._learn_label_tokens()
+        await self._learn_about_vllm()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
     async def ask(self, question: Question) -> Answer:
-        """Put a question.
+        """Ask a question.
 
         Raises:
             RetryError: it may work another time.
@@ -96,28 +103,44 @@ class Endpoint:
         """
         while True:
             way = self._ways[0]
-            extra = dict(way.extra)
-            if self._label_tokens and "logprobs" in extra:
-                extra["logprob_token_ids"] = self._label_tokens
             try:
-                return way.read(await self._post(question, extra))
-            except (NoLogprobsError, _NoChoiceError):
+                reply = await self._post(question.messages, way.options | self._logprob_tokens(way), way.tokens)
+                answer = way.read(reply)
+            except (NoLogprobsError, _LackingError) as error:
                 if self._ways[0] is way:  # else another question found out first
-                    _LOG.warning("%s gives %s", self.url, way.lacking)
-                    del self._ways[0]
+                    # A reply without log-probabilities: to ask for fewer of them is no use.
+                    none = isinstance(error, NoLogprobsError)
+                    del self._ways[: sum("logprobs" in other.options for other in self._ways) if none else 1]
             except BadReplyError as error:
                 raise RetryError(f"{self.url}: {error}") from error
+            else:
+                if way.instead and way is not self._announced:
+                    self._announced = way
+                    _LOG.warning("%s gives %s", self.url, way.instead)
+                return answer
 
-    async def _learn_label_tokens(self) -> None:
-        """Ask vLLM for the tokens of the letters: it can report the probability of each, however small.
+    async def ask_for_text(self, messages: Sequence[Message], tokens: int) -> str:
+        """Ask for a text of at most so many tokens; errors as of `ask`."""
+        try:
+            return read_text(await self._post(messages, {}, tokens))
+        except BadReplyError as error:
+            raise RetryError(f"{self.url}: {error}") from error
 
-        Other servers report those of the likeliest tokens alone, and are not asked.
+    def _logprob_tokens(self, way: _Way) -> dict[str, Any]:
+        known = self._label_tokens and "logprobs" in way.options
+        return {"logprob_token_ids": self._label_tokens} if known else {}
+
+    async def _learn_about_vllm(self) -> None:
+        """Find out whether this is vLLM, which can report the probability of each letter, however small.
+
+        Other servers report those of the likeliest tokens alone. vLLM also lets us switch the model's thinking off.
         """
         patient = self._client.with_options(timeout=min(GREETING_SECONDS, self._timeout))
-        with suppress(openai.OpenAIError, httpx.HTTPError, *_UNEXPECTED):
+        with suppress(openai.OpenAIError, httpx.HTTPError, _UnreadableReplyError, *_UNEXPECTED):
             models = json.loads((await patient.models.with_raw_response.list()).content)
             if not any(model.get("owned_by") == "vllm" for model in models["data"]):
                 return
+            self._common["chat_template_kwargs"] = {"enable_thinking": False}
             tokenizer = f"{self.url.removesuffix('/v1')}/tokenize"
             letters: set[int] = set()
             for text in (*LETTERS, *(f" {letter}" for letter in LETTERS)):
@@ -126,25 +149,38 @@ class Endpoint:
                 letters |= set(tokens) if len(tokens) == 1 else set()
             self._label_tokens = sorted(letters)
 
-    async def _post(self, question: Question, extra: dict[str, Any]) -> object:
-        try:
-            response = await self._client.chat.completions.with_raw_response.create(
-                model=self._model,
-                messages=question.messages,  # type: ignore[arg-type]
-                temperature=0,
-                extra_body=extra,
-            )
-        except openai.APIStatusError as error:
-            self.reached = True
-            raise self._meaning(error, extra) from error
-        except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
-            # By name: which HTTP library they come from is the `openai` package's affair.
-            self.reached |= type(cause).__name__ not in ("ConnectError", "ConnectTimeout")
-            raise RetryError(f"{self.url}: {type(cause).__name__} {cause}".strip()) from error
+    async def _post(self, messages: Sequence[Message], options: Mapping[str, Any], tokens: int) -> object:
+        """Send a request and return the reply's JSON; again where the server wants an option by another name."""
+        while True:
+            limit = {"max_tokens": tokens}
+            if self._thinks:
+                limit = {"max_completion_tokens": tokens if "logprobs" in options else tokens + THINKING_TOKENS}
+            body = {**self._common, **options, **limit}
+            try:
+                response = await self._client.chat.completions.with_raw_response.create(
+                    model=self._model,
+                    messages=list(messages),  # type: ignore[arg-type]
+                    extra_body=body,
+                )
+            except openai.APIStatusError as error:
+                self.reached = True
+                if not self._adapts(error, body):
+                    raise self._meaning(error, body) from error
+            except _UnreadableReplyError as error:
+                self.reached = True
+                raise RetryError(f"{self.url}: {error}") from error
+            except openai.APIConnectionError as error:
+                cause = error.__cause__ or error
+                # By name: which HTTP library they come from is the `openai` package's affair.
+                self.reached |= type(cause).__name__ not in ("ConnectError", "ConnectTimeout")
+                raise RetryError(f"{self.url}: {type(cause).__name__} {cause}".strip()) from error
+            else:
+                return self._content(response.content)
+
+    def _content(self, content: bytes) -> object:
         self.reached = True
         try:
-            reply: object = json.loads(response.content)
+            reply: object = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise RetryError(f"{self.url}: the reply is not JSON, or half of it") from error
         usage = reply.get("usage") if isinstance(reply, dict) else None
@@ -152,56 +188,109 @@ class Endpoint:
         self.tokens += billed if isinstance(billed, int) and 0 <= billed < MOST_TOKENS else 0
         return reply
 
-    def _meaning(self, error: openai.APIStatusError, extra: dict[str, Any]) -> Exception:
-        status, said = error.status_code, _printable(error.response.text)
+    def _adapts(self, error: openai.APIStatusError, body: Mapping[str, Any]) -> bool:
+        """Whether the server refused an option that is not needed; it is not sent again."""
+        if error.status_code not in (400, 422):
+            return False
+        text = error.response.text
+        if "max_tokens" in body and "max_completion_tokens" in text:
+            self._thinks = True
+            return True
+        refused = [name for name in ("temperature", "chat_template_kwargs") if name in body and name in text]
+        for name in refused:
+            self._common.pop(name, None)
+        return bool(refused)
+
+    def _meaning(self, error: openai.APIStatusError, body: Mapping[str, Any]) -> Exception:
+        status, words = error.status_code, _printable(error.response.text)
+        if status == 402 or "insufficient_quota" in words:
+            return UnreachableError(
+                f"{self.url} answers {status}: {words}",
+                hint="the quota is used up: renew it, then run the same command again; finished answers are kept",
+            )
         if status in _MAY_PASS or status >= 500:
             return RetryError(f"{self.url} answers {status}", wait=_retry_after(error.response.headers))
         if status in (400, 422):
-            if "logprobs" in extra and "logprob" in said:
-                return NoLogprobsError()
-            if "structured_outputs" in extra and "structured_outputs" in said:
-                return _NoChoiceError()
-        if status in (400, 413, 422) and _TOO_LONG.search(said):
-            return UnanswerableError(f"{self.url} answers {status}: {said}")
-        return self._refusal(status, said)
+            if "logprobs" in body and "logprob" in words:
+                return _LackingError()
+            if "structured_outputs" in body and "structured_outputs" in words:
+                return _LackingError()
+        if status in (400, 413, 422) and _TOO_LONG.search(words):
+            return UnanswerableError(f"{self.url} answers {status}: {words}")
+        return self._refusal(status, words)
 
-    def _refusal(self, status: int, said: str) -> MmscError:
+    def _refusal(self, status: int, words: str) -> MmscError:
         key = f"set {API_KEY_VARIABLES[0]} to a key the server knows"
         hints = {
             401: key,
             403: key,
             404: "check the path of --endpoint, and that --model is a name the server lists under /v1/models",
         }
-        return UnreachableError(f"{self.url} answers {status}: {said}", hint=hints.get(status, "check --model"))
+        return UnreachableError(f"{self.url} answers {status}: {words}", hint=hints.get(status, "check --model"))
 
 
-class _NoChoiceError(Exception):
-    """The server does not know vLLM's structured outputs."""
+class _LackingError(Exception):
+    """The server refuses what a way of asking needs."""
 
 
 @dataclass(frozen=True)
 class _Way:
-    """What is asked for beside the question's text, how the reply is read, and what a server without it lacks."""
+    """What is asked for beside the question's text, how the reply is read, and what it gives where better ways fail."""
 
-    extra: Mapping[str, Any]
+    options: dict[str, Any]
+    tokens: int
     read: Callable[[object], Answer]
-    lacking: str
+    instead: str = ""
 
 
 # The best first; a server that refuses one is asked the next.
 _WAYS = (
+    _Way({"logprobs": True, "top_logprobs": TOP_LOGPROBS}, 1, read_logprobs),
     _Way(
-        {"max_tokens": 1, "logprobs": True, "top_logprobs": TOP_LOGPROBS},
+        {"logprobs": True, "top_logprobs": FEW_LOGPROBS},
+        1,
         read_logprobs,
+        f"{FEW_LOGPROBS} log-probabilities: an option that is not among the likeliest tokens counts as 0",
+    ),
+    _Way(
+        {"structured_outputs": {"choice": LETTERS}},
+        4,
+        read_choice,
         "no log-probabilities: each order counts as one vote",
     ),
-    _Way(
-        {"max_tokens": 4, "structured_outputs": {"choice": LETTERS}},
-        read_choice,
-        "no structured output: answers are read as text",
-    ),
-    _Way({"max_tokens": 4}, read_choice, ""),
+    _Way({}, 4, read_choice, "no log-probabilities and no structured output: answers are read as text"),
 )
+
+
+class _UnreadableReplyError(Exception):
+    """A reply that is too large, or may be."""
+
+
+class _BoundedStream:
+    """The body of a reply, up to LARGEST_REPLY bytes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._stream:
+            size += len(chunk)
+            if size > LARGEST_REPLY:
+                raise _UnreadableReplyError(f"the reply has more than {LARGEST_REPLY:,} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _bound(response: Any) -> None:
+    """Bound the body of a response before it is read; unpacked it could be a thousand times as large."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise _UnreadableReplyError("the reply is compressed, which was not asked for")
+    # The `openai` package chooses the HTTP library, which wants a stream of its own type.
+    base = type(response.stream).__mro__[1]
+    response.stream = type("BoundedStream", (_BoundedStream, base), {})(response.stream)
 
 
 def base_url(endpoint: str) -> str:

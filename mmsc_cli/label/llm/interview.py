@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,27 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import MmscError
-from mmsc_cli.label.llm.cache import AnswerCache
+from mmsc_cli.label.llm.cache import AnswerCache, PairAnswer
 from mmsc_cli.label.llm.client import LabelClient
 from mmsc_cli.label.llm.endpoint import base_url
-from mmsc_cli.label.llm.opinion import Opinion, combine
-from mmsc_cli.label.llm.prompt import PROMPT_VERSION, Question, ask_pair, quote_items
+from mmsc_cli.label.llm.prompt import DIRECTION, RELATION, Form, Question, quote_items
 from mmsc_cli.label.llm.reply import Answer
+from mmsc_cli.label.opinions import Calibration, Opinions
 from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.label.vllm.server import serve
 from mmsc_cli.runtime.progress import Progress, Task
-from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.relations import CLASSES
 
 SAVE_SECONDS = 60.0
+ONE_WAY = 2 / 3  # fraction of the probability of both ways that makes a complement go one way
 _Key = tuple[int, bool]  # number of the pair, and whether its second item comes first
 
 
 @dataclass(frozen=True)
 class Interview:
-    """Its outcome: labels of the answered pairs, counts, and the error that stopped it early, if one did."""
+    """Its outcome: opinions on the answered pairs, counts, and the error that stopped it early, if one did."""
 
-    labels: Labels
+    opinions: Opinions
     counts: dict[str, Any]
     stopped: MmscError | None
 
@@ -53,8 +54,9 @@ def interview(
 ) -> Interview:
     """Ask a model about all pairs of item rows that are not in the cache yet, in both orders.
 
-    Without endpoints vLLM is started for it, unless nothing is left to ask; its log lies in the cache. A pair
-    is labelled when both its questions are answered.
+    First how the two relate; then, of the pairs that are complements, which way they go. Without endpoints vLLM is
+    started for it, unless nothing is left to ask; its log lies in the cache. A pair counts as answered when both
+    orders of the first question are.
 
     Args:
         item_table: the item table.
@@ -73,39 +75,96 @@ def interview(
     """
     for endpoint in endpoints:
         base_url(endpoint)
-    asking = _Asking(item_table, a, b, settings, AnswerCache(cache, model, PROMPT_VERSION))
-    todo = asking.unanswered()
-    client = None
-    started = time.monotonic()
-    if todo:
-        with ExitStack() as stack:
-            if endpoints:
-                client = LabelClient(endpoints, model, settings)
-            else:
-                folder = cache or Path(tempfile.mkdtemp(prefix="mmsc-"))
-                server = stack.enter_context(serve(model, folder / "vllm.log", settings.server, progress=progress))
-                client = LabelClient([server.url], model, settings, key=server.key, broken=server.ended)
-            started = time.monotonic()
-            with progress.task(f"asking {model}", total=2 * len(todo)) as task:
-                asyncio.run(asking.ask(client, todo, task))
-    seconds = time.monotonic() - started
-    labels = asking.labels(model)
-    new = len(labels) - (len(a) - len(todo))
-    tokens = client.tokens if client else 0
+    answers = AnswerCache(cache, model)
+    pairs = list(zip(a.tolist(), b.tolist(), strict=True))
+    tally = _Tally()
+    with ExitStack() as stack:
+        servers = _Servers(model, settings, endpoints, cache, progress, stack)
+        relations = _Asking(RELATION, item_table, pairs, settings, answers).ask(servers, tally)
+        answered = [(row, answer) for row, answer in enumerate(relations) if answer]
+        rows = [row for row, _ in answered]
+        orders = np.array([(answer.first, answer.second) for _, answer in answered]).reshape(-1, 2, len(CLASSES))
+        direction = np.full(len(rows), "both", dtype="<U6")
+        if not tally.stopped:
+            mean = Calibration.of_candidates(orders.mean(axis=1)).apply(orders).mean(axis=1)
+            complements = np.flatnonzero(mean.argmax(axis=1) == CLASSES.index("complement")).tolist()
+            which = [pairs[rows[number]] for number in complements]
+            ways = _Asking(DIRECTION, item_table, which, settings, answers).ask(servers, tally)
+            direction[complements] = [_direction(answer) for answer in ways]
+    new = len(rows) - (len(pairs) - tally.asked[0])
+    opinions = Opinions(
+        a=a[rows],
+        b=b[rows],
+        orders=orders,
+        direction=direction,
+        label_mass=np.array([answer.label_mass for _, answer in answered], np.float32),
+        annotator=model,
+        version=RELATION.version,
+    )
     counts = {
-        "asked": len(todo),
-        "reused": len(a) - len(todo),
-        "failed": len(todo) - new,
-        "retried": client.retried if client else 0,
-        "tokens": tokens,
-        "pairs_per_second": round(new / seconds, 2) if new else 0.0,
-        "tokens_per_second": round(tokens / seconds, 1) if tokens else 0.0,
+        "asked": tally.asked[0],
+        "reused": len(pairs) - tally.asked[0],
+        "failed": tally.asked[0] - new,
+        "questions": tally.questions,
+        "retried": tally.retried,
+        "tokens": tally.tokens,
+        "pairs_per_second": round(new / tally.seconds, 2) if new else 0.0,
+        "tokens_per_second": round(tally.tokens / tally.seconds, 1) if tally.tokens else 0.0,
     }
-    return Interview(labels, counts, client.stopped if client else None)
+    return Interview(opinions, counts, tally.stopped)
+
+
+def _direction(answer: PairAnswer | None) -> str:
+    """One way if it holds at least ONE_WAY of the probability, of which "either way" is half for each; else both."""
+    if answer is None:
+        return "both"
+    b_with_a, _, either = np.mean([answer.first, answer.second], axis=0)
+    share = b_with_a + either / 2
+    return "a_to_b" if share >= ONE_WAY else "b_to_a" if 1 - share >= ONE_WAY else "both"
+
+
+@dataclass
+class _Tally:
+    """What asking came to, over all kinds of questions; `asked` counts pairs by kind."""
+
+    asked: list[int] = field(default_factory=list)
+    questions: int = 0
+    retried: int = 0
+    tokens: int = 0
+    seconds: float = 1e-6
+    stopped: MmscError | None = None
+
+    def add(self, client: LabelClient, seconds: float) -> None:
+        self.questions += client.answered
+        self.retried += client.retried
+        self.tokens += client.tokens
+        self.seconds += seconds
+        self.stopped = client.stopped
+
+
+@dataclass
+class _Servers:
+    """Those of the user, or one of our own, started when the first question is asked."""
+
+    model: str
+    settings: LabelSettings
+    endpoints: Sequence[str]
+    cache: Path | None
+    progress: Progress
+    stack: ExitStack
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def client(self) -> LabelClient:
+        """A client of all servers."""
+        if not self.endpoints:
+            log = (self.cache or Path(tempfile.mkdtemp(prefix="mmsc-"))) / "vllm.log"
+            server = self.stack.enter_context(serve(self.model, log, self.settings.server, progress=self.progress))
+            self.endpoints, self.options = [server.url], {"key": server.key, "broken": server.ended}
+        return LabelClient(self.endpoints, self.model, self.settings, **self.options)
 
 
 class _Asking:
-    """The pairs, the opinions on them, and the questions on their way.
+    """One kind of question about pairs, the answers, and the questions on their way.
 
     Pairs are asked about in windows of half a shard, and answers are saved when there is half a shard of them: a killed
     process loses at most a shard.
@@ -113,33 +172,46 @@ class _Asking:
 
     def __init__(
         self,
+        form: Form,
         item_table: pa.Table,
-        a: NDArray[np.int32],
-        b: NDArray[np.int32],
+        pairs: list[tuple[int, int]],
         settings: LabelSettings,
         cache: AnswerCache,
     ) -> None:
+        self._form = form
         self._item_table = item_table
         self._ids: list[str] = item_table["item_id"].to_pylist()
-        self._pairs = list(zip(a.tolist(), b.tolist(), strict=True))
+        self._pairs = pairs
         self._half_shard = max(1, settings.shard_pairs // 2)
         self._cache = cache
-        self._opinions: list[Opinion | None] = [None] * len(a)
+        self._answers: list[PairAnswer | None] = [None] * len(pairs)
         self._keys: dict[int, str] = {}
         self._waiting: dict[int, dict[bool, tuple[Question, Answer]]] = {}
         self._asked: dict[_Key, Question] = {}
         self._finished: list[int] = []
         self._saved = time.monotonic()
 
-    def unanswered(self) -> list[int]:
-        """Take opinions from the cache; return the numbers of the pairs without one, in order."""
+    def ask(self, servers: _Servers, tally: _Tally) -> list[PairAnswer | None]:
+        """Answers to all pairs: from the cache, else from the servers, which are asked only if need be."""
+        todo = self._unanswered()
+        tally.asked.append(len(todo))
+        if todo:
+            client = servers.client()
+            started = time.monotonic()
+            with servers.progress.task(f"asking {servers.model}", total=2 * len(todo)) as task:
+                asyncio.run(self._ask(client, todo, task))
+            tally.add(client, time.monotonic() - started)
+        return self._answers
+
+    def _unanswered(self) -> list[int]:
+        """Take answers from the cache; return the numbers of the pairs without one, in order."""
         for window in self._windows(range(len(self._pairs))):
             quoted = self._quoted(window)
             for index in window:
-                self._opinions[index] = self._cache.get(self._key(index, quoted))
-        return [index for index, opinion in enumerate(self._opinions) if opinion is None]
+                self._answers[index] = self._cache.get(self._key(index, quoted))
+        return [index for index, answer in enumerate(self._answers) if answer is None]
 
-    async def ask(self, client: LabelClient, todo: Sequence[int], task: Task) -> None:
+    async def _ask(self, client: LabelClient, todo: Sequence[int], task: Task) -> None:
         """Ask about the pairs in `todo`, and save the answers as they come, also when it is interrupted."""
         started = self._saved = time.monotonic()
 
@@ -165,7 +237,7 @@ class _Asking:
             order: list[tuple[tuple[int, int], _Key]] = []
             for index in window:
                 a, b = self._pairs[index]
-                both = ask_pair(quoted[a], quoted[b], (self._ids[a], self._ids[b]))
+                both = self._form.ask(quoted[a], quoted[b], (self._ids[a], self._ids[b]))
                 self._asked[index, False], self._asked[index, True] = both
                 self._keys[index] = self._key(index, quoted)
                 order += [((a, b), (index, False)), ((b, a), (index, True))]
@@ -182,8 +254,12 @@ class _Asking:
         answers[swapped] = question, answer
         if len(answers) == 2:
             del self._waiting[index]
-            first, second = answers[False], answers[True]
-            self._opinions[index] = combine([first[0], second[0]], [first[1], second[1]])
+            first, second = (
+                self._form.in_order(question, answer.by_letter, swapped=swapped)
+                for swapped, (question, answer) in sorted(answers.items())
+            )
+            label_mass = sum(answer.label_mass for _, answer in answers.values()) / 2
+            self._answers[index] = PairAnswer(first, second, label_mass)
             self._finished.append(index)
             if len(self._finished) >= self._half_shard or time.monotonic() - self._saved > SAVE_SECONDS:
                 self._save()
@@ -191,33 +267,13 @@ class _Asking:
     def _save(self) -> None:
         rows = []
         for index in self._finished:
-            opinion = self._opinions[index]
-            assert opinion is not None, "it is finished"
+            answer = self._answers[index]
+            assert answer is not None, "it is finished"
             a, b = self._pairs[index]
-            rows.append((self._keys.pop(index), self._ids[a], self._ids[b], opinion))
-        self._cache.add(rows)
+            rows.append((self._keys.pop(index), (self._ids[a], self._ids[b]), answer))
+        self._cache.add(self._form.version, rows)
         self._finished.clear()
         self._saved = time.monotonic()
-
-    def labels(self, model: str) -> Labels:
-        """The finished pairs as a label table."""
-        done = [(pair, opinion) for pair, opinion in zip(self._pairs, self._opinions, strict=True) if opinion]
-
-        def column(name: str) -> NDArray[np.float32]:
-            return np.array([getattr(opinion, name) for _, opinion in done], dtype=np.float32)
-
-        return Labels(
-            a=np.array([pair[0] for pair, _ in done], dtype=np.int32),
-            b=np.array([pair[1] for pair, _ in done], dtype=np.int32),
-            p_substitute=column("p_substitute"),
-            p_complement=column("p_complement"),
-            p_neither=column("p_neither"),
-            direction=np.array([opinion.direction for _, opinion in done], dtype=np.str_),
-            model=np.full(len(done), model),
-            prompt_version=np.full(len(done), PROMPT_VERSION),
-            label_mass=column("label_mass"),
-            agreement=column("agreement"),
-        )
 
     def _windows(self, indices: Sequence[int]) -> Iterator[Sequence[int]]:
         for start in range(0, len(indices), self._half_shard):
@@ -228,4 +284,4 @@ class _Asking:
 
     def _key(self, index: int, quoted: dict[int, str]) -> str:
         a, b = self._pairs[index]
-        return self._cache.key(self._ids[a], self._ids[b], quoted[a], quoted[b])
+        return self._cache.key(self._form.version, (self._ids[a], self._ids[b]), (quoted[a], quoted[b]))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gzip
 import json
 import logging
 import time
@@ -15,9 +16,10 @@ import pytest
 from mmsc_cli.errors import GateError, InputError, UnreachableError
 from mmsc_cli.label.llm.client import LabelClient
 from mmsc_cli.label.llm.endpoint import base_url
-from mmsc_cli.label.llm.prompt import OPTIONS, Question
+from mmsc_cli.label.llm.prompt import Question
 from mmsc_cli.label.llm.reply import Answer
 from mmsc_cli.label.settings import LabelSettings
+from mmsc_cli.tables.relations import CLASSES
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def ask(
     endpoints: Sequence[str], count: int = 1, settings: dict[str, Any] | None = None
 ) -> tuple[LabelClient, dict[int, Answer]]:
     client = LabelClient(endpoints, "some-model", LabelSettings(**FAST | (settings or {})))
-    questions = {n: Question(({"role": "user", "content": str(n)},), OPTIONS) for n in range(count)}
+    questions = {n: Question(({"role": "user", "content": str(n)},), CLASSES) for n in range(count)}
     answers: dict[int, Answer] = {}
 
     def answered(key: int, answer: Answer | None) -> None:
@@ -50,7 +52,7 @@ def test_one_scored_token_per_question(fake_llm: Callable[..., Any], completion:
     url, seen = fake_llm(lambda request: completion({"A": 0.6, "B": 0.2, "x": 0.2}, "A"))
     client, answers = ask([url], 10)
     assert len(answers) == len(seen) == 10
-    assert answers[3].by_letter == pytest.approx((0.75, 0.25, 0, 0))
+    assert answers[3].by_letter == pytest.approx((0.75, 0.25, 0))
     assert answers[3].label_mass == pytest.approx(0.8)
     assert seen[0]["path"] == "/v1/chat/completions"
     sent = {name: seen[0][name] for name in ("model", "max_tokens", "temperature", "logprobs", "top_logprobs")}
@@ -78,9 +80,9 @@ def test_without_logprobs_one_structured_vote(
 ) -> None:
     url, seen = fake_llm(lambda request: completion(None, "C"))
     client, answers = ask([url], 5, {"concurrency": 1})
-    assert {answer.by_letter for answer in answers.values()} == {(0, 0, 1, 0)}
+    assert {answer.by_letter for answer in answers.values()} == {(0, 0, 1)}
     assert [("logprobs" in request) for request in seen] == [True, *[False] * 5]
-    assert seen[-1]["structured_outputs"] == {"choice": ["A", "B", "C", "D"]}
+    assert seen[-1]["structured_outputs"] == {"choice": ["A", "B", "C"]}
     assert "no log-probabilities" in caplog.text
     assert client.retried == 0
 
@@ -92,7 +94,7 @@ def test_a_server_that_refuses_logprobs_gets_the_structured_question(
         return (400, {}, b"top_logprobs is not supported") if "logprobs" in request else completion(None, "B")
 
     url, _ = fake_llm(reply)
-    assert ask([url])[1][0].by_letter == (0, 1, 0, 0)
+    assert ask([url])[1][0].by_letter == (0, 1, 0)
 
 
 def flaky(kind: str, completion: Callable[..., Any]) -> tuple[int, dict[str, str], bytes]:
@@ -139,7 +141,7 @@ def test_a_passing_failure_is_retried_and_counted(
 
     url, seen = fake_llm(reply)
     client, answers = ask([url])
-    assert answers[0].by_letter == (1, 0, 0, 0)
+    assert answers[0].by_letter == (1, 0, 0)
     assert (client.retried, client.failed, len(seen)) == (2, 0, 3)
 
 
@@ -223,14 +225,14 @@ def test_a_question_too_long_is_given_up_at_once_and_others_go_on(
 def test_vllm_is_asked_for_the_letters_alone(fake_llm: Callable[..., Any], completion: Callable[..., Any]) -> None:
     def reply(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         if "prompt" in request:
-            tokens = [7, 8] if request["prompt"] == " D" else [ord(request["prompt"][-1]) + len(request["prompt"])]
+            tokens = [7, 8] if request["prompt"] == " C" else [ord(request["prompt"][-1]) + len(request["prompt"])]
             return 200, {"Content-Type": "application/json"}, json.dumps({"tokens": tokens}).encode()
         answer: tuple[int, dict[str, str], bytes] = completion({"A": 0.001, "x": 0.9}, "x")
         return answer
 
     url, seen = fake_llm(reply, owned_by="vllm")
     _, answers = ask([url])
-    assert seen[-1]["logprob_token_ids"] == [66, 67, 68, 69]
+    assert seen[-1]["logprob_token_ids"] == [66, 67, 68]
     assert answers[0].label_mass == pytest.approx(0.001)
     assert {request["path"] for request in seen[:-1]} == {"/tokenize"}
 
@@ -245,7 +247,7 @@ def test_a_server_without_structured_output_is_read_as_text(
         return answer
 
     url, _ = fake_llm(reply)
-    assert ask([url])[1][0].by_letter == (0, 1, 0, 0)
+    assert ask([url])[1][0].by_letter == (0, 1, 0)
 
 
 def test_an_answer_that_cannot_be_kept_is_an_error_by_itself(
@@ -256,7 +258,7 @@ def test_an_answer_that_cannot_be_kept_is_an_error_by_itself(
 
     async def run() -> None:
         async with LabelClient([url], "some-model", LabelSettings(**FAST)) as client:
-            questions = {n: Question(({"role": "user", "content": str(n)},), OPTIONS) for n in range(9)}
+            questions = {n: Question(({"role": "user", "content": str(n)},), CLASSES) for n in range(9)}
             await client.ask_all(questions.items(), full)
 
     url, _ = fake_llm(lambda request: completion({"A": 1.0}, "A"))
@@ -373,3 +375,105 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(
     with pytest.raises(InputError, match="MMSC_API_KEY") as caught:
         LabelClient([GONE], "some-model", LabelSettings())
     assert "of-mine" not in caught.value.message + (caught.value.hint or "")
+
+
+def refusal(words: str, status: int = 400, **more: str) -> tuple[int, dict[str, str], bytes]:
+    return status, {"Content-Type": "application/json"}, json.dumps({"error": {"message": words, **more}}).encode()
+
+
+def test_a_server_that_gives_five_log_probabilities_is_used_as_far_as_it_goes(
+    fake_llm: Callable[..., Any], completion: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    def reply(request: dict[str, Any]) -> Any:
+        if request.get("top_logprobs", 0) > 5:
+            return refusal("Requested sample logprobs of 20, which is greater than max allowed: 5")
+        return completion({"A": 0.7, "B": 0.2}, "A")
+
+    url, seen = fake_llm(reply)
+    client, answers = ask([url], 3, {"concurrency": 1})
+    assert answers[0].by_letter == pytest.approx((7 / 9, 2 / 9, 0))
+    assert answers[0].label_mass == pytest.approx(0.9)
+    assert (len(seen), client.retried, client.failed) == (4, 0, 0)
+    assert "5 log-probabilities" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [
+        ("max_tokens", "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."),
+        ("temperature", "Unsupported value: 'temperature' does not support 0 with this model."),
+    ],
+)
+def test_an_option_that_a_server_does_not_want_is_not_sent_again(
+    fake_llm: Callable[..., Any], completion: Callable[..., Any], refused: str, words: str
+) -> None:
+    url, seen = fake_llm(lambda request: refusal(words) if refused in request else completion({"B": 1.0}, "B"))
+    client, answers = ask([url], 8)
+    assert {answer.by_letter for answer in answers.values()} == {(0, 1, 0)}
+    assert (client.failed, client.retried, client.stopped) == (0, 0, None)
+    sent = [refused in request for request in seen]
+    assert sum(sent) <= 4  # those that were on their way together
+    rest = [request for request in seen if refused not in request]
+    assert all(("max_completion_tokens" in request) == (refused == "max_tokens") for request in rest)
+
+
+@pytest.mark.parametrize("status", [402, 429])
+def test_a_quota_that_is_used_up_ends_at_once_with_the_words_of_the_server(
+    fake_llm: Callable[..., Any], status: int
+) -> None:
+    url, seen = fake_llm(lambda request: refusal("You exceeded your current quota", status, code="insufficient_quota"))
+    client, _ = ask([url], 50, {"concurrency": 1})
+    assert len(seen) == 1
+    assert isinstance(client.stopped, UnreachableError)
+    assert "You exceeded your current quota" in client.stopped.message
+    assert "finished answers are kept" in (client.stopped.hint or "")
+
+
+def test_thinking_is_switched_off_at_vllm_and_nowhere_else(
+    fake_llm: Callable[..., Any], completion: Callable[..., Any]
+) -> None:
+    def reply(strict: bool, request: dict[str, Any]) -> Any:
+        if "prompt" in request:
+            return 404, {}, b""
+        if strict and "chat_template_kwargs" in request:
+            return refusal("chat_template_kwargs is not supported with this tokenizer")
+        return completion({"A": 1.0}, "A")
+
+    for owner, strict, expected in (("vllm", False, [True]), ("vllm", True, [True, False]), ("openai", False, [False])):
+        url, seen = fake_llm(partial(reply, strict), owned_by=owner)
+        assert len(ask([url])[1]) == 1
+        questions = [request for request in seen if "messages" in request]
+        assert ["chat_template_kwargs" in request for request in questions] == expected
+        if expected[0]:
+            assert questions[0]["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_a_reply_of_more_than_a_mebibyte_is_not_read(fake_llm: Callable[..., Any], length: bool) -> None:
+    body = b" " * (3 * 2**20)
+    headers = {} if length else {"Transfer-Encoding": "chunked", "Content-Length": ""}
+    for status in (200, 400):
+        url, _ = fake_llm(lambda request, status=status: (status, headers, body if length else chunked(body)))
+        client, answers = ask([url], 2, {"retries": 0, "max_failures": 1, "concurrency": 1})
+        assert answers == {}
+        assert isinstance(client.stopped, GateError)
+        assert "more than 1,048,576 bytes" in client.stopped.message
+
+
+def chunked(body: bytes) -> bytes:
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+
+
+def test_a_compressed_reply_is_not_unpacked(fake_llm: Callable[..., Any]) -> None:
+    bomb = gzip.compress(b" " * (64 * 2**20))
+    url, seen = fake_llm(lambda request: (200, {"Content-Encoding": "gzip"}, bomb))
+    client, _ = ask([url], 1, {"retries": 0})
+    assert client.failed == 1
+    assert seen[0]["accept_encoding"] == "identity"
+
+
+def test_an_error_in_place_of_a_reply_is_shown(fake_llm: Callable[..., Any]) -> None:
+    url, _ = fake_llm(lambda request: refusal("Provider returned error", 200))
+    client, _ = ask([url], 1, {"retries": 0, "max_failures": 1})
+    assert client.stopped is not None
+    assert "Provider returned error" in client.stopped.message

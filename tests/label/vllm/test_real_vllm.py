@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from mmsc_cli.label.llm import endpoint
-from mmsc_cli.label.llm.prompt import ask_pair
+from mmsc_cli.label.llm.prompt import RELATION
 from mmsc_cli.label.llm.reply import Answer
 from mmsc_cli.label.vllm.server import Server, serve
 from mmsc_cli.label.vllm.settings import ServerSettings
@@ -52,7 +52,11 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(tiny_llama: Path) -> Iterator[Server]:
     """A server of that model, for all tests that do not start their own."""
-    with serve(str(tiny_llama), tiny_llama / "vllm.log", ServerSettings()) as up:
+    with (
+        serve(str(tiny_llama), tiny_llama / "vllm.log", ServerSettings()) as up,
+        pytest.MonkeyPatch.context() as patched,
+    ):
+        patched.setenv("MMSC_API_KEY", up.key)
         yield up
 
 
@@ -117,14 +121,14 @@ def test_a_structured_choice_is_one_of_the_letters(
     server: Server, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint, "_WAYS", endpoint._WAYS[1:])  # as if it gave no log-probabilities
-    questions = ask_pair('{"title": "kettle"}', '{"title": "teapot"}', ("kettle", "teapot"))
+    questions = RELATION.ask('{"title": "kettle"}', '{"title": "teapot"}', ("kettle", "teapot"))
 
     async def ask() -> list[Answer]:
         async with endpoint.Endpoint(server.url, str(tiny_llama), 60) as asked:
             return [await asked.ask(question) for question in questions]
 
     for answer in asyncio.run(ask()):
-        assert sorted(answer.by_letter) == [0, 0, 0, 1]
+        assert sorted(answer.by_letter) == [0, 0, 1]
         assert answer.label_mass == 1
 
 

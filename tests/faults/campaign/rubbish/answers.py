@@ -61,12 +61,12 @@ def check_answer(content: bytes) -> Tally:
     json.dumps(found.counts, allow_nan=False)
     if found.counts["tokens"] < 0:
         raise LostError(f"{found.counts['tokens']} tokens")
-    shares = found.labels.probabilities()
+    shares = found.opinions.mean()
     if not (np.isfinite(shares).all() and (shares >= 0).all() and np.allclose(shares.sum(axis=1), 1, atol=1e-5)):
         raise LostError(f"not distributions: {shares.tolist()}")
     if found.stopped is not None:
         return REFUSED
-    return Tally(len(_A), len(found.labels), found.counts["failed"]).checked("pairs")
+    return Tally(len(_A), len(found.opinions), found.counts["failed"]).checked("pairs")
 
 
 def _reply(text: str | None, likeliest: list[tuple[str, Any]] | None) -> bytes:
