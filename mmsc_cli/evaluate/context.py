@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
 
 
@@ -37,6 +38,7 @@ class _Catalogue:
         text: text embeddings, None where there are none.
         image: image embeddings, None where there are none.
         seed: the seed of everything drawn at random here.
+        outside: partners outside the catalogue, None where `prepare` kept none.
     """
 
     pairs: Pairs
@@ -45,6 +47,7 @@ class _Catalogue:
     text: Modality | None = None
     image: Modality | None = None
     seed: int = 1
+    outside: Outside | None = None
 
     @property
     def n_items(self) -> int:
@@ -57,7 +60,7 @@ class FittingContext(_Catalogue):
     """All that a baseline may see, which is all that the model sees: pairs that are not held out, and metadata.
 
     Raises:
-        ValueError: a test pair, or a pair of a cold item, was passed in.
+        ValueError: a test pair, or a pair or outside partner of a cold item, was passed in.
     """
 
     def __post_init__(self) -> None:
@@ -65,6 +68,8 @@ class FittingContext(_Catalogue):
         held_out = np.count_nonzero((self.pairs.split == "test") | ~warm)
         if held_out:
             raise ValueError(f"a baseline was about to be fitted on {held_out} held-out pairs")
+        if self.outside is not None and np.any(self.item_split[self.outside.item] != "warm"):
+            raise ValueError("a baseline was about to be fitted on outside partners of held-out items")
 
 
 @dataclass(frozen=True)
@@ -93,10 +98,18 @@ class EvaluationContext(_Catalogue):
                 )
 
     def for_fitting(self, *splits: Literal["train", "valid"]) -> FittingContext:
-        """The pairs of the given splits between warm items, with all metadata.
+        """The pairs of the given splits between warm items, their outside partners, and all metadata.
 
         Without the pairs of cold_valid items: by them such an item would become a candidate, but none is ever right.
         """
         pairs = self.pairs.of(*splits)
-        warm = (self.item_split[pairs.a] == "warm") & (self.item_split[pairs.b] == "warm")
-        return FittingContext(pairs.select(warm), self.item_split, self.category, self.text, self.image, self.seed)
+        warm = self.item_split == "warm"
+        return FittingContext(
+            pairs=pairs.select(warm[pairs.a] & warm[pairs.b]),
+            item_split=self.item_split,
+            category=self.category,
+            text=self.text,
+            image=self.image,
+            seed=self.seed,
+            outside=None if self.outside is None else self.outside.of_items(warm),
+        )

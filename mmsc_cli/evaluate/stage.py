@@ -29,6 +29,7 @@ from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.image_hashes import check_images, hash_image
 from mmsc_cli.tables.items import item_splits, read_items
 from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.truth import Truth
 from mmsc_cli.workspace.config import StageRecipe, stage_config
@@ -128,6 +129,7 @@ def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
     Raises:
         WorkspaceError: they do not belong together.
     """
+    outside = workspace.path("outside.parquet")
     item_table = read_items(workspace.path("items.parquet"), columns=["category", "split"])
     text, image, mask = Embeddings.open(workspace.path("embeddings"))
     return EvaluationContext(
@@ -137,6 +139,7 @@ def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
         text=Modality(text, mask[:, 0]),
         image=Modality(image, mask[:, 1]),
         seed=seed,
+        outside=Outside.read(outside) if outside.exists() else None,
     )
 
 

@@ -34,7 +34,7 @@ STAGES: dict[Stage, StageFiles] = {
     "evaluate": StageFiles(
         makes=("metrics.json", "report.html"),
         needs=("items.parquet", "pairs.parquet", "embeddings", "index", "model"),
-        uses=("image_hashes.npy", "images", "truth.parquet"),
+        uses=("outside.parquet", "image_hashes.npy", "images", "truth.parquet"),
     ),
 }
 # How a hint names the command of each stage.

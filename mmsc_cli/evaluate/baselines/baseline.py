@@ -13,7 +13,7 @@ from scipy import sparse
 
 from mmsc_cli.evaluate.context import FittingContext
 from mmsc_cli.runtime.progress import SILENT, Progress
-from mmsc_cli.tables.relations import Relation
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,8 @@ class FittingTask:
         relation: the relation to be answered.
         label: the name of this fit in progress and messages.
         validate: for early stopping while settings are chosen; None when the chosen setting is fitted at last.
-        checks: how many checks a network trains then; None: as many as it likes.
+        checks: number of checks a network trains then; None: until it stops improving.
+        with_outside: whether partners outside the catalogue are evidence, too.
         device: where networks compute; called only when one is fitted.
         progress: told of long work.
     """
@@ -54,12 +55,25 @@ class FittingTask:
     label: str
     validate: Validate | None = None
     checks: int | None = None
+    with_outside: bool = False
     device: Callable[[], torch.device] = on_cpu
     progress: Progress = SILENT
 
     def adjacency(self, *, strengths: bool) -> sparse.csr_array[Any]:
         """Symmetric (items, items) matrix of the relation's pairs: their strengths, or ones."""
         return self.context.pairs.adjacency(self.relation, self.context.n_items, weighted=strengths)
+
+    def outside(self) -> sparse.csr_array[Any]:
+        """Strengths towards partners outside the catalogue, (items, partners of either relation); or no column."""
+        table, n_items = self.context.outside, self.context.n_items
+        if table is None or not self.with_outside:
+            return sparse.csr_array(np.zeros((n_items, 0), np.float32))
+        return sparse.csr_array(sparse.hstack([table.matrix(relation, n_items) for relation in RELATIONS]))
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of items, and of partners outside the catalogue."""
+        return sum(self.outside().shape)
 
     def degree(self) -> NDArray[np.int64]:
         """Number of pairs of each item in the relation, shape (items,)."""
@@ -75,12 +89,14 @@ class Baseline:
         grid: the settings to choose from on validation, the default first; empty if there is nothing to tune.
         answers_cold: whether it is meant to answer items without behaviour. If so, its setting is chosen by the mean of
             the validation figures of warm and of cold items, else by warm items alone.
+        uses_outside: whether it can use partners outside the catalogue.
         check: raises InputError where something that it needs is missing.
     """
 
     fit: Callable[..., ScoreRows]
     grid: tuple[Setting, ...] = ()
     answers_cold: bool = False
+    uses_outside: bool = False
     check: Callable[[FittingContext], object] = lambda _: None
 
 

@@ -30,12 +30,14 @@ ALS_GRID = every(factors=(256, 512), regularisation=(1.0,), confidence=(10.0, 30
 def fit_ease(task: FittingTask, *, regularisation: float, strengths: bool) -> ScoreRows:
     """EASE: exact where its dense matrix fits, else column by column from the nearest items.
 
+    Partners outside the catalogue are further rows: lists of the items that have them.
+
     Args:
         task: what to fit on.
         regularisation: L2 penalty on the weights.
         strengths: whether pairs count by their strength rather than all alike.
     """
-    inputs = with_self(task.adjacency(strengths=strengths))
+    inputs = sparse.csr_array(sparse.vstack([with_self(task.adjacency(strengths=strengths)), task.outside().T]))
     with task.progress.task(task.label):
         if task.context.n_items <= DENSE_ITEMS:
             return Ease(inputs, regularisation).rows

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.arrays.rows import divide, unit_rows
+from mmsc_cli.arrays.rows import divide, reciprocal, unit_rows
 from mmsc_cli.arrays.top import top_columns
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, every
@@ -27,9 +27,10 @@ def fit_knn(modality: ModalityName) -> Callable[[FittingTask], ScoreRows]:
 
 
 def fit_knn_transfer(task: FittingTask, *, nearest: int, self_weight: float, sharpness: int) -> ScoreRows:
-    """Score by the neighbours of the nearest warm items by text (`mmsc_cli.linear.transfer`).
+    """Score by the neighbours of the nearest warm items (`mmsc_cli.linear.transfer`).
 
-    The query itself is not among the nearest, so that a warm query is answered as if it were cold.
+    Nearest by text, plus the cosine of the lists of partners outside the catalogue where there are any. The query
+    itself is not among the nearest, and its own pairs are not used.
 
     Args:
         task: what to fit on.
@@ -41,9 +42,13 @@ def fit_knn_transfer(task: FittingTask, *, nearest: int, self_weight: float, sha
     cosines = _cosines(find_modality(context, "text"))
     adjacency = task.adjacency(strengths=True)
     not_warm = context.item_split != "warm"
+    outside = task.outside()
+    shared = sparse.csr_array(sparse.diags_array(reciprocal(sparse.linalg.norm(outside, axis=1))) @ outside)
 
     def rows(queries: NDArray[np.int64]) -> NDArray[np.float32]:
         similarity = cosines(queries)
+        if shared.nnz:
+            similarity += (shared[queries] @ shared.T).toarray()
         similarity[:, not_warm] = BELOW_ANY_COSINE
         similarity[np.arange(len(queries)), queries] = BELOW_ANY_COSINE
         # columns, weights: shape (queries, nearest); weights of a row sum to one.

@@ -27,7 +27,15 @@ def fit_ppr(task: FittingTask, *, steps: int, damping: float, strengths: bool) -
         damping: probability of going on rather than restarting.
         strengths: whether the walk prefers strong pairs.
     """
-    return walk_rows(task.adjacency(strengths=strengths), steps, damping)
+    adjacency, outside = task.adjacency(strengths=strengths), task.outside()
+    if not strengths:
+        outside.data[:] = 1
+    if outside.nnz:
+        # The walk may lead over partners outside the catalogue; only items are answers.
+        blocks: list[list[Any]] = [[adjacency, outside], [outside.T, None]]
+        adjacency = sparse.csr_array(sparse.block_array(blocks))
+    walk = walk_rows(adjacency, steps, damping)
+    return lambda queries: np.ascontiguousarray(walk(queries)[:, : task.context.n_items])
 
 
 def walk_rows(adjacency: sparse.csr_array[Any], steps: int, damping: float) -> ScoreRows:
@@ -46,6 +54,6 @@ def walk_rows(adjacency: sparse.csr_array[Any], steps: int, damping: float) -> S
         for _ in range(steps - 1):
             walk = transposed @ walk
             total += walk
-        return np.ascontiguousarray(total.T)
+        return np.asarray(total.T)
 
     return rows

@@ -47,14 +47,16 @@ BASELINES: dict[str, Baseline] = {
     "image-knn": Baseline(fit_knn("image"), answers_cold=True, check=_check_image),
     "common-neighbours": Baseline(fit_common_neighbours),
     "resource-allocation": Baseline(fit_resource_allocation, RESOURCE_ALLOCATION_GRID),
-    "ppr": Baseline(fit_ppr, PPR_GRID),
-    "ease": Baseline(fit_ease, EASE_GRID),
+    "ppr": Baseline(fit_ppr, PPR_GRID, uses_outside=True),
+    "ease": Baseline(fit_ease, EASE_GRID, uses_outside=True),
     "als": Baseline(fit_als, ALS_GRID, check=check_als),
-    "lightgcn": Baseline(fit_lightgcn, LIGHTGCN_GRID),
-    "graphsage": Baseline(fit_graphsage, GRAPHSAGE_GRID, answers_cold=True, check=_check_text),
-    "decgcn": Baseline(fit_decgcn, DECGCN_GRID),
-    "scomgnn": Baseline(fit_scomgnn, SCOMGNN_GRID),
-    "knn-transfer": Baseline(fit_knn_transfer, KNN_TRANSFER_GRID, answers_cold=True, check=_check_text),
+    "lightgcn": Baseline(fit_lightgcn, LIGHTGCN_GRID, uses_outside=True),
+    "graphsage": Baseline(fit_graphsage, GRAPHSAGE_GRID, answers_cold=True, uses_outside=True, check=_check_text),
+    "decgcn": Baseline(fit_decgcn, DECGCN_GRID, uses_outside=True),
+    "scomgnn": Baseline(fit_scomgnn, SCOMGNN_GRID, uses_outside=True),
+    "knn-transfer": Baseline(
+        fit_knn_transfer, KNN_TRANSFER_GRID, answers_cold=True, uses_outside=True, check=_check_text
+    ),
 }
 
 

@@ -35,15 +35,23 @@ class Trial:
     """One point of the grid.
 
     Attributes:
+        setting: arguments of the fit.
+        with_outside: whether partners outside the catalogue were evidence.
         ndcg: NDCG@10 on validation; None where there is no query.
         checks: after how many checks a network was best; None for everything else.
         seconds: of fitting and ranking.
     """
 
     setting: Setting
+    with_outside: bool
     ndcg: float | None
     checks: int | None
     seconds: float
+
+    def report(self) -> dict[str, Any]:
+        """JSON values: `setting`, with `outside` where such partners were used; `ndcg@10`; `seconds`."""
+        setting = dict(self.setting) | ({"outside": True} if self.with_outside else {})
+        return {"setting": setting, "ndcg@10": self.ndcg, "seconds": round(self.seconds, 3)}
 
 
 class BaselineScorer:
@@ -93,15 +101,13 @@ class BaselineScorer:
             task = FittingTask(fitting, relation, label, device=self._device, progress=self._progress)
             trials = try_grid(self._baseline, task, validation)
             best = choose(trials)
-            final = replace(task, context=context.for_fitting("train", "valid"), checks=best.checks if best else None)
-            setting = best.setting if best else {}
-            self._fitted = relation, self._baseline.fit(final, **setting)
+            final = replace(task, context=context.for_fitting("train", "valid"))
+            if best is not None:
+                final = replace(final, checks=best.checks, with_outside=best.with_outside)
+            self._fitted = relation, self._baseline.fit(final, **(best.setting if best else {}))
             self.tuning[relation] = {
-                "setting": dict(setting),
-                "grid": [
-                    {"setting": dict(trial.setting), "ndcg@10": trial.ndcg, "seconds": round(trial.seconds, 3)}
-                    for trial in trials
-                ],
+                "setting": best.report()["setting"] if best else {},
+                "grid": [trial.report() for trial in trials],
                 "chosen_on": validation.kinds if trials else [],
                 "fitted_on": ["train", "valid"],
                 "seconds": round(time.perf_counter() - started, 3),
@@ -110,29 +116,35 @@ class BaselineScorer:
 
 
 def try_grid(baseline: Baseline, task: FittingTask, validation: ValidationQueries) -> list[Trial]:
-    """Fit a baseline with each setting of its grid, one at a time in memory, and judge it on validation pairs."""
-    trials: list[Trial] = []
-    for number, setting in enumerate(baseline.grid, start=1):
-        started = time.perf_counter()
-        label = f"{task.label}, setting {number} of {len(baseline.grid)}"
-        checks: list[float | None] = []
+    """Fit a baseline with each setting of its grid, one at a time in memory, and judge it on validation pairs.
 
-        def validate(rows: ScoreRows, name: str, checks: list[float | None] = checks) -> float | None:
-            checks.append(validation.ndcg(rows, name, task.progress))
-            return checks[-1]
+    Where there are partners outside the catalogue they are evidence for every setting; the best one is tried without.
+    """
+    outside = task.context.outside
+    if not (baseline.uses_outside and outside is not None and len(outside)):
+        return [_try(baseline, task, setting, validation) for setting in baseline.grid]
+    with_outside = replace(task, with_outside=True)
+    trials = [_try(baseline, with_outside, setting, validation) for setting in baseline.grid]
+    best = choose(trials)
+    return trials if best is None else [*trials, _try(baseline, task, best.setting, validation)]
 
-        rows = baseline.fit(replace(task, label=label, validate=validate), **setting)
-        if checks:
-            # A network has judged itself while it trained; the vectors of its best check answer.
-            known = [-1.0 if ndcg is None else ndcg for ndcg in checks]
-            best = len(known) - 1 if None in checks else int(np.argmax(known))
-            ndcg, count = checks[best], best + 1
-        else:
-            ndcg, count = validation.ndcg(rows, label, task.progress), None
-        trials.append(Trial(setting, ndcg, count, time.perf_counter() - started))
-        # A dense item-to-item model must not lie in memory beside the next one.
-        del rows
-    return trials
+
+def _try(baseline: Baseline, task: FittingTask, setting: Setting, validation: ValidationQueries) -> Trial:
+    started = time.perf_counter()
+    label = f"{task.label}, {', '.join(f'{name} {value}' for name, value in setting.items())}"
+    checks: list[float | None] = []
+
+    def validate(rows: ScoreRows, name: str) -> float | None:
+        checks.append(validation.ndcg(rows, name, task.progress))
+        return checks[-1]
+
+    rows = baseline.fit(replace(task, label=label, validate=validate), **setting)
+    best = None
+    if checks:
+        # A network has judged itself while it trained; the vectors of its best check answer.
+        best = len(checks) if None in checks else 1 + int(np.argmax(np.array(checks, np.float64)))
+    ndcg = checks[best - 1] if best else validation.ndcg(rows, label, task.progress)
+    return Trial(setting, task.with_outside, ndcg, best, time.perf_counter() - started)
 
 
 def choose(trials: list[Trial]) -> Trial | None:

@@ -49,4 +49,4 @@ def _train(
 
     # torch draws initial weights from its global stream.
     torch.manual_seed(derive_seed(task.context.seed, f"baseline/weights/{task.relation}"))
-    return training.train(task, getattr(networks, network)(task.context, **setting), hide=hide, isolate=isolate)
+    return training.train(task, getattr(networks, network)(task, **setting), hide=hide, isolate=isolate)

@@ -1,4 +1,4 @@
-"""The networks, on torch-geometric's layers where it has them. Each returns query and key vectors of all items.
+"""The networks, on torch-geometric's layers where it has them. Each returns query and key vectors of all nodes.
 
 Sources, from whose ideas (not code) they are written:
     LightGCN: He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020;
@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional
 from torch_geometric.nn import LGConv, SAGEConv
 
+from mmsc_cli.evaluate.baselines.baseline import FittingTask
 from mmsc_cli.evaluate.baselines.graph.training_graph import VisiblePairs
-from mmsc_cli.evaluate.context import FittingContext
 
 Vectors = tuple[torch.Tensor, torch.Tensor]
 DIM = 128
@@ -27,14 +27,14 @@ INITIAL_SCALE = 10.0
 class LightGcn(nn.Module):
     """The mean of an item's own vector and of its neighbourhood's after 1 .. `layers` hops."""
 
-    def __init__(self, context: FittingContext, layers: int) -> None:
+    def __init__(self, task: FittingTask, layers: int) -> None:
         super().__init__()
-        self.item = nn.Embedding(context.n_items, DIM)
+        self.item = nn.Embedding(task.n_nodes, DIM)
         nn.init.normal_(self.item.weight, std=0.1)
         self.layers = layers
 
     def forward(self, visible: VisiblePairs) -> Vectors:
-        """Query and key vectors, the same, each (items, dim)."""
+        """Query and key vectors, the same, each (nodes, dim)."""
         mean = _mean_over_hops(self.item.weight, visible.own, self.layers)
         return mean, mean
 
@@ -42,25 +42,27 @@ class LightGcn(nn.Module):
 class Content(nn.Module):
     """A projection of an item's embeddings plus, if wanted, a learned vector of the item where it has behaviour."""
 
-    def __init__(self, context: FittingContext, *, item_vectors: bool) -> None:
+    def __init__(self, task: FittingTask, *, item_vectors: bool) -> None:
         """Take text and image embeddings side by side: unit rows, or zero where absent."""
         super().__init__()
         modalities = [
             np.asarray(modality.vectors, np.float32) * modality.present[:, None]
-            for modality in (context.text, context.image)
+            for modality in (task.context.text, task.context.image)
             if modality is not None and modality.present.any()
         ]
-        joined = np.concatenate(modalities, axis=1) if modalities else np.zeros((context.n_items, 0), np.float32)
+        joined = np.concatenate(modalities, axis=1) if modalities else np.zeros((task.context.n_items, 0), np.float32)
         # A linear layer's initial weights expect columns of variance one; unit rows are far shorter than that.
         joined *= np.float32(np.sqrt(joined.shape[1]))
+        # Partners outside the catalogue have no content.
+        joined = np.pad(joined, ((0, task.n_nodes - len(joined)), (0, 0)))
         self.register_buffer("features", torch.from_numpy(joined), persistent=False)
         self.projection = nn.Linear(joined.shape[1], DIM, bias=False) if joined.shape[1] else None
-        self.item = nn.Embedding(context.n_items, DIM) if item_vectors else None
+        self.item = nn.Embedding(task.n_nodes, DIM) if item_vectors else None
         if self.item is not None:
             nn.init.normal_(self.item.weight, std=0.1)
 
     def forward(self, visible: VisiblePairs) -> torch.Tensor:
-        """Vectors of all items, (items, dim)."""
+        """Vectors of all nodes, (nodes, dim)."""
         known = [] if self.projection is None else [self.projection(self.features)]
         if self.item is not None:
             known.append(self.item.weight * visible.connected)
@@ -74,15 +76,15 @@ class GraphSage(nn.Module):
     steps. Networks that start from item vectors do better with dot products (docs/experiments.md).
     """
 
-    def __init__(self, context: FittingContext, *, layers: int, item_vectors: bool) -> None:
+    def __init__(self, task: FittingTask, *, layers: int, item_vectors: bool) -> None:
         super().__init__()
-        self.content = Content(context, item_vectors=item_vectors)
+        self.content = Content(task, item_vectors=item_vectors)
         # The sum over rows whose weights sum to one is the mean.
         self.layers = nn.ModuleList(SAGEConv(DIM, DIM, aggr="sum") for _ in range(layers))
         self.log_scale = nn.Parameter(torch.tensor(INITIAL_SCALE).log())
 
     def forward(self, visible: VisiblePairs) -> Vectors:
-        """Query and key vectors of the same direction, each (items, dim)."""
+        """Query and key vectors of the same direction, each (nodes, dim)."""
         hidden = self.content(visible)
         for number, layer in enumerate(self.layers):
             hidden = layer(functional.relu(hidden) if number else hidden, visible.own_mean)
@@ -98,15 +100,15 @@ class DecGcn(nn.Module):
     translated into this one (the paper's integration of semantics).
     """
 
-    def __init__(self, context: FittingContext, layers: int) -> None:
+    def __init__(self, task: FittingTask, layers: int) -> None:
         super().__init__()
-        self.own, self.other = (Content(context, item_vectors=True) for _ in range(2))
+        self.own, self.other = (Content(task, item_vectors=True) for _ in range(2))
         self.layers = layers
         self.translate = nn.Linear(DIM, DIM, bias=False)
         self.mixture = AttentionMixture()
 
     def forward(self, visible: VisiblePairs) -> Vectors:
-        """Query and key vectors, the same, each (items, dim)."""
+        """Query and key vectors, the same, each (nodes, dim)."""
         own, other = self.own(visible), self.other(visible)
         mixed = self.mixture(
             _mean_over_hops(own, visible.own, self.layers),
@@ -119,14 +121,14 @@ class DecGcn(nn.Module):
 class ScomGnn(nn.Module):
     """Low-pass and mid-pass components of an item's content, mixed by attention over the two."""
 
-    def __init__(self, context: FittingContext) -> None:
+    def __init__(self, task: FittingTask) -> None:
         super().__init__()
-        self.content = Content(context, item_vectors=True)
+        self.content = Content(task, item_vectors=True)
         self.low, self.middle = nn.Linear(DIM, DIM), nn.Linear(DIM, DIM)
         self.mixture = AttentionMixture()
 
     def forward(self, visible: VisiblePairs) -> Vectors:
-        """Query and key vectors, the same, each (items, dim)."""
+        """Query and key vectors, the same, each (nodes, dim)."""
         low, middle = spectral_filters(visible.own, self.content(visible))
         mixed = self.mixture(self.low(low), self.middle(middle))
         return mixed, mixed
@@ -140,13 +142,13 @@ class AttentionMixture(nn.Module):
         self.attention = nn.Sequential(nn.Linear(DIM, DIM), nn.Tanh(), nn.Linear(DIM, 1, bias=False))
 
     def forward(self, *views: torch.Tensor) -> torch.Tensor:
-        """From any number of (items, dim) to (items, dim)."""
+        """From any number of (nodes, dim) to (nodes, dim)."""
         stacked = torch.stack(views, dim=1)
         return (torch.softmax(self.attention(stacked), dim=1) * stacked).sum(dim=1)
 
 
 def spectral_filters(graph: torch.Tensor, signal: torch.Tensor) -> Vectors:
-    """Low-pass and mid-pass components of signals (items, dim): partners share the first and differ in the second.
+    """Low-pass and mid-pass components of signals (nodes, dim): partners share the first and differ in the second.
 
     With A the normalised adjacency and x an eigenvalue of the Laplacian I - A, from 0 (smooth) to 2 (alternating):
         low pass  ((I + A) / 2)²   responds with (1 - x / 2)², greatest at 0;
@@ -158,7 +160,7 @@ def spectral_filters(graph: torch.Tensor, signal: torch.Tensor) -> Vectors:
 
 
 def _mean_over_hops(start: torch.Tensor, graph: torch.Tensor, layers: int) -> torch.Tensor:
-    """Mean of the vectors (items, dim) after 0 .. `layers` hops."""
+    """Mean of the vectors (nodes, dim) after 0 .. `layers` hops."""
     convolution = LGConv(normalize=False)
     hop = total = start
     for _ in range(layers):

@@ -37,7 +37,7 @@ def train(task: FittingTask, network: nn.Module, *, hide: float, isolate: float 
 
     Args:
         task: what to train on.
-        network: called with `VisiblePairs`; returns query and key vectors of all items, both (items, dim).
+        network: called with `VisiblePairs`; returns query and key vectors of all nodes, both (nodes, dim).
         hide: fraction of the training pairs hidden in each view, to be predicted from the rest. At 0 all pairs are both
             propagated over and predicted, as the papers have it.
         isolate: fraction of the items played as having no behaviour in each view.
@@ -46,12 +46,12 @@ def train(task: FittingTask, network: nn.Module, *, hide: float, isolate: float 
         Scores by dot product; those of the untrained network where the relation has no training pair.
     """
     device = task.device()
-    pairs = TrainingGraph(task.context, task.relation, device)
+    pairs = TrainingGraph(task, device)
     network = network.to(device)
     generator = torch_generator(task.context.seed, f"baseline/{type(network).__name__}/{task.relation}")
     optimiser = torch.optim.Adam(_parameter_groups(network))
     whole, candidates = pairs.whole(), pairs.candidates
-    best = _answer(network, whole)
+    best = _answer(network, whole, pairs.n_items)
     best_ndcg, since_best = -1.0, 0
     if not bool((pairs.own > 0).any()):
         return dot_products(*best)
@@ -75,7 +75,7 @@ def train(task: FittingTask, network: nn.Module, *, hide: float, isolate: float 
             if not math.isfinite(total):
                 # It diverged: the best vectors so far answer.
                 break
-            latest = _answer(network, whole)
+            latest = _answer(network, whole, pairs.n_items)
             ndcg = None if task.validate is None else task.validate(dot_products(*latest), task.label)
             shown.show(loss=total / (VIEWS_PER_CHECK * STEPS_PER_VIEW), **({} if ndcg is None else {"valid": ndcg}))
             # Without validation queries there is no sign when to stop: train to the end and take that.
@@ -110,11 +110,11 @@ def _sampled_softmax(
 
 
 @torch.no_grad()
-def _answer(network: nn.Module, whole: VisiblePairs) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _answer(network: nn.Module, whole: VisiblePairs, n_items: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     network.eval()
     query, key = network(whole)
     # Copies: a network may return its own weights, which the next step changes.
-    return query.cpu().numpy().copy(), key.cpu().numpy().copy()
+    return query.cpu().numpy()[:n_items].copy(), key.cpu().numpy()[:n_items].copy()
 
 
 def _parameter_groups(network: nn.Module) -> list[dict[str, Any]]:

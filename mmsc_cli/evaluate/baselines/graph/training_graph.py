@@ -10,27 +10,36 @@ import torch
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import to_torch_csr_tensor, to_undirected
 
-from mmsc_cli.evaluate.context import FittingContext
-from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.evaluate.baselines.baseline import FittingTask
+from mmsc_cli.tables.relations import RELATIONS
 
 
 class TrainingGraph:
-    """The training pairs of a relation and of the other one; all tensors on one device."""
+    """The training pairs of a relation and of the other one; all tensors on one device.
 
-    def __init__(self, context: FittingContext, relation: Relation, device: torch.device) -> None:
-        pairs = context.pairs
-        self.n_items = context.n_items
+    Partners outside the catalogue are further nodes, after the items, in the graphs of both relations.
+    """
+
+    def __init__(self, task: FittingTask, device: torch.device) -> None:
+        pairs = task.context.pairs
+        self.n_items, self.n_nodes = task.context.n_items, task.n_nodes
         self.device = device
         self.ends = torch.from_numpy(np.stack([pairs.a, pairs.b]).astype(np.int64)).to(device)
-        other = next(name for name in RELATIONS if name != relation)
-        self.own, self.other = (torch.from_numpy(pairs.strength(name)).to(device) for name in (relation, other))
-        self.touched = torch.zeros(self.n_items, dtype=torch.bool, device=device)
+        other = next(name for name in RELATIONS if name != task.relation)
+        self.own, self.other = (torch.from_numpy(pairs.strength(name)).to(device) for name in (task.relation, other))
+        outside = task.outside().tocoo()
+        outside_ends = np.stack([outside.row, self.n_items + outside.col.astype(np.int64)])
+        self.outside_ends = torch.from_numpy(outside_ends).to(device)
+        self.outside = torch.from_numpy(outside.data).to(device)
+        self.touched = torch.zeros(self.n_nodes, dtype=torch.bool, device=device)
         self.touched[self.ends] = True
+        self.touched[self.outside_ends] = True
 
     @property
     def candidates(self) -> torch.Tensor:
         """Rows of the items with a training pair: only they can be right, so negatives are drawn from them alone."""
-        return torch.nonzero(self.touched).squeeze(1)
+        items: torch.Tensor = torch.unique(self.ends)
+        return items
 
     def whole(self) -> VisiblePairs:
         """All training pairs, to answer from."""
@@ -49,7 +58,8 @@ class TrainingGraph:
             none is hidden.
         """
         hidden = (torch.rand(self.ends.shape[1], generator=generator) < hide).to(self.device)
-        isolated = (torch.rand(self.n_items, generator=generator) < isolate).to(self.device)
+        isolated = (torch.rand(self.n_nodes, generator=generator) < isolate).to(self.device)
+        isolated[self.n_items :] = False
         hidden |= isolated[self.ends].any(dim=0)
         wanted = (self.own > 0) & hidden
         if not bool(wanted.any()):
@@ -58,17 +68,17 @@ class TrainingGraph:
 
 
 class VisiblePairs:
-    """The visible training pairs as sparse (items, items) matrices, each built when a network first asks for it."""
+    """The visible training pairs as sparse (nodes, nodes) matrices, each built when a network first asks for it."""
 
     def __init__(self, graph: TrainingGraph, visible: torch.Tensor, connected: torch.Tensor) -> None:
-        """`visible`: which pairs, (pairs,) bool; `connected`: which items have behaviour, (items,) bool."""
+        """`visible`: which pairs, (pairs,) bool; `connected`: which nodes have behaviour, (nodes,) bool."""
         self._graph = graph
         self._visible = visible
         self._connected = connected
 
     @cached_property
     def connected(self) -> torch.Tensor:
-        """Shape (items, 1): 0 for the items without behaviour, true or played, whose own vector is not shown."""
+        """Shape (nodes, 1): 0 for the items without behaviour, true or played, whose own vector is not shown."""
         return self._connected.float().unsqueeze(1)
 
     @cached_property
@@ -90,12 +100,15 @@ class VisiblePairs:
         return torch.sparse_csr_tensor(own.crow_indices(), own.col_indices(), weight, own.shape)
 
     def _matrix(self, strength: torch.Tensor) -> torch.Tensor:
-        kept = self._visible & (strength > 0)
-        edges, weight = to_undirected(self._graph.ends[:, kept], strength[kept], self._graph.n_items)
-        edges, weight = gcn_norm(edges, weight, self._graph.n_items, add_self_loops=False)
+        graph = self._graph
+        kept, outside = self._visible & (strength > 0), self._connected[graph.outside_ends[0]]
+        ends = torch.cat([graph.ends[:, kept], graph.outside_ends[:, outside]], dim=1)
+        weight = torch.cat([strength[kept], graph.outside[outside]])
+        edges, weight = to_undirected(ends, weight, graph.n_nodes)
+        edges, weight = gcn_norm(edges, weight, graph.n_nodes, add_self_loops=False)
         with warnings.catch_warnings():
             # "Sparse CSR tensor support is in beta state": its products are tested against dense ones.
             warnings.simplefilter("ignore", UserWarning)
             # A layer multiplies compressed rows as a whole: a tenth of the time of gathering and scattering.
-            matrix: torch.Tensor = to_torch_csr_tensor(edges, weight, self._graph.n_items, is_coalesced=True)
+            matrix: torch.Tensor = to_torch_csr_tensor(edges, weight, graph.n_nodes, is_coalesced=True)
         return matrix

@@ -7,11 +7,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mmsc_cli.evaluate.baselines.baseline import FittingTask
 from mmsc_cli.evaluate.baselines.graph.training_graph import TrainingGraph
 from mmsc_cli.evaluate.context import EvaluationContext, FittingContext
 from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import Relation
 
-CPU = torch.device("cpu")
+
+def _graph(context: EvaluationContext, relation: Relation) -> TrainingGraph:
+    return TrainingGraph(FittingTask(context.for_fitting("train"), relation, "under test"), torch.device("cpu"))
 
 
 def _dense(graph: torch.Tensor) -> NDArray[np.float32]:
@@ -24,7 +28,7 @@ def _seen(graph: torch.Tensor) -> set[tuple[int, int]]:
 
 
 def test_a_hidden_pair_is_hidden_in_both_directions_and_relations(planted: EvaluationContext) -> None:
-    pairs = TrainingGraph(planted.for_fitting("train"), "complement", CPU)
+    pairs = _graph(planted, "complement")
     view, targets = pairs.masked(0.5, 0.0, torch.Generator().manual_seed(1))
     hidden = {(int(a), int(b)) for a, b in targets.T}
     hidden |= {(b, a) for a, b in hidden}
@@ -35,7 +39,7 @@ def test_a_hidden_pair_is_hidden_in_both_directions_and_relations(planted: Evalu
 
 
 def test_isolated_items_have_no_pair_and_no_vector(planted: EvaluationContext) -> None:
-    pairs = TrainingGraph(planted.for_fitting("train"), "substitute", CPU)
+    pairs = _graph(planted, "substitute")
     view, targets = pairs.masked(0.0, 0.5, torch.Generator().manual_seed(1))
     shown = view.connected[:, 0].numpy() > 0
     assert 0.3 < shown[planted.item_split == "warm"].mean() < 0.7
@@ -46,14 +50,14 @@ def test_isolated_items_have_no_pair_and_no_vector(planted: EvaluationContext) -
 
 
 def test_with_nothing_hidden_all_pairs_are_seen_and_predicted(planted: EvaluationContext) -> None:
-    pairs = TrainingGraph(planted.for_fitting("train"), "substitute", CPU)
+    pairs = _graph(planted, "substitute")
     view, targets = pairs.masked(0.0, 0.0, torch.Generator().manual_seed(1))
     assert 2 * targets.shape[1] == len(_seen(view.own))
     np.testing.assert_array_equal(_dense(view.own), _dense(pairs.whole().own))
 
 
 def test_cold_items_are_no_candidates(planted: EvaluationContext) -> None:
-    candidates = TrainingGraph(planted.for_fitting("train"), "substitute", CPU).candidates.numpy()
+    candidates = _graph(planted, "substitute").candidates.numpy()
     assert set(planted.item_split[candidates]) == {"warm"}
 
 
@@ -62,7 +66,7 @@ def test_products_and_gradients_are_those_of_the_dense_matrix(
     kind: str, pair_table: Callable[..., Pairs], hand_context: EvaluationContext
 ) -> None:
     fitting: FittingContext = hand_context.for_fitting("train")
-    graph: torch.Tensor = getattr(TrainingGraph(fitting, "substitute", CPU).whole(), kind)
+    graph: torch.Tensor = getattr(_graph(hand_context, "substitute").whole(), kind)
     adjacency = fitting.pairs.adjacency("substitute", fitting.n_items).toarray()
     degree = np.maximum(adjacency.sum(axis=1), 1e-6)
     expected = adjacency / degree[:, None] if kind == "own_mean" else adjacency / np.sqrt(np.outer(degree, degree))
