@@ -13,7 +13,8 @@ class EvaluateSettings(Settings):
     """What the evaluation covers."""
 
     baselines: list[str] | Literal["all", "none"] = Field(
-        default=["popularity", "resource-allocation"], description="models fitted on the same data, to compare with"
+        default=["ease", "knn-transfer", "resource-allocation"],
+        description="models fitted on the same data, to compare with",
     )
     negatives: Positive = Field(default=1_000, description="random negatives per query in the sampled protocol")
     bootstrap: Positive = Field(default=1_000, description="resamples for the 95 % intervals")

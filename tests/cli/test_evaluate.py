@@ -10,6 +10,7 @@ import pytest
 
 from mmsc_cli.workspace.manifest_file import read_manifest_file, write_manifest_file
 from mmsc_cli.workspace.workspace import Workspace
+from tests.fixtures.terminal import in_a_terminal
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc
@@ -101,3 +102,29 @@ def test_an_empty_slice_is_empty_and_not_zero(mmsc: Mmsc, trained_copy: Workspac
     assert "mmsc\tsubstitute\tcold\t0\t-\t-\t-\t-" in ran.out.splitlines()
     cold = json.loads(trained_copy.path("metrics.json").read_bytes())["models"]["mmsc"]["substitute"]["cold"]
     assert (cold["queries"], cold["ndcg@10"], cold["ndcg@10_ci"]) == (0, None, None)
+
+
+def test_a_terminal_of_80_columns_shows_the_gain_over_the_best_baseline(trained_copy: Workspace) -> None:
+    code, shown = in_a_terminal(
+        ["evaluate", "--baselines", "popularity,resource-allocation", "-q", "-w", str(trained_copy.root)]
+    )
+    assert code == 0
+    lines = [
+        line for line in shown.splitlines() if line.startswith(("substitute", "complement", "all", "cold", "true_"))
+    ]
+    assert all(len(line) <= 80 for line in lines)
+    headings = [line.split("  ") for line in lines if "best baseline" in line]
+    assert len(headings) == 2
+    (first, _) = (line for line in lines if line.startswith("all"))
+    gain = json.loads(trained_copy.path("metrics.json").read_bytes())["gains"]["substitute"]["all"]
+    assert gain["baseline"] in first
+    assert f"{100 * gain['relative']:+.1f} %" in first
+    low, high = gain["relative_ci"]
+    assert low <= gain["relative"] <= high
+
+
+@pytest.mark.parametrize("expression", ["", " ", ","])
+def test_a_gate_of_nothing_is_an_error(mmsc: Mmsc, trained: Workspace, expression: str) -> None:
+    ran = mmsc("evaluate", "--fail-under", expression, "-w", trained.root)
+    assert (ran.code, ran.out) == (2, "")
+    assert "is not a gate" in ran.err

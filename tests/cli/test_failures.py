@@ -130,7 +130,7 @@ def test_a_typo_is_told_before_the_long_work(
     def work(*_: object, **__: object) -> None:
         pytest.fail("the long work was started")
 
-    monkeypatch.setattr("mmsc_cli.evaluate.evaluate.rank_catalogue", work)
+    monkeypatch.setattr("mmsc_cli.evaluate.scoreboard.rank_catalogue", work)
     monkeypatch.setattr("mmsc_cli.train.train.train", work)
 
     _check(mmsc("evaluate", "-w", trained.root, *options), 2, *words)

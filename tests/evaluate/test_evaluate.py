@@ -11,6 +11,7 @@ import pytest
 
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.evaluate.ablation import AblationPlan
+from mmsc_cli.evaluate.baselines.registry import fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.settings import EvaluateSettings
@@ -110,3 +111,29 @@ def test_an_unknown_baseline_stops_before_anything_is_scored(
     with pytest.raises(InputError, match="unknown baseline"):
         evaluate(random_context(), scorer, EvaluateSettings(baselines=["popularty"]))
     assert scorer.asked == []
+
+
+def test_the_model_is_set_beside_the_best_baseline_of_each_slice(
+    random_context: Callable[..., EvaluationContext], fixed_scorer: Callable[..., Any]
+) -> None:
+    context = random_context()
+    settings = EvaluateSettings(baselines=["popularity", "category-popularity"], negatives=5, bootstrap=200)
+    result = evaluate(context, _scorer(fixed_scorer), settings)
+    for relation, gains in result["gains"].items():
+        assert list(gains) == list(result["models"]["mmsc"][relation])[:5]
+        for part, gain in gains.items():
+            figures = {name: model[relation][part]["ndcg@10"] for name, model in result["models"].items()}
+            model = figures.pop("mmsc")
+            best = max(figures.values())
+            assert figures[gain["baseline"]] == best
+            assert gain["ndcg@10"] == pytest.approx(best)
+            assert gain["difference"] == pytest.approx(model - best)
+            assert gain["difference_ci"][0] <= gain["difference"] <= gain["difference_ci"][1]
+            assert gain["relative"] is None or gain["relative"] == pytest.approx(model / best - 1)
+
+
+def test_a_copy_of_the_baseline_gains_nothing_for_certain(random_context: Callable[..., EvaluationContext]) -> None:
+    context = random_context()
+    settings = EvaluateSettings(baselines=["resource-allocation"], negatives=5, bootstrap=100)
+    gain = evaluate(context, fit_baseline("resource-allocation", context), settings)["gains"]["substitute"]["all"]
+    assert (gain["difference"], gain["difference_ci"], gain["relative"]) == (0, [0, 0], 0)

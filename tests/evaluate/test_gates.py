@@ -71,3 +71,11 @@ def test_a_typo_is_answered_with_the_known_paths(text: str, named: str) -> None:
     assert named in error.value.message
     assert "cold_clean" in (error.value.hint or "")
     assert "mrr@10" in (error.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("value", "operator", "holds"), [(0.49996, ">=", True), (0.49994, ">=", False), (0.50004, ">", False)]
+)
+def test_a_gate_compares_what_it_prints(value: float, operator: str, holds: bool) -> None:
+    gates = parse_gates(f"substitute.all.ndcg@10{operator}0.5")
+    assert gates[0].holds(value) is holds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,7 +60,7 @@ def register(app: typer.Typer) -> None:
         from mmsc_cli.pipeline import retrain  # noqa: PLC0415  brings torch
 
         chosen = baselines if baselines in (None, "all", "none") else list(parse_baselines(baselines).names)
-        gates = parse_gates(fail_under) if fail_under else []
+        gates = [] if fail_under is None else parse_gates(fail_under)
         result = run_evaluate(
             session.workspace,
             session.recipe({"evaluate.baselines": chosen}),
@@ -72,6 +73,8 @@ def register(app: typer.Typer) -> None:
         )
         if session.out.as_json:
             session.out.json(result)
+        elif sys.stdout.isatty():
+            session.out.write(_comparison(result))
         else:
             truth = result["truth"]["models"] if "truth" in result else {}
             session.out.table(COLUMNS, [*_figures(result["models"]), *_figures(truth)])
@@ -81,6 +84,38 @@ def register(app: typer.Typer) -> None:
             session.out.note(line)
         session.out.note(f"report: {report or session.workspace.path('report.html')}")
         check_gates(gates, result["models"])
+
+
+def _comparison(result: Mapping[str, Any]) -> str:
+    """The model beside the best baseline of each slice, at most 80 columns wide; by itself if there is no baseline."""
+    lines = []
+    for relation in RELATIONS:
+        gains = result["gains"].get(relation, {})
+        figures = result["models"]["mmsc"][relation]
+        if "truth" in result:
+            figures = figures | result["truth"]["models"]["mmsc"][relation]
+        headings = ("ndcg@10", "best baseline", "its", "gain", "95 %") if gains else ("ndcg@10", "", "", "", "95 %")
+        lines.append(_columns(relation, *headings))
+        for part, figure in figures.items():
+            if not figure["queries"]:
+                lines.append(_columns(part, "-", "no queries", "", "", ""))
+                continue
+            ndcg, gain = f"{figure['ndcg@10']:.3f}", gains.get(part)
+            if gain is None:
+                lines.append(_columns(part, ndcg, "", "", "", "{:.3f} {:.3f}".format(*figure["ndcg@10_ci"])))
+                continue
+            percent = ("", "")
+            if gain["relative"] is not None:
+                low, high = gain["relative_ci"]
+                percent = f"{100 * gain['relative']:+.1f} %", f"{100 * low:+.1f} {100 * high:+.1f}"
+            lines.append(_columns(part, ndcg, gain["baseline"], f"{gain['ndcg@10']:.3f}", *percent))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _columns(*cells: str) -> str:
+    part, ndcg, baseline, its, gain, interval = cells
+    return f"{part:<17}  {ndcg:>7}  {baseline:<19}  {its:>5}  {gain:>8}  {interval:>13}".rstrip()
 
 
 def _figures(models: Mapping[str, Any]) -> list[list[object]]:
