@@ -1,1 +1,1 @@
-"""Stage 2: items become text and image vectors."""
+"""Stage 2: texts and images become vectors."""

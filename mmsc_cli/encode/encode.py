@@ -1,123 +1,138 @@
-"""The stage: items become `embeddings/`, a share at a time."""
+"""Encode the parts of a shard into a folder that outlives the run."""
 
 from __future__ import annotations
 
-import fcntl
 import json
+import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmsc_cli.encode.adapt.adapt import adapt_towers, trains_towers
-from mmsc_cli.encode.duplicates import Distinct, image_hashes, text_hashes
-from mmsc_cli.encode.encode_rows import encode_images, encode_texts
-from mmsc_cli.encode.shards import WHOLE, Shard, Work
+from mmsc_cli.encode.encode_parts import encode_images, encode_texts
+from mmsc_cli.encode.inputs import Inputs, image_hashes, text_hashes
+from mmsc_cli.encode.parts import Modality, Part, cut_parts, unfinished
+from mmsc_cli.encode.shards import WHOLE, Shard
 from mmsc_cli.encode.task import EncodeTask
-from mmsc_cli.encode.vector_file import open_vectors
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.encoders.registry import Choice, choose_encoder
-from mmsc_cli.runtime.atomic import atomic_write, write_json
-from mmsc_cli.tables.image_hashes import check_images
-from mmsc_cli.tables.items import count_items
-
-if TYPE_CHECKING:
-    pass
+from mmsc_cli.runtime.atomic import write_json
+from mmsc_cli.tables.image_hashes import read_image_hashes
+from mmsc_cli.workspace.lock import locked
 
 
-def encode_share(task: EncodeTask, shard: Shard = WHOLE) -> tuple[Work, Encoder]:
-    """Encode a share of the catalogue, or continue to; `put_together` makes `embeddings/` of all the shares.
+@dataclass(frozen=True)
+class Encoding:
+    """The encoding of a catalogue, of which parts are finished.
 
-    Returns:
-        The work, in which this share is done, and the encoder.
+    Attributes:
+        task: the catalogue and the settings.
+        folder: where the parts are.
+        encoder: encodes them.
+        inputs: what is encoded, by modality.
+        parts: what is to be encoded, by modality.
+        per_second: inputs that this process encoded per second, by modality.
+    """
+
+    task: EncodeTask
+    folder: Path
+    encoder: Encoder
+    inputs: Mapping[Modality, Inputs]
+    parts: Mapping[Modality, list[Part]]
+    per_second: dict[Modality, float]
+
+    @property
+    def all_parts(self) -> list[Part]:
+        """The parts of both modalities, of which shards take every n-th one."""
+        return [*self.parts["text"], *self.parts["image"]]
+
+    def missing(self, shard: Shard) -> list[Shard]:
+        """Return the siblings of a shard that have unfinished parts."""
+        return [sibling for sibling in shard.siblings() if unfinished(sibling.parts(self.all_parts))]
+
+
+def encode_shard(task: EncodeTask, shard: Shard = WHOLE) -> Encoding:
+    """Encode the parts of a shard that are not finished; `merge` makes `embeddings/` of the parts of all shards.
 
     Raises:
-        InputError: unknown encoder, unusable checkpoint, a missing extra, or nothing to adapt to.
+        InputError: the encoder is unknown or its checkpoint unusable, an extra is missing, or there are too few pairs
+            to adapt to.
         UnreachableError: the weights are not on this machine and the hub does not answer.
-        WorkspaceError: an image is not what `prepare` put in place.
+        WorkspaceError: an image is not the one that `prepare` put in place.
     """
     choice = choose_encoder(
-        task.items,
+        task.items_path,
         task.settings,
         workspace_root=task.workspace_root,
         seed=task.seed,
         device=task.device,
         progress=task.progress,
     )
-    work = Work(task.unfinished, _plan(task, choice))
+    folder = _work_folder(task, choice)
     if shard == WHOLE:
-        work.remove_others()
-    share = work.share(shard)
-    # The same size again: what is continued ends as what was never stopped.
-    batch = share / "batch.json"
-    batch_size = json.loads(batch.read_bytes()) if batch.exists() else task.settings.batch_size
-    with _one_at_a_time(work.folder / ".lock"):
-        encoder = choice.open(batch_size, work.fitted)
-        if task.settings.adapt and trains_towers(task.settings, encoder, task.device):
-            encoder = adapt_towers(encoder, choice, task, work)
-    if work.counts(shard) is None and not (shard == WHOLE and work.complete()):
-        write_json(batch, encoder.batch_size)
-        _encode_rows(task, encoder, work, shard)
-    return work, encoder
-
-
-def _encode_rows(task: EncodeTask, encoder: Encoder, work: Work, shard: Shard) -> None:
-    share, rows = work.share(shard), shard.rows(count_items(task.items))
-    text, image = open_vectors(share, len(rows), encoder)
-    hashes = _kept(share / "text.hash.npy", lambda: text_hashes(task.items, rows, task.progress))
-    texts = Distinct.of(hashes)
+        _remove_other_folders(folder)
+    with locked(folder, wait=True):  # one process of several does what all of them need
+        encoder = _open(task, choice, folder)
+        texts = Inputs.of(text_hashes(task.items_path, folder / "text_hashes.npy", task.progress))
+    no_hashes = np.zeros(len(texts.of_row), np.uint64)
+    recorded = read_image_hashes(task.workspace_root)
+    if recorded is None:
+        recorded = no_hashes
+    images = Inputs.of(image_hashes(task.items_path, recorded) if encoder.reads_images else no_hashes)
+    encoding = Encoding(
+        task,
+        folder,
+        encoder,
+        {"text": texts, "image": images},
+        {"text": cut_parts(folder, "text", texts), "image": cut_parts(folder, "image", images)},
+        {},
+    )
+    parts = unfinished(shard.parts(encoding.all_parts))
     started = time.monotonic()
-    encoded = encode_texts(task.items, rows, encoder, texts, text, task.progress)
-    speed = {"texts_per_second": _rate(encoded, time.monotonic() - started)}
-    if encoder.reads_images:
-        hashes = _kept(
-            share / "image.hash.npy", lambda: image_hashes(task.items, rows, task.workspace_root, task.progress)
-        )
-        check_images(task.workspace_root, task.items, rows, hashes)
-    else:
-        hashes = np.zeros(len(rows), np.uint64)
-    images = Distinct.of(hashes)
-    started = time.monotonic()
-    encoded = encode_images(task.items, rows, encoder, images, image, task.workspace_root, task.progress)
-    speed["images_per_second"] = _rate(encoded, time.monotonic() - started)
-    counts = {
-        "texts_repeated": len(rows) - len(texts.nothing) - len(texts),
-        "images_repeated": len(rows) - len(images.nothing) - len(images),
-    }
-    work.finish(shard, counts | speed)
+    encoded = encode_texts(task, encoder, texts, [part for part in parts if part.modality == "text"])
+    between = time.monotonic()
+    encoding.per_second["text"] = _rate(encoded, between - started)
+    encoded = encode_images(task, encoder, images, recorded, [part for part in parts if part.modality == "image"])
+    encoding.per_second["image"] = _rate(encoded, time.monotonic() - between)
+    return encoding
 
 
-def _rate(inputs: int, seconds: float) -> float:
-    return round(inputs / max(seconds, 1e-3), 2)
-
-
-def _plan(task: EncodeTask, choice: Choice) -> dict[str, object]:
-    return {
+def _work_folder(task: EncodeTask, choice: Choice) -> Path:
+    """Return the folder of this plan, which is made. Another plan has another folder, so that parts never mix."""
+    plan = {
         "inputs": dict(task.inputs),
         "settings": task.settings.model_dump(mode="json"),
         "seed": task.seed,
         "encoder": dict(choice.identity),
     }
+    folder = task.unfinished / sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "plan.json").exists():
+        write_json(folder / "plan.json", plan)
+    return folder
 
 
-def _kept(path: Path, compute: Callable[[], NDArray[np.uint64]]) -> NDArray[np.uint64]:
-    """An array that is computed once."""
-    if path.exists():
-        array: NDArray[np.uint64] = np.load(path, allow_pickle=False)
-        return array
-    array = compute()
-    with atomic_write(path) as file:
-        np.save(file, array, allow_pickle=False)
-    return array
+def _remove_other_folders(folder: Path) -> None:
+    for other in folder.parent.iterdir():
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
 
 
-@contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Of several processes the first does what all need, and the others wait for it."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _open(task: EncodeTask, choice: Choice, folder: Path) -> Encoder:
+    """Open the encoder, fitted and adapted, with the batch size of the first process: it may decide the last bit."""
+    fitted, batch = folder / "encoder", folder / "batch.json"
+    batch_size = json.loads(batch.read_bytes()) if batch.exists() else task.settings.batch_size
+    encoder = choice.open(batch_size, fitted)
+    if not batch.exists():
+        write_json(batch, encoder.batch_size)
+    if task.settings.adapt and trains_towers(task.settings, encoder, task.device):
+        encoder = adapt_towers(encoder, lambda: choice.open(encoder.batch_size, fitted), task, folder / "adapter")
+    return encoder
+
+
+def _rate(count: int, seconds: float) -> float:
+    return round(count / max(seconds, 1e-3), 2)

@@ -1,121 +1,100 @@
-"""The shares that are done, put together as `embeddings/` and `failures.jsonl`."""
+"""Merge finished parts into `embeddings/` and `failures.jsonl`."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.encode.adapt.adapt import adapt_vectors, trains_towers
-from mmsc_cli.encode.shards import Shard, Work
-from mmsc_cli.encode.task import EncodeTask
-from mmsc_cli.encode.vector_file import ENCODED, FAILED, VectorFile, open_vectors, skip_header, write_header
-from mmsc_cli.encoders.encoder import Encoder
-from mmsc_cli.tables.items import count_items, item_batches
+from mmsc_cli.encode.adapt.adapt import adapt_vectors, read_report, trains_towers
+from mmsc_cli.encode.encode import Encoding
+from mmsc_cli.encode.parts import Modality, write_array
+from mmsc_cli.tables.items import take_items
 
-_CHUNK = 2**24
+_ROWS = 4_096
 
 
-def put_together(
-    task: EncodeTask, work: Work, encoder: Encoder, shard: Shard, out: Path, failures: Path
-) -> dict[str, Any]:
-    """Make the artefacts of the stage from shares that are all done; what they hold is left as it is.
+def merge(encoding: Encoding, out: Path, failures_path: Path) -> dict[str, Any]:
+    """Write the artefacts of the stage from parts that are all finished; the parts stay as they are.
 
-    Writes into `out`: `text.npy` (items, text_dim) and `image.npy` (items, image_dim), float16, rows of unit
-    length or, where the mask says so, zero; `mask.npy` (items, 2) bool, text and image; `encoder.json` and
-    what else it takes to open the encoder again. The mask is false where there is no text (no usable image),
-    and where the encoder can say nothing of it, such as a text without a known word: a row is of unit length
-    if and only if the mask is true.
+    Writes into `out`: `text.npy` (items, text_dim) and `image.npy` (items, image_dim), float16, rows of unit length
+    or zero; `mask.npy` (items, 2) bool, which rows of text and image are not zero; `encoder.json` and the files that
+    open the encoder again. A row is zero where an item has no text (or no usable image), or a text without a word that
+    the encoder knows.
 
     Args:
-        task: what was encoded.
-        work: where the shares are.
-        encoder: what they were encoded with.
-        shard: any of the shares.
+        encoding: all of its parts are finished.
         out: an existing, empty folder.
-        failures: where to write the images that could not be used, as JSON lines; not made if there are none.
+        failures_path: where to write the images that could not be used, as JSON lines; no file if there are none.
 
     Returns:
         Counts for the manifest.
 
     Raises:
-        InputError: there is nothing to adapt to.
+        InputError: there is too little to adapt to.
     """
-    items = count_items(task.items)
-    shares = [open_vectors(work.share(sibling), len(sibling.rows(items)), encoder) for sibling in shard.siblings()]
-    texts, images = ([share[column] for share in shares] for column in (0, 1))
-    for name, files in (("text", texts), ("image", images)):
-        _concatenate(files, out / f"{name}.npy")
-    states = [np.concatenate([file.states() for file in files]) for files in (texts, images)]
-    np.save(out / "mask.npy", np.stack([state == ENCODED for state in states], axis=1), allow_pickle=False)
-    counted = [done for sibling in shard.siblings() if (done := work.counts(sibling))]
-    failed = states[1] >= FAILED
+    task, encoder = encoding.task, encoding.encoder
+    texts, images = encoding.inputs["text"], encoding.inputs["image"]
+    n_items = len(texts.of_row)
+    mask = np.zeros((n_items, 2), np.bool_)
+    write_array(out / "text.npy", np.float16, (n_items, encoder.text_dim), _rows(encoding, "text", mask[:, 0]))
+    write_array(out / "image.npy", np.float16, (n_items, encoder.image_dim), _rows(encoding, "image", mask[:, 1]))
+    np.save(out / "mask.npy", mask, allow_pickle=False)
+    reasons = {number: reason for part in encoding.parts["image"] for number, reason in part.failures().items()}
+    failed = np.flatnonzero(np.isin(images.of_row, list(reasons)))
+    if len(failed):
+        _write_failures(task.items_path, failed, images.of_row, reasons, failures_path)
     counts: dict[str, Any] = {
-        "items": items,
-        "texts": int((states[0] == ENCODED).sum()),
-        "texts_repeated": sum(done["texts_repeated"] for done in counted),
-        "images": int((states[1] == ENCODED).sum()),
-        "images_repeated": sum(done["images_repeated"] for done in counted),
-        "images_missing": _images_missing(task.items) if encoder.reads_images else items,
-        "images_failed": int(failed.sum()),
+        "items": n_items,
+        "texts": int(mask[:, 0].sum()),
+        "texts_repeated": texts.repeated,
+        "images": int(mask[:, 1].sum()),
+        "images_repeated": images.repeated,
+        "images_missing": int((images.of_row < 0).sum()),
+        "images_failed": len(failed),
         "encoder": encoder.name,
         "text_dim": encoder.text_dim,
         "image_dim": encoder.image_dim,
         "batch_size": encoder.batch_size,
-        # Of new work in the run that finished it, all shares together.
-        "texts_per_second": round(sum(done["texts_per_second"] for done in counted), 2),
-        "images_per_second": round(sum(done["images_per_second"] for done in counted), 2),
+        # Of what this process encoded itself.
+        "texts_per_second": encoding.per_second["text"],
+        "images_per_second": encoding.per_second["image"],
     }
-    if failed.any():
-        with failures.open("w", encoding="utf-8") as file:
-            _write_failures(task.items, images, file)
     if task.settings.adapt:
         if trains_towers(task.settings, encoder, task.device):
-            from mmsc_cli.encode.adapt.train_towers import read_report
-
-            counts["adapt"] = read_report(work.adapter)
+            counts["adapt"] = read_report(encoding.folder / "adapter")
         else:
-            encoder, counts["adapt"] = adapt_vectors(encoder, task, work, out)
+            encoder, counts["adapt"] = adapt_vectors(encoder, task, encoding.folder / "adapter", out)
     encoder.save(out)
     return counts
 
 
-def _concatenate(files: list[VectorFile], path: Path) -> None:
-    """One share is linked, where the file system can; several are copied one behind the other."""
-    if len(files) == 1:
-        try:
-            os.link(files[0].path, path)
-        except OSError:
-            shutil.copyfile(files[0].path, path)
-        return
-    dim = files[0].vectors().shape[1]
-    with path.open("wb") as target:
-        write_header(target, np.float16, (sum(file.rows for file in files), dim))
-        for file in files:
-            with file.path.open("rb") as source:
-                skip_header(source)
-                shutil.copyfileobj(source, target, _CHUNK)
+def _rows(encoding: Encoding, modality: Modality, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.float16]]:
+    """Yield the vectors of all items, some rows at a time, and set the mask where they are not zero."""
+    of_row, parts = encoding.inputs[modality].of_row, encoding.parts[modality]
+    dim = encoding.encoder.text_dim if modality == "text" else encoding.encoder.image_dim
+    starts = np.array([part.numbers.start for part in parts])
+    for start in range(0, len(of_row), _ROWS):
+        numbers = of_row[start : start + _ROWS]
+        vectors = np.zeros((len(numbers), dim), np.float16)
+        of_part = np.searchsorted(starts, numbers, side="right") - 1  # -1 for a row without input
+        for part in np.unique(of_part[of_part >= 0]):
+            here = of_part == part
+            vectors[here] = parts[part].vectors()[numbers[here] - parts[part].numbers.start]
+        mask[start : start + _ROWS] = vectors.any(axis=1)
+        yield vectors
 
 
-def _write_failures(items: Path, images: list[VectorFile], file: TextIO) -> None:
-    start = 0
-    for share in images:
-        states: NDArray[np.int32] = share.states()
-        row = 0
-        for batch in item_batches(items, ["item_id", "image_path"], start, start + share.rows):
-            named = zip(batch["item_id"].to_pylist(), batch["image_path"].to_pylist(), strict=True)
-            for item_id, path in named:
-                if states[row] >= FAILED:
-                    line = {"item_id": item_id, "path": path, "reason": share.reason(states[row])}
-                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                row += 1
-        start += share.rows
-
-
-def _images_missing(items: Path) -> int:
-    return sum(batch["image_path"].null_count for batch in item_batches(items, ["image_path"], 0, count_items(items)))
+def _write_failures(
+    items_path: Path, rows: NDArray[np.int64], of_row: NDArray[np.int64], reasons: Mapping[int, str], path: Path
+) -> None:
+    numbers = iter(of_row[rows].tolist())
+    with path.open("w", encoding="utf-8") as file:
+        for table in take_items(items_path, ["item_id", "image_path"], rows):
+            for row in table.to_pylist():
+                line = {"item_id": row["item_id"], "path": row["image_path"], "reason": reasons[next(numbers)]}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")

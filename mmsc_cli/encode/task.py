@@ -1,3 +1,5 @@
+"""What the encode stage works on."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -14,22 +16,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncodeTask:
-    """What is to be encoded, and how.
+    """A catalogue and how to encode it.
 
     Attributes:
-        items: the item table.
-        pairs: the pair table; read for `settings.adapt` alone, and of it the training pairs alone.
+        items_path: the item table.
+        pairs_path: the pair table; only `settings.adapt` reads it, and only its training pairs.
         settings: the recipe's `[encode]`.
-        inputs: the sha256 of what is read, by name: work on other inputs is not continued.
-        workspace_root: where `image_path` starts.
-        unfinished: a folder that outlives the run, where what is done is kept.
-        seed: the run's seed.
-        device: chooses the device; called only if torch is needed.
-        progress: who watches.
+        inputs: the sha256 of each input by name; finished parts of other inputs are not used.
+        workspace_root: the folder that each `image_path` is relative to.
+        unfinished: the folder that keeps finished parts until they are merged.
+        seed: the seed of the run.
+        device: chooses the device; called only if the encoder needs torch.
+        progress: shows how far the work is.
     """
 
-    items: Path
-    pairs: Path
+    items_path: Path
+    pairs_path: Path
     settings: EncodeSettings
     inputs: Mapping[str, str]
     workspace_root: Path

@@ -1,4 +1,4 @@
-"""How inputs go through a model: how precisely, and how many at a time, fewer once memory has run out."""
+"""Send inputs through a model in batches, at the precision and size that the device allows."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from mmsc_cli.encoders.encoder import DEFAULT_BATCH
 from mmsc_cli.errors import NotEnoughMemoryError
 from mmsc_cli.runtime.memory import is_out_of_memory
 
-# Beyond it a GPU is busy anyway, and an interrupted run would lose more.
+# A GPU is fully used long before.
 LARGEST_BATCH = 1_024
-_LOG = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
 
 
 def half_precision(device: torch.device) -> torch.dtype | None:
-    """bfloat16 on newer CUDA devices, float16 on older ones, nothing of the kind elsewhere."""
+    """Return bfloat16 for newer CUDA devices, float16 for older ones, None for other devices."""
     if device.type != "cuda":
         return None
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def fitting_batch(device: torch.device, forward: Callable[[int], object]) -> int:
-    """The largest power of two that the device's memory holds, up to LARGEST_BATCH.
+    """Return the largest batch that fits the device's memory, a power of two up to 1,024; on a CPU always 64.
 
-    Memory decides, not speed, so that the same machine finds the same size again. On a CPU, where memory is no
-    limit and more at a time is no faster, DEFAULT_BATCH.
+    Memory decides, not speed, so that the same machine finds the same size again. On a CPU larger batches are not
+    faster.
 
     Args:
         device: where the model is.
-        forward: sends so many made-up inputs through it.
+        forward: sends N made-up inputs through the model.
     """
     size = DEFAULT_BATCH
     while device.type == "cuda" and size < LARGEST_BATCH:
@@ -51,44 +51,63 @@ def fitting_batch(device: torch.device, forward: Callable[[int], object]) -> int
 def encode_in_batches(
     count: int, size: int, device: torch.device, forward: Callable[[slice], torch.Tensor]
 ) -> tuple[NDArray[np.float32], int]:
-    """Send `count` inputs through a model, `size` at a time, half as many each time that memory runs out.
+    """Send inputs through a model in batches; the batch is halved each time that memory runs out.
 
     Args:
-        count: of the inputs, at least one.
-        size: of a batch at first.
+        count: number of inputs, at least one.
+        size: of the first batch.
         device: where the model is.
-        forward: encodes the inputs of a slice; shape (inputs, dim).
+        forward: encodes the inputs of a slice; returns (inputs, dim).
 
     Returns:
-        The vectors, shape (count, dim), and the size of the last batch.
+        The vectors, (count, dim), and the size of the last batch.
 
     Raises:
         NotEnoughMemoryError: not even one input fits.
     """
-    parts: list[NDArray[np.float32]] = []
+    batches: list[NDArray[np.float32]] = []
     start = 0
     while start < count:
-        part = slice(start, min(start + size, count))
+        batch = slice(start, min(start + size, count))
         try:
-            parts.append(forward(part).float().cpu().numpy())
+            batches.append(forward(batch).float().cpu().numpy())
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             if size == 1:
                 raise NotEnoughMemoryError(
                     f"the memory of {device} does not hold one input of this encoder",
-                    hint="use a smaller --encoder"
-                    if device.type == "cpu"
-                    else "use --device cpu, or a smaller --encoder",
+                    hint="use a smaller --encoder" + ("" if device.type == "cpu" else ", or --device cpu"),
                 ) from error
             size //= 2
-            _LOG.warning("out of memory on %s: going on with batches of %d", device, size)
+            _LOG.warning("out of memory on %s: continuing with batches of %d", device, size)
         else:
-            start = part.stop
+            start = batch.stop
             continue
-        # Only here is the error, which holds on to the tensors of the failed batch, gone.
+        # The error holds the tensors of the failed batch and is gone only here.
         _release(device)
-    return np.concatenate(parts), size
+    return np.concatenate(batches), size
+
+
+def encode_by_length(
+    lengths: NDArray[np.int64],
+    size: int,
+    device: torch.device,
+    forward: Callable[[NDArray[np.int64]], torch.Tensor],
+) -> tuple[NDArray[np.float32], int]:
+    """Do the same with texts, the shortest first, so that a batch needs little padding.
+
+    Args:
+        lengths: (texts,), of at least one text.
+        size: of the first batch.
+        device: where the model is.
+        forward: encodes the texts of these positions; returns (texts, dim).
+    """
+    order = np.argsort(lengths, kind="stable")
+    by_length, size = encode_in_batches(len(order), size, device, lambda batch: forward(order[batch]))
+    vectors = np.empty_like(by_length)
+    vectors[order] = by_length
+    return vectors, size
 
 
 def _release(device: torch.device) -> None:

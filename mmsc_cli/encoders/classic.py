@@ -1,4 +1,4 @@
-"""The classic encoder: needs no download and no torch, and is fitted on the catalogue itself."""
+"""The classic encoder: fitted on the catalogue itself, without a download and without torch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 from threadpoolctl import threadpool_limits
 
 from mmsc_cli.encoders.classic_image import ImageStatistics, fit_images, image_statistics
 from mmsc_cli.encoders.classic_text import LatentSemanticText, fit_text
 from mmsc_cli.encoders.encoder import Encoder, EncoderCard, write_card
+from mmsc_cli.encoders.weights import read_weights, write_weights
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.runtime.atomic import atomic_write, write_json
+from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.seeds import derive_seed
-from mmsc_cli.workspace.checksums import digest
 
 NAME = "classic"
 REVISION = "1"
@@ -30,37 +28,26 @@ class ClassicEncoder(Encoder):
     """TF-IDF and a truncated SVD for texts, colour and gradient statistics for images."""
 
     name = NAME
-    shared_space = False
 
     def __init__(self, text: LatentSemanticText, image: ImageStatistics) -> None:
-        """Take the two fitted halves."""
         self._text = text
         self._image = image
-
-    @property
-    def text_dim(self) -> int:
-        """Width of a text vector."""
-        return self._text.dim
-
-    @property
-    def image_dim(self) -> int:
-        """Width of an image vector."""
-        return self._image.dim
+        self.text_dim, self.image_dim = text.dim, image.dim
 
     def text_vectors(self, tokens: Sequence[str]) -> NDArray[np.float32]:
-        """Encode texts; zero where no word of a text is known."""
+        """Encode texts; zero rows where no word is known."""
         return self._text.encode(tokens)
 
     def pixels(self, image: Image.Image) -> NDArray[np.float32]:
-        """An image's statistics."""
+        """Compute the statistics of an image."""
         return image_statistics(image)
 
     def image_vectors(self, pixels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Encode images, given their statistics."""
+        """Encode images by their statistics."""
         return self._image.encode(pixels)
 
     def save(self, folder: Path) -> EncoderCard:
-        """Write `encoder.json`, the arrays as safetensors and the vocabulary as json."""
+        """Write `encoder.json`, the arrays as safetensors and the vocabulary as JSON."""
         arrays = {
             "text.idf": self._text.idf,
             "text.projection": self._text.projection,
@@ -68,8 +55,6 @@ class ClassicEncoder(Encoder):
             "image.scale": self._image.scale,
             "image.projection": self._image.projection,
         }
-        with atomic_write(folder / _WEIGHTS) as file:
-            file.write(save(arrays))
         write_json(folder / _TERMS, self._text.terms)
         return write_card(
             folder,
@@ -79,7 +64,7 @@ class ClassicEncoder(Encoder):
                 revision=REVISION,
                 text_dim=self.text_dim,
                 image_dim=self.image_dim,
-                weights_sha256=digest(folder / _WEIGHTS),
+                weights_sha256=write_weights(folder / _WEIGHTS, arrays),
             ),
         )
 
@@ -92,22 +77,22 @@ def fit_classic(
     Args:
         texts: non-empty texts.
         image_statistics: (images, STATISTICS), see `classic_image.image_statistics`.
-        text_dim: width of a text vector, less where the texts hold less.
-        image_dim: width of an image vector, less where the images hold less.
-        seed: the run's seed.
+        text_dim: width of a text vector; less if the rank of the texts is less.
+        image_dim: width of an image vector; less if the rank of the images is less.
+        seed: the seed of the run.
     """
-    narrow = derive_seed(seed, "encode/classic") % 2**32  # what scikit-learn takes
-    # Several threads of a BLAS add up in another order, and the axes would depend on the machine. Most of the time goes
-    # into sparse products, which take one thread anyway.
+    narrow = derive_seed(seed, "encode/classic") % 2**32  # scikit-learn takes 32 bits
+    # A BLAS with several threads sums in another order, so the axes would depend on the machine. Most of the time goes
+    # into sparse products, which run on one thread anyway.
     with threadpool_limits(1, "blas"):
         return ClassicEncoder(fit_text(texts, text_dim, narrow), fit_images(image_statistics, image_dim, narrow))
 
 
 def open_classic(folder: Path, card: EncoderCard) -> ClassicEncoder:
-    """Open a saved encoder; it gives the vectors it gave.
+    """Open a saved encoder.
 
     Raises:
-        WorkspaceError: its files are missing, damaged, or of other features than this version computes.
+        WorkspaceError: its files are missing or damaged, or made by another revision of the features.
     """
     if card.revision != REVISION:
         raise WorkspaceError(
@@ -116,10 +101,10 @@ def open_classic(folder: Path, card: EncoderCard) -> ClassicEncoder:
         )
     try:
         terms = json.loads((folder / _TERMS).read_bytes())
-        arrays = load_file(folder / _WEIGHTS)
+        arrays = read_weights(folder / _WEIGHTS, card.weights_sha256, "mmsc encode")
         text = LatentSemanticText(terms, arrays["text.idf"], arrays["text.projection"])
         image = ImageStatistics(arrays["image.centre"], arrays["image.scale"], arrays["image.projection"])
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise WorkspaceError(
             f"the classic encoder in {folder} is damaged: {error}", hint="run `mmsc encode` again"
         ) from error

@@ -1,4 +1,4 @@
-"""What an encoder is, what `encoder.json` says of it, and how it is opened again for new items."""
+"""What an encoder is, and `encoder.json`, which says how to open it again."""
 
 from __future__ import annotations
 
@@ -21,11 +21,19 @@ DEFAULT_BATCH = 64
 
 
 class EncoderCard(BaseModel):
-    """The content of `encoder.json`: which encoder made the embeddings, and what opens it again.
+    """The content of `encoder.json`: the encoder that made the embeddings.
 
-    `revision` is the commit of the hub's snapshot, or the version of our own classic features; null for a
-    local checkpoint, which `weights_sha256` pins alone. `adapter` says what `adapter_sha256` is of: a projection
-    over the frozen vectors, or low-rank matrices inside the frozen towers.
+    Attributes:
+        name: its name, as `--encoder` takes it.
+        kind: which class opens it.
+        revision: the hub's commit, or the version of the classic features; None for a local checkpoint.
+        text_dim: width of a text vector.
+        image_dim: width of an image vector.
+        weights_sha256: the sha256 of the weights.
+        architecture: the architecture of an open_clip model.
+        checkpoint: the path of a local checkpoint.
+        adapter: a projection over the frozen vectors, or low-rank matrices (lora) in the frozen towers.
+        adapter_sha256: the sha256 of the adapter.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,64 +51,58 @@ class EncoderCard(BaseModel):
 
 
 class Encoder(ABC):
-    """Turns texts and images into vectors of unit length.
+    """Turns texts and images into vectors of unit length, or into zero rows where it knows nothing of an input.
 
-    A text or an image the encoder can say nothing of (no known word, say) becomes a zero row. Encoding is cut
-    in two: what can be done ahead in a worker thread (`tokens`, `pixels`), and what the device does.
+    Encoding has two steps: `tokens` and `pixels` prepare inputs in worker threads, `text_vectors` and `image_vectors`
+    run on the device.
 
     Attributes:
-        name: what `--encoder` calls it.
+        name: its name, as `--encoder` takes it.
+        text_dim: width of a text vector.
+        image_dim: width of an image vector.
         shared_space: whether a text vector and an image vector can be compared.
-        batch_size: how many inputs go through it at a time.
-        reads_images: whether it has anything to say of images.
+        reads_images: whether it encodes images.
+        batch_size: how many inputs it encodes at a time.
     """
 
     name: str
-    shared_space: bool
-    batch_size: int = DEFAULT_BATCH
+    text_dim: int
+    image_dim: int
+    shared_space: bool = False
     reads_images: bool = True
-
-    @property
-    @abstractmethod
-    def text_dim(self) -> int:
-        """Width of a text vector."""
-
-    @property
-    @abstractmethod
-    def image_dim(self) -> int:
-        """Width of an image vector."""
+    batch_size: int = DEFAULT_BATCH
 
     def tokens(self, texts: Sequence[str]) -> Any:
-        """Prepare texts, in a worker thread."""
+        """Prepare texts."""
         return texts
 
     @abstractmethod
     def text_vectors(self, tokens: Any) -> NDArray[np.float32]:
-        """Encode what `tokens` made of n texts; shape (n, text_dim)."""
+        """Encode n prepared texts; returns (n, text_dim)."""
 
     @abstractmethod
     def pixels(self, image: Image.Image) -> NDArray[Any]:
-        """Prepare an RGB image, in a worker thread."""
+        """Prepare an RGB image."""
 
     @abstractmethod
     def image_vectors(self, pixels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """Encode what `pixels` made of n images; shape (n, image_dim)."""
+        """Encode n prepared images; returns (n, image_dim)."""
 
     @abstractmethod
     def save(self, folder: Path) -> EncoderCard:
-        """Write `encoder.json`, and every weight that is not to be had elsewhere, into `folder`."""
+        """Write `encoder.json`, and the weights that mmsc itself fitted, into `folder`."""
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return vectors of shape (texts, text_dim)."""
+        """Encode texts; returns (texts, text_dim)."""
         return self.text_vectors(self.tokens(texts))
 
     def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Return vectors of shape (images, image_dim); images are RGB."""
+        """Encode RGB images; returns (images, image_dim)."""
         return self.image_vectors([self.pixels(image) for image in images])
 
 
 def write_card(folder: Path, card: EncoderCard) -> EncoderCard:
-    """Write `encoder.json`."""
+    """Write `encoder.json` and return its content."""
     write_json(folder / "encoder.json", card.model_dump(mode="json"))
     return card
 
@@ -109,10 +111,10 @@ def read_card(folder: Path) -> EncoderCard:
     """Read `encoder.json`.
 
     Raises:
-        WorkspaceError: it is missing or damaged.
+        WorkspaceError: the file is missing or damaged.
     """
     path = folder / "encoder.json"
     try:
         return EncoderCard.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise WorkspaceError(f"{path} cannot be read as an encoder", hint="run `mmsc encode` again") from error
+        raise WorkspaceError(f"{path} is missing or damaged", hint="run `mmsc encode` again") from error

@@ -1,7 +1,6 @@
-"""Low-rank matrices inside the frozen towers: put in to be trained, kept apart from the weights, and added to them.
+"""Low-rank matrices in the frozen towers: injected for training, saved apart from the weights, and added to them.
 
-Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022. Training them takes peft; using
-them takes nothing but a matrix product, so that peft is not needed for it.
+Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022. Only training needs peft.
 """
 
 from __future__ import annotations
@@ -11,52 +10,42 @@ from pathlib import Path
 
 import torch
 from open_clip.modified_resnet import AttentionPool2d
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from mmsc_cli.encoders.weights import read_weights, write_weights
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.runtime.atomic import atomic_write
-from mmsc_cli.workspace.checksums import digest
 
 RANK = 8
-_WEIGHTS = "lora.safetensors"
+_FILE = "lora.safetensors"
 _DOWN, _UP = ".down", ".up"
+_COMMAND = "mmsc encode --adapt"
 
 
 def save_lora(folder: Path, matrices: Mapping[str, Tensor]) -> str:
     """Write `lora.safetensors` and return its sha256.
 
     Args:
-        folder: where to.
-        matrices: per linear layer its path in the model with `.down` (rank, inputs) and `.up` (outputs, rank).
+        folder: where to write it.
+        matrices: for each linear layer, its path in the model with `.down` (rank, inputs) and `.up` (outputs, rank).
     """
-    with atomic_write(folder / _WEIGHTS) as file:
-        file.write(save({name: tensor.detach().cpu().contiguous() for name, tensor in matrices.items()}))
-    return digest(folder / _WEIGHTS)
+    return write_weights(folder / _FILE, {name: tensor.detach().cpu().numpy() for name, tensor in matrices.items()})
 
 
-def open_lora(folder: Path, sha256: str | None = None) -> dict[str, Tensor]:
+def open_lora(folder: Path, digest: str | None = None) -> dict[str, Tensor]:
     """Read what `save_lora` wrote.
 
     Raises:
-        WorkspaceError: it is missing, damaged, or not the one of that sha256.
+        WorkspaceError: the file is missing, damaged, or not the one of this sha256.
     """
-    path = folder / _WEIGHTS
-    try:
-        if sha256 is not None and digest(path) != sha256:
-            raise WorkspaceError(f"{path} is not the one encoder.json names", hint="run `mmsc encode --adapt` again")
-        return dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise WorkspaceError(f"{path} is damaged: {error}", hint="run `mmsc encode --adapt` again") from error
+    return {name: torch.tensor(array) for name, array in read_weights(folder / _FILE, digest, _COMMAND).items()}
 
 
 @torch.no_grad()
 def apply_lora(model: nn.Module, matrices: Mapping[str, Tensor]) -> None:
-    """Add the low-rank matrices to the weights of the layers they are for.
+    """Add the low-rank matrices to the weights of their layers.
 
     Raises:
-        WorkspaceError: they are of another model.
+        WorkspaceError: the matrices belong to another model.
     """
     try:
         for name, down in matrices.items():
@@ -66,35 +55,35 @@ def apply_lora(model: nn.Module, matrices: Mapping[str, Tensor]) -> None:
                 weight += (matrices[path + _UP] @ down).to(weight)
     except (AttributeError, KeyError, RuntimeError) as error:
         raise WorkspaceError(
-            f"the adapter is of another model than this one: {error}", hint="run `mmsc encode --adapt` again"
+            f"the adapter belongs to another model: {error}", hint=f"run `{_COMMAND}` again"
         ) from error
 
 
 def inject_lora(model: nn.Module, name: str, seed: int) -> dict[str, Tensor]:
-    """Put low-rank matrices beside the linear layers, to be trained; they change nothing at first.
+    """Put trainable low-rank matrices beside the linear layers; before training they change no output.
 
     Args:
-        model: whose weights are frozen.
+        model: its weights are frozen.
         name: of the encoder, for messages.
-        seed: of the first values.
+        seed: of the initial values.
 
     Returns:
-        What is to be trained, by name.
+        The parameters to train, by name.
 
     Raises:
-        InputError: peft is not installed, or there are no linear layers.
+        InputError: peft is not installed, or the model has no linear layers.
     """
     targets = list(_linear_layers(model))
     if not targets:
         raise InputError(
-            f"--adapt: {name} has no linear layers to adapt", hint="--set encode.adapt_with=projection does without"
+            f"--adapt: {name} has no linear layers to adapt", hint="use --set encode.adapt_with=projection"
         )
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        from peft import LoraConfig, inject_adapter_in_model  # noqa: PLC0415  an extra
     except ImportError as error:
         raise InputError(
             "--adapt trains the towers with peft, which is not installed",
-            hint="pip install 'mmsc-cli[adapt]', or --set encode.adapt_with=projection",
+            hint="pip install 'mmsc-cli[adapt]', or use --set encode.adapt_with=projection",
         ) from error
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[]):
@@ -105,25 +94,22 @@ def inject_lora(model: nn.Module, name: str, seed: int) -> dict[str, Tensor]:
 
 
 def trained_matrices(model: nn.Module) -> dict[str, Tensor]:
-    """What became of the matrices that `inject_lora` put in, for `save_lora`."""
-    from peft.tuners.lora import LoraLayer
+    """Return the matrices that `inject_lora` injected, as `save_lora` takes them."""
+    from peft.tuners.lora import LoraLayer  # noqa: PLC0415  an extra
 
-    found: dict[str, Tensor] = {}
+    matrices: dict[str, Tensor] = {}
     for path, module in model.named_modules():
         if isinstance(module, LoraLayer):
             for adapter, down in module.lora_A.items():
-                found[path + _DOWN] = down.weight
-                found[path + _UP] = module.lora_B[adapter].weight * module.scaling[adapter]
-    return found
+                matrices[path + _DOWN] = down.weight
+                matrices[path + _UP] = module.lora_B[adapter].weight * module.scaling[adapter]
+    return matrices
 
 
 def _linear_layers(model: nn.Module) -> Iterator[str]:
-    """Paths of the linear layers that are called; those inside an attention are only read by it."""
-    inside_attention = tuple(path + "." for path, module in model.named_modules() if _reads_its_layers(module))
+    """Yield the paths of the linear layers that are called; an attention reads the weights of its own instead."""
+    attention = (nn.MultiheadAttention, AttentionPool2d)
+    inside = tuple(path + "." for path, module in model.named_modules() if isinstance(module, attention))
     for path, module in model.named_modules():
-        if isinstance(module, nn.Linear) and not path.startswith(inside_attention):
+        if isinstance(module, nn.Linear) and not path.startswith(inside):
             yield path
-
-
-def _reads_its_layers(module: nn.Module) -> bool:
-    return isinstance(module, nn.MultiheadAttention | AttentionPool2d)

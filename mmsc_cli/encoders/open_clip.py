@@ -1,4 +1,4 @@
-"""open_clip's image and text towers as an encoder."""
+"""The image and text towers of an open_clip model as an encoder."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ from torch.nn import functional as F
 from torchvision.transforms import Compose
 
 from mmsc_cli.arrays.rows import unit_rows
-from mmsc_cli.encoders.batching import encode_in_batches, fitting_batch, half_precision
+from mmsc_cli.encoders.batching import encode_by_length, encode_in_batches, fitting_batch, half_precision
 from mmsc_cli.encoders.encoder import Encoder, EncoderCard, write_card
 from mmsc_cli.encoders.lora import apply_lora, open_lora, save_lora
 from mmsc_cli.encoders.open_clip_weights import OpenClipWeights, find_weights
 from mmsc_cli.errors import InputError, UnreachableError, WorkspaceError
 
-# No token of open_clip's vocabularies is longer; what lies beyond the context's last token is not worth splitting.
+# No token of open_clip's vocabularies is longer, so text beyond the context length times this is never read.
 _LONGEST_TOKEN = 64
-# Lengths in steps, so that the device meets few shapes.
+# Lengths are rounded up to a multiple, so that the device sees few shapes.
 _LENGTH_STEP = 8
 
 
 class OpenClipEncoder(Encoder):
-    """Both towers of an open_clip model, frozen; text and image vectors lie in one space."""
+    """Both towers of an open_clip model, frozen; text and image vectors share a space."""
 
     shared_space = True
 
     def __init__(self, weights: OpenClipWeights, *, device: torch.device, batch_size: int | None) -> None:
-        """Load the model onto `device`; both kinds of input go through it `batch_size` at a time (None: what fits).
+        """Load the model onto `device`. `batch_size` None: as many inputs as fit.
 
         Raises:
-            InputError: the checkpoint is damaged or is not of this architecture, or a package it needs is
-            missing. UnreachableError: the architecture takes its tokenizer from the hub, which does not
-            answer.
+            InputError: the checkpoint is damaged or of another architecture, or a package that it needs is missing.
+            UnreachableError: the tokenizer of the architecture is on the hub, which does not answer.
         """
         self.name = weights.name
         self.weights = weights
@@ -50,76 +49,63 @@ class OpenClipEncoder(Encoder):
         self._lora: dict[str, torch.Tensor] = {}
         self.model, self._tokenize = _load(weights, device)
         preprocess = PreprocessCfg(**self.model.visual.preprocess_cfg)
-        # The last two steps, to a tensor and to mean 0, are the device's: bytes are a quarter of the way there.
+        # Without the last two steps, to float and to mean 0: the device does them, as bytes are quicker to move.
         self._crop = Compose(image_transform_v2(preprocess, is_train=False).transforms[:-2])
         self._size = preprocess.input_size
         self._mean, self._std = (
             torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (preprocess.mean, preprocess.std)
         )
-        self._dim = int(open_clip.get_model_config(weights.architecture)["embed_dim"])
+        self.text_dim = self.image_dim = int(open_clip.get_model_config(weights.architecture)["embed_dim"])
         self._context = int(self._tokenize.context_length)
         self._trims = _may_be_trimmed(self.model, self._tokenize)
         self.batch_size = fitting_batch(device, self._try) if batch_size is None else batch_size
         self._text_batch = self._image_batch = self.batch_size
 
-    @property
-    def text_dim(self) -> int:
-        """Width of a text vector."""
-        return self._dim
-
-    @property
-    def image_dim(self) -> int:
-        """Width of an image vector."""
-        return self._dim
-
     def tokens(self, texts: Sequence[str]) -> torch.Tensor:
-        """Token ids of shape (texts, context length); beyond the model's context length a text is cut off."""
+        """Return token ids, (texts, context length); longer texts are cut off."""
         longest = self._context * _LONGEST_TOKEN
         ids: torch.Tensor = self._tokenize([text[:longest] for text in texts])
         return ids
 
     @torch.inference_mode()
     def text_vectors(self, tokens: torch.Tensor) -> NDArray[np.float32]:
-        """Encode texts, the shortest first, each batch only as long as its longest text."""
+        """Encode texts, each batch only as long as its longest text."""
         if not len(tokens):
-            return np.zeros((0, self._dim), np.float32)
-        lengths = (tokens != 0).long().mul(torch.arange(1, tokens.shape[1] + 1)).amax(dim=1)
-        order = torch.argsort(lengths, stable=True)
+            return np.zeros((0, self.text_dim), np.float32)
+        # The position after the last token that is not padding.
+        lengths = (tokens != 0).long().mul(torch.arange(1, tokens.shape[1] + 1)).amax(dim=1).numpy()
 
-        def forward(part: slice) -> torch.Tensor:
-            rows = order[part]
-            longest = -(-int(lengths[rows].max()) // _LENGTH_STEP) * _LENGTH_STEP
-            return self.encode_tokens(tokens[rows, :longest] if self._trims else tokens[rows])
+        def forward(texts: NDArray[np.int64]) -> torch.Tensor:
+            longest = -(-int(lengths[texts].max()) // _LENGTH_STEP) * _LENGTH_STEP
+            return self.encode_tokens(tokens[texts, :longest] if self._trims else tokens[texts])
 
-        found, self._text_batch = encode_in_batches(len(tokens), self._text_batch, self.device, forward)
-        vectors = np.empty_like(found)
-        vectors[order.numpy()] = found
+        vectors, self._text_batch = encode_by_length(lengths, self._text_batch, self.device, forward)
         return unit_rows(vectors)
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
-        """The part of the image that the model looks at, at its size; shape (3, height, width)."""
+        """Resize and crop an image as the model wants it, (3, height, width)."""
         return np.ascontiguousarray(np.asarray(self._crop(image)).transpose(2, 0, 1))
 
     @torch.inference_mode()
     def image_vectors(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Encode images."""
         if not pixels:
-            return np.zeros((0, self._dim), np.float32)
+            return np.zeros((0, self.image_dim), np.float32)
 
-        def forward(part: slice) -> torch.Tensor:
-            return self.encode_pixels(torch.from_numpy(np.stack(pixels[part])))
+        def forward(batch: slice) -> torch.Tensor:
+            return self.encode_pixels(torch.from_numpy(np.stack(pixels[batch])))
 
-        found, self._image_batch = encode_in_batches(len(pixels), self._image_batch, self.device, forward)
-        return unit_rows(found)
+        vectors, self._image_batch = encode_in_batches(len(pixels), self._image_batch, self.device, forward)
+        return unit_rows(vectors)
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
-        """The text tower over token ids (n, up to the context length), with gradients where they are asked for."""
+        """Run the text tower over token ids, (n, up to the context length); returns unit vectors, (n, dim)."""
         tokens = self._onto_device(tokens)
         length = tokens.shape[1]
         with self.autocast():
             if length >= self._context or not self._trims:
                 return F.normalize(self.model.encode_text(tokens).float(), dim=-1)
-            # A causal tower pooled at the end-of-text token sees nothing of the padding behind it.
+            # A causal tower that is pooled at the end-of-text token does not see the padding behind it.
             short = {
                 "positional_embedding": self.model.positional_embedding[:length],
                 "attn_mask": self.model.attn_mask[:length, :length],
@@ -129,7 +115,7 @@ class OpenClipEncoder(Encoder):
         return F.normalize(vectors.float(), dim=-1)
 
     def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The image tower over bytes of shape (n, 3, height, width), with gradients where they are asked for."""
+        """Run the image tower over bytes, (n, 3, height, width); returns unit vectors, (n, dim)."""
         images = (self._onto_device(pixels).float() / 255 - self._mean) / self._std
         if self.device.type == "cuda":
             images = images.contiguous(memory_format=torch.channels_last)
@@ -137,12 +123,12 @@ class OpenClipEncoder(Encoder):
             return F.normalize(self.model.encode_image(images).float(), dim=-1)
 
     def adapt(self, matrices: dict[str, torch.Tensor]) -> None:
-        """Put trained low-rank matrices into the towers; see `lora`."""
+        """Add trained low-rank matrices to the towers; see `lora`."""
         apply_lora(self.model, matrices)
         self._lora = matrices
 
     def save(self, folder: Path) -> EncoderCard:
-        """Write `encoder.json`, and the adapter if there is one; the weights stay where they are, pinned by hash."""
+        """Write `encoder.json` and the adapter, if any; the weights stay where they are, pinned by their sha256."""
         return write_card(
             folder,
             EncoderCard(
@@ -160,7 +146,7 @@ class OpenClipEncoder(Encoder):
         )
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Half precision, where the device is made for it."""
+        """Return the context of half precision, if the device is built for it."""
         return torch.autocast(self.device.type, dtype=self.precision) if self.precision else nullcontext()
 
     def _onto_device(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -169,7 +155,7 @@ class OpenClipEncoder(Encoder):
         return inputs.to(self.device, non_blocking=True)
 
     def blank_inputs(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Black images and texts of full length, to see how much or how long it takes."""
+        """Return black images and texts of full length, to measure memory and time."""
         pixels = torch.zeros((size, *self._size), dtype=torch.uint8)
         return pixels, torch.ones((size, self._context), dtype=torch.long)
 
@@ -183,10 +169,10 @@ class OpenClipEncoder(Encoder):
 def reopen_open_clip(
     card: EncoderCard, folder: Path, *, device: torch.device, batch_size: int | None
 ) -> OpenClipEncoder:
-    """Open the encoder a card names, with the weights it was made with, at the hub's commit it was made with.
+    """Open the encoder of a card, with the same weights at the same commit of the hub.
 
     Raises:
-        WorkspaceError: the weights found are others.
+        WorkspaceError: the weights have changed.
         InputError, UnreachableError: as `find_weights` and `OpenClipEncoder`.
     """
     name = f"open_clip:{card.architecture}/{card.checkpoint}" if card.checkpoint else card.name
@@ -203,7 +189,7 @@ def reopen_open_clip(
 
 
 def _may_be_trimmed(model: Any, tokenize: Any) -> bool:
-    """Whether padding can be left away: open_clip's plain CLIP, with its own tokenizer, which pads with 0."""
+    """Return whether padding can be cut: of open_clip's plain CLIP with its own tokenizer, which pads with 0."""
     return (
         isinstance(model, open_clip.CLIP)
         and isinstance(tokenize, open_clip.SimpleTokenizer)
@@ -222,15 +208,15 @@ def _load(weights: OpenClipWeights, device: torch.device) -> tuple[Any, Any]:
         raise
     except OSError as error:
         raise UnreachableError(
-            f"--encoder {weights.name}: {weights.architecture} needs files of the hub that are not here "
-            f"({_first_line(error)})",
-            hint="choose one with open_clip's own tokenizer, such as ViT-B-32-256, or use --encoder classic",
+            f"--encoder {weights.name}: {weights.architecture} needs files of the hub that are not on this "
+            f"machine ({_first_line(error)})",
+            hint="use an architecture with open_clip's own tokenizer, such as ViT-B-32-256, or --encoder classic",
         ) from error
     except (RuntimeError, ImportError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(
             f"--encoder {weights.name}: {weights.checkpoint} cannot be loaded as {weights.architecture}: "
             f"{_first_line(error)}",
-            hint="check that the checkpoint is whole and of this architecture",
+            hint="check that the checkpoint is complete and of this architecture",
         ) from error
     model = model.eval().requires_grad_(False)
     return model.to(memory_format=torch.channels_last) if device.type == "cuda" else model, tokenize

@@ -1,4 +1,4 @@
-"""The adapter: a small residual projection per modality over frozen embeddings, applied with numpy alone."""
+"""The adapter: a residual projection per modality over frozen embeddings, in numpy."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 
 from mmsc_cli.arrays.rows import unit_rows
 from mmsc_cli.encoders.encoder import Encoder, EncoderCard, write_card
-from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.runtime.atomic import atomic_write
-from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.encoders.weights import read_weights, write_weights
 
-_WEIGHTS = "adapter.safetensors"
+_FILE = "adapter.safetensors"
 
 
 @dataclass(frozen=True)
@@ -30,62 +26,44 @@ class Adapter:
     image: NDArray[np.float32]
 
     def adapt_texts(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Adapt text vectors of shape (n, text_dim); zero rows stay zero."""
+        """Adapt text vectors, (n, text_dim); zero rows stay zero."""
         return unit_rows(rows + rows @ self.text)
 
     def adapt_images(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Adapt image vectors of shape (n, image_dim); zero rows stay zero."""
+        """Adapt image vectors, (n, image_dim); zero rows stay zero."""
         return unit_rows(rows + rows @ self.image)
 
     def save(self, folder: Path) -> str:
         """Write `adapter.safetensors` and return its sha256."""
-        with atomic_write(folder / _WEIGHTS) as file:
-            file.write(save({"text": self.text, "image": self.image}))
-        return digest(folder / _WEIGHTS)
+        return write_weights(folder / _FILE, {"text": self.text, "image": self.image})
 
 
-def open_adapter(folder: Path, sha256: str) -> Adapter:
+def open_adapter(folder: Path, digest: str) -> Adapter:
     """Open a saved adapter.
 
     Raises:
-        WorkspaceError: it is missing, damaged, or not the one the embeddings were made with.
+        WorkspaceError: the file is missing, damaged, or not the one of this sha256.
     """
-    path = folder / _WEIGHTS
-    try:
-        if digest(path) != sha256:
-            raise WorkspaceError(f"{path} is not the one encoder.json names", hint="run `mmsc encode --adapt` again")
-        weights = load_file(path)
-        return Adapter(weights["text"], weights["image"])
-    except (OSError, KeyError, SafetensorError) as error:
-        raise WorkspaceError(f"{path} is damaged: {error}", hint="run `mmsc encode --adapt` again") from error
+    weights = read_weights(folder / _FILE, digest, "mmsc encode --adapt")
+    return Adapter(weights["text"], weights["image"])
 
 
 class AdaptedEncoder(Encoder):
     """An encoder whose vectors go through an adapter."""
 
     def __init__(self, encoder: Encoder, adapter: Adapter) -> None:
-        """Take the frozen encoder and the adapter trained over it."""
         self._encoder = encoder
         self._adapter = adapter
-        self.name, self.shared_space = encoder.name, encoder.shared_space
-        self.batch_size, self.reads_images = encoder.batch_size, encoder.reads_images
-
-    @property
-    def text_dim(self) -> int:
-        """Width of a text vector."""
-        return self._encoder.text_dim
-
-    @property
-    def image_dim(self) -> int:
-        """Width of an image vector."""
-        return self._encoder.image_dim
+        self.name, self.text_dim, self.image_dim = encoder.name, encoder.text_dim, encoder.image_dim
+        self.shared_space, self.reads_images = encoder.shared_space, encoder.reads_images
+        self.batch_size = encoder.batch_size
 
     def tokens(self, texts: Sequence[str]) -> Any:
         """Prepare texts."""
         return self._encoder.tokens(texts)
 
     def text_vectors(self, tokens: Any) -> NDArray[np.float32]:
-        """Encode texts, adapted."""
+        """Encode and adapt prepared texts."""
         return self._adapter.adapt_texts(self._encoder.text_vectors(tokens))
 
     def pixels(self, image: Image.Image) -> NDArray[Any]:
@@ -93,12 +71,10 @@ class AdaptedEncoder(Encoder):
         return self._encoder.pixels(image)
 
     def image_vectors(self, pixels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """Encode images, adapted."""
+        """Encode and adapt prepared images."""
         return self._adapter.adapt_images(self._encoder.image_vectors(pixels))
 
     def save(self, folder: Path) -> EncoderCard:
-        """Write the frozen encoder and, apart from it, the adapter."""
-        card = self._encoder.save(folder)
-        return write_card(
-            folder, card.model_copy(update={"adapter": "projection", "adapter_sha256": self._adapter.save(folder)})
-        )
+        """Write the frozen encoder and the adapter."""
+        adapter = {"adapter": "projection", "adapter_sha256": self._adapter.save(folder)}
+        return write_card(folder, self._encoder.save(folder).model_copy(update=adapter))

@@ -1,4 +1,4 @@
-"""A sentence-transformers model as an encoder of texts; it says nothing of images."""
+"""A sentence-transformers model as an encoder of texts alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmsc_cli.arrays.rows import unit_rows
-from mmsc_cli.encoders.batching import encode_in_batches, half_precision
+from mmsc_cli.encoders.batching import encode_by_length, half_precision
 from mmsc_cli.encoders.encoder import DEFAULT_BATCH, Encoder, EncoderCard, write_card
 from mmsc_cli.encoders.hub import hub_snapshot
 from mmsc_cli.errors import InputError, WorkspaceError
@@ -24,14 +24,14 @@ from mmsc_cli.workspace.checksums import digest
 SENTENCE_PREFIX = "sentence-transformers:"
 
 LOCAL_OPTION = f"--encoder {SENTENCE_PREFIX}PATH"
-# Pickles are not fetched, nor what other runtimes read.
+# Pickles, and the files of other runtimes, are not downloaded.
 _NOT_FETCHED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.h5", "*.ot", "*.msgpack", "onnx/*", "openvino/*", "*.onnx")
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 @dataclass(frozen=True)
 class SentenceModel:
-    """A model's folder on this machine; `revision` is the hub's commit, null for a local one."""
+    """A model's folder on this machine; `revision` is the commit of the hub, None for a local folder."""
 
     name: str
     folder: Path
@@ -39,18 +39,18 @@ class SentenceModel:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the folder."""
+        """The sha256 of the folder."""
         return digest(self.folder)
 
 
 def find_sentence_model(name: str, revision: str | None = None) -> SentenceModel:
-    """Resolve `sentence-transformers:NAME`, NAME being the path of a folder, or a model of the hub.
+    """Find the folder of `sentence-transformers:NAME`, where NAME is the path of a folder or a model of the hub.
 
-    A model of the hub comes from its cache on this machine, else from the hub, at `revision` or the latest.
+    A model of the hub comes from the cache on this machine or else from the hub, at `revision` or the latest commit.
 
     Raises:
-        InputError: no such folder or model, or it is not published as safetensors.
-        UnreachableError: the model is not here and the hub does not answer.
+        InputError: there is no such folder or model, or it has no safetensors.
+        UnreachableError: the model is not on this machine and the hub does not answer.
     """
     wanted = name.removeprefix(SENTENCE_PREFIX)
     local = Path(wanted).expanduser()
@@ -66,7 +66,7 @@ def find_sentence_model(name: str, revision: str | None = None) -> SentenceModel
 class SentenceEncoder(Encoder):
     """Texts through a sentence-transformers model; texts beyond its length are cut off."""
 
-    shared_space = False
+    image_dim = 1  # of zero rows: an encoder needs a width
     reads_images = False
 
     def __init__(self, model: SentenceModel, *, device: torch.device, batch_size: int | None) -> None:
@@ -96,7 +96,7 @@ class SentenceEncoder(Encoder):
             ).eval()
             if precision := half_precision(device):
                 self._model.to(precision)
-            self._dim = int(self.text_vectors(["a"]).shape[1])
+            self.text_dim = int(self.text_vectors(["a"]).shape[1])
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             first_line = (str(error).strip() or type(error).__name__).partition("\n")[0]
             raise InputError(
@@ -104,44 +104,32 @@ class SentenceEncoder(Encoder):
                 hint="it must hold what sentence-transformers saves, with its weights as safetensors",
             ) from error
 
-    @property
-    def text_dim(self) -> int:
-        """Width of a text vector."""
-        return self._dim
-
-    @property
-    def image_dim(self) -> int:
-        """Width of an image vector: it has to have one, and is always zero."""
-        return 1
-
     def text_vectors(self, tokens: Sequence[str]) -> NDArray[np.float32]:
-        """Encode texts, the shortest first."""
+        """Encode texts."""
         if not tokens:
-            return np.zeros((0, self._dim), np.float32)
-        order = np.argsort([len(text) for text in tokens], kind="stable")
+            return np.zeros((0, self.text_dim), np.float32)
 
-        def forward(part: slice) -> torch.Tensor:
-            texts = [tokens[row] for row in order[part]]
+        def forward(positions: NDArray[np.int64]) -> torch.Tensor:
+            texts = [tokens[position] for position in positions]
             encoded: torch.Tensor = self._model.encode(
                 texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False
             )
             return encoded
 
-        found, self.batch_size = encode_in_batches(len(tokens), self.batch_size, self._device, forward)
-        vectors = np.empty_like(found)
-        vectors[order] = found
+        lengths = np.array([len(text) for text in tokens])
+        vectors, self.batch_size = encode_by_length(lengths, self.batch_size, self._device, forward)
         return unit_rows(vectors)
 
     def pixels(self, image: Image.Image) -> NDArray[np.float32]:
-        """Nothing."""
+        """Return nothing."""
         return np.zeros(0, np.float32)
 
     def image_vectors(self, pixels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """Zero rows: it has nothing to say of images."""
+        """Return zero rows."""
         return np.zeros((len(pixels), self.image_dim), np.float32)
 
     def save(self, folder: Path) -> EncoderCard:
-        """Write `encoder.json`; the weights stay where they are, pinned by their hash."""
+        """Write `encoder.json`; the weights stay where they are, pinned by their sha256."""
         return write_card(
             folder,
             EncoderCard(
@@ -157,10 +145,10 @@ class SentenceEncoder(Encoder):
 
 
 def reopen_sentence_encoder(card: EncoderCard, *, device: torch.device, batch_size: int | None) -> SentenceEncoder:
-    """Open the encoder a card names, with the weights it was made with.
+    """Open the encoder of a card, with the same weights.
 
     Raises:
-        WorkspaceError: the weights found are others.
+        WorkspaceError: the weights have changed.
         InputError, UnreachableError: as `find_sentence_model` and `SentenceEncoder`.
     """
     model = find_sentence_model(f"{SENTENCE_PREFIX}{card.checkpoint}" if card.checkpoint else card.name, card.revision)
@@ -172,11 +160,11 @@ def reopen_sentence_encoder(card: EncoderCard, *, device: torch.device, batch_si
 
 
 def _checked(name: str, folder: Path) -> Path:
-    """Refuse a folder in which weights are pickles alone: never read."""
+    """Return the folder; refuse one that has pickles and no safetensors beside them."""
     for path in folder.rglob("*"):
         if path.suffix in _PICKLES and not list(path.parent.glob("*.safetensors")):
             raise InputError(
-                f"--encoder {name}: {path.relative_to(folder)} is a pickle, and nothing else is there",
+                f"--encoder {name}: {path.relative_to(folder)} is a pickle, and there is no safetensors file beside it",
                 hint="save the model as safetensors: SentenceTransformer(...).save(folder)",
             )
     return folder

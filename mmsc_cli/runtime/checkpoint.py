@@ -55,7 +55,7 @@ class Checkpoints:
             "state": json.dumps(_take_out_tensors(state, "", tensors)),
         }
         metadata["sha256"] = _checksum(tensors, metadata)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)  # not its parents: a workspace that was deleted stays deleted
         with atomic_write(self.folder / CHECKPOINT) as file:
             file.write(save(tensors, metadata))
 

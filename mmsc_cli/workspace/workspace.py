@@ -41,6 +41,7 @@ class StageRun:
     staging: Path
     inputs: dict[str, str]
     counts: dict[str, Any] = field(default_factory=dict)
+    up_to_date: bool = False  # set to leave the artefacts and the manifest as they are
 
     def path(self, artefact: str) -> Path:
         """Where to write an artefact until the stage is done."""
@@ -194,7 +195,8 @@ class Workspace:
             run.staging.mkdir(parents=True)
             try:
                 yield run
-                self._commit(stage, run, config, started)
+                if not run.up_to_date:
+                    self._commit(stage, run, config, started)
             finally:
                 shutil.rmtree(run.staging, ignore_errors=True)
 

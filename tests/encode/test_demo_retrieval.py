@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmsc_cli.encode.adapt import early_stopping
 from mmsc_cli.encode.adapt import train_towers as fine_tuning
 from mmsc_cli.encode.adapt.examples import epoch_batches
 from mmsc_cli.encode.stage import run_encode
@@ -122,7 +123,7 @@ def test_trained_towers_are_kept_apart_resume_and_open_again(
             raise KeyboardInterrupt
         return draw(*arguments, epoch=epoch, **others)
 
-    monkeypatch.setattr(fine_tuning, "epoch_batches", stop_in_the_second)
+    monkeypatch.setattr(early_stopping, "epoch_batches", stop_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         adapt()
     assert adapt() == whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmsc_cli.encode import vector_file
-from mmsc_cli.encode.encode import encode_share
-from mmsc_cli.encode.merge import put_together
+from mmsc_cli.encode import merge as merging
+from mmsc_cli.encode import parts
+from mmsc_cli.encode.encode import encode_shard
+from mmsc_cli.encode.merge import merge
 from mmsc_cli.encode.shards import WHOLE, Shard
 from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encoders.classic import ClassicEncoder
@@ -27,14 +29,14 @@ MakeTask = Callable[..., EncodeTask]
 Table = Callable[..., pa.Table]
 KILLED_AT = """
 import os, pathlib, signal, sys
-from mmsc_cli.encode import vector_file
+from mmsc_cli.encode import parts
 from mmsc_cli.encoders.classic import ClassicEncoder
-from mmsc_cli.encode.encode import encode_share
+from mmsc_cli.encode.encode import encode_shard
 from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encode.settings import EncodeSettings
 
 root, unfinished, method, batches = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-vector_file.MARK_SECONDS = 0
+parts.PART_INPUTS = 14
 whole, seen = getattr(ClassicEncoder, method), 0
 
 def until_killed(self, inputs):
@@ -46,15 +48,15 @@ def until_killed(self, inputs):
 
 setattr(ClassicEncoder, method, until_killed)
 settings = EncodeSettings(encoder="classic", batch_size=4)
-encode_share(EncodeTask(root / "items.parquet", root / "pairs.parquet", settings, {}, root, unfinished, 1, None))
+encode_shard(EncodeTask(root / "items.parquet", root / "pairs.parquet", settings, {}, root, unfinished, 1, None))
 """
 
 
 def finished(task: EncodeTask, out: Path, shard: Shard = WHOLE) -> dict[str, bytes]:
     """Encode to the end, and what the artefacts hold."""
-    work, encoder = encode_share(task, shard)
+    encoding = encode_shard(task, shard)
     out.mkdir()
-    put_together(task, work, encoder, shard, out, out / "failures.jsonl")
+    merge(encoding, out, out / "failures.jsonl")
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
@@ -69,6 +71,13 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, encoder: type, method: str, batc
         return whole(self, *arguments)
 
     monkeypatch.setattr(encoder, method, until_stopped)
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several parts a modality, and several blocks of rows to merge."""
+    monkeypatch.setattr(parts, "PART_INPUTS", 14)
+    monkeypatch.setattr(merging, "_ROWS", 25)
 
 
 @pytest.fixture
@@ -119,7 +128,7 @@ def test_interrupted_towers_end_the_same_and_repeat_nothing(
     with monkeypatch.context() as patch:
         stop_after(patch, OpenClipEncoder, method, batches)
         with pytest.raises(KeyboardInterrupt):
-            encode_share(task("again"))
+            encode_shard(task("again"))
     seen: list[int] = []
     encode_pixels = OpenClipEncoder.encode_pixels
 
@@ -133,17 +142,16 @@ def test_interrupted_towers_end_the_same_and_repeat_nothing(
     assert sum(seen) == images - kept
 
 
-def test_shares_put_together_are_the_whole(messy_items: pa.Table, encode_task: MakeTask, tmp_path: Path) -> None:
+def test_merged_shards_are_the_whole(messy_items: pa.Table, encode_task: MakeTask, tmp_path: Path) -> None:
     def task(name: str) -> EncodeTask:
         return encode_task(messy_items, None, tmp_path, unfinished=tmp_path / name, encoder="classic", batch_size=4)
 
     whole = finished(task("whole"), tmp_path / "one")
     for number in (3, 1):
-        work, _ = encode_share(task("shares"), Shard(number, 3))
-    assert work.missing(Shard(1, 3)) == [Shard(2, 3)]
-    assert work.complete() is None
-    assert finished(task("shares"), tmp_path / "three", Shard(2, 3)) == whole
-    assert work.complete() == Shard(1, 3)
+        encoding = encode_shard(task("shards"), Shard(number, 3))
+    assert encoding.missing(Shard(1, 3)) == [Shard(2, 3)]
+    assert finished(task("shards"), tmp_path / "three", Shard(2, 3)) == whole
+    assert encoding.missing(Shard(1, 3)) == []
 
 
 def test_what_is_equal_is_encoded_once(
@@ -182,20 +190,36 @@ def test_other_work_is_not_continued(
     assert len(list((tmp_path / "work").iterdir())) == 1
 
 
-def test_rows_are_marked_only_when_they_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = vector_file.VectorFile(tmp_path, "text", 4, 2)
-    file.write(np.array([1]), np.ones((1, 2), np.float32))
-    assert not file.states().any()
-    monkeypatch.setattr(vector_file, "MARK_SECONDS", 0)
-    file.fail(np.array([3]), ["broken"])
-    again = vector_file.VectorFile(tmp_path, "text", 4, 2)
-    assert again.states().tolist() == [
-        vector_file.PENDING,
-        vector_file.ENCODED,
-        vector_file.PENDING,
-        vector_file.FAILED,
-    ]
-    assert again.reason(vector_file.FAILED) == "broken"
+def test_a_part_is_finished_when_its_vectors_are_there(tmp_path: Path) -> None:
+    part = parts.Part("image", range(14, 16), tmp_path / "image-000001.npy")
+    assert parts.unfinished([part]) == [part]
+    part.write(np.ones((2, 3), np.float16), {1: "broken"})
+    assert parts.unfinished([part]) == []
+    assert part.vectors().tolist() == [[1, 1, 1]] * 2
+    assert part.failures() == {15: "broken"}
+
+
+def test_a_shard_repeats_nothing_that_another_count_of_shards_finished(
+    messy_items: pa.Table, encode_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = encode_task(messy_items, None, tmp_path, unfinished=tmp_path / "work", encoder="classic")
+    for number in (1, 2):
+        encode_shard(task, Shard(number, 2))
+    monkeypatch.setattr(ClassicEncoder, "text_vectors", None)
+    monkeypatch.setattr(ClassicEncoder, "image_vectors", None)
+    assert encode_shard(task, Shard(3, 3)).missing(Shard(3, 3)) == []
+
+
+def test_failures_of_equal_images_are_told_of_every_item(
+    item_table: Table, encode_task: MakeTask, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    for name in "abc":
+        (tmp_path / f"images/{name}.jpg").write_bytes(b"nothing")
+    items = item_table(["lamp"] * 4, ["images/a.jpg", "images/b.jpg", None, "images/c.jpg"])
+    task = encode_task(items, None, tmp_path, unfinished=tmp_path / "work", encoder="classic")
+    lines = finished(task, tmp_path / "out")["failures.jsonl"].splitlines()
+    assert [json.loads(line)["path"] for line in lines] == ["images/a.jpg", "images/b.jpg", "images/c.jpg"]
 
 
 def test_images_of_a_block_that_all_fail(item_table: Table, encode_task: MakeTask, tmp_path: Path) -> None:

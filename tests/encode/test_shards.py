@@ -6,12 +6,12 @@ from mmsc_cli.encode.shards import WHOLE, Shard, parse_shard, torchrun_shard
 from mmsc_cli.errors import InputError
 
 
-@pytest.mark.parametrize("items", [0, 1, 7, 100])
+@pytest.mark.parametrize("parts", [0, 1, 7, 100])
 @pytest.mark.parametrize("of", [1, 3, 8])
-def test_shares_are_equal_and_cover_everything_once(items: int, of: int) -> None:
-    rows = [shard.rows(items) for shard in Shard(1, of).siblings()]
-    assert [row for part in rows for row in part] == list(range(items))
-    assert max(map(len, rows)) - min(map(len, rows)) <= 1
+def test_shards_are_equal_and_cover_every_part_once(parts: int, of: int) -> None:
+    numbers = [shard.parts(range(parts)) for shard in Shard(1, of).siblings()]
+    assert sorted(number for part in numbers for number in part) == list(range(parts))
+    assert max(map(len, numbers)) - min(map(len, numbers)) <= 1
 
 
 def test_what_the_option_takes() -> None:
@@ -23,7 +23,7 @@ def test_what_the_option_takes() -> None:
         assert "--shard 1/4" in (caught.value.hint or "")
 
 
-def test_torchrun_gives_each_process_its_share() -> None:
+def test_torchrun_gives_each_process_its_shard() -> None:
     started = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "4", "RANK": "2"}
     assert torchrun_shard(started) == Shard(3, 4)
     assert torchrun_shard(started | {"WORLD_SIZE": "1", "RANK": "0"}) is None

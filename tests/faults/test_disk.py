@@ -82,7 +82,7 @@ def test_asking_needs_to_write_nothing(mmsc: Mmsc, disk: Path) -> None:
 MIDDLES = {
     "prepare demo --set source.items=200": ["mmsc_cli.prepare.stage.assemble", "mmsc_cli.tables.pairs.Pairs.write"],
     "label --budget 30": ["mmsc_cli.label.label.choose_candidates", "mmsc_cli.tables.labels.Labels.write"],
-    "encode --seed 2": ["mmsc_cli.encode.encode.encode_texts", "mmsc_cli.encode.merge.put_together"],
+    "encode --seed 2": ["mmsc_cli.encode.encode.encode_texts", "mmsc_cli.encode.stage.merge"],
     "train --seed 2": [
         "mmsc_cli.train.train.fit",
         "mmsc_cli.train.train.write_index",

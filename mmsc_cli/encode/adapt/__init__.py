@@ -1,1 +1,1 @@
-"""Adapting an encoder to the catalogue."""
+"""Adapt an encoder to the catalogue."""

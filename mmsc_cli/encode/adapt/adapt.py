@@ -1,20 +1,22 @@
-"""`--adapt`: which way, and what becomes of the encoder and its vectors."""
+"""`--adapt`: choose a method, train it, and apply it to the encoder and its vectors."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mmsc_cli.encode.adapt.examples import usable_rows
+from mmsc_cli.encode.parts import write_array
 from mmsc_cli.encode.settings import EncodeSettings
-from mmsc_cli.encode.vector_file import write_header
+from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.errors import InputError
-from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import item_splits, read_items
 from mmsc_cli.tables.pairs import Pairs
@@ -22,19 +24,16 @@ from mmsc_cli.tables.pairs import Pairs
 if TYPE_CHECKING:
     import torch
 
-    from mmsc_cli.encode.shards import Work
-    from mmsc_cli.encode.task import EncodeTask
-    from mmsc_cli.encoders.registry import Choice
-
 _ROWS = 1_024
-_LOG = logging.getLogger("mmsc_cli")
+_REPORT = "report.json"
+_LOG = logging.getLogger(__name__)
 
 
 def trains_towers(settings: EncodeSettings, encoder: Encoder, device: Callable[[], torch.device]) -> bool:
-    """Whether low-rank matrices are trained in the towers, rather than a projection over their vectors.
+    """Return whether to train low-rank matrices in the towers, rather than a projection over their vectors.
 
     Raises:
-        InputError: they are asked for, and the encoder has no towers.
+        InputError: the settings ask for the towers and the encoder has none.
     """
     if settings.adapt_with == "projection" or (settings.adapt_with == "auto" and not encoder.shared_space):
         return False
@@ -46,88 +45,73 @@ def trains_towers(settings: EncodeSettings, encoder: Encoder, device: Callable[[
     return settings.adapt_with == "lora" or device().type == "cuda"
 
 
-def adapt_towers(encoder: Encoder, choice: Choice, task: EncodeTask, work: Work) -> Encoder:
-    """Train low-rank matrices in the towers, unless that is done, and return the encoder with them in it."""
-    from mmsc_cli.encode.adapt.train_towers import fine_tune, is_fine_tuned
-    from mmsc_cli.encoders.lora import open_lora
-    from mmsc_cli.encoders.open_clip import OpenClipEncoder
+def adapt_towers(encoder: Encoder, reopen: Callable[[], Encoder], task: EncodeTask, folder: Path) -> Encoder:
+    """Train low-rank matrices in the towers, unless `folder` has them, and return the encoder with them."""
+    from mmsc_cli.encode.adapt.train_towers import fine_tune  # noqa: PLC0415  torch and open_clip are slow to import
+    from mmsc_cli.encoders.lora import open_lora  # noqa: PLC0415
+    from mmsc_cli.encoders.open_clip import OpenClipEncoder  # noqa: PLC0415
 
     assert isinstance(encoder, OpenClipEncoder)
-    if not is_fine_tuned(work.adapter):
-        fine_tune(
-            encoder,
-            task.items,
-            Pairs.read(task.pairs),
-            task.workspace_root,
-            work.adapter,
-            seed=task.seed,
-            progress=task.progress,
-        )
-        again = choice.open(encoder.batch_size, work.fitted)
-        assert isinstance(again, OpenClipEncoder)
-        encoder = again
-    encoder.adapt(open_lora(work.adapter))
+    if not (folder / _REPORT).exists():
+        folder.mkdir(exist_ok=True)
+        write_json(folder / _REPORT, fine_tune(encoder, task, folder))  # last: it says that the matrices are whole
+        reopened = reopen()
+        assert isinstance(reopened, OpenClipEncoder)
+        encoder = reopened
+    encoder.adapt(open_lora(folder))
     return encoder
 
 
-def adapt_vectors(encoder: Encoder, task: EncodeTask, work: Work, out: Path) -> tuple[Encoder, dict[str, Any]]:
-    """Train a projection over the vectors in `out`, put it over the encoder, and exchange the vectors."""
-    from mmsc_cli.encode.adapt.train_projection import FrozenEmbeddings, train_adapter
-    from mmsc_cli.encoders.projection import AdaptedEncoder
+def read_report(folder: Path) -> dict[str, Any]:
+    """Read how the matrices of `adapt_towers` were trained."""
+    report: dict[str, Any] = json.loads((folder / _REPORT).read_bytes())
+    return report
+
+
+def adapt_vectors(encoder: Encoder, task: EncodeTask, folder: Path, out: Path) -> tuple[Encoder, dict[str, Any]]:
+    """Train a projection over the vectors in `out` and apply it to them; return the encoder with it, and a report."""
+    from mmsc_cli.encode.adapt.train_projection import train_adapter  # noqa: PLC0415  torch is slow to import
+    from mmsc_cli.encoders.projection import AdaptedEncoder  # noqa: PLC0415
+    from mmsc_cli.runtime.checkpoint import Checkpoints  # noqa: PLC0415
 
     device = task.device()
-    cost = _say_cost(encoder, device)
-    text, image, mask = Embeddings.open(out)
-    warm = item_splits(read_items(task.items, ["split"])) == "warm"
-    result = train_adapter(
-        FrozenEmbeddings(text, image, mask, encoder.shared_space),
-        Pairs.read(task.pairs),
-        warm,
+    cost = _log_cost(encoder, device)
+    frozen = Embeddings.open(out)
+    warm = item_splits(read_items(task.items_path, ["split"])) == "warm"
+    adapter, report = train_adapter(
+        frozen,
+        usable_rows(frozen.mask, Pairs.read(task.pairs_path), warm),
+        shared_space=encoder.shared_space,
         seed=task.seed,
         device=device,
-        checkpoint=work.adapter / "training.safetensors",
+        checkpoints=Checkpoints(folder, {}),
         progress=task.progress,
     )
-    for name, frozen, adapt in (
-        ("text", text, result.adapter.adapt_texts),
-        ("image", image, result.adapter.adapt_images),
+    for name, rows, project in (
+        ("text", frozen.text, adapter.adapt_texts),
+        ("image", frozen.image, adapter.adapt_images),
     ):
-        _exchange(out / f"{name}.npy", frozen, adapt)
-    report = {
-        "trained": "projection",
-        "pairs": result.pairs,
-        "best_epoch": result.best_epoch,
-        "valid_losses": result.valid_losses,
-        **cost,
-    }
-    return AdaptedEncoder(encoder, result.adapter), report
+        starts = range(0, len(rows), _ROWS)
+        blocks = (project(rows[start : start + _ROWS].astype(np.float32)) for start in starts)
+        write_array(out / f"{name}.npy", np.float16, rows.shape, blocks)
+    return AdaptedEncoder(encoder, adapter), {"trained": "projection", **report, **cost}
 
 
-def _say_cost(encoder: Encoder, device: torch.device) -> dict[str, float]:
-    """Where towers could be trained, but are not: say what that would cost here."""
+def _log_cost(encoder: Encoder, device: torch.device) -> dict[str, float]:
+    """Measure and log what training the towers would take on this machine, if the encoder has towers."""
     if not encoder.shared_space:
         return {}
-    from mmsc_cli.encode.adapt.train_towers import SCHEDULE, seconds_per_epoch
-    from mmsc_cli.encoders.open_clip import OpenClipEncoder
+    from mmsc_cli.encode.adapt.train_towers import SCHEDULE, hours_per_epoch  # noqa: PLC0415  imports torch
+    from mmsc_cli.encoders.open_clip import OpenClipEncoder  # noqa: PLC0415
 
     assert isinstance(encoder, OpenClipEncoder)
-    seconds = seconds_per_epoch(encoder)
+    hours = hours_per_epoch(encoder)
     _LOG.info(
-        "adapt: on %s the towers of %s would take about %.1f h an epoch, up to %d epochs, and are left as they are; a "
-        "projection over their vectors is trained (--set encode.adapt_with=lora trains the towers all the same)",
-        device.type,
+        "adapt: training the towers of %s on %s would take about %.1f h per epoch, up to %d epochs; training a "
+        "projection over their vectors instead (--set encode.adapt_with=lora trains the towers anyway)",
         encoder.name,
-        seconds / 3_600,
+        device.type,
+        hours,
         SCHEDULE.max_epochs,
     )
-    return {"towers_hours_per_epoch": round(seconds / 3_600, 3)}
-
-
-def _exchange(
-    path: Path, frozen: NDArray[np.float16], adapt: Callable[[NDArray[np.float32]], NDArray[np.float32]]
-) -> None:
-    """Write adapted rows into a new file and put it in place of the frozen one, which the work under way shares."""
-    with atomic_write(path) as file:
-        write_header(file, frozen.dtype, frozen.shape)
-        for start in range(0, len(frozen), _ROWS):
-            file.write(adapt(frozen[start : start + _ROWS].astype(np.float32)).astype(np.float16).tobytes())
+    return {"towers_hours_per_epoch": round(hours, 3)}

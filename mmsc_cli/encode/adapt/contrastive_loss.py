@@ -1,8 +1,8 @@
-"""The loss of an adaptation: what belongs together comes closer than what does not.
+"""The contrastive loss of an adaptation.
 
-Two things should be close: the two ends of a training pair (per modality), and an item's text and its image. Both are
-the symmetric softmax over a batch of Radford et al., "Learning transferable visual models from natural language
-supervision", ICML 2021.
+Two kinds of vectors should be close: those of the two items of a training pair (per modality), and those of an item's
+text and image. Both losses are the symmetric softmax over a batch of Radford et al., "Learning transferable visual
+models from natural language supervision", ICML 2021.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from mmsc_cli.encode.adapt.examples import Rows
 
 MODALITIES = ("text", "image")
-# Of (modality, item rows) the unit vectors, shape (rows, dim).
+# Returns the unit vectors, (rows, dim), of a modality and item rows.
 Vectors = Callable[[str, NDArray[np.int64]], Tensor]
 
 
 class Temperatures(nn.ParameterDict):
-    """The learned temperature of each of the three losses, as the logarithm of its inverse; CLIP's start, 1 / 0.07."""
+    """Learned temperatures of the three losses: log(1 / temperature), initially log(1 / 0.07) as in CLIP."""
 
     def __init__(self) -> None:
         super().__init__({name: torch.tensor(2.66) for name in (*MODALITIES, "both")})
@@ -32,14 +32,14 @@ class Temperatures(nn.ParameterDict):
 def contrastive_loss(
     rows: Rows, mask: NDArray[np.bool_], vectors: Vectors, comparable: Vectors, temperatures: Temperatures
 ) -> Tensor:
-    """Sum of the losses that the rows allow; 0 without a gradient where they allow none.
+    """Return the sum of the losses that the rows allow; 0 without a gradient if they allow none.
 
     Args:
         rows: the batch.
-        mask: (items, 2) whether an item has a text, and an image.
-        vectors: of texts and of images.
-        comparable: the same in one space, where a text can be compared with an image.
-        temperatures: of the three losses.
+        mask: (items, 2) whether an item has a text and an image.
+        vectors: returns the vectors of a modality.
+        comparable: returns them in the space that text and image share.
+        temperatures: the temperatures of the three losses.
     """
     total = torch.zeros((), device=temperatures["both"].device)
     for column, modality in enumerate(MODALITIES):
@@ -54,7 +54,7 @@ def contrastive_loss(
 
 
 def _symmetric_softmax(a: Tensor, b: Tensor, ends: NDArray[np.int64], temperature: Tensor) -> Tensor:
-    # An item is no negative of itself, nor of a partner that another pair of the batch brings in.
+    # (pairs, pairs): where a column's item equals the row's items, so it is no negative of the row.
     same = (ends[:, None, 0] == ends[None, :, 0]) | (ends[:, None, 1] == ends[None, :, 1])
     same |= ends[:, None, 0] == ends[None, :, 1]
     np.fill_diagonal(same, val=False)

@@ -1,4 +1,4 @@
-"""What an adaptation learns from: training pairs between warm items, and warm items with both text and image."""
+"""The examples of an adaptation: training pairs of warm items, and warm items with both text and image."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _VALID_ROWS = 2_048
 
 @dataclass(frozen=True)
 class Rows:
-    """What a loss is taken over: pairs of item rows, shape (pairs, 2), and rows with both text and image."""
+    """Pairs of item rows, (pairs, 2), and the rows of items with both text and image."""
 
     pairs: NDArray[np.int64]
     both: NDArray[np.int64]
 
 
 def usable_rows(mask: NDArray[np.bool_], pairs: Pairs, warm: NDArray[np.bool_]) -> Rows:
-    """What there is to learn from.
+    """Return the pairs and items to learn from.
 
     Args:
-        mask: (items, 2) whether an item has a text, and an image.
+        mask: (items, 2) whether an item has a text and an image.
         pairs: the pair table; only its training pairs are read.
-        warm: (items,) whether an item is in the catalogue's training part.
+        warm: (items,) whether an item is not held out.
 
     Raises:
         InputError: there are too few training pairs, and too few items with text and image.
     """
     training = pairs.of("train")
     ends = np.stack([training.a, training.b], axis=1).astype(np.int64)
-    # What is held out whole is out, even if a table made elsewhere says otherwise.
+    # Held-out items stay out, even if a table made elsewhere has training pairs of them.
     ends = ends[warm[ends].all(axis=1)]
     ends = ends[(mask[ends[:, 0]] & mask[ends[:, 1]]).any(axis=1)]
     both = np.flatnonzero(mask.all(axis=1) & warm)
@@ -49,29 +49,29 @@ def usable_rows(mask: NDArray[np.bool_], pairs: Pairs, warm: NDArray[np.bool_]) 
 
 
 def hold_out(rows: Rows, seed: int) -> tuple[Rows, Rows]:
-    """Cut off a tenth of both, at most _VALID_ROWS, to stop early by; return the rest and that."""
+    """Return the rows to train on and a tenth of each table, at most 2,048 rows, to validate on."""
     rng = numpy_generator(seed, "adapt/held-out")
-    shares = []
+    halves = []
     for table in (rows.pairs, rows.both):
         order = rng.permutation(len(table))
         cut = min(int(len(table) * _HELD_OUT), _VALID_ROWS)
-        shares.append((table[np.sort(order[cut:])], table[order[:cut]]))
-    (fit_pairs, valid_pairs), (fit_both, valid_both) = shares
+        halves.append((table[np.sort(order[cut:])], table[order[:cut]]))
+    (fit_pairs, valid_pairs), (fit_both, valid_both) = halves
     return Rows(fit_pairs, fit_both), Rows(valid_pairs, valid_both)
 
 
 def epoch_batches(rows: Rows, size: int, steps: int, *, seed: int, epoch: int) -> list[Rows]:
-    """The batches of an epoch, which depend on seed and epoch alone, so that a training can go on in the middle.
+    """Return the batches of an epoch; they depend on seed and epoch alone, so that a training can be resumed.
 
-    Each table is gone through in random order, again from the start where `steps` batches need more than it has.
+    Each table is shuffled and dealt out, and shuffled again when it is used up.
     """
     rng = numpy_generator(seed, f"adapt/epoch-{epoch}")
     pairs, both = (_drawn(table, min(size, len(table)) * steps, rng) for table in (rows.pairs, rows.both))
-    return [Rows(*parts) for parts in zip(np.array_split(pairs, steps), np.array_split(both, steps), strict=True)]
+    return [Rows(*tables) for tables in zip(np.array_split(pairs, steps), np.array_split(both, steps), strict=True)]
 
 
-def in_parts(rows: Rows, size: int) -> list[Rows]:
-    """The rows in order, so many at a time."""
+def in_batches(rows: Rows, size: int) -> list[Rows]:
+    """Return the rows in order, `size` at a time."""
     starts = range(0, max(len(rows.pairs), len(rows.both)), size)
     return [Rows(rows.pairs[start : start + size], rows.both[start : start + size]) for start in starts]
 

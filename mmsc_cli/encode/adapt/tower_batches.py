@@ -1,9 +1,10 @@
-"""Batches of a fine-tuning: which items, and what the towers are given of them."""
+"""Batches of a fine-tuning: item rows with their token ids and pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,40 +26,41 @@ class TowerBatch:
 
     Attributes:
         rows: the pairs, and the items whose text and image are compared.
-        mask: (items, 2) whether an item has a text, and an image that can be used.
-        items: per modality the rows of the items that have it here, ascending.
-        inputs: per modality token ids, or pixels, of these items.
+        mask: (items, 2) whether an item has a text and a usable image.
+        encoded: the item rows in `inputs`, by modality; ascending.
+        inputs: token ids of texts, pixels of images.
     """
 
     rows: Rows
     mask: NDArray[np.bool_]
-    items: dict[str, NDArray[np.int64]]
+    encoded: dict[str, NDArray[np.int64]]
     inputs: dict[str, Tensor]
 
     def loss(self, encoder: OpenClipEncoder, temperatures: Temperatures) -> Tensor:
-        """The contrastive loss, each item having gone through each tower once."""
+        """Return the contrastive loss; each item goes through each tower once."""
         towers = {"text": encoder.encode_tokens, "image": encoder.encode_pixels}
-        encoded = {name: towers[name](self.inputs[name]) for name in MODALITIES if len(self.items[name])}
+        outputs = {name: towers[name](self.inputs[name]) for name in MODALITIES if len(self.encoded[name])}
 
         def vectors(modality: str, rows: NDArray[np.int64]) -> Tensor:
-            return encoded[modality][torch.from_numpy(np.searchsorted(self.items[modality], rows)).to(encoder.device)]
+            positions = torch.from_numpy(np.searchsorted(self.encoded[modality], rows))
+            return outputs[modality][positions.to(encoder.device)]
 
         return contrastive_loss(self.rows, self.mask, vectors, vectors, temperatures)
 
 
 class TowerReader:
-    """Reads what batches need: the texts of all of them first, images while the batch before is on the device."""
+    """Reads the inputs of batches: all texts first, images while the previous batch is on the device."""
 
-    def __init__(self, encoder: OpenClipEncoder, items: Path, workspace_root: Path) -> None:
-        """Note who has a text, names an image, and is warm."""
+    def __init__(self, encoder: OpenClipEncoder, items_path: Path, workspace_root: Path) -> None:
+        """Read which items have a text, name an image, and are warm."""
         self._encoder = encoder
-        self._items = items
+        self._items_path = items_path
         self._root = workspace_root
-        count = count_items(items)
-        self.mask: NDArray[np.bool_] = np.zeros((count, 2), np.bool_)
-        self.warm: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        n_items = count_items(items_path)
+        self.mask: NDArray[np.bool_] = np.zeros((n_items, 2), np.bool_)
+        self.warm: NDArray[np.bool_] = np.zeros(n_items, np.bool_)
         start = 0
-        for table in item_batches(items, [*TEXT_COLUMNS, "image_path", "split"], 0, count):
+        for table in item_batches(items_path, [*TEXT_COLUMNS, "image_path", "split"], 0, n_items):
             here = slice(start, start + len(table))
             self.mask[here, 0] = [bool(text.strip()) for text in full_text(table)]
             self.mask[here, 1] = table["image_path"].is_valid().to_numpy()
@@ -66,14 +68,15 @@ class TowerReader:
             start += len(table)
 
     def read(self, batches: Sequence[Rows]) -> Iterator[TowerBatch]:
-        """The batches with their inputs; in each the ends of pairs are also compared with their own images."""
-        whole = [self._with_ends(rows) for rows in batches]
-        wanted = [np.unique(np.concatenate([rows.pairs.ravel(), rows.both])) for rows in whole]
+        """Yield the batches with their inputs; the items of pairs are also compared with their own images."""
+        extended = [self._with_ends(rows) for rows in batches]
+        wanted = [np.unique(np.concatenate([rows.pairs.ravel(), rows.both])) for rows in extended]
         texts, paths = self._texts_and_paths(np.unique(np.concatenate([np.zeros(0, np.int64), *wanted])))
-        named = (paths[row] for part in wanted for row in part.tolist())
-        loaded = map_in_threads(self._load, named, ahead=2 * max(map(len, wanted), default=1))
-        for rows, part in zip(whole, wanted, strict=True):
-            yield self._batch(rows, part, [texts[row] for row in part.tolist()], [next(loaded) for _ in part])
+        named = (paths[row] for item_rows in wanted for row in item_rows.tolist())
+        loaded = map_in_threads(self._load, named, ahead=max(1, 2 * max(map(len, wanted), default=0)))
+        for rows, item_rows in zip(extended, wanted, strict=True):
+            images = list(islice(loaded, len(item_rows)))
+            yield self._batch(rows, item_rows, [texts[row] for row in item_rows.tolist()], images)
 
     def _with_ends(self, rows: Rows) -> Rows:
         ends = rows.pairs.ravel()
@@ -83,7 +86,7 @@ class TowerReader:
     def _texts_and_paths(self, rows: NDArray[np.int64]) -> tuple[dict[int, str], dict[int, str | None]]:
         texts: list[str] = []
         paths: list[str | None] = []
-        for table in take_items(self._items, [*TEXT_COLUMNS, "image_path"], rows):
+        for table in take_items(self._items_path, [*TEXT_COLUMNS, "image_path"], rows):
             texts += full_text(table)
             paths += table["image_path"].to_pylist()
         named = rows.tolist()
@@ -98,18 +101,18 @@ class TowerReader:
             return None
 
     def _batch(
-        self, rows: Rows, part: NDArray[np.int64], texts: list[str], images: list[NDArray[np.uint8] | None]
+        self, rows: Rows, item_rows: NDArray[np.int64], texts: list[str], images: list[NDArray[np.uint8] | None]
     ) -> TowerBatch:
-        # Only now is it known which of the images that are named can be used.
+        # Whether an image can be used is known only now.
         usable = [image for image in images if image is not None]
-        seen = np.array([image is not None for image in images])
+        is_usable = np.array([image is not None for image in images])
         mask = self.mask.copy()
-        mask[part[~seen], 1] = False
-        told = mask[part, 0]
-        tokens = self._encoder.tokens([text for text, has in zip(texts, told, strict=True) if has])
+        mask[item_rows[~is_usable], 1] = False
+        has_text = mask[item_rows, 0]
+        tokens = self._encoder.tokens([text for text, has in zip(texts, has_text, strict=True) if has])
         return TowerBatch(
             Rows(rows.pairs, rows.both[mask[rows.both].all(axis=1)]),
             mask,
-            {"text": part[told], "image": part[seen]},
+            {"text": item_rows[has_text], "image": item_rows[is_usable]},
             {"text": tokens, "image": torch.from_numpy(np.stack(usable)) if usable else torch.zeros(0)},
         )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from mmsc_cli.arrays.rows import unit_rows
+from mmsc_cli.encode.adapt import early_stopping
 from mmsc_cli.encode.adapt import train_projection as adapt
-from mmsc_cli.encode.adapt.examples import epoch_batches
-from mmsc_cli.encode.adapt.train_projection import Adaptation, FrozenEmbeddings, train_adapter
-from mmsc_cli.encoders.projection import open_adapter
+from mmsc_cli.encode.adapt.examples import epoch_batches, usable_rows
+from mmsc_cli.encode.adapt.train_projection import train_adapter
+from mmsc_cli.encoders.projection import Adapter, open_adapter
 from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.runtime.checkpoint import Checkpoints
+from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import full_text
 from mmsc_cli.tables.pairs import Pairs
 
@@ -35,6 +38,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@dataclass(frozen=True)
+class Adaptation:
+    """A trained adapter and its report."""
+
+    adapter: Adapter
+    pairs: int
+    best_epoch: int
+    valid_losses: list[float]
+
+
 def cpu() -> torch.device:
     return torch.device("cpu")
 
@@ -45,13 +58,13 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapt, "SCHEDULE", replace(adapt.SCHEDULE, max_epochs=2))
 
 
-def grouped(seed: int) -> FrozenEmbeddings:
+def grouped(seed: int) -> Embeddings:
     """Items in groups: a few dimensions say which group, the others are louder and say nothing."""
     rng = np.random.default_rng(seed)
     group = np.repeat(rng.normal(size=(GROUPS, 8)), PER_GROUP, axis=0)
     noise = rng.normal(size=(2, GROUPS * PER_GROUP, DIM - 8)) * 1.5
     text, image = (unit_rows(np.hstack([group, part])).astype(np.float16) for part in noise)
-    return FrozenEmbeddings(text, image[:, ::-1], np.ones((len(text), 2), np.bool_), shared_space=False)
+    return Embeddings(text, image[:, ::-1], np.ones((len(text), 2), np.bool_))
 
 
 def group_pairs(pair_table: PairTable, seed: int) -> Pairs:
@@ -64,9 +77,20 @@ def group_pairs(pair_table: PairTable, seed: int) -> Pairs:
     return pair_table([(min(pair), max(pair)) for pair in first], split.tolist())
 
 
-def train(frozen: FrozenEmbeddings, pairs: Pairs, warm: NDArray[np.bool_] | None = None, seed: int = 1) -> Adaptation:
-    everyone = np.ones(len(frozen.mask), np.bool_)
-    return train_adapter(frozen, pairs, everyone if warm is None else warm, seed=seed, device=cpu())
+def train(
+    frozen: Embeddings,
+    pairs: Pairs,
+    warm: NDArray[np.bool_] | None = None,
+    seed: int = 1,
+    *,
+    shared_space: bool = False,
+    checkpoints: Checkpoints | None = None,
+) -> Adaptation:
+    rows = usable_rows(frozen.mask, pairs, np.ones(len(frozen.mask), np.bool_) if warm is None else warm)
+    adapter, report = train_adapter(
+        frozen, rows, shared_space=shared_space, seed=seed, device=cpu(), checkpoints=checkpoints
+    )
+    return Adaptation(adapter, **report)
 
 
 def cosine(rows: NDArray[Any], pairs: Pairs) -> float:
@@ -120,7 +144,7 @@ def test_held_out_pairs_are_never_looked_at(pair_table: PairTable) -> None:
 def test_held_out_items_are_never_looked_at(pair_table: PairTable) -> None:
     frozen, pairs = grouped(1), group_pairs(pair_table, 1)
     warm = np.arange(GROUPS * PER_GROUP) % 7 > 0
-    scrambled = FrozenEmbeddings(frozen.text.copy(), frozen.image.copy(), frozen.mask, shared_space=False)
+    scrambled = Embeddings(frozen.text.copy(), frozen.image.copy(), frozen.mask)
     scrambled.text[~warm] = scrambled.text[~warm][::-1]
     scrambled.image[~warm] = 0
     first, second = train(frozen, pairs, warm), train(scrambled, pairs, warm)
@@ -130,16 +154,14 @@ def test_held_out_items_are_never_looked_at(pair_table: PairTable) -> None:
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_without_pairs_text_and_image_still_meet(pair_table: PairTable, shared: bool) -> None:
-    frozen = grouped(1)
-    frozen = FrozenEmbeddings(frozen.text, frozen.image, frozen.mask, shared_space=shared)
-    result = train(frozen, pair_table([], []))
+    result = train(grouped(1), pair_table([], []), shared_space=shared)
     assert result.pairs == 0
     assert result.valid_losses[result.best_epoch] < result.valid_losses[0]
 
 
 def test_too_little_to_learn_from(pair_table: PairTable) -> None:
     frozen = grouped(1)
-    blind = FrozenEmbeddings(frozen.text, frozen.image, frozen.mask & [True, False], shared_space=False)
+    blind = Embeddings(frozen.text, frozen.image, frozen.mask & [True, False])
     with pytest.raises(InputError, match="too few") as caught:
         train(blind, pair_table([(0, 1)], ["train"]))
     assert "leave out --adapt" in (caught.value.hint or "")
@@ -172,13 +194,8 @@ def test_a_training_that_was_stopped_ends_the_same(
     pair_table: PairTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frozen, pairs = grouped(1), group_pairs(pair_table, 1)
-    everyone = np.ones(len(frozen.mask), np.bool_)
-
-    def run(checkpoint: Path | None) -> Adaptation:
-        return train_adapter(frozen, pairs, everyone, seed=1, device=cpu(), checkpoint=checkpoint)
-
     monkeypatch.setattr(adapt, "SCHEDULE", replace(adapt.SCHEDULE, max_epochs=4))
-    whole = run(None)
+    whole = train(frozen, pairs)
     draw, epochs = epoch_batches, []
 
     def stop_in_the_third(*arguments: Any, epoch: int, **others: Any) -> Any:
@@ -187,10 +204,10 @@ def test_a_training_that_was_stopped_ends_the_same(
             raise KeyboardInterrupt
         return draw(*arguments, epoch=epoch, **others)
 
-    monkeypatch.setattr(adapt, "epoch_batches", stop_in_the_third)
+    monkeypatch.setattr(early_stopping, "epoch_batches", stop_in_the_third)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "training.safetensors")
-    again = run(tmp_path / "training.safetensors")
+        train(frozen, pairs, checkpoints=Checkpoints(tmp_path / "training", {}))
+    again = train(frozen, pairs, checkpoints=Checkpoints(tmp_path / "training", {}))
     assert epochs == [1, 2, 3, 3, 4]
     assert again.valid_losses == whole.valid_losses
     assert np.array_equal(again.adapter.text, whole.adapter.text)

@@ -1,0 +1,115 @@
+"""Encode parts: one pass over the item table, reading and decoding ahead of the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsc_cli.encode.inputs import Inputs
+from mmsc_cli.encode.parts import Part
+from mmsc_cli.encode.task import EncodeTask
+from mmsc_cli.encoders.encoder import Encoder
+from mmsc_cli.files.images import UnusableImageError, load_image, resolve_image
+from mmsc_cli.runtime.parallel import map_in_threads
+from mmsc_cli.tables.image_hashes import NO_IMAGE, hash_image
+from mmsc_cli.tables.items import TEXT_COLUMNS, full_text, take_items
+from mmsc_cli.workspace.checksums import damaged_file
+
+# Texts are sorted by length within a block, so a block holds several batches.
+_BATCHES_A_BLOCK = 8
+
+
+def encode_texts(task: EncodeTask, encoder: Encoder, inputs: Inputs, parts: Sequence[Part]) -> int:
+    """Encode and write the parts, tokenising the next block while one is on the device; return how many texts."""
+    size = _BATCHES_A_BLOCK * encoder.batch_size
+
+    def blocks() -> Iterator[list[str]]:
+        rows = np.concatenate([inputs.first_row[part.numbers.start : part.numbers.stop] for part in parts])
+        texts = (text for table in take_items(task.items_path, TEXT_COLUMNS, rows) for text in full_text(table))
+        for part in parts:
+            for start in range(0, len(part.numbers), size):
+                yield list(islice(texts, min(size, len(part.numbers) - start)))
+
+    count = sum(len(part.numbers) for part in parts)
+    if not count:
+        return 0
+    # One block ahead means one thread: some tokenisers cannot be called from two.
+    tokens = map_in_threads(encoder.tokens, blocks(), ahead=1)
+    with task.progress.task("encoding texts", total=count) as shown:
+        for part in parts:
+            vectors = np.zeros((len(part.numbers), encoder.text_dim), np.float16)
+            for start in range(0, len(vectors), size):
+                block = vectors[start : start + size]
+                block[:] = encoder.text_vectors(next(tokens))
+                shown.advance(len(block))
+            part.write(vectors, {})
+    return count
+
+
+def encode_images(
+    task: EncodeTask, encoder: Encoder, inputs: Inputs, recorded: NDArray[np.uint64], parts: Sequence[Part]
+) -> int:
+    """Encode and write the parts, decoding the next batches while one is on the device; return how many images.
+
+    Every file is compared with its recorded hash, (items,), also those whose content an earlier row has.
+
+    Raises:
+        WorkspaceError: an image is not the one that `prepare` put in place.
+    """
+    rows = [inputs.rows(part.numbers) for part in parts]
+    count = sum(len(part.numbers) for part in parts)
+    if not count:
+        return 0
+
+    def load(named: tuple[int, str]) -> NDArray[Any] | UnusableImageError | None:
+        row, path = named
+        if recorded[row] != NO_IMAGE:
+            _check(task.workspace_root, path, int(recorded[row]))
+        if inputs.first_row[inputs.of_row[row]] != row:
+            return None
+        try:
+            return encoder.pixels(load_image(task.workspace_root, path))
+        except UnusableImageError as reason:
+            return reason
+
+    every_row = np.concatenate(rows)
+    tables = take_items(task.items_path, ["image_path"], every_row)
+    paths = (path for table in tables for path in table["image_path"].to_pylist())
+    images = map_in_threads(load, zip(every_row.tolist(), paths, strict=True), ahead=2 * encoder.batch_size)
+    with task.progress.task("encoding images", total=count) as shown:
+        for part, part_rows in zip(parts, rows, strict=True):
+            vectors = np.zeros((len(part.numbers), encoder.image_dim), np.float16)
+            failures: dict[int, str] = {}
+            usable = _usable(islice(images, len(part_rows)), failures)
+            while batch := list(islice(usable, encoder.batch_size)):
+                vectors[[position for position, _ in batch]] = encoder.image_vectors([pixels for _, pixels in batch])
+                shown.advance(len(batch))
+            shown.advance(len(failures))
+            part.write(vectors, failures)
+    return count
+
+
+def _check(workspace_root: Path, path: str, recorded: int) -> None:
+    try:
+        same = hash_image(resolve_image(workspace_root, path)) == recorded
+    except (OSError, UnusableImageError):
+        same = False
+    if not same:
+        raise damaged_file(workspace_root, path, "prepare")
+
+
+def _usable(
+    images: Iterator[NDArray[Any] | UnusableImageError | None], failures: dict[int, str]
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield images with their positions in the part; put the reasons of the others into `failures`."""
+    different = (image for image in images if image is not None)
+    for position, image in enumerate(different):
+        if isinstance(image, UnusableImageError):
+            failures[position] = str(image)
+        else:
+            yield position, image
