@@ -11,16 +11,24 @@ from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from mmsc_cli.encoders.classic_image import ImageStatistics, fit_images, image_statistics
+from mmsc_cli.encoders.classic_image import STATISTICS, ImageStatistics, fit_images, image_statistics
 from mmsc_cli.encoders.classic_text import LatentSemanticText, fit_text
 from mmsc_cli.encoders.encoder import Encoder, EncoderCard, write_card
+from mmsc_cli.encoders.settings import EncoderSettings
 from mmsc_cli.encoders.weights import read_weights, write_weights
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.files.images import UnusableImageError, load_image
 from mmsc_cli.runtime.atomic import write_json
-from mmsc_cli.runtime.seeds import derive_seed
+from mmsc_cli.runtime.parallel import map_in_threads
+from mmsc_cli.runtime.progress import Progress
+from mmsc_cli.runtime.seeds import derive_seed, numpy_generator
+from mmsc_cli.tables.items import TEXT_COLUMNS, count_items, full_text, item_batches, take_items
 
 NAME = "classic"
 REVISION = "1"
+# The encoder is fitted on a sample of this size, so that memory does not grow with the catalogue.
+FIT_TEXTS = 25_000
+FIT_IMAGES = 4_096
 _WEIGHTS, _TERMS = "classic.safetensors", "classic.json"
 
 
@@ -69,43 +77,80 @@ class ClassicEncoder(Encoder):
         )
 
 
-def fit_classic(
-    texts: Sequence[str], image_statistics: NDArray[np.float32], *, text_dim: int, image_dim: int, seed: int
-) -> ClassicEncoder:
-    """Fit both halves on (a sample of) the catalogue.
-
-    Args:
-        texts: non-empty texts.
-        image_statistics: (images, STATISTICS), see `classic_image.image_statistics`.
-        text_dim: width of a text vector; less if the rank of the texts is less.
-        image_dim: width of an image vector; less if the rank of the images is less.
-        seed: the seed of the run.
-    """
-    narrow = derive_seed(seed, "encode/classic") % 2**32  # scikit-learn takes 32 bits
-    # A BLAS with several threads sums in another order, so the axes would depend on the machine. Most of the time goes
-    # into sparse products, which run on one thread anyway.
-    with threadpool_limits(1, "blas"):
-        return ClassicEncoder(fit_text(texts, text_dim, narrow), fit_images(image_statistics, image_dim, narrow))
-
-
 def open_classic(folder: Path, card: EncoderCard) -> ClassicEncoder:
     """Open a saved encoder.
 
     Raises:
         WorkspaceError: its files are missing or damaged, or made by another revision of the features.
     """
+    hint = "run `mmsc encode` again"
     if card.revision != REVISION:
         raise WorkspaceError(
-            f"{folder} was made with revision {card.revision} of the classic encoder, this is {REVISION}",
-            hint="run `mmsc encode` again",
+            f"{folder} was made with revision {card.revision} of the classic encoder, this is {REVISION}", hint=hint
         )
+    arrays = read_weights(folder / _WEIGHTS, card.weights_sha256, "mmsc encode")
     try:
         terms = json.loads((folder / _TERMS).read_bytes())
-        arrays = read_weights(folder / _WEIGHTS, card.weights_sha256, "mmsc encode")
         text = LatentSemanticText(terms, arrays["text.idf"], arrays["text.projection"])
-        image = ImageStatistics(arrays["image.centre"], arrays["image.scale"], arrays["image.projection"])
-    except (OSError, ValueError, KeyError) as error:
-        raise WorkspaceError(
-            f"the classic encoder in {folder} is damaged: {error}", hint="run `mmsc encode` again"
-        ) from error
-    return ClassicEncoder(text, image)
+    except (OSError, ValueError) as error:
+        raise WorkspaceError(f"{folder / _TERMS} is damaged: {error}", hint=hint) from error
+    return ClassicEncoder(
+        text, ImageStatistics(arrays["image.centre"], arrays["image.scale"], arrays["image.projection"])
+    )
+
+
+def fit_on_catalogue(
+    items_path: Path, settings: EncoderSettings, workspace_root: Path, seed: int, progress: Progress
+) -> ClassicEncoder:
+    """Fit the encoder on a sample of a catalogue's texts and images.
+
+    Args:
+        items_path: the item table.
+        settings: the widths of the vectors; they are less if the sample has a lower rank.
+        workspace_root: the folder that each `image_path` is relative to.
+        seed: the seed of the run.
+        progress: shows the images read.
+    """
+    rng = numpy_generator(seed, "encode/sample")
+    texts = _sample_texts(items_path, rng)
+    statistics = _sample_images(items_path, workspace_root, rng, progress)
+    seed_32 = derive_seed(seed, "encode/classic") % 2**32  # scikit-learn takes 32 bits
+    # A BLAS with several threads sums in another order, so the axes would depend on the machine. Most of the time goes
+    # into sparse products, which run on one thread anyway.
+    with threadpool_limits(1, "blas"):
+        return ClassicEncoder(
+            fit_text(texts, settings.text_dim, seed_32), fit_images(statistics, settings.image_dim, seed_32)
+        )
+
+
+def _sample_texts(items_path: Path, rng: np.random.Generator) -> list[str]:
+    rows = _sample(np.arange(count_items(items_path)), FIT_TEXTS, rng)
+    return [text for table in take_items(items_path, TEXT_COLUMNS, rows) for text in full_text(table) if text.strip()]
+
+
+def _sample_images(
+    items_path: Path, workspace_root: Path, rng: np.random.Generator, progress: Progress
+) -> NDArray[np.float32]:
+    """Return the statistics of a sample of the images that can be used, (images, STATISTICS)."""
+    tables = item_batches(items_path, ["image_path"], 0, count_items(items_path))
+    named = np.concatenate([np.zeros(0, np.bool_), *(table["image_path"].is_valid().to_numpy() for table in tables)])
+    rows = _sample(np.flatnonzero(named), FIT_IMAGES, rng)
+    paths = [path for table in take_items(items_path, ["image_path"], rows) for path in table["image_path"].to_pylist()]
+
+    def load(path: str) -> NDArray[np.float32] | None:
+        try:
+            return image_statistics(load_image(workspace_root, path))
+        except UnusableImageError:
+            return None
+
+    usable = [np.zeros((0, STATISTICS), np.float32)]
+    with progress.task("fitting on a sample of images", total=len(paths)) as task:
+        for statistics in map_in_threads(load, paths, ahead=128):
+            task.advance()
+            if statistics is not None:
+                usable.append(statistics[None])
+    return np.concatenate(usable)
+
+
+def _sample(rows: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    return rows if len(rows) <= size else np.sort(rng.choice(rows, size, replace=False))

@@ -29,44 +29,40 @@ STATISTICS = sum(_BLOCKS)
 
 
 class ImageStatistics:
-    """Images on the main axes of their statistics, of the catalogue they were fitted on."""
+    """Statistics of images, projected on the main axes of the catalogue they were fitted on."""
 
     def __init__(
         self, centre: NDArray[np.float32], scale: NDArray[np.float32], projection: NDArray[np.float32]
     ) -> None:
-        """Take the fitted state: `centre`, `scale` of shape (STATISTICS,), `projection` (STATISTICS, dim)."""
+        """Take the fitted `centre` and `scale`, (STATISTICS,), and `projection`, (STATISTICS, dim)."""
         self.centre = centre
         self.scale = scale
         self.projection = projection
-
-    @property
-    def dim(self) -> int:
-        """Width of a vector."""
-        return int(self.projection.shape[1])
+        self.dim = int(projection.shape[1])
 
     def encode(self, statistics: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Vectors of shape (images, dim), of unit length, for what `image_statistics` says of each image."""
+        """Return unit vectors, (images, dim), given the `image_statistics` of each image."""
         if not statistics:
             return np.zeros((0, self.dim), np.float32)
-        # A BLAS rounds a large batch another way than a small one. In double precision nothing of it is left, and an
-        # image has the same vector whatever is encoded with it.
+        # A BLAS rounds a large batch differently from a small one. Double precision hides that, so the vector of an
+        # image does not depend on the rest of its batch.
         scaled = ((np.stack(statistics) - self.centre) * self.scale).astype(np.float64)
         return unit_rows(scaled @ self.projection.astype(np.float64))
 
 
 def fit_images(statistics: NDArray[np.float32], dim: int, seed: int) -> ImageStatistics:
-    """Fit on the statistics, shape (images, STATISTICS), of a sample of the catalogue's images.
+    """Fit on the statistics, (images, STATISTICS), of a sample of the catalogue's images.
 
-    The width is `dim`, or less where so few images differ in fewer directions; without two different images
-    there is nothing to tell apart: the width is `dim` and every vector zero.
+    The width is `dim`, or the rank of the statistics if that is less. Without two different images the width is `dim`
+    and every vector is zero.
     """
     blank = np.zeros((STATISTICS, dim), np.float32)
     if not len(statistics) or np.ptp(statistics, axis=0).max() < 1e-6:
         return ImageStatistics(np.zeros(STATISTICS, np.float32), np.ones(STATISTICS, np.float32), blank)
     centre = statistics.mean(axis=0, dtype=np.float64)
     spread = statistics.std(axis=0, dtype=np.float64)
-    # A bin that is all but constant is noise: the floor keeps it from being blown up to the size of the
-    # others. Each block counts the same, however many numbers it has.
+    # A bin that is nearly constant is noise; the floor of .01 keeps it small. Each block has the same weight, however
+    # many numbers it has.
     scale = 1 / np.maximum(spread, 0.01) / np.sqrt(np.repeat(_BLOCKS, _BLOCKS))
     pca = PCA(min(dim, STATISTICS, len(statistics) - 1), svd_solver="full", random_state=seed)
     pca.fit((statistics - centre) * scale)
@@ -79,7 +75,7 @@ def fit_images(statistics: NDArray[np.float32], dim: int, seed: int) -> ImageSta
 
 
 def image_statistics(image: Image.Image) -> NDArray[np.float32]:
-    """Colour histogram, coarse thumbnail and gradient orientations of an RGB image, shape (STATISTICS,)."""
+    """Return the colour histogram, thumbnail and gradient orientations of an RGB image, (STATISTICS,)."""
     small = image.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
     thumbnail = np.asarray(small.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX), dtype=np.float32) / 255
     return np.concatenate([_colours(small), thumbnail.ravel(), _gradients(small)])

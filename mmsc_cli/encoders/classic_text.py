@@ -2,8 +2,8 @@
 
 Source: Deerwester et al., "Indexing by latent semantic analysis", JASIS 41 (1990). The axes are weighted by
 the square root of their singular values instead of the values themselves (Bullinaria & Levy, "Extracting
-semantic representations from word co-occurrence statistics", Behavior Research Methods 44 (2012)): rare words
-keep more of their say.
+semantic representations from word co-occurrence statistics", Behavior Research Methods 44 (2012)), which gives rare
+words more weight.
 """
 
 from __future__ import annotations
@@ -23,38 +23,34 @@ _AXIS_POWER = 0.5
 
 
 class LatentSemanticText:
-    """Texts as weighted words on the main axes of the catalogue they were fitted on."""
+    """Weighted words, projected on the main axes of the catalogue they were fitted on."""
 
     def __init__(self, terms: list[str], idf: NDArray[np.float32], projection: NDArray[np.float32]) -> None:
-        """Take the fitted state: `idf` of shape (terms,), `projection` of shape (terms, dim)."""
+        """Take the fitted `idf`, (terms,), and `projection`, (terms, dim)."""
         self.terms = terms
         self.idf = idf
         self.projection = projection
+        self.dim = int(projection.shape[1])
         self._vectorizer = _vectorizer(vocabulary={term: column for column, term in enumerate(terms)} or None)
         if terms:
             self._vectorizer.idf_ = idf
 
-    @property
-    def dim(self) -> int:
-        """Width of a vector."""
-        return int(self.projection.shape[1])
-
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of shape (texts, dim), of unit length; zero where no word of a text is known."""
+        """Return unit vectors, (texts, dim); zero where no word of a text is known."""
         if not self.terms:
             return np.zeros((len(texts), self.dim), np.float32)
         return unit_rows(self._vectorizer.transform(texts) @ self.projection)
 
 
 def fit_text(texts: Sequence[str], dim: int, seed: int) -> LatentSemanticText:
-    """Fit on non-empty texts. The width is `dim`, or the rank of the TF-IDF matrix where that is less.
+    """Fit on non-empty texts. The width is `dim`, or the rank of the TF-IDF matrix if that is less.
 
-    Words that occur once link no two items and are left out, unless the catalogue is so small that it would
-    lose too much. Without any word, the width is `dim` and every vector zero.
+    Words that occur once connect no two items and are left out, except in a catalogue of less than 1,000 texts. If no
+    word is left, the width is `dim` and every vector is zero.
 
     Args:
         texts: one per item.
-        dim: the width wanted.
+        dim: the width of a vector.
         seed: of the randomised SVD, below 2**32.
     """
     for min_df in (2, 1) if len(texts) >= SMALL_CATALOGUE else (1,):
@@ -62,14 +58,13 @@ def fit_text(texts: Sequence[str], dim: int, seed: int) -> LatentSemanticText:
         try:
             weights = vectorizer.fit_transform(texts)
             break
-        except ValueError:  # scikit-learn's word for "no term is left"
+        except ValueError:  # no term is left
             continue
     else:
         return LatentSemanticText([], np.zeros(0, np.float32), np.zeros((0, dim), np.float32))
-    if weights.shape[1] == 1:  # too little for scikit-learn to decompose
+    if weights.shape[1] == 1:  # scikit-learn decomposes no single column
         projection = np.ones((1, 1))
     else:
-        # Signs and axes come out the same for the same seed: flips are resolved by the largest loading.
         svd = TruncatedSVD(min(dim, *weights.shape), n_iter=5, random_state=seed).fit(weights)
         strength = svd.singular_values_
         kept = strength > strength.max() * 1e-5
@@ -84,8 +79,8 @@ def fit_text(texts: Sequence[str], dim: int, seed: int) -> LatentSemanticText:
 def _vectorizer(
     *, vocabulary: dict[str, int] | None = None, min_df: int = 1, max_features: int | None = None
 ) -> TfidfVectorizer:
-    # Single words measured better than words and pairs of words at every width up to 512 (Amazon Beauty:
-    # substitute NDCG@10 .283 against .270 at 512); one-letter words stay, being sizes and vitamins.
+    # Single words were better than single words and pairs at every width up to 512 (Amazon Beauty: substitute NDCG@10
+    # .283 against .270 at 512). One-letter words stay: they are sizes and vitamins.
     return TfidfVectorizer(
         sublinear_tf=True,
         strip_accents="unicode",

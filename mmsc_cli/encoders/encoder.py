@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DEFAULT_BATCH = 64
+# What the names of encoders begin with.
+OPEN_CLIP = "open_clip:"
+SENTENCE_TRANSFORMERS = "sentence-transformers:"
 
 
 class EncoderCard(BaseModel):

@@ -1,4 +1,4 @@
-"""Files of the model hub: from its cache on this machine, else from the hub, else the ways out are named."""
+"""Files of the model hub, from its cache on this machine or else from the hub."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, 
 from mmsc_cli.errors import InputError, UnreachableError
 
 _PROBE_SECONDS = 5.0
-_OWN_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def hub_file(name: str, repository: str, file: str, revision: str | None, *, local_option: str) -> Path | None:
-    """A file of a repository at a revision (None: its latest), or None where the repository has no such file.
+    """Return the path of a file of a repository; None if the repository has no such file.
 
     Args:
-        name: what `--encoder` was given, for messages.
-        repository: owner/name.
-        file: its path there.
-        revision: a commit.
-        local_option: the option that names a local file instead, for messages.
+        name: the value of `--encoder`, for messages.
+        repository: OWNER/NAME.
+        file: its path in the repository.
+        revision: a commit; None: the latest.
+        local_option: the option that takes a local file instead, for messages.
 
     Raises:
-        UnreachableError: it is not on this machine and the hub does not answer.
+        UnreachableError: the file is not on this machine and the hub does not answer.
     """
     cached = huggingface_hub.try_to_load_from_cache(repository, file, revision=revision)
     if isinstance(cached, str):
@@ -43,13 +43,13 @@ def hub_file(name: str, repository: str, file: str, revision: str | None, *, loc
 def hub_snapshot(
     name: str, repository: str, revision: str | None, *, without: Sequence[str], local_option: str
 ) -> Path:
-    """The folder of a repository at a revision (None: its latest), less the files that match `without`.
+    """Return the folder of a repository at a commit (None: the latest), without files that match `without`.
 
-    The hub is asked first, as only it knows whether what lies here is the whole folder.
+    The hub is asked first: only it knows whether the folder on this machine is complete.
 
     Raises:
         InputError: the hub has no such repository.
-        UnreachableError: it is not on this machine and the hub does not answer.
+        UnreachableError: the folder is not on this machine and the hub does not answer.
     """
 
     def fetch(*, cached: bool) -> str:
@@ -70,30 +70,30 @@ def hub_snapshot(
 
 
 def _download(name: str, local_option: str, fetch: Callable[[], str]) -> str:
-    """What the hub itself does, without waiting for most of a minute where there is no network."""
+    """Call `fetch`, after a quick probe: the hub's own client waits most of a minute where there is no network."""
     if huggingface_hub.constants.HF_HUB_OFFLINE:
-        raise unreachable(name, "HF_HUB_OFFLINE is set", local_option)
+        raise _unreachable(name, "HF_HUB_OFFLINE is set", local_option)
     try:
         httpx.head(huggingface_hub.constants.ENDPOINT, timeout=_PROBE_SECONDS)
     except httpx.HTTPError as error:
-        raise unreachable(name, str(error), local_option) from error
+        raise _unreachable(name, str(error), local_option) from error
     try:
         return fetch()
-    except LocalEntryNotFoundError as error:  # the hub's word for a connection that failed
-        raise unreachable(name, str(error), local_option) from error
+    except LocalEntryNotFoundError as error:  # how the hub's client reports a failed connection
+        raise _unreachable(name, str(error), local_option) from error
     except (EntryNotFoundError, RepositoryNotFoundError):
         raise
-    except Exception as error:  # its HTTP library is another from one version to the next
-        if isinstance(error, OSError) and error.errno in _OWN_DISK:
+    except Exception as error:  # its HTTP library depends on its version
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise
-        raise unreachable(name, str(error), local_option) from error
+        raise _unreachable(name, str(error), local_option) from error
 
 
-def unreachable(name: str, reason: str, local_option: str) -> UnreachableError:
-    """The hub cannot be reached: says why, and the two ways out."""
+def _unreachable(name: str, reason: str, local_option: str) -> UnreachableError:
+    """Return the error that says why the hub cannot be reached, and what to use instead."""
     first_line = reason.strip().partition("\n")[0]
     return UnreachableError(
         f"--encoder {name}: its files are not on this machine and {huggingface_hub.constants.ENDPOINT} "
         f"cannot be reached ({first_line})",
-        hint=f"give a local one ({local_option}), or use --encoder classic, which needs no download",
+        hint=f"use local files ({local_option}), or --encoder classic, which needs no download",
     )

@@ -1,4 +1,4 @@
-"""Which architecture and weights `open_clip:ARCH/PRETRAINED` means, and where the weights lie."""
+"""Find the architecture and the weights of `open_clip:ARCH/PRETRAINED`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 import open_clip
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME
 
+from mmsc_cli.encoders.encoder import OPEN_CLIP
 from mmsc_cli.encoders.hub import hub_file
 from mmsc_cli.errors import InputError
 from mmsc_cli.workspace.checksums import digest
 
-PREFIX = "open_clip:"
-# Of open_clip's models that stay below 20 GFLOPs for an image and a text together, the one with the best zero-shot
-# score: 17.5 GFLOPs for 72.8 % on ImageNet; docs/encode.md sets it beside its neighbours, with the sources.
-DEFAULT = f"{PREFIX}ViT-B-32-256/datacomp_s34b_b86k"
-LOCAL_OPTION = f"--encoder {PREFIX}ARCH/PATH.safetensors"
+# Of open_clip's models below 20 GFLOPs for an image and a text together, the one with the best zero-shot score (17.5
+# GFLOPs, 72.8 % on ImageNet); docs/encode.md compares it with others.
+DEFAULT = f"{OPEN_CLIP}ViT-B-32-256/datacomp_s34b_b86k"
+LOCAL_OPTION = f"--encoder {OPEN_CLIP}ARCH/PATH.safetensors"
 
 
 @dataclass(frozen=True)
 class Pin:
-    """A commit of a hub's repository, and the sha256 of the weights there."""
+    """A commit of a repository on the hub, and the sha256 of its weights."""
 
     revision: str
     sha256: str
@@ -43,8 +43,12 @@ PINS = {
 class OpenClipWeights:
     """An architecture and its weights on this machine.
 
-    `revision` is the hub's commit, null for a local checkpoint. `overrides` are the arguments of
-    `open_clip.create_model` that the tag asks for: its preprocessing and activation.
+    Attributes:
+        name: the name of the encoder.
+        architecture: as open_clip calls it.
+        checkpoint: a safetensors file.
+        revision: the commit of the hub; None for a local checkpoint.
+        overrides: the arguments of `open_clip.create_model` that the tag asks for: its preprocessing and activation.
     """
 
     name: str
@@ -55,22 +59,22 @@ class OpenClipWeights:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the checkpoint."""
+        """The sha256 of the checkpoint."""
         return digest(self.checkpoint)
 
 
 def find_weights(name: str, revision: str | None = None) -> OpenClipWeights:
-    """Resolve `open_clip:ARCH/PRETRAINED`; PRETRAINED is a tag or the path of a .safetensors checkpoint.
+    """Find the weights of `open_clip:ARCH/PRETRAINED`, where PRETRAINED is a tag or the path of a .safetensors file.
 
-    Weights of a tag come from the hub's cache on this machine, else from the hub, as safetensors only: at
-    `revision`, else at the one pinned here, else the latest.
+    The weights of a tag come from the cache on this machine or else from the hub, as safetensors only: at `revision`,
+    else at the pinned commit, else at the latest.
 
     Raises:
-        InputError: unknown architecture or tag (near names are given), missing checkpoint, no safetensors, or other
-            weights than the pinned ones.
-        UnreachableError: the weights are not here and the hub does not answer.
+        InputError: the architecture or tag is unknown (the hint names similar ones), the checkpoint is missing or no
+            safetensors file, or its sha256 is not the pinned one.
+        UnreachableError: the weights are not on this machine and the hub does not answer.
     """
-    architecture, _, pretrained = name.removeprefix(PREFIX).partition("/")
+    architecture, _, pretrained = name.removeprefix(OPEN_CLIP).partition("/")
     known = open_clip.list_models()
     if architecture not in known:
         raise InputError(
@@ -97,7 +101,7 @@ def find_weights(name: str, revision: str | None = None) -> OpenClipWeights:
     weights = OpenClipWeights(name, architecture, checkpoint, checkpoint.parent.name, overrides)
     if pin and weights.revision == pin.revision and weights.sha256 != pin.sha256:
         raise InputError(
-            f"--encoder {name}: {checkpoint} is damaged or has been exchanged: its sha256 is not the published one",
+            f"--encoder {name}: {checkpoint} is damaged or was replaced: its sha256 is not the published one",
             hint="delete it and run the command again",
         )
     return weights
@@ -107,7 +111,7 @@ def _local_checkpoint(name: str, pretrained: str) -> Path:
     path = Path(pretrained).expanduser()
     if path.suffix != ".safetensors":
         raise InputError(
-            f"--encoder {name}: {path.name} is no .safetensors file (a .pt or .bin is a pickle: never read)",
+            f"--encoder {name}: {path.name} is not a .safetensors file (.pt and .bin are pickles, which are never read)",
             hint="convert it with safetensors.torch.save_file(state_dict, 'weights.safetensors')",
         )
     if not path.is_file():
@@ -116,16 +120,16 @@ def _local_checkpoint(name: str, pretrained: str) -> Path:
 
 
 def _from_hub(name: str, address: str, revision: str | None) -> Path:
-    """Fetch the safetensors file of an `owner/repository/[file]`; `open_clip` itself would fall back to a pickle."""
+    """Fetch the safetensors file of `owner/repository/[file]`; open_clip itself would fall back to a pickle."""
     repository, _, file = address.rpartition("/")
     file = str(Path(file).with_suffix(".safetensors")) if file else HF_SAFE_WEIGHTS_NAME
-    found = hub_file(name, repository, file, revision, local_option=LOCAL_OPTION) if repository else None
-    if found is None:
+    checkpoint = hub_file(name, repository, file, revision, local_option=LOCAL_OPTION) if repository else None
+    if checkpoint is None:
         raise InputError(
-            f"--encoder {name}: its weights are not published as safetensors, and nothing else is read",
+            f"--encoder {name}: its weights are not published as safetensors, the only format that is read",
             hint="choose another tag, or convert them and give the path of the .safetensors file",
         )
-    return found
+    return checkpoint
 
 
 def _near(wrong: str, known: list[str], what: str) -> str:

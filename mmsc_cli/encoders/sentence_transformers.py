@@ -16,14 +16,12 @@ from PIL import Image
 
 from mmsc_cli.arrays.rows import unit_rows
 from mmsc_cli.encoders.batching import encode_by_length, half_precision
-from mmsc_cli.encoders.encoder import DEFAULT_BATCH, Encoder, EncoderCard, write_card
+from mmsc_cli.encoders.encoder import DEFAULT_BATCH, SENTENCE_TRANSFORMERS, Encoder, EncoderCard, write_card
 from mmsc_cli.encoders.hub import hub_snapshot
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.workspace.checksums import digest
 
-SENTENCE_PREFIX = "sentence-transformers:"
-
-LOCAL_OPTION = f"--encoder {SENTENCE_PREFIX}PATH"
+LOCAL_OPTION = f"--encoder {SENTENCE_TRANSFORMERS}PATH"
 # Pickles, and the files of other runtimes, are not downloaded.
 _NOT_FETCHED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.h5", "*.ot", "*.msgpack", "onnx/*", "openvino/*", "*.onnx")
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -52,7 +50,7 @@ def find_sentence_model(name: str, revision: str | None = None) -> SentenceModel
         InputError: there is no such folder or model, or it has no safetensors.
         UnreachableError: the model is not on this machine and the hub does not answer.
     """
-    wanted = name.removeprefix(SENTENCE_PREFIX)
+    wanted = name.removeprefix(SENTENCE_TRANSFORMERS)
     local = Path(wanted).expanduser()
     if local.is_dir():
         return SentenceModel(name, _checked(name, local.resolve()), None)
@@ -151,7 +149,9 @@ def reopen_sentence_encoder(card: EncoderCard, *, device: torch.device, batch_si
         WorkspaceError: the weights have changed.
         InputError, UnreachableError: as `find_sentence_model` and `SentenceEncoder`.
     """
-    model = find_sentence_model(f"{SENTENCE_PREFIX}{card.checkpoint}" if card.checkpoint else card.name, card.revision)
+    model = find_sentence_model(
+        f"{SENTENCE_TRANSFORMERS}{card.checkpoint}" if card.checkpoint else card.name, card.revision
+    )
     if model.sha256 != card.weights_sha256:
         raise WorkspaceError(
             f"{model.folder} is not the model the embeddings were made with", hint="run `mmsc encode` again"
