@@ -111,7 +111,7 @@ def _local_checkpoint(name: str, pretrained: str) -> Path:
     path = Path(pretrained).expanduser()
     if path.suffix != ".safetensors":
         raise InputError(
-            f"--encoder {name}: {path.name} is not a .safetensors file (.pt and .bin are pickles, which are never read)",
+            f"--encoder {name}: {path.name} is not a .safetensors file (.pt and .bin are pickles and never read)",
             hint="convert it with safetensors.torch.save_file(state_dict, 'weights.safetensors')",
         )
     if not path.is_file():

@@ -74,7 +74,7 @@ class SentenceEncoder(Encoder):
             InputError: the extra `text` is not installed, or the folder holds no such model.
         """
         try:
-            from sentence_transformers import SentenceTransformer
+            from sentence_transformers import SentenceTransformer  # noqa: PLC0415  an extra
         except ImportError as error:
             raise InputError(
                 f"--encoder {model.name}: sentence-transformers is not installed",
@@ -118,7 +118,7 @@ class SentenceEncoder(Encoder):
         vectors, self.batch_size = encode_by_length(lengths, self.batch_size, self._device, forward)
         return unit_rows(vectors)
 
-    def pixels(self, image: Image.Image) -> NDArray[np.float32]:
+    def pixels(self, image: Image.Image) -> NDArray[np.float32]:  # noqa: ARG002  an encoder of texts
         """Return nothing."""
         return np.zeros(0, np.float32)
 
