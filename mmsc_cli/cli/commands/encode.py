@@ -51,13 +51,13 @@ def register(app: typer.Typer) -> None:
 
         started = time.monotonic()
         recipe = session.recipe({"encode.encoder": encoder, "encode.adapt": adapt})
-        share = parse_shard(shard) if shard else torchrun_shard()
+        own_shard = parse_shard(shard) if shard else torchrun_shard()
         # Of processes that torchrun started together, one draws.
-        progress = session.progress if shard or share is None or share.number == 1 else SILENT
-        counts = run_encode(session.workspace, recipe, session.device, progress, share)
+        progress = session.progress if shard or own_shard is None or own_shard.number == 1 else SILENT
+        counts = run_encode(session.workspace, recipe, session.device, progress, own_shard)
         if "shard" in counts:
             missing = ", ".join(counts["missing"])
-            session.finish("encode", counts, started, f"share {counts['shard']} is done, still to come: {missing}")
+            session.finish("encode", counts, started, f"shard {counts['shard']} is finished; missing: {missing}")
             return
         done = f"{counts['texts']:,} texts and {counts['images']:,} images with {counts['encoder']}"
         session.finish("encode", counts, started, done)
