@@ -88,7 +88,7 @@ MIDDLES = {
         "mmsc_cli.train.train.write_index",
         "mmsc_cli.train.train.write_model",
     ],
-    "evaluate": ["mmsc_cli.evaluate.evaluate.check_split", "mmsc_cli.runtime.atomic.write_json"],
+    "evaluate": ["mmsc_cli.evaluate.evaluate.check_split", "mmsc_cli.evaluate.stage.write_json"],
 }
 
 
