@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from mmsc_cli.arrays.top import best_rows
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
-from mmsc_cli.tables.relations import Relation
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,6 +54,17 @@ class Filters:
     def unrestricted(self) -> bool:
         """Whether only pairs known from training, or low scores, are left out."""
         return replace(self, novel=False, min_score=None) == Filters()
+
+
+def sieves(index: Index, filters: Filters | Mapping[Relation, Filters]) -> dict[Relation, Sieve]:
+    """A sieve per relation: the same for both, or those of a mapping, in which a relation may be missing.
+
+    Raises:
+        WorkspaceError: the index, of an earlier version, lacks what a filter needs.
+    """
+    if isinstance(filters, Filters):
+        return dict.fromkeys(RELATIONS, Sieve(index, filters))
+    return {relation: Sieve(index, filters.get(relation, Filters())) for relation in RELATIONS}
 
 
 class Sieve:
@@ -122,6 +133,13 @@ class Sieve:
             if len(rows) < width or width == len(scores) or np.count_nonzero(turn == 0) >= k:
                 return rows[np.argsort(turn, kind="stable")[:k]]
             width = min(4 * width, len(scores))
+
+    def in_turns(self, query: Query, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Positions of complements (n_answers,) in the order in which they are shown."""
+        order = np.argsort(-scores, kind="stable")
+        if self._category is None or not self.filters.diversify:
+            return order
+        return order[np.argsort(_turns(self._category[rows[order]], query.category), kind="stable")]
 
     def _needed(self, name: str) -> NDArray[Any]:
         tensor = self._index.optional(name)

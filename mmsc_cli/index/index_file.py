@@ -137,14 +137,8 @@ class Index:
         scores = np.zeros(len(a), np.float32)
         for query, key in ((a, b), (b, a)):
             scores += np.einsum("ij,ij->i", vectors.query[query], vectors.key[key]) / 2
-            scores += np.array([self._linear_entry(vectors.linear, *ends) for ends in zip(query, key, strict=True)]) / 2
+            scores += vectors.linear.values_at(query, key) / 2
         return scores
-
-    @staticmethod
-    def _linear_entry(linear: SparseRows, query: int, key: int) -> float:
-        entry = linear.entry(int(query), int(key))
-        assert linear.values is not None
-        return 0.0 if entry is None else float(linear.values[entry])
 
     def _nearest(self, item_id: str, count: int = 3) -> list[str]:
         """The known ids that are most similar to a mistyped one.
@@ -165,12 +159,16 @@ def write_index(folder: Path, tensors: Mapping[str, NDArray[Any]], about: Mappin
         folder: where to write it.
         tensors: the content of `index.safetensors`.
         about: the content of `index.json`, to which the format version and the size are added; its `model` is also
-            written into `index.safetensors`.
+            written into `index.safetensors`. The number of training pairs per relation is added, if known.
     """
     from safetensors.numpy import save_file  # noqa: PLC0415  answering does without it
 
     path = folder / "index.safetensors"
+    strengths = {relation: tensors.get(f"known.strength.{relation}") for relation in RELATIONS}
+    pairs = {relation: int(np.count_nonzero(known)) // 2 for relation, known in strengths.items() if known is not None}
     identity = {"model": about["model"]} if about.get("model") else None
     with writing(path):
         save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path, identity)
-    write_json(folder / "index.json", {**about, "format_version": FORMAT_VERSION, "bytes": path.stat().st_size})
+    write_json(
+        folder / "index.json", {**about, "pairs": pairs, "format_version": FORMAT_VERSION, "bytes": path.stat().st_size}
+    )

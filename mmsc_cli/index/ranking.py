@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,23 +59,31 @@ class Ranked:
     scores: NDArray[np.float32]
     network: NDArray[np.float32]
 
+    def take(self, positions: NDArray[np.int64]) -> Ranked:
+        """The answers at these positions, in their order."""
+        return Ranked(self.relation, self.rows[positions], self.scores[positions], self.network[positions])
+
 
 class Ranker:
     """Ranks the catalogue for blocks of queries; may be used by several threads at once."""
 
-    def __init__(self, index: Index, sieve: Sieve, k: int, approximate: Hnsw | None = None) -> None:
-        """Rank the `k` best items that pass `sieve`; exactly, unless an approximate index covers all that may pass."""
+    def __init__(self, index: Index, sieves: Mapping[Relation, Sieve], k: int, approximate: Hnsw | None = None) -> None:
+        """Rank the `k` best items that pass a relation's sieve.
+
+        Search is exact, unless there is an approximate index and the sieve lets almost all items pass.
+        """
         self._index = index
-        self._sieve = sieve
+        self._sieves = sieves
         self._k = k
-        self._approximate = approximate if sieve.filters.unrestricted() else None
+        self._approximate = approximate
         self._memory = threading.local()
 
     def rank(self, block: Block) -> list[list[Ranked]]:
         """Rank the answers: per query one ranking for each relation, in the block's order."""
         rankings: list[list[Ranked]] = [[] for _ in block.queries]
-        search = self._exact if self._approximate is None else self._approximately
         for relation, vectors in block.vectors.items():
+            exact = self._approximate is None or not self._sieves[relation].filters.unrestricted()
+            search = self._exact if exact else self._approximately
             additions = block.additions[relation]
             for position, ranked in enumerate(search(relation, block.queries, vectors, additions)):
                 rankings[position].append(ranked)
@@ -88,13 +96,13 @@ class Ranker:
         vectors: NDArray[np.float32],
         additions: Sequence[Additions],
     ) -> list[Ranked]:
-        key = self._index.vectors(relation).key
+        key, sieve = self._index.vectors(relation).key, self._sieves[relation]
         scores = np.matmul(vectors, key.T, out=self._buffer(len(queries)))
         rankings = []
         for query, vector, row, (columns, values) in zip(queries, vectors, scores, additions, strict=True):
             row[columns] += values
-            self._sieve.leave_out(query, relation, row)
-            best = self._sieve.best(query, relation, row, self._k)
+            sieve.leave_out(query, relation, row)
+            best = sieve.best(query, relation, row, self._k)
             rankings.append(Ranked(relation, best, row[best], key[best] @ vector))
         return rankings
 
@@ -107,10 +115,10 @@ class Ranker:
     ) -> list[Ranked]:
         """Rank the items nearest by vectors, and all with additions, by their exact scores."""
         assert self._approximate is not None
-        key = self._index.vectors(relation).key
+        key, sieve = self._index.vectors(relation).key, self._sieves[relation]
         rankings = []
         for query, vector, (columns, values) in zip(queries, vectors, additions, strict=True):
-            without = self._sieve.left_out_of(query)
+            without = sieve.left_out_of(query)
             # Items that are left out, or pushed down by a negative addition, must not take the place of others.
             width = self._k + len(without) + int(np.count_nonzero(values < 0))
             rows = np.union1d(self._approximate.nearest(relation, vector, width), columns)
@@ -119,7 +127,7 @@ class Ranker:
             scores = network.copy()
             added = np.isin(columns, rows)
             scores[np.searchsorted(rows, columns[added])] += values[added]
-            self._sieve.too_low(scores)
+            sieve.too_low(scores)
             best = best_rows(scores, self._k)
             rankings.append(Ranked(relation, rows[best], scores[best], network[best]))
         return rankings

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
 PATH_SEPARATOR = " > "
+_PAIRS_AT_A_TIME = 4_096
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,20 @@ class SparseRows:
         assert self.values is not None
         entries = self.row(number)
         return self.indices[entries], self.values[entries]
+
+    def values_at(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The values at pairs of a row and a column, (n_pairs,); 0 where there is no entry."""
+        assert self.values is not None
+        values = np.zeros(len(rows), np.float32)
+        for start in range(0, len(rows), _PAIRS_AT_A_TIME):
+            row, column = rows[start : start + _PAIRS_AT_A_TIME], columns[start : start + _PAIRS_AT_A_TIME]
+            begin, lengths = self.indptr[row], self.indptr[row + 1] - self.indptr[row]
+            # All entries of all these rows: which pair each belongs to, and its position.
+            pair = np.repeat(np.arange(len(row)), lengths)
+            position = np.repeat(begin - np.cumsum(lengths) + lengths, lengths) + np.arange(len(pair))
+            matches = self.indices[position] == column[pair]
+            values[start + pair[matches]] = self.values[position[matches]]
+        return values
 
     def entry(self, number: int, column: int) -> int | None:
         """The position of an entry in `indices` and `values`, None if there is none."""

@@ -36,13 +36,21 @@ def pair_probabilities(index: Index, a: NDArray[np.int64], b: NDArray[np.int64])
     Raises:
         WorkspaceError: the model was trained on too few validation pairs to be calibrated.
     """
+    return class_probabilities(index, np.stack([index.pair_scores(relation, a, b) for relation in RELATIONS], axis=1))
+
+
+def class_probabilities(index: Index, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probabilities (n_pairs, 3) in the order of CLASSES, from scores (n_pairs, 2) in both relations.
+
+    Raises:
+        WorkspaceError: the model was trained on too few validation pairs to be calibrated.
+    """
     calibration = index.about.get("calibration")
     if not calibration:
         raise WorkspaceError(
             "this index has no calibrated probabilities: there were too few validation pairs to fit them",
             hint="use --item for scores, or train on more pairs",
         )
-    scores = np.stack([index.pair_scores(relation, a, b) for relation in RELATIONS], axis=1)
     logits = (scores / np.array(calibration["scale"])) @ np.array(calibration["coefficients"]).T
     logits += np.array(calibration["intercepts"])
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))

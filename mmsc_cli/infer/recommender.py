@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from mmsc_cli.errors import InputError, MmscError, UnknownItemError, WorkspaceError, in_workspace
-from mmsc_cli.index.filters import Filters, Sieve
+from mmsc_cli.index.filters import Filters, Sieve, sieves
 from mmsc_cli.index.hnsw import Hnsw, file_names
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
@@ -18,9 +19,10 @@ from mmsc_cli.index.ranking import Block, Ranked, Ranker
 from mmsc_cli.index.search import block_size
 from mmsc_cli.index.storage import model_of
 from mmsc_cli.infer.answers import Answer, Asked, asked_relations
+from mmsc_cli.infer.overlap import SeparateRanker
 from mmsc_cli.infer.probabilities import PairOpinion, pair_probabilities
 from mmsc_cli.runtime.parallel import map_blocks
-from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.tables.relations import EVIDENCE, RELATIONS, Relation
 from mmsc_cli.workspace.checksums import check_at_a_glance
 from mmsc_cli.workspace.manifest_file import read_manifest_file
 
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
     from mmsc_cli.infer.new_items import NewItemEncoder
 
 Result = TypeVar("Result")
+# Conditions on answers, the same for both relations or one for each.
+AnyFilters = Filters | Mapping[Relation, Filters]
+AnyRanker = Ranker | SeparateRanker
+_LOG = logging.getLogger(__name__)
 # The outcome of one question of many: its answers, or the error that says why there are none.
 Outcome = list[Answer] | MmscError
 PairOutcome = PairOpinion | MmscError
@@ -89,7 +95,8 @@ class Recommender:
         self._device: Callable[[], torch.device] = _cpu
         self._images: DownloadSettings | None = None
         # The last one is kept, as questions come in batches, and looking up what is in stock takes a while.
-        self._sieve: Sieve | None = None
+        self._sieves: tuple[AnyFilters, dict[Relation, Sieve]] | None = None
+        self._reported: set[Relation] = set()
 
     @classmethod
     def open(cls, workspace: str | Path = "workspace", *, exact: bool = False) -> Recommender:
@@ -153,15 +160,27 @@ class Recommender:
         item_ids: Sequence[str],
         relation: Asked = "both",
         k: int = 10,
-        filters: Filters | None = None,
+        filters: AnyFilters | None = None,
         explain: bool = False,
+        overlap: bool = False,
     ) -> Iterator[Outcome]:
         """Yield the answers for each of many items, in their order; for an unknown item, its error.
 
         Searches on all cores; memory follows the catalogue, not the number of questions.
+
+        Args:
+            item_ids: items of the catalogue.
+            relation: which relations.
+            k: the maximum number of answers per item and relation.
+            filters: conditions on answers, the same for both relations or one for each.
+            explain: fill each answer's `why`.
+            overlap: allow an item to be both a substitute and a complement of the same query.
+
+        Raises:
+            WorkspaceError: there was nothing to train the relation on.
         """
-        relations = asked_relations(relation)
-        ranker = self._ranker(k, filters or Filters())
+        relations = self._relations(relation)
+        ranker = self._ranker(k, filters, relations, overlap)
         known, errors = self._queries(item_ids)
         queries = list(known.values())
         size = block_size(len(self.index))
@@ -180,8 +199,9 @@ class Recommender:
         items: Sequence[NewItem | Mapping[str, Any]],
         relation: Asked = "both",
         k: int = 10,
-        filters: Filters | None = None,
+        filters: AnyFilters | None = None,
         explain: bool = False,
+        overlap: bool = False,
         names: Sequence[str] | None = None,
     ) -> Iterator[Outcome]:
         """Yield answers for items that are not in the catalogue, in their order.
@@ -194,16 +214,18 @@ class Recommender:
             k: the maximum number of answers per item and relation.
             filters: as for known items.
             explain: fill each answer's `why`.
+            overlap: as for known items.
             names: what to call items without an `id`; default: by their number.
 
         Raises:
-            WorkspaceError: the workspace lacks what encodes new items.
+            WorkspaceError: the workspace lacks what encodes new items, or there was nothing to train the relation on.
             InputError: a mapping is no new item.
         """
         from mmsc_cli.infer.new_item import NewItem, parse_new_item  # noqa: PLC0415  brings pydantic
         from mmsc_cli.infer.new_items import BATCH  # noqa: PLC0415  brings torch
 
-        ranker = self._ranker(k, filters or Filters())
+        relations = self._relations(relation)
+        ranker = self._ranker(k, filters, relations, overlap)
         called = names or [f"item {number}" for number in range(1, len(items) + 1)]
         asked = [
             item if isinstance(item, NewItem) else parse_new_item(item, name)
@@ -213,7 +235,7 @@ class Recommender:
         size = min(BATCH, block_size(len(self.index)))
         for start in range(0, len(asked), size):
             batch = slice(start, start + size)
-            newcomers, errors = self._encoder.encode(asked[batch], called[batch], asked_relations(relation))
+            newcomers, errors = self._encoder.encode(asked[batch], called[batch], relations)
             answered = zip(newcomers.block.queries, ranker.rank(newcomers.block), newcomers.subjects, strict=True)
             for position in range(len(asked[batch])):
                 if position in errors:
@@ -269,12 +291,30 @@ class Recommender:
                 errors[position] = error
         return queries, errors
 
-    def _ranker(self, k: int, filters: Filters) -> Ranker:
+    def _relations(self, asked: Asked) -> Sequence[Relation]:
+        """The relations to answer in: those asked for, of `both` those that the model was trained on."""
+        relations = asked_relations(asked)
+        trained = [relation for relation in relations if self.index.about.get("pairs", {}).get(relation, 1)]
+        for relation in relations:
+            if relation not in trained:
+                message = f"this index has no {relation}s: there were no {EVIDENCE[relation]} pairs to train on"
+                if not trained:
+                    hint = f"use --relation {next(other for other in RELATIONS if other != relation)}, or prepare data "
+                    raise WorkspaceError(message, hint=hint + f"with {EVIDENCE[relation]} pairs")
+                if relation not in self._reported:
+                    _LOG.warning("%s", message)
+                    self._reported.add(relation)
+        return trained
+
+    def _ranker(self, k: int, filters: AnyFilters | None, relations: Sequence[Relation], overlap: bool) -> AnyRanker:
         if k < 1:
             raise InputError("at least one answer must be asked for", hint="give k of 1 or more")
-        if self._sieve is None or self._sieve.filters is not filters:
-            self._sieve = Sieve(self.index, filters)
-        return Ranker(self.index, self._sieve, k, self._approximate)
+        filters = filters or Filters()
+        if self._sieves is None or self._sieves[0] is not filters:
+            self._sieves = filters, sieves(self.index, filters)
+        if overlap or len(relations) < len(RELATIONS):
+            return Ranker(self.index, self._sieves[1], k, self._approximate)
+        return SeparateRanker(self.index, self._sieves[1], k, self._approximate)
 
     def _answers(
         self, query: Query, rankings: Sequence[Ranked], explain: bool, subject: Subject | None = None

@@ -14,7 +14,7 @@ import pytest
 import mmsc_cli
 from mmsc_cli.errors import InputError, MmscError, UnknownItemError, WorkspaceError
 from mmsc_cli.index import ranking, search
-from mmsc_cli.index.filters import Filters, Sieve
+from mmsc_cli.index.filters import Filters, sieves
 from mmsc_cli.index.query import Query
 from mmsc_cli.infer import recommender
 from mmsc_cli.infer.answers import Answer
@@ -79,7 +79,8 @@ def test_many_questions_are_answered_as_each_alone(opened: Recommender, monkeypa
 
 
 def test_both_relations_one_after_the_other(opened: Recommender) -> None:
-    answers = _asked(opened, opened.index.ids[0], "both", 2)
+    (answers,) = opened.answer([opened.index.ids[0]], "both", 2, overlap=True)
+    assert not isinstance(answers, MmscError)
 
     assert [answer.relation for answer in answers] == ["substitute"] * 2 + ["complement"] * 2
     assert answers[:2] == opened.substitutes(opened.index.ids[0], 2)
@@ -151,7 +152,7 @@ def test_a_candidate_of_the_linear_branch_is_never_missed(hand_made: Recommender
         def nearest(self, relation: str, vector: object, count: int) -> object:
             return np.array([3, 4], np.int64)
 
-    sieve = Sieve(hand_made.index, Filters(min_score=-3.5))
+    sieve = sieves(hand_made.index, Filters(min_score=-3.5))
     ranker = ranking.Ranker(hand_made.index, sieve, 5, Nothing())  # type: ignore[arg-type]
     query = Query.of_item(hand_made.index, "I00")
     ((ranked,),) = ranker.rank(ranking.Block.of_items(hand_made.index, [query], ["substitute"]))

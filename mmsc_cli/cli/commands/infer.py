@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from mmsc_cli.cli.options import COMMON, Session, command
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.lines import read_ids
 from mmsc_cli.infer.answers import COLUMNS, Answer, Asked
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 if TYPE_CHECKING:
     from mmsc_cli.cli.questions import Failures
@@ -73,13 +74,30 @@ class FilterOptions:
     novel: Annotated[
         bool, typer.Option("--novel", help="Leave out pairs known from training.", rich_help_panel=WHICH)
     ] = False
+    overlap: Annotated[
+        bool,
+        typer.Option(
+            "--overlap",
+            help="Allow an item among both the substitutes and the complements of a query; otherwise it is where it "
+            "is more probable.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False
     min_score: Annotated[
-        float | None, typer.Option(metavar="SCORE", help="Leave out answers with a lower score.", rich_help_panel=WHICH)
+        list[str] | None,
+        typer.Option(
+            metavar="[RELATION=]SCORE",
+            help="Leave out answers with a lower score; for one relation: --min-score complement=3. Repeatable.",
+            rich_help_panel=WHICH,
+        ),
     ] = None
     same_category: Annotated[
         bool,
         typer.Option(
-            "--same-category", help="Only answers of the query's category (its whole path).", rich_help_panel=WHICH
+            "--same-category",
+            help="Only answers of the query's category (its whole path); with --other-category: substitutes of the "
+            "same category, complements of another.",
+            rich_help_panel=WHICH,
         ),
     ] = False
     other_category: Annotated[
@@ -103,18 +121,24 @@ class FilterOptions:
         ),
     ] = False
 
-    def filters(self) -> Filters:
-        """The filters that these options stand for."""
+    def filters(self) -> dict[Relation, Filters]:
+        """The filters of each relation."""
         from mmsc_cli.index.filters import Filters  # noqa: PLC0415  brings numpy
 
-        return Filters(
-            novel=self.novel,
-            min_score=self.min_score,
-            category="same" if self.same_category else "other" if self.other_category else None,
-            price_within=None if self.price_within is None else _fraction(self.price_within),
-            in_stock=None if self.in_stock is None else frozenset(read_ids(self.in_stock)),
-            diversify=self.diversify,
-        )
+        same, other = self.same_category, self.other_category
+        in_stock = None if self.in_stock is None else frozenset(read_ids(self.in_stock))
+        scores = _scores(self.min_score or [])
+        return {
+            relation: Filters(
+                novel=self.novel,
+                min_score=scores[relation],
+                category="same" if same and not (other and relation == "complement") else "other" if other else None,
+                price_within=None if self.price_within is None else _fraction(self.price_within),
+                in_stock=in_stock,
+                diversify=self.diversify,
+            )
+            for relation in RELATIONS
+        }
 
 
 @dataclass(frozen=True)
@@ -209,6 +233,7 @@ def _answers(
         "k": which.k,
         "filters": which.filters(),
         "explain": explain,
+        "overlap": which.overlap,
     }
     ask = functools.partial(recommender.answer, **options)
     if question.new is not None:
@@ -247,8 +272,10 @@ def _check_together(typed: Mapping[str, Mapping[str, Any]], question: QuestionOp
         raise InputError(
             f"--pairs has no answers to choose from, so {', '.join(filters)} means nothing", hint="leave it out"
         )
-    if {"--same-category", "--other-category"} <= set(filters):
+    if {"--same-category", "--other-category"} <= set(filters) and question.relation != "both":
         raise InputError("--same-category and --other-category exclude one another", hint="leave one of them out")
+    if "--overlap" in filters and question.relation != "both":
+        raise InputError("--overlap is for --relation both", hint="leave it out")
     if "--price-within" in filters and question.relation == "complement":
         raise InputError("--price-within is for substitutes", hint="leave it out, or ask for --relation substitute")
     if "--diversify" in filters and question.relation == "substitute":
@@ -258,6 +285,21 @@ def _check_together(typed: Mapping[str, Mapping[str, Any]], question: QuestionOp
     only_new = [name for name in ("--set", "--device") if name in typed.get(COMMON, {})]
     if only_new and "--new" not in asked:
         raise InputError(f"{only_new[0]} means something with --new only", hint="leave it out")
+
+
+def _scores(given: Sequence[str]) -> dict[Relation, float | None]:
+    """What --min-score says, per relation."""
+    scores: dict[Relation, float | None] = dict.fromkeys(RELATIONS)
+    for text in given:
+        name, _, number = text.rpartition("=")
+        relations = [relation for relation in RELATIONS if name in ("", relation)]
+        try:
+            scores |= dict.fromkeys(relations, float(number))
+        except ValueError:
+            relations = []
+        if not relations:
+            raise InputError(f"--min-score {text}: not a score", hint="for example --min-score 3, or complement=3")
+    return scores
 
 
 def _fraction(text: str) -> float:
