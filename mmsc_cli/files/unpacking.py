@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
+from typing import IO, cast
+
+import pyarrow as pa
 
 from mmsc_cli.errors import InputError
 
-GZIP_MARK = b"\x1f\x8b"
+GZIP_MARK, ZSTD_MARK = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_PACKINGS = {GZIP_MARK: "gzip", ZSTD_MARK: "zstd"}
+_OTHER_PACKINGS = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7z"}
 # Text packs to a tenth, repetitive text to a fiftieth; gzip's most is 1,032 to one, which takes a file made for it.
 MOST_RATIO = 200
 # Below this size nobody is harmed, whatever the ratio.
@@ -42,20 +48,46 @@ class Unpacked:
 
 
 def read_unpacked(path: Path) -> bytes:
-    """The content of a file, unpacked where it is gzip, whatever its name.
+    """The content of a file or pipe, unpacked where it is gzip or Zstandard, whatever its name.
 
     Raises:
-        InputError: it is an archive bomb.
-        OSError, EOFError, zlib.error: it cannot be read, or its gzip stream is damaged or cut short.
+        InputError: it is an archive bomb, or packed in another way or twice.
+        OSError, EOFError, zlib.error: it cannot be read, or its stream is damaged or cut short.
     """
-    with path.open("rb") as file:
-        if file.read(len(GZIP_MARK)) != GZIP_MARK:
-            file.seek(0)
-            return file.read()
-    size = Unpacked(path, path.stat().st_size)
+    content = path.read_bytes()
+    stream: IO[bytes]
+    if content.startswith(GZIP_MARK):
+        stream = cast(IO[bytes], gzip.GzipFile(fileobj=io.BytesIO(content)))
+    elif content.startswith(ZSTD_MARK):
+        stream = pa.CompressedInputStream(pa.BufferReader(content), "zstd")
+    else:
+        check_packing(path, content[:8])
+        return content
+    size = Unpacked(path, len(content))
     pieces = []
-    with gzip.open(path) as stream:
+    with stream:
         while piece := stream.read(_READ_BYTES):
             size.add(len(piece))
             pieces.append(piece)
-    return b"".join(pieces)
+    content = b"".join(pieces)
+    check_packing(path, content[:8], inside=True)
+    return content
+
+
+def check_packing(path: Path, start: bytes, *, inside: bool = False) -> None:
+    """Refuse packings that are not read.
+
+    Args:
+        path: named in the message.
+        start: the first bytes of the file, or of what was unpacked.
+        inside: they were unpacked, and must be no gzip or Zstandard.
+
+    Raises:
+        InputError: they are those of such a packing.
+    """
+    for mark, name in _OTHER_PACKINGS.items() if not inside else {**_OTHER_PACKINGS, **_PACKINGS}.items():
+        if start.startswith(mark):
+            raise InputError(
+                f"{path}: packed as {name}{' within another packing' if inside else ''}",
+                hint="unpack it, or pack it with gzip or zstd alone",
+            )

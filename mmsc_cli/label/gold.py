@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.errors import InputError
+from mmsc_cli.files.item_fields import plain_text, read_ids
 from mmsc_cli.files.table_file import read_table_file
 from mmsc_cli.label.opinions import LEAST_GOLD, Calibration, Opinions
 from mmsc_cli.metrics.bootstrap import bootstrap_interval, calibration_error
@@ -48,21 +49,21 @@ def read_gold(path: Path, item_ids: list[str]) -> Gold:
     if not path.is_file():
         raise InputError(f"--gold {path}: no such file", hint=f"give {form}")
     table = read_table_file(path)
-    missing = [name for name in COLUMNS if name not in table]
-    if missing:
+    columns = {name: table.find(name) for name in COLUMNS}
+    if missing := [name for name, theirs in columns.items() if theirs is None]:
         raise InputError(f"--gold {path}: no column {', '.join(missing)}", hint=f"give {form}")
     row_of = {item_id: row for row, item_id in enumerate(item_ids)}
     labels: dict[tuple[int, int], set[int]] = {}
     unknown = 0
-    columns = ([str(value).strip() for value in table[name]] for name in COLUMNS)
-    for number, (a, b, label) in enumerate(zip(*columns, strict=True), start=1):
+    cells = {name: table[theirs] for name, theirs in columns.items() if theirs is not None}
+    answers = [plain_text(label) or "" for label in cells["label"]]
+    ends = zip(read_ids(cells["a"]), read_ids(cells["b"]), answers, strict=True)
+    for number, (a, b, label) in enumerate(ends, start=1):
         if label.lower() not in CLASSES:
             raise InputError(f"--gold {path}: row {number}: {label!r} is no label", hint=f"give {form}")
         if a == b:
             raise InputError(f"--gold {path}: row {number}: {a} beside itself", hint="a pair is of two items")
-        # A column of whole numbers that was once held as floats has 101.0 for the id 101.
-        known = [row_of.get(item_id, row_of.get(item_id.removesuffix(".0"))) for item_id in (a, b)]
-        rows = sorted(row for row in known if row is not None)
+        rows = sorted(row_of[item_id] for item_id in (a, b) if item_id in row_of)
         if len(rows) == 2:
             labels.setdefault((rows[0], rows[1]), set()).add(CLASSES.index(label.lower()))
         else:

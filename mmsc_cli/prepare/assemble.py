@@ -53,7 +53,8 @@ FROM (
     QUALIFY row_number() OVER (
         PARTITION BY item_id
         ORDER BY
-            richness DESC, title, description, brand, category, price, image_url, image_path, views, purchases, record
+            richness DESC, title, description, brand, category, price, image_url, image_path, "group", views, purchases,
+            record
     ) = 1
 )
 """

@@ -7,7 +7,14 @@ from typing import Any
 
 # What came in, and what became of it. Each kind of loss is explained to the user in LOSSES.
 BALANCES: dict[str, tuple[str, ...]] = {
-    "records": ("items", "repeated", "without_id"),
+    "records": (
+        "items",
+        "repeated",
+        "without_id",
+        "records_unreadable",
+        "records_unpublished",
+        "records_of_pictures",
+    ),
     "relations": (
         "relations_kept",
         "relations_repeated",
@@ -26,6 +33,7 @@ BALANCES: dict[str, tuple[str, ...]] = {
         "events_of_other_type",
         "events_without_time",
         "events_outside_period",
+        "events_cancelled",
     ),
     "event_pairs": ("event_pairs_kept", "event_pairs_below_support", "event_pairs_by_chance"),
     "images_named": ("images", "images_not_found", "images_failed"),
@@ -34,6 +42,9 @@ BALANCES: dict[str, tuple[str, ...]] = {
 LOSSES = {
     "repeated": "repeated records (the richest of each id is kept)",
     "without_id": "records without an id",
+    "records_unreadable": "records that are no products",
+    "records_unpublished": "drafts, archived and private products",
+    "records_of_pictures": "rows that only add a picture",
     "relations_repeated": "relations said twice",
     "relations_outside": "relations to or from items outside the set that no second item has",
     "relations_to_itself": "relations of an item to itself",
@@ -46,6 +57,7 @@ LOSSES = {
     "events_of_other_type": "events of other types",
     "events_without_time": "events without a readable time",
     "events_outside_period": "events before source.since or after source.until",
+    "events_cancelled": "events of cancelled orders or negative quantities",
     "event_pairs_below_support": "pairs in fewer sessions than source.min_support",
     "event_pairs_by_chance": "pairs no more frequent than chance",
     "images_not_found": "images that are not there (see images/failures.jsonl)",
@@ -62,6 +74,11 @@ MENDS = {
     "categories_cut": "category paths cut where feature text begins",
     "price_ranges": "price ranges, of which the lower end is kept",
     "prices_unreadable": "prices that are none",
+    "brands_unreadable": "brands that are objects without an obvious text",
+    "titles_unreadable": "titles that are objects without an obvious text",
+    "descriptions_unreadable": "descriptions that are objects without an obvious text",
+    "ids_mended": 'ids written in another form (101.0, ="00123", Unicode forms)',
+    "null_words": "cells that say NULL, NA, nan, None or \\N, read as empty",
     "empty_fields": "empty fields",
     "without_title": "items without a title",
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import NotEnoughMemoryError
@@ -75,6 +76,13 @@ class Engine:
         with self._understood():
             found = self._connection.execute(statement, parameters or None).fetchnumpy()
         return {name: np.asarray(values) for name, values in found.items()}
+
+    def add_table(self, name: str, table: pa.Table) -> None:
+        """Make a table of the engine from one in memory."""
+        with self._understood():
+            self._connection.register("given", table)
+            self._connection.execute(f"CREATE TABLE {name} AS SELECT * FROM given")
+            self._connection.unregister("given")
 
     @contextmanager
     def _understood(self) -> Iterator[None]:

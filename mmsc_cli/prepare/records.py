@@ -5,9 +5,12 @@ Nothing here grows with the catalogue in memory. `assemble` makes the two tables
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,23 +42,72 @@ RELATION_SCHEMA = pa.schema(
 Kind = Literal["records", "relations"]
 
 
+class Record(NamedTuple):
+    """A row of RECORD_SCHEMA, whose columns it names in the same order."""
+
+    record: int
+    item_id: str
+    title: str = ""
+    description: str = ""
+    brand: str = ""
+    category: Sequence[str] = ()
+    price: float = math.nan
+    image_url: str | None = None
+    image_path: str | None = None
+    group: str | None = None
+    richness: int = 0
+    views: Sequence[str] = ()
+    purchases: Sequence[str] = ()
+
+    def fields_filled(self) -> int:
+        """How many fields say something."""
+        return sum(value is not None and value == value and value not in ("", [], ()) for value in self[1:10])
+
+
+def record_table(records: Sequence[Record]) -> pa.Table:
+    """Records as a table of RECORD_SCHEMA."""
+    columns = zip(*records, strict=True) if records else ([] for _ in RECORD_SCHEMA)
+    arrays = [_array(column, field.type) for column, field in zip(columns, RECORD_SCHEMA, strict=True)]
+    return pa.table(arrays, schema=RECORD_SCHEMA)
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:  # lone surrogates in lists, which are no part of an id we keep
+        return pa.array([[text.encode("utf-8", "replace").decode() for text in texts] for texts in values], kind)
+
+
 class Delivery:
     """A source's records and relations: parts of tables in a folder, which whole processes may add to at once.
 
     Attributes:
         counts: what was read, what was mended, and what was dropped and why.
         notes: what else the manifest should say.
+        warnings: what a person should look at before training.
         truth: TRUTH_SCHEMA for synthetic data, whose ids are unique: `a < b` are numbers of records, `direction` is
             `a_to_b`, `b_to_a` or `both` for a complement, else null.
     """
 
     def __init__(self, folder: Path) -> None:
         """Take an existing, empty folder."""
-        self.folder = folder
+        self.folder = self._speakable(folder)
         self.counts: Counter[str] = Counter()
         self.notes: dict[str, Any] = {}
+        self.warnings: list[str] = []
         self.truth: pa.Table | None = None
         self._added = 0
+
+    def _speakable(self, folder: Path) -> Path:
+        """The folder, or a link to it where its name is no text, which DuckDB and pyarrow cannot say."""
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            self._links = TemporaryDirectory()  # as long as the delivery
+            link = Path(self._links.name) / "delivery"
+            link.symlink_to(folder.absolute(), target_is_directory=True)
+            return link
+        return folder
 
     def parts(self, kind: Kind) -> list[str]:
         """The files of a kind, in the order of their names."""
@@ -76,8 +128,3 @@ def write_part(folder: Path, kind: Kind, number: int, table: pa.Table) -> None:
     """Write a part of a delivery, which is read once: in haste."""
     path = part_path(folder, kind, number)
     pq.write_table(table, path, compression="lz4", use_dictionary=False, write_statistics=False)
-
-
-def filled(value: Any) -> bool:
-    """Whether a field of a record says something: text, a price, a path; the measure of its richness."""
-    return bool(value) and value == value

@@ -10,11 +10,17 @@ from pydantic import Field, model_validator
 from mmsc_cli.files.settings import DownloadSettings
 from mmsc_cli.runtime.settings import EFFORT, AboveZero, Address, Fraction, PathText, Positive, Settings
 
-ItemColumn = Literal["item_id", "title", "description", "brand", "category", "price", "image_url", "image_path"]
+ItemColumn = Literal[
+    "item_id", "title", "description", "brand", "category", "price", "image_url", "image_path", "group"
+]
 PairColumn = Literal["a", "b", "co_view", "co_purchase"]
 Column = Literal[ItemColumn, PairColumn]
-EventColumn = Literal["session", "item", "type", "time"]
+EventColumn = Literal["session", "item", "type", "time", "quantity"]
 EventType = Literal["view", "purchase"]
+CategorySeparator = Annotated[
+    str | None,
+    Field(min_length=1, description="parts the names of a category; none: `>`, or `|` or `/` where every path has it"),
+]
 
 
 class AmazonSource(Settings):
@@ -34,6 +40,7 @@ class TableSource(Settings):
     items: PathText = Field(description="the file of items")
     pairs: PathText = Field(description="the file of pairs")
     columns: dict[Column, str] = Field(default_factory=dict, description="our column name = yours")
+    category_separator: CategorySeparator = None
 
 
 class EventsSource(Settings):
@@ -47,11 +54,14 @@ class EventsSource(Settings):
         default=None, description="a file of items, as for kind = table; none: only ids are known"
     )
     columns: dict[Literal[ItemColumn, EventColumn], str] = Field(default_factory=dict, description="our name = yours")
+    category_separator: CategorySeparator = None
     types: dict[EventType, list[str]] = Field(
         default={"view": ["view"], "purchase": ["purchase"]}, description="what your log calls them"
     )
     score: Literal["npmi", "llr"] = Field(default="npmi", description="how the strength of a pair is computed")
-    min_support: Positive = Field(default=3, description="sessions in which a pair must occur")
+    min_support: Positive | dict[EventType, Positive] | None = Field(
+        default=None, description="sessions in which a pair must occur; none: the one that ranks held-out pairs best"
+    )
     session_items: Annotated[int, Field(ge=2)] = Field(
         default=50, description="items of a session that count per type, the earliest first"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.assemble import Assembled, assemble
-from mmsc_cli.prepare.counts import balance
+from mmsc_cli.prepare.counts import BALANCES, balance
 from mmsc_cli.prepare.image_placement import ImagePlaces
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.settings import (
@@ -31,6 +33,9 @@ from mmsc_cli.tables.image_hashes import write_image_hashes
 from mmsc_cli.workspace.checksums import digest
 from mmsc_cli.workspace.config import StageRecipe
 from mmsc_cli.workspace.workspace import StageRun, Workspace
+
+FEW_PAIRS = 50
+_LOG = logging.getLogger(__name__)
 
 
 class PrepareRecipe(StageRecipe, Protocol):
@@ -79,7 +84,8 @@ def prepare(
         paths = _local_inputs(recipe, inputs, recipe_directory)
         images = _image_places(workspace, recipe, paths, recipe_directory, stage, progress)
         delivery = Delivery(stage.directory("delivery"))
-        _read(workspace, recipe, list(paths), stage, delivery, progress)
+        base = _base_of_partitions(recipe, inputs, recipe_directory)
+        _read(workspace, recipe, list(paths), base, stage, delivery, progress)
         assembled = assemble(
             delivery,
             stage.path("items.parquet"),
@@ -95,7 +101,28 @@ def prepare(
             with atomic_write(stage.path("truth.parquet")) as file:
                 pq.write_table(assembled.truth, file, compression="zstd")
         stage.counts |= _books(delivery, assembled, images.counts if images else Counter())
+        stage.counts["warnings"] = [*delivery.warnings, *_doubts(recipe.source, stage.counts)]
+        for warning in stage.counts["warnings"]:
+            _LOG.warning("%s", warning)
     return stage.counts
+
+
+def _doubts(source: Source, counts: Mapping[str, Any]) -> list[str]:
+    """What a person should look at before training."""
+    doubts = []
+    for relation, name in (("substitutes", "co_view"), ("complements", "co_purchase")):
+        pairs = counts[f"{name}_pairs"]
+        if not pairs:
+            doubts.append(f"no {name} pairs: {relation} cannot be learned")
+        elif pairs < FEW_PAIRS:
+            doubts.append(f"only {pairs} {name} pairs: {relation} cannot be learned well from fewer than {FEW_PAIRS}")
+    has_table = isinstance(source, TableSource) or (isinstance(source, EventsSource) and source.items is not None)
+    if has_table and counts["without_title"] * 2 > counts["items"]:
+        doubts.append(
+            f"{counts['without_title']:,} of {counts['items']:,} items have no title: map the column, for example "
+            'title = "name" under [source.columns]'
+        )
+    return doubts
 
 
 def prepare_config(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directory: Path = Path()) -> dict[str, Any]:
@@ -103,8 +130,12 @@ def prepare_config(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directo
 
     An input is recorded with the sha256 of its content (null where it is not there), so that new content is noticed.
     """
-    files = {str(path.resolve()): path for path in _local_inputs(recipe, inputs, recipe_directory)}
-    hashes = {name: digest(path) if path.is_file() else None for name, path in files.items()}
+    hashes: dict[str, str | None] = {}
+    for path in _local_inputs(recipe, inputs, recipe_directory):
+        # The name alone, so that nothing is prepared anew where all was moved.
+        name = os.fsencode(path.name).decode(errors="backslashreplace")
+        key = name if name not in hashes else f"{name} ({len(hashes)})"
+        hashes[key] = digest(path) if path.is_file() else None
     return {"recipe": recipe.as_config(), "inputs": hashes}
 
 
@@ -113,7 +144,8 @@ def _books(delivery: Delivery, assembled: Assembled, images: Counter[str]) -> di
     counts = Counter(delivery.counts)
     counts.update({name: value for name, value in assembled.counts.items() if isinstance(value, int)})
     counts.update(images)
-    counts["repeated"] = counts["records"] - counts["without_id"] - counts["items"]
+    others = (name for name in BALANCES["records"] if name != "repeated")
+    counts["repeated"] = counts["records"] - sum(counts[name] for name in others)
     return dict(delivery.notes) | balance(dict(assembled.counts) | counts)
 
 
@@ -132,10 +164,19 @@ def _local_inputs(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_director
     return []
 
 
+def _base_of_partitions(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directory: Path) -> Path | None:
+    if inputs or not isinstance(recipe.source, EventsSource):
+        return None
+    from mmsc_cli.prepare.sources.event_log import log_base
+
+    return log_base(recipe_directory, recipe.source.events)
+
+
 def _read(
     workspace: Workspace,
     recipe: PrepareRecipe,
     paths: list[Path],
+    base: Path | None,
     stage: StageRun,
     delivery: Delivery,
     progress: Progress,
@@ -159,7 +200,7 @@ def _read(
             from mmsc_cli.prepare.sources.event_pairs import read_events
 
             items = paths.pop(0) if source.items is not None else None
-            read_events(paths, items, source, delivery, progress)
+            read_events(paths, items, source, delivery, progress, base=base)
         case DemoSource() as source:
             from mmsc_cli.prepare.sources.demo.generate import generate_demo
 

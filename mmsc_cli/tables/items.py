@@ -1,6 +1,7 @@
 """The item table, `items.parquet`: its columns, how it is written and read.
 
-The row order (by `item_id`) is the item index that pairs, embeddings and the index refer to.
+The row order (by `item_id`) is the item index that pairs, embeddings and the index refer to. Items with the same
+`group` are variants of one product; null where an item stands alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ ITEM_SCHEMA = pa.schema(
         pa.field("price", pa.float64(), nullable=False),
         pa.field("image_url", pa.string()),
         pa.field("image_path", pa.string()),
+        pa.field("group", pa.string()),
         pa.field("split", pa.string(), nullable=False),
     ]
 )
@@ -35,7 +37,8 @@ ITEM_SCHEMA = pa.schema(
 TEXT_COLUMNS = ["title", "brand", "category", "description"]
 
 
-_TABLE = ArtefactTable(ITEM_SCHEMA, "an item table", "mmsc prepare SOURCE")
+# Workspaces made before there were groups have no such column.
+_TABLE = ArtefactTable(ITEM_SCHEMA, "an item table", "mmsc prepare SOURCE", added_later=frozenset(("group",)))
 read_items, write_items = _TABLE.read, _TABLE.write
 
 

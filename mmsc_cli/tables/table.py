@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,11 +28,13 @@ class ArtefactTable(NamedTuple):
         schema: its columns and their types.
         name: in messages, with its article: `an item table`.
         made_by: the command that makes it.
+        added_later: columns that are null where a file lacks them.
     """
 
     schema: pa.Schema
     name: str
     made_by: str
+    added_later: frozenset[str] = frozenset()
 
     def read(self, path: Path, columns: list[str] | None = None) -> pa.Table:
         """Read the table, or some of its columns; columns that the schema lacks are left out.
@@ -42,9 +45,12 @@ class ArtefactTable(NamedTuple):
         wanted = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
         try:
             # Without the check, pyarrow would fill columns that are not there with nulls.
-            if missing := set(wanted.names) - set(pq.read_schema(path).names):
+            with _file(path) as file:
+                missing = set(wanted.names) - set(pq.read_schema(file).names) - self.added_later
+            if missing:
                 raise pa.ArrowInvalid(f"no column {min(missing)!r}")
-            return pq.read_table(path, schema=wanted)
+            with _file(path) as file:
+                return pq.read_table(file, schema=wanted)
         except (OSError, pa.ArrowException) as error:
             raise self._unreadable(path, error) from error
 
@@ -55,7 +61,7 @@ class ArtefactTable(NamedTuple):
             WorkspaceError: the file is missing or is no table.
         """
         try:
-            return pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
+            return pq.ParquetFile(_file(path), buffer_size=2**20, pre_buffer=False)
         except (OSError, pa.ArrowException) as error:
             raise self._unreadable(path, error) from error
 
@@ -128,6 +134,11 @@ class PairTable:
     def find(self, a: NDArray[Any], b: NDArray[Any], n_items: int) -> NDArray[np.int64]:
         """Return the row of each pair of item rows, -1 where it is not in the table; shape (pairs,)."""
         return find_pairs(self.a, self.b, a, b, n_items)
+
+
+def _file(path: Path) -> pa.OSFile:
+    """The file opened by its bytes: pyarrow takes no name that is not UTF-8."""
+    return pa.OSFile(os.fsencode(path))
 
 
 def _as_array(column: pa.ChunkedArray) -> NDArray[Any]:

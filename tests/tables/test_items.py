@@ -30,6 +30,7 @@ HAT: dict[str, Any] = {
     "price": 12.5,
     "image_url": "https://x.example/1.jpg",
     "image_path": "images/1.jpg",
+    "group": "hats",
     "split": "warm",
 }
 BARE: dict[str, Any] = {
@@ -41,6 +42,7 @@ BARE: dict[str, Any] = {
     "price": math.nan,
     "image_url": None,
     "image_path": None,
+    "group": None,
     "split": "cold_test",
 }
 ITEMS = pa.Table.from_pylist([HAT, BARE], schema=ITEM_SCHEMA)
@@ -100,3 +102,9 @@ def test_rows_are_read_some_at_a_time(tmp_path: Path) -> None:
     taken = pa.concat_tables(take_items(tmp_path / "items.parquet", ["item_id"], rows))
     assert taken["item_id"].to_pylist() == [table["item_id"][row].as_py() for row in rows]
     assert not list(take_items(tmp_path / "items.parquet", ["item_id"], rows[:0]))
+
+
+def test_a_table_made_before_there_were_groups_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    pq.write_table(ITEMS.drop(["group"]), path)
+    assert read_items(path)["group"].to_pylist() == [None, None]

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,13 +16,13 @@ from pathlib import Path
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.line_blocks import Block, LineBlocks
 from mmsc_cli.prepare.records import Delivery
-from mmsc_cli.prepare.sources.amazon_record import RecordError, deliver_block, read_lines
+from mmsc_cli.prepare.sources.amazon_record import RecordError, check_lines, deliver_block
 from mmsc_cli.runtime.cores import usable_cores
 from mmsc_cli.runtime.parallel import map_in_processes
 from mmsc_cli.runtime.progress import SILENT, Progress
 
 SMALL_BYTES = 8 << 20
-_LOG = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
 
 
 def read_amazon(
@@ -47,21 +48,31 @@ def read_amazon(
     for number, path in enumerate(paths):
         blocks = LineBlocks(path, allow_truncated=allow_truncated)
         deliver = partial(deliver_block, folder=delivery.folder, file_number=number)
-        read = 0
+        counts: Counter[str] = Counter()
+        first_error: RecordError | None = None
         with progress.task(f"Reading {path.name}") as task:
             try:
-                for counts in map_in_processes(deliver, _whole_lines(blocks), cores or _worthwhile_cores(path)):
-                    delivery.counts.update(counts)
-                    read += counts["records"]
-                    task.advance(counts["records"])
+                for report in map_in_processes(deliver, _whole_lines(blocks), cores or _worthwhile_cores(path)):
+                    counts.update(report.counts)
+                    first_error = first_error or report.first_error
+                    # Another kind of file is refused at its first block, not at its end.
+                    if first_error is not None and counts["records_unreadable"] * 2 >= counts["records"]:
+                        raise first_error
+                    task.advance(report.counts["records"])
             except RecordError as error:
                 raise InputError(
                     f"{path}: record {error.number} {error.reason}",
                     hint="the file must be Amazon product metadata, one product a line, plain or gzip; "
                     "for your own files see `mmsc recipes show my-shop`",
                 ) from error
-        if not read:
+        if not counts["records"]:
             raise InputError(f"{path}: no records in it", hint="give an Amazon metadata file with --input")
+        if first_error is not None:
+            delivery.warnings.append(
+                f"{path.name}: {counts['records_unreadable']:,} of {counts['records']:,} records are no products "
+                f"and were left out; the first: record {first_error.number} {first_error.reason}"
+            )
+        delivery.counts.update(counts)
         if blocks.truncated_after is not None:
             _LOG.warning("%s is cut short after record %d; what is whole is kept", path, blocks.truncated_after)
             delivery.notes.setdefault("truncated", {})[path.name] = {"after_record": blocks.truncated_after}
@@ -73,15 +84,24 @@ def _worthwhile_cores(path: Path) -> int:
 
 
 def _whole_lines(blocks: LineBlocks) -> Iterator[Block]:
-    """The blocks, less (where that is allowed) the last line of a plain file that is cut short within it."""
+    """The blocks, without the last line of a plain file that is cut short within it.
+
+    Raises:
+        RecordError: it is cut short, and that is not allowed.
+    """
     for block in blocks:
         end = block.content.rfind(b"\n") + 1
-        if blocks.allow_truncated and end < len(block.content):
+        cut: RecordError | None = None
+        if end < len(block.content):
             last = block.first + block.content.count(b"\n")
             try:
-                list(read_lines(Block(last, block.content[end:])))
-            except RecordError:
-                blocks.truncated_after = last - 1
-                block = replace(block, content=block.content[:end])
+                check_lines(Block(last, block.content[end:]))
+            except RecordError as error:
+                cut = error
+                if blocks.allow_truncated:
+                    blocks.truncated_after = last - 1
+                    block = replace(block, content=block.content[:end])
         if block.content:
             yield block
+        if cut is not None and not blocks.allow_truncated:
+            raise cut

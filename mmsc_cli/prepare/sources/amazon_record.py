@@ -7,15 +7,16 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
-import pyarrow as pa
 
+from mmsc_cli.files.item_fields import MAX_TITLE, clean_node, clean_text, read_id
 from mmsc_cli.files.line_blocks import Block
-from mmsc_cli.prepare.cleaning import MAX_TITLE, clean_category, clean_price, clean_text
-from mmsc_cli.prepare.records import RECORD_SCHEMA, filled, write_part
+from mmsc_cli.files.prices import read_price
+from mmsc_cli.prepare.records import Record, record_table, write_part
 from mmsc_cli.prepare.sources.python_literal import read_dict_literal
 
 VIEW_LISTS = ("also_viewed", "buy_after_viewing", "also_view")
@@ -23,6 +24,8 @@ BUY_LISTS = ("also_bought", "bought_together", "also_buy")
 _IMAGE_FIELDS = ("imUrl", "imageURLHighRes", "imageURL", "image")
 _FIELDS = ("title", "description", "brand", "price", "category", "categories")
 _EMPTY: tuple[Any, ...] = ("", [], [[]])
+MAX_NODE = 60
+MAX_NODE_WORDS = 8
 _MANY = 1_000_000  # more relations than a record can have
 _LINES_PER_FILE = 1 << 40
 
@@ -41,28 +44,44 @@ class RecordError(Exception):
         return str(self.args[1])
 
 
-def deliver_block(block: Block, folder: Path, file_number: int) -> Counter[str]:
-    """Parse and clean the products of a block, write them as a part of the delivery in `folder`, and return the counts.
+@dataclass(frozen=True)
+class BlockReport:
+    """What became of a block: counts, and the first line that is no product."""
 
-    Raises:
-        RecordError: a line is no product of either schema.
+    counts: Counter[str]
+    first_error: RecordError | None
+
+
+def deliver_block(block: Block, folder: Path, file_number: int) -> BlockReport:
+    """Parse and clean the products of a block, and write them as a part of the delivery in `folder`.
+
+    A line that is no product of either schema is counted as `records_unreadable`.
     """
     counts: Counter[str] = Counter()
     start = file_number * _LINES_PER_FILE
-    rows: list[tuple[Any, ...]] = []
+    records: list[Record] = []
+    errors: list[RecordError] = []
     with _without_garbage_collection():
-        for number, content in read_lines(block):
-            related = content.get("related")
-            lists = related if isinstance(related, dict) else content
-            views, purchases = _merge_lists(lists, VIEW_LISTS, counts), _merge_lists(lists, BUY_LISTS, counts)
-            fields = _clean(content, number, counts)
-            richness = sum(map(filled, fields)) * _MANY + len(views) + len(purchases)
-            rows.append((start + number, *fields, richness, views, purchases))
-        counts["records"] = len(rows)
-        columns = list(zip(*rows, strict=True)) or [()] * len(RECORD_SCHEMA)
-        arrays = [_array(column, field.type) for column, field in zip(columns, RECORD_SCHEMA, strict=True)]
-        write_part(folder, "records", start + block.first, pa.table(arrays, schema=RECORD_SCHEMA))
-    return counts
+        for number, line in _lines(block):
+            try:
+                record = _product(_read_line(line, number), number, counts)
+                records.append(record._replace(record=start + number))
+            except RecordError as error:
+                errors.append(error)
+        counts["records"] = len(records) + len(errors)
+        if errors:
+            counts["records_unreadable"] = len(errors)
+        write_part(folder, "records", start + block.first, record_table(records))
+    return BlockReport(counts, errors[0] if errors else None)
+
+
+def _product(content: dict[str, Any], number: int, counts: Counter[str]) -> Record:
+    record = _clean(content, number, counts)
+    related = content.get("related")
+    lists = related if isinstance(related, dict) else content
+    views, purchases = _merge_lists(lists, VIEW_LISTS, counts), _merge_lists(lists, BUY_LISTS, counts)
+    richness = record.fields_filled() * _MANY + len(views) + len(purchases)
+    return record._replace(richness=richness, views=views, purchases=purchases)
 
 
 @contextmanager
@@ -77,18 +96,29 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def read_lines(block: Block) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The content of each line that is not blank, with its number.
+def _lines(block: Block) -> Iterator[tuple[int, bytes]]:
+    """Each line that is not blank, with its number."""
+    for number, line in enumerate(block.content.split(b"\n"), start=block.first):
+        if line and not line.isspace():
+            yield number, line
+
+
+def check_lines(block: Block) -> None:
+    """Read a block.
 
     Raises:
         RecordError: a line is neither a JSON object nor a Python dict literal.
     """
-    for number, line in enumerate(block.content.split(b"\n"), start=block.first):
-        if line and not line.isspace():
-            yield number, _read_line(line, number)
+    for number, line in _lines(block):
+        _read_line(line, number)
 
 
 def _read_line(line: bytes, number: int) -> dict[str, Any]:
+    """The product of a line.
+
+    Raises:
+        RecordError: it is neither a JSON object nor a Python dict literal.
+    """
     content: Any = None
     # A first quote tells the formats apart in nearly all lines. Of the JSON parsers orjson is the faster one, the
     # standard library's knows NaN and lone surrogates.
@@ -104,24 +134,50 @@ def _read_line(line: bytes, number: int) -> dict[str, Any]:
     return content
 
 
-def _clean(content: dict[str, Any], number: int, counts: Counter[str]) -> tuple[Any, ...]:
-    """The fields of a record, in the order of CATALOGUE_SCHEMA."""
-    item_id = content.get("asin")
-    if not isinstance(item_id, str) or not item_id.strip() or not item_id.isprintable():
+def _clean(content: dict[str, Any], number: int, counts: Counter[str]) -> Record:
+    """The fields of a product."""
+    asin = content.get("asin")
+    item_id = read_id(asin) if isinstance(asin, str | int | float) and not isinstance(asin, bool) else ""
+    if not item_id or not str(asin).isprintable():
         raise RecordError(number, "has no usable 'asin'")
     for name in _FIELDS:
         if content.get(name) in _EMPTY:
             counts["empty_fields"] += 1
-    return (
-        item_id.strip(),
-        clean_text(content.get("title"), MAX_TITLE, name="titles", found=counts),
-        clean_text(content.get("description"), name="descriptions", found=counts),
-        clean_text(content.get("brand"), MAX_TITLE, name="brands", found=counts),
-        clean_category(content.get("categories") or content.get("category"), counts),
-        clean_price(content.get("price"), counts),
-        _image_url(content),
-        None,
+    return Record(
+        record=number,
+        item_id=item_id,
+        title=clean_text(content.get("title"), MAX_TITLE, name="titles", counts=counts),
+        description=clean_text(content.get("description"), name="descriptions", counts=counts),
+        brand=clean_text(content.get("brand"), MAX_TITLE, name="brands", counts=counts),
+        category=clean_category(content.get("categories") or content.get("category"), counts),
+        price=read_price(content.get("price"), counts),
+        image_url=_image_url(content),
     )
+
+
+def clean_category(value: Any, counts: Counter[str] | None = None) -> list[str]:
+    """A category path, root first. Of several paths (2014 schema) the longest; cut where feature text begins.
+
+    The 2018 files append sentences of the product page to the path: a node is a short name, not a sentence. `counts`
+    counts `categories_cut`.
+    """
+    if not isinstance(value, list):
+        return []
+    counts = Counter() if counts is None else counts
+    paths = [path for path in value if isinstance(path, list)]
+    path: list[str] = []
+    for node in max(paths, key=len) if paths else value:
+        if not isinstance(node, str):
+            continue
+        name, kinds = clean_node(node)
+        for kind in kinds:
+            counts[kind.format("categories")] += 1
+        if len(name) > MAX_NODE or name.endswith(".") or len(name.split()) > MAX_NODE_WORDS:
+            counts["categories_cut"] += 1
+            break
+        if name:
+            path.append(name)
+    return path
 
 
 def _merge_lists(lists: dict[str, Any], names: Sequence[str], counts: Counter[str]) -> list[str]:
@@ -156,10 +212,3 @@ def _image_url(content: dict[str, Any]) -> str | None:
         if isinstance(value, str) and value.startswith(("http://", "https://")) and value.isprintable():
             return value
     return None
-
-
-def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    try:
-        return pa.array(values, kind)
-    except UnicodeEncodeError:  # lone surrogates in lists, which are no part of an id we keep
-        return pa.array([[text.encode("utf-8", "replace").decode() for text in texts] for texts in values], kind)

@@ -1,21 +1,27 @@
-"""Reading an event log: CSV or Parquet, larger than memory, every event kept or counted under the reason it was not."""
+"""Read an event log larger than memory: every event is kept, or counted under the reason why it is not."""
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import IO, Any, cast, get_args
+from typing import Any, get_args
 
 import duckdb
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.files.table_file import sniff_separator, split_fields, undecodable_place
+from mmsc_cli.files.item_fields import NULL_WORDS
+from mmsc_cli.files.separated import undecodable_place
 from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.settings import EventColumn, EventsSource
+from mmsc_cli.prepare.sources.aliases import LOG_FORMATS, Format, alike, known_format
+from mmsc_cli.prepare.sources.columns import missing_columns
+from mmsc_cli.prepare.sources.log_shard import Shard, open_log_file, open_shard, plain_line_ends, with_partitions
 
 VIEW, PURCHASE = 0, 1
+LOG_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
 
 # Strings with an offset are turned into UTC, others are taken as UTC.
 _TIME_ZONE = "SET TimeZone = 'UTC'"
@@ -24,46 +30,112 @@ _EPOCH = """
     CASE WHEN abs({0}) < 1e11 THEN {0} WHEN abs({0}) < 1e14 THEN {0} / 1e3 WHEN abs({0}) < 1e17 THEN {0} / 1e6
     ELSE {0} / 1e9 END
 """
+# 20241001 is a day; `2024-10-01 10:00:00 +0200` loses the blank before its offset.
+_TEXT_TIME = """
+    CASE WHEN regexp_full_match({0}, '(19|20)[0-9]{{6}}') THEN epoch(try_strptime({0}, '%Y%m%d'))
+    ELSE coalesce(
+        {1}, epoch(try_cast(regexp_replace({0}, ' ([+-][0-9]{{2}}):?([0-9]{{2}})$', '\\1:\\2') AS TIMESTAMPTZ))
+    ) END
+"""
+_BLANKS = "".join(map(chr, (*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029)))
+_BLANKS += "\u202f\u205f\u3000"
 _NORMALISED = """
-CREATE VIEW normalised AS
+CREATE OR REPLACE VIEW normalised AS
 SELECT *, CASE
-    WHEN coalesce(session, '') = '' OR coalesce(item, '') = '' THEN 'events_without_id'
     WHEN kind IS NULL THEN 'events_of_other_type'
-    WHEN seconds IS NULL OR NOT isfinite(seconds) THEN 'events_without_time'
+    WHEN coalesce(session, '') = '' OR coalesce(item, '') = '' THEN 'events_without_id'
+    WHEN cancelled THEN 'events_cancelled'
+    WHEN {asks} AND (seconds IS NULL OR NOT isfinite(seconds)) THEN 'events_without_time'
     WHEN seconds < {since} OR seconds >= {until} THEN 'events_outside_period'
 END AS fate
-FROM (
-    SELECT {session} AS session, {item} AS item, {seconds} AS seconds, CASE
-        WHEN trim({type}::VARCHAR) IN ({views}) THEN {view_kind}
-        WHEN trim({type}::VARCHAR) IN ({purchases}) THEN {purchase_kind}
-    END::UTINYINT AS kind
-    FROM {log}
-)
+FROM ({shards})
 """
-FATES = ("events_without_id", "events_of_other_type", "events_without_time", "events_outside_period")
+_SHARD = """
+SELECT {session} AS session, {item} AS item, {seconds} AS seconds, {timed} AS timed, {kind}::UTINYINT AS kind,
+    {word} AS word, {cancelled} AS cancelled
+FROM {scan} AS t {unnest}
+"""
+_UNNEST = "LEFT JOIN LATERAL (SELECT unnest(json_extract({}, '$[*]')) AS element) AS u ON true"
+FATES = (
+    "events_without_id",
+    "events_of_other_type",
+    "events_without_time",
+    "events_outside_period",
+    "events_cancelled",
+)
 
 
 def log_files(folder: Path, pattern: str) -> list[Path]:
     """The files of a log that a recipe in `folder` names, in the order of their names.
 
+    A path that exists is that file, whatever marks are in its name; of a folder, the files in it are meant.
+
     Raises:
         InputError: it is no pattern.
     """
     whole = folder / pattern
+    if whole.is_dir():
+        return [path for path in sorted(whole.rglob("*")) if _is_log_file(path, whole)] or [whole]
+    if whole.exists():
+        return [whole]
     try:
         # Through the anchor, so that an absolute pattern works too.
-        found = sorted(Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))
+        files = sorted(Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))
     except (ValueError, NotImplementedError) as error:
         raise InputError(
-            f"source.events: {pattern!r} is no pattern of file names: {error}", hint="for example log-2024-*.parquet"
+            f"source.events: {pattern!r} is not a pattern of file names: {error}", hint="for example log-2024-*.parquet"
         ) from error
-    return found or [whole]
+    return [path for path in files if path.is_file()] or [whole]
 
 
-def open_log(engine: Engine, paths: Sequence[Path], settings: EventsSource) -> None:
-    """Make the view `normalised` of a log: session, item (text), kind (VIEW or PURCHASE), seconds, and fate.
+def log_base(folder: Path, pattern: str) -> Path:
+    """The folder below which folders such as `dt=2024-05-01` are partitions of the log that a pattern names."""
+    whole = folder / pattern
+    if whole.is_dir() or not whole.exists():
+        fixed = [place for place in (whole, *whole.parents) if not re.search(r"[*?\[]", str(place))]
+        return fixed[0] if fixed else Path()
+    return whole.parent
 
-    `fate` is one of FATES for an event that is no use, else null. Nothing is read yet but the head of the file.
+
+def _is_log_file(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
+    return path.is_file() and not hidden and name.endswith(LOG_ENDINGS)
+
+
+@dataclass(frozen=True)
+class OpenLog:
+    """A log whose view `normalised` is there.
+
+    Attributes:
+        shards: its files.
+        columns: our columns to the file's.
+        types: our event types to the log's words.
+        all_purchases: it has no column of types, so that all events are purchases.
+        export: the known export that it is.
+    """
+
+    shards: list[Shard]
+    columns: dict[str, str]
+    types: Mapping[str, Sequence[str]]
+    all_purchases: bool
+    export: Format | None
+
+
+def open_log(
+    engine: Engine, paths: Sequence[Path], settings: EventsSource, folder: Path, base: Path | None = None
+) -> OpenLog:
+    """Make the view `normalised` of a log: session, item (text), kind (VIEW or PURCHASE), seconds, timed, fate.
+
+    `fate` is one of FATES for an event that is no use, else null; `timed` says whether the log holds anything for a
+    time. Nothing is read yet but the heads of the files.
+
+    Args:
+        engine: where the view is made.
+        paths: the files, each read by its own header and types.
+        settings: the recipe's `[source]`.
+        folder: for copies and links, until the log has been read.
+        base: see `log_base`; None: there are no partitions.
 
     Raises:
         InputError: there is no such file, or it lacks a column.
@@ -71,34 +143,123 @@ def open_log(engine: Engine, paths: Sequence[Path], settings: EventsSource) -> N
     """
     if not paths:
         raise InputError(f"no file at {settings.events}", hint="paths in [source] are relative to the recipe file")
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"no file at {path}", hint="paths in [source] are relative to the recipe file")
-    log, types = _log(engine, paths)
-    ours = {name: settings.columns.get(name, name) for name in get_args(EventColumn)}
-    for name, theirs in ours.items():
-        # A log without times is fine as long as no question of time is asked.
-        if theirs not in types and (name != "time" or "time" in settings.columns or _asks_for_time(settings)):
-            raise InputError(
-                f"{paths[0]}: no column {theirs!r} among {list(types)}",
-                hint=f'map yours under [source.columns], for example {name} = "{name}_id"',
-            )
-    time_column = ours["time"]
+    shards: list[Shard] = []
+    for number, path in enumerate(paths):
+        first = shards[0] if shards else None
+        shard = open_shard(engine, path, folder, number, first, list(settings.columns.values()))
+        shards.append(shard if base is None else with_partitions(shard, base))
+    return _make_view(engine, shards, settings)
+
+
+def reopen_with_plain_line_ends(engine: Engine, log: OpenLog, settings: EventsSource, folder: Path) -> OpenLog | None:
+    """Open a log again whose lines end in several ways, which the engine cannot read; None: they do not."""
+    copies = [plain_line_ends(shard, folder, number) for number, shard in enumerate(log.shards)]
+    if not any(copies):
+        return None
+    shards: list[Shard] = []
+    for number, (copy, shard) in enumerate(zip(copies, log.shards, strict=True)):
+        if copy is not None:
+            first = shards[0] if shards else None
+            plain = open_shard(engine, copy, folder, len(copies) + number, first, list(settings.columns.values()))
+            shard = replace(plain, path=shard.path, partitions=shard.partitions)
+        shards.append(shard)
+    return _make_view(engine, shards, settings)
+
+
+def _make_view(engine: Engine, shards: list[Shard], settings: EventsSource) -> OpenLog:
+    export = known_format(LOG_FORMATS, shards[0].names)
+    columns = _columns(shards, settings, export)
+    types: Mapping[str, Sequence[str]] = {str(name): words for name, words in settings.types.items()}
+    if export is not None and export.types and "types" not in settings.model_fields_set:
+        types = export.types
+    log = OpenLog(shards, columns, types, "type" not in columns, export)
+    _check_id_types(engine, log)
     engine.run(_TIME_ZONE)
     engine.run(
         _NORMALISED.format(
-            log=log,
-            session=_text(ours["session"], types),
-            item=_text(ours["item"], types),
-            type=_name(ours["type"]),
-            seconds=_seconds(_name(time_column), types[time_column]) if time_column in types else "0::DOUBLE",
-            views=_literals(settings.types.get("view", [])),
-            purchases=_literals(settings.types.get("purchase", [])),
-            view_kind=VIEW,
-            purchase_kind=PURCHASE,
+            shards=" UNION ALL ".join(_select(shard, log) for shard in shards),
+            asks=str(_asks_for_time(settings)).lower(),
             since=_bound(settings.since, "'-infinity'::DOUBLE"),
             until=_bound(settings.until, "'infinity'::DOUBLE"),
         )
+    )
+    return log
+
+
+def _check_id_types(engine: Engine, log: OpenLog) -> None:
+    """Refuse shards that hold `00123` as text beside others that hold it as the number 123."""
+    kinds = [expression[1] for shard in log.shards if (expression := shard.expression(log.columns["item"]))]
+    numbers = [shard for shard, kind in zip(log.shards, kinds, strict=True) if kind != "VARCHAR"]
+    for shard, kind in zip(log.shards, kinds, strict=True):
+        expression = shard.expression(log.columns["item"])
+        if numbers and kind == "VARCHAR" and expression and shard.list_column(log.columns["item"]) is None:
+            zeros = f"SELECT 1 FROM {shard.scan} WHERE regexp_matches({expression[0]}, '^0[0-9]') LIMIT 1"
+            if engine.run(zeros):
+                raise InputError(
+                    f"{shard.path}: ids such as 00123 are text here, and numbers in {numbers[0].path}",
+                    hint="write the ids as text in all files of the log",
+                )
+
+
+def _columns(shards: Sequence[Shard], settings: EventsSource, export: Format | None) -> dict[str, str]:
+    """What each shard calls our columns; every shard must have all that the first has."""
+    columns: dict[str, str] = {}
+    for name in (*get_args(EventColumn), "cancelled"):
+        given = settings.columns.get(name)
+        wanted = (given,) if given else ((export.columns.get(name, ()) if export else ()) or (name,))
+        theirs = next((want for want in wanted if shards[0].expression(want) is not None), None)
+        if theirs is not None:
+            columns[name] = theirs
+    names = shards[0].names
+    missing = [name for name in ("session", "item") if name not in columns]
+    missing += [name for name in settings.columns if name in get_args(EventColumn) and name not in columns]
+    if "time" not in columns and _asks_for_time(settings):
+        missing.append("time")
+    if "type" not in columns and (export is None or "type" in export.columns) and alike("type", names):
+        missing.append("type")
+    for shard in shards:
+        gone = dict.fromkeys(name for name, theirs in columns.items() if shard.expression(theirs) is None)
+        if missing or gone:
+            lacking = dict.fromkeys((*missing, *gone))
+            theirs_of = columns | {str(name): theirs for name, theirs in settings.columns.items()}
+            raise missing_columns(shard.path, {name: theirs_of.get(name, name) for name in lacking}, shard.names)
+    return columns
+
+
+def _select(shard: Shard, log: OpenLog) -> str:
+    sql = {name: shard.expression(theirs) for name, theirs in log.columns.items()}
+    session, item = (_text(*expression) for expression in (sql["session"], sql["item"]) if expression)
+    seconds, timed, cancelled = "NULL::DOUBLE", "false", "false"
+    if expression := sql.get("time"):
+        seconds = _seconds(*expression)
+        timed = f"coalesce({_trimmed(expression[0])}, '') <> ''"
+    if expression := sql.get("quantity"):
+        cancelled = f"coalesce(try_cast(replace({_trimmed(expression[0])}, ',', '.') AS DOUBLE) < 0, false)"
+    if expression := sql.get("cancelled"):
+        # Only the first row of an order says when it was made and cancelled.
+        of_order = f"OVER (PARTITION BY {session})"
+        cancelled = f"({cancelled} OR bool_or(coalesce({_trimmed(expression[0])}, '') <> '') {of_order})"
+        seconds = f"coalesce({seconds}, min({seconds}) {of_order})"
+    word = "NULL::VARCHAR"
+    if expression := sql.get("type"):
+        word = _trimmed(expression[0])
+        kind = (
+            f"CASE WHEN {word} IN ({_literals(log.types.get('view', []))}) THEN {VIEW}"
+            f" WHEN {word} IN ({_literals(log.types.get('purchase', []))}) THEN {PURCHASE} END"
+        )
+    else:
+        kind = str(PURCHASE)
+    list_column = shard.list_column(log.columns["item"])
+    return _SHARD.format(
+        session=session,
+        item=item,
+        seconds=seconds,
+        timed=timed,
+        kind=kind,
+        word=word,
+        cancelled=cancelled,
+        scan=shard.scan,
+        unnest=_UNNEST.format(list_column) if list_column else "",
     )
 
 
@@ -106,9 +267,9 @@ def describe_unreadable(error: duckdb.Error, paths: Sequence[Path]) -> InputErro
     """What to tell the user of a log that the engine could not read to its end."""
     reason = str(error).removeprefix("Invalid Input Error: ").splitlines()
     first = " ".join(reason[:1])
-    if "unicode" in str(error).lower():
+    if "unicode" in str(error).lower() or "utf8" in str(error).lower():
         for path in paths:
-            with _open(path) as file:
+            with open_log_file(path) as file:
                 if place := undecodable_place(file):
                     return InputError(f"{path}: {place}", hint="save it as UTF-8")
     detail = next((line for line in reason[1:] if not line.startswith(("Original Line", " ")) and line.strip()), "")
@@ -116,51 +277,27 @@ def describe_unreadable(error: duckdb.Error, paths: Sequence[Path]) -> InputErro
     return InputError(f"{names}: not readable: {first} {detail}".rstrip(), hint="check separator and quotes")
 
 
-def _log(engine: Engine, paths: Sequence[Path]) -> tuple[str, dict[str, str]]:
-    """The log as a table function of the engine, and its columns with their types."""
-    files = f"[{_literals([str(path) for path in paths])}]"
-    if paths[0].suffix.lower() == ".parquet":
-        log = f"read_parquet({files})"
-        try:
-            return log, {name: kind for name, kind, *_ in engine.run(f"DESCRIBE SELECT * FROM {log}")}
-        except duckdb.Error as error:
-            raise describe_unreadable(error, paths) from error
-    try:
-        with _open(paths[0]) as file:
-            head = file.readline().decode("utf-8-sig", errors="replace").rstrip("\r\n")
-    except (OSError, EOFError) as error:
-        raise InputError(f"{paths[0]}: not readable: {error}", hint="write it again, as CSV or Parquet") from error
-    separator = sniff_separator(head)
-    names = [name.strip() for name in split_fields(head, separator)]
-    if not names or len(set(names)) < len(names) or not all(names):
-        raise InputError(f"{paths[0]}: not a header of distinct names: {head[:200]!r}", hint="name every column once")
-    # Told what it will find, the engine refuses a row that is different; left to guess, it would skip rows.
-    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
-    options = f"auto_detect=false, header=true, delim={literal(separator)}, quote='\"', escape='\"'"
-    return f"read_csv({files}, {options}, columns={{{columns}}})", dict.fromkeys(names, "VARCHAR")
-
-
-def _open(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
-
-
 def _asks_for_time(settings: EventsSource) -> bool:
     return any(value is not None for value in (settings.window_minutes, settings.since, settings.until))
 
 
-def _text(name: str, types: dict[str, str]) -> str:
-    """An id as text. 7.0 is 7: a column of whole numbers with gaps is often stored as floats."""
-    column = _name(name)
-    if types[name] in ("DOUBLE", "FLOAT"):
+def _trimmed(column: str) -> str:
+    return f"trim(({column})::VARCHAR, {literal(_BLANKS)})"
+
+
+def _text(column: str, kind: str) -> str:
+    """An id as text, null where it is missing. 7.0 is 7: whole numbers with gaps are often stored as floats."""
+    if kind in ("DOUBLE", "FLOAT"):
         whole = f"{column} = floor({column}) AND abs({column}) < 1e18"
         column = f"CASE WHEN {whole} THEN {column}::BIGINT::VARCHAR WHEN NOT isnan({column}) THEN {column}::VARCHAR END"
-    return f"trim(({column})::VARCHAR)"
+    text = _trimmed(column)
+    return f"CASE WHEN {text} NOT IN ({_literals(sorted(NULL_WORDS))}) THEN {text} END"
 
 
 def _seconds(column: str, kind: str) -> str:
     if kind == "VARCHAR":
-        number = _EPOCH.format(f"try_cast({column} AS DOUBLE)")
-        return f"coalesce({number}, epoch(try_cast({column} AS TIMESTAMPTZ)))"
+        text = _trimmed(column)
+        return _TEXT_TIME.format(text, _EPOCH.format(f"try_cast({text} AS DOUBLE)"))
     if kind.startswith(("TIMESTAMP", "DATE")):
         return f"epoch({column})::DOUBLE"
     return _EPOCH.format(f"{column}::DOUBLE")
@@ -172,10 +309,6 @@ def _bound(moment: date | datetime | None, missing: str) -> str:
     if not isinstance(moment, datetime):
         moment = datetime.combine(moment, time())
     return repr((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-
-
-def _name(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'
 
 
 def _literals(texts: Sequence[Any]) -> str:

@@ -8,38 +8,56 @@ Dunning, Computational Linguistics 1993). Pairs that occur together less often t
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.files.item_fields import read_ids
 from mmsc_cli.prepare.duckdb import Engine, literal
-from mmsc_cli.prepare.records import RECORD_SCHEMA, Delivery, part_path
+from mmsc_cli.prepare.records import Delivery, Record, part_path, record_table
 from mmsc_cli.prepare.settings import EventsSource
-from mmsc_cli.prepare.sources.event_log import PURCHASE, VIEW, describe_unreadable, open_log
-from mmsc_cli.prepare.sources.shop_tables import read_item_table
+from mmsc_cli.prepare.sources.event_log import (
+    PURCHASE,
+    VIEW,
+    OpenLog,
+    describe_unreadable,
+    open_log,
+    reopen_with_plain_line_ends,
+)
+from mmsc_cli.prepare.sources.item_table import read_item_table
+from mmsc_cli.prepare.sources.meeting import check_ids_meet
+from mmsc_cli.prepare.sources.support import choose_support
 from mmsc_cli.runtime.progress import SILENT, Progress
 
+_LOG = logging.getLogger(__name__)
 # Pairs that are counted at a time: what bounds memory, together with the engine's own limit.
 PAIRS_AT_A_TIME = 10_000_000
 
 # Two sessions that share a hash would become one: among ten million the chance of that is three in a million.
-_LOG = """
-CREATE TABLE log AS SELECT hash(session) AS session, item, kind, seconds FROM normalised WHERE fate IS NULL
-"""
-_ITEMS = """
-CREATE TABLE log_items AS
-SELECT item, (row_number() OVER (ORDER BY item) - 1)::INTEGER AS id FROM (SELECT DISTINCT item FROM log)
+_EVENTS = """
+CREATE TABLE log AS
+SELECT hash(session) AS session, id, kind, seconds
+FROM normalised JOIN raw_items USING (item)
+WHERE fate IS NULL AND id IS NOT NULL
 """
 _FIRST_SEEN = """
 CREATE TABLE seen AS
 SELECT session, kind, id AS item, min(seconds) AS seconds, count(*) AS times
-FROM log JOIN log_items USING (item)
+FROM log
 GROUP BY session, kind, id
+"""
+# Variants of a product are also counted as one item, under kinds of their own.
+_SEEN_GROUPS = """
+INSERT INTO seen
+SELECT session, kind + 2, unit, min(seconds), sum(times)
+FROM seen JOIN units ON units.id = seen.item
+GROUP BY session, kind, unit
 """
 # Of a session with too many items the earliest stay; ids break ties, so that the order of the log does not matter.
 _OVER_CAP = """
@@ -55,13 +73,17 @@ _SESSIONS = "CREATE TABLE totals AS SELECT kind, count(DISTINCT session) AS sess
 _FREQUENT = """
 CREATE TABLE frequent AS
 SELECT kept.* FROM kept
-SEMI JOIN (SELECT kind, item FROM marginals WHERE sessions >= $support) USING (kind, item)
+SEMI JOIN (
+    SELECT marginals.kind, item FROM marginals JOIN support ON support.kind = marginals.kind % 2
+    WHERE sessions >= least_sessions
+) USING (kind, item)
 """
 _FREQUENT_MOMENTS = """
 CREATE TABLE frequent_moments AS
 SELECT DISTINCT frequent.session, frequent.kind, frequent.item, log.seconds
-FROM log JOIN log_items USING (item)
-JOIN frequent ON frequent.session = log.session AND frequent.kind = log.kind AND frequent.item = log_items.id
+FROM log JOIN units USING (id)
+JOIN frequent ON frequent.session = log.session AND frequent.kind % 2 = log.kind
+    AND frequent.item = CASE WHEN frequent.kind < 2 THEN log.id ELSE units.unit END
 """
 _EXPECTED = """
 SELECT coalesce(sum(n * (n - 1) / 2), 0)::BIGINT FROM (SELECT count(*) AS n FROM frequent GROUP BY session, kind)
@@ -75,8 +97,13 @@ ON l.session = r.session AND l.kind = r.kind AND l.item < r.item {near}
 WHERE l.item % $parts = $part
 GROUP BY l.kind, l.item, r.item
 """
-_KEEP_PART = "INSERT INTO pairs SELECT * FROM part WHERE together >= $support"
-_RARE = "SELECT count(*) FROM part WHERE together < $support"
+_KEEP_PART = """
+INSERT INTO pairs
+SELECT part.* FROM part JOIN support ON support.kind = part.kind % 2 WHERE together >= least_sessions
+"""
+_RARE = """
+SELECT count(*) FROM part JOIN support ON support.kind = part.kind % 2 WHERE together < least_sessions
+"""
 _SCORES = {
     "npmi": """
         CASE WHEN together = n THEN 1 ELSE ln(together * n / (n_a * n_b)) / -ln(together / n) END
@@ -99,13 +126,14 @@ FROM (
     JOIN totals ON totals.kind = pairs.kind
 )
 """
+_FATES = "SELECT coalesce(fate, 'usable'), count(*) FROM normalised GROUP BY fate"
 _XLOGX = "CREATE MACRO xlogx(x) AS CASE WHEN x > 0 THEN x * ln(x) ELSE 0 END"
 # What happens together has no direction: the strength stands in both.
 _WRITE = """
 COPY (
     SELECT l.item AS source, r.item AS target,
-        (CASE WHEN kind = {view} THEN score ELSE 0 END)::FLOAT AS view,
-        (CASE WHEN kind = {purchase} THEN score ELSE 0 END)::FLOAT AS buy
+        (CASE WHEN kind % 2 = {view} THEN score ELSE 0 END)::FLOAT AS view,
+        (CASE WHEN kind % 2 = {purchase} THEN score ELSE 0 END)::FLOAT AS buy
     FROM (SELECT kind, a, b, score FROM scored UNION ALL SELECT kind, b, a, score FROM scored)
     JOIN log_items l ON l.id = a
     JOIN log_items r ON r.id = b
@@ -120,90 +148,200 @@ def read_events(
     settings: EventsSource,
     delivery: Delivery,
     progress: Progress = SILENT,
+    *,
+    base: Path | None = None,
 ) -> None:
     """Read an event log, and a table of items where there is one, into a delivery.
 
     Args:
-        paths: the files of the log, all of one format.
+        paths: the files of the log.
         items: a table of items; None: the items are the ids of the log.
         settings: the recipe's `[source]`.
         delivery: where records, relations and counts go.
         progress: told of the pairs that may be.
+        base: the folder below which folders such as `type=view` are columns; None: there are none.
 
     Raises:
         InputError: a file is missing or unreadable, or lacks a column; or no event of the log is of use.
     """
     with Engine(delivery.folder, settings.memory_gib) as engine:
-        try:
-            open_log(engine, paths, settings)
-            _count_events(engine, paths, settings, delivery)
-        except duckdb.Error as error:
-            raise describe_unreadable(error, paths) from error
-        if items is None:
+        log = _count_fates(engine, paths, settings, delivery, base)
+        catalogue = None
+        if items is not None:
+            read_item_table(items, settings.columns, delivery, settings.category_separator)
+            catalogue = _groups(engine, delivery)
+        _number_items(engine, catalogue, delivery)
+        _count_events(engine, settings, delivery)
+        if catalogue is None:
             _deliver_ids(engine, delivery)
-        else:
-            read_item_table(items, settings.columns, delivery)
         _count_pairs(engine, settings, delivery, progress)
         engine.run(_XLOGX)
         engine.run(_SCORED.format(score=_SCORES[settings.score]))
         ((kept, by_chance),) = engine.run(
             "SELECT count(*) FILTER (score > 0), count(*) FILTER (NOT score > 0) FROM scored"
         )
+        delivery.counts.update(event_pairs_by_chance=by_chance, event_pairs_kept=kept, relations=2 * kept)
+        if not kept:
+            raise _no_pairs(log, delivery)
         part = literal(str(part_path(delivery.folder, "relations", 0)))
         engine.run(_WRITE.format(view=VIEW, purchase=PURCHASE, path=part))
-    delivery.counts.update(event_pairs_by_chance=by_chance, event_pairs_kept=kept, relations=2 * kept)
 
 
-def _count_events(engine: Engine, paths: Sequence[Path], settings: EventsSource, delivery: Delivery) -> None:
-    """Fill `kept`: each item once per session and type, within the cap; every other event is counted."""
-    fates = dict(engine.run("SELECT coalesce(fate, 'usable'), count(*) FROM normalised GROUP BY fate"))
+def _no_pairs(log: OpenLog, delivery: Delivery) -> InputError:
+    counts = delivery.counts
+    support = ", ".join(f"{name} {sessions}" for name, sessions in delivery.notes["min_support"].items())
+    return InputError(
+        f"{log.shards[0].path}: no pair of items is left: of {counts['event_pairs']:,} pairs, "
+        f"{counts['event_pairs_below_support']:,} are rarer than min_support ({support}), "
+        f"and {counts['event_pairs_by_chance']:,} are no more often together than chance would have it",
+        hint="give a longer log" + (", or set source.min_support = 1" if counts["event_pairs_below_support"] else ""),
+    )
+
+
+def _count_fates(
+    engine: Engine, paths: Sequence[Path], settings: EventsSource, delivery: Delivery, base: Path | None
+) -> OpenLog:
+    """Open the log and count what becomes of its events."""
+    try:
+        log = open_log(engine, paths, settings, delivery.folder, base)
+        try:
+            fates = dict(engine.run(_FATES))
+        except duckdb.Error:
+            plain = reopen_with_plain_line_ends(engine, log, settings, delivery.folder)
+            if plain is None:
+                raise
+            log, fates = plain, dict(engine.run(_FATES))
+    except duckdb.Error as error:
+        raise describe_unreadable(error, paths) from error
     usable = fates.pop("usable", 0)
-    delivery.counts.update(fates, events=usable + sum(fates.values()))
+    delivery.counts.update(fates, events=usable + sum(fates.values()), usable=usable)
+    _report(engine, log, delivery)
     if not usable:
         raise InputError(
-            f"{paths[0]}: no event in it is of use: {', '.join(f'{name} {count:,}' for name, count in fates.items())}",
+            f"{paths[0]}: no event in it is of use: {', '.join(f'{name} {count:,}' for name, count in fates.items())}"
+            + _seen_words(engine, log),
             hint='say what your log calls them, for example [source.types] view = ["click"]',
         )
-    engine.run(_LOG)
-    engine.run(_ITEMS)
+    return log
+
+
+def _report(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
+    """Note what was decided, and warn of what looks wrong."""
+    counts = delivery.counts
+    renamed = {name: theirs for name, theirs in log.columns.items() if theirs != name}
+    if renamed:
+        delivery.notes.setdefault("columns", {})[log.shards[0].path.name] = renamed
+    if log.export is not None:
+        delivery.notes.setdefault("formats", {})[log.shards[0].path.name] = log.export.name
+    if log.all_purchases:
+        delivery.notes["all_purchases"] = True
+        _LOG.info("%s: no column of types: all events are purchases", log.shards[0].path.name)
+    if counts["events_of_other_type"] * 2 > counts["events"]:
+        delivery.warnings.append(
+            f"{counts['events_of_other_type']:,} of {counts['events']:,} events are of types that the recipe does not "
+            f'name{_seen_words(engine, log)}; name them, for example [source.types] view = ["click"]'
+        )
+    ((timed, read),) = engine.run(
+        "SELECT count(*) FILTER (timed), count(*) FILTER (timed AND seconds IS NOT NULL) FROM normalised"
+        if "time" in log.columns
+        else "SELECT 0, 0"
+    )
+    if (timed - read) * 2 > timed:
+        delivery.warnings.append(
+            f"{timed - read:,} of {timed:,} times are unreadable: write seconds since 1970, or 2024-05-01T12:00:00Z"
+        )
+
+
+def _seen_words(engine: Engine, log: OpenLog) -> str:
+    """The types that the log has, with the number of their events, as the end of a sentence."""
+    if "type" not in log.columns:
+        return ""
+    words = engine.run("SELECT coalesce(word, ''), count(*) FROM normalised GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5")
+    return f" (seen: {', '.join(f'{word!r} {count:,}' for word, count in words)})"
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """The ids of a catalogue, and which of them stands for each group."""
+
+    ids: set[str]
+    group_of: dict[str, str]
+    standing_for: dict[str, str]
+
+    def unit(self, item_id: str) -> str:
+        """The id that stands for an item's group or for the group of this name; of an item without one, its own."""
+        group = self.group_of.get(item_id, item_id if item_id not in self.ids else None)
+        return self.standing_for.get(group, item_id) if group is not None else item_id
+
+
+def _groups(engine: Engine, delivery: Delivery) -> _Groups:
+    if not (records := delivery.parts("records")):
+        return _Groups(set(), {}, {})
+    columns = engine.columns("SELECT item_id, coalesce(\"group\", '') AS g FROM read_parquet($r)", r=records)
+    ids = columns["item_id"].tolist()
+    group_of = {item_id: group for item_id, group in zip(ids, columns["g"].tolist(), strict=True) if group}
+    standing_for: dict[str, str] = {}
+    for item_id in sorted(group_of):
+        standing_for.setdefault(group_of[item_id], item_id)
+    return _Groups(set(ids), group_of, standing_for)
+
+
+def _number_items(engine: Engine, catalogue: _Groups | None, delivery: Delivery) -> None:
+    """Make `raw_items` (as the log writes them, to a number), `log_items` (ids by number) and `units` (of variants)."""
+    raw = engine.columns("SELECT DISTINCT item FROM normalised WHERE fate IS NULL")["item"].tolist()
+    mended: Counter[str] = Counter()
+    ids = read_ids(raw, mended)
+    delivery.counts["ids_mended"] += mended["ids_mended"]
+    units = {item_id: catalogue.unit(item_id) if catalogue else item_id for item_id in ids if item_id}
+    if catalogue is not None:
+        check_ids_meet(set(units), catalogue.ids | set(catalogue.standing_for), delivery)
+    numbers = {item_id: number for number, item_id in enumerate(sorted({*units, *units.values()}))}
+    raw_ids = [numbers.get(item_id) for item_id in ids]
+    engine.add_table("raw_items", pa.table({"item": pa.array(raw, pa.string()), "id": pa.array(raw_ids, pa.int32())}))
+    engine.add_table("log_items", pa.table({"item": list(numbers), "id": pa.array(numbers.values(), pa.int32())}))
+    unit_ids = pa.array([numbers[units.get(item_id, item_id)] for item_id in numbers], pa.int32())
+    engine.add_table("units", pa.table({"id": pa.array(numbers.values(), pa.int32()), "unit": unit_ids}))
+
+
+def _count_events(engine: Engine, settings: EventsSource, delivery: Delivery) -> None:
+    """Fill `kept`: each item once per session and type, within the cap; every other event is counted."""
+    usable = delivery.counts.pop("usable")
+    engine.run(_EVENTS)
+    ((known,),) = engine.run("SELECT count(*) FROM log")
     engine.run(_FIRST_SEEN)
+    if engine.run("SELECT 1 FROM units WHERE id <> unit LIMIT 1"):
+        engine.run(_SEEN_GROUPS)
     engine.run(_OVER_CAP, cap=settings.session_items)
     engine.run(_WITHIN_CAP)
-    ((over_cap,),) = engine.run("SELECT coalesce(sum(times), 0)::BIGINT FROM over_cap")
-    ((kept,),) = engine.run("SELECT count(*) FROM kept")
-    delivery.counts.update(events_over_cap=over_cap, events_repeated=usable - over_cap - kept, events_kept=kept)
+    ((over_cap,),) = engine.run("SELECT coalesce(sum(times), 0)::BIGINT FROM over_cap WHERE kind < 2")
+    ((kept,),) = engine.run("SELECT count(*) FROM kept WHERE kind < 2")
+    delivery.counts.update(
+        events_over_cap=over_cap,
+        events_repeated=known - over_cap - kept,
+        events_kept=kept,
+        events_without_id=usable - known,
+    )
     engine.run("DROP TABLE seen")
     engine.run("DROP TABLE over_cap")
 
 
 def _deliver_ids(engine: Engine, delivery: Delivery) -> None:
     ids = engine.columns("SELECT item FROM log_items ORDER BY id")["item"]
-    blank: dict[str, Any] = {
-        "title": "",
-        "description": "",
-        "brand": "",
-        "category": [],
-        "price": np.nan,
-        "richness": 0,
-    }
-    blank |= {"views": [], "purchases": []}
-    columns: dict[str, Any] = {name: [value] * len(ids) for name, value in blank.items()}
-    columns |= {
-        "record": np.arange(len(ids)),
-        "item_id": ids,
-        "image_url": pa.nulls(len(ids)),
-        "image_path": pa.nulls(len(ids)),
-    }
-    records = pa.table({name: columns[name] for name in RECORD_SCHEMA.names}, schema=RECORD_SCHEMA)
-    delivery.add("records", records)
+    delivery.add("records", record_table([Record(number, item_id) for number, item_id in enumerate(ids)]))
     delivery.counts["records"] += len(ids)
 
 
 def _count_pairs(engine: Engine, settings: EventsSource, delivery: Delivery, progress: Progress) -> None:
-    """Fill `pairs` with all that occur in enough sessions, a part of the items at a time."""
+    """Fill `pairs` with all that occur in enough sessions, some of the items at a time."""
     for statement in (_MARGINALS, _SESSIONS, _PAIRS):
         engine.run(statement)
-    engine.run(_FREQUENT, support=settings.min_support)
+    support = delivery.notes["min_support"] = choose_support(engine, settings)
+    kinds = {"view": VIEW, "purchase": PURCHASE}
+    engine.add_table(
+        "support",
+        pa.table({"kind": [kinds[name] for name in support], "least_sessions": list(support.values())}),
+    )
+    engine.run(_FREQUENT)
     if settings.window_minutes is None:
         part = _PART.format(counted="*", events="frequent", near="")
     else:
@@ -217,8 +355,8 @@ def _count_pairs(engine: Engine, settings: EventsSource, delivery: Delivery, pro
     with progress.task("Counting pairs", parts) as task:
         for number in range(parts):
             engine.run(part, parts=parts, part=number)
-            engine.run(_KEEP_PART, support=settings.min_support)
-            below_support += engine.run(_RARE, support=settings.min_support)[0][0]
+            engine.run(_KEEP_PART)
+            below_support += engine.run(_RARE)[0][0]
             task.advance()
     engine.run("DROP TABLE part")
     delivery.counts["event_pairs_below_support"] += below_support

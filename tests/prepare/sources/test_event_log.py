@@ -28,7 +28,7 @@ def rows(tmp_path: Path) -> Callable[..., Rows]:
         settings = EventsSource.model_validate({"kind": "events", "events": "x", **given})
         paths = path if isinstance(path, list) else [path]
         with Engine(tmp_path) as engine:
-            open_log(engine, paths, settings)
+            open_log(engine, paths, settings, tmp_path)
             try:
                 return engine.run("SELECT session, item, kind, seconds, fate FROM normalised ORDER BY ALL")
             except duckdb.Error as error:
@@ -84,7 +84,7 @@ def test_parquet_keeps_what_its_types_say(tmp_path: Path, rows: Callable[..., Ro
 def test_times_are_read_in_the_forms_that_logs_have(
     tmp_path: Path, rows: Callable[..., Rows], written: str, seconds: float | None
 ) -> None:
-    ((_, _, _, found, fate),) = rows(_csv(tmp_path, f"{HEAD}1,A,view,{written}\n"))
+    ((_, _, _, found, fate),) = rows(_csv(tmp_path, f"{HEAD}1,A,view,{written}\n"), since=date(1970, 1, 1))
     if seconds is None:
         assert fate == "events_without_time"
     else:

@@ -71,6 +71,7 @@ def _items(stock: Stock, ids: list[str], image_paths: list[str | None], seed: in
             "price": pa.array(np.where(unpriced, np.nan, stock.price), from_pandas=False),
             "image_url": pa.nulls(len(stock), pa.string()),
             "image_path": image_paths,
+            "group": pa.nulls(len(stock), pa.string()),
         },
         schema=CATALOGUE_SCHEMA,
     )

@@ -14,7 +14,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.files.table_file import read_table_file, sniff_separator
+from mmsc_cli.files.separated import sniff_separator
+from mmsc_cli.files.table_file import read_table_file
 from mmsc_cli.label.gold import read_gold
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.settings import TableSource
@@ -80,7 +81,7 @@ def check_gold(content: bytes) -> Tally:
         gold = read_gold(path, _IDS)
     except InputError:
         return REFUSED
-    return Tally(len(read_table_file(path)), len(gold.label), gold.unknown).checked("labels")
+    return Tally(read_table_file(path).rows, len(gold.label), gold.unknown).checked("labels")
 
 
 def _rows(form: str, content: bytes, found: int) -> int:

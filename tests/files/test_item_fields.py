@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmsc_cli.prepare.cleaning import MAX_TITLE, clean_category, clean_price, clean_text
+from mmsc_cli.files.item_fields import MAX_TITLE, clean_text
+from mmsc_cli.files.prices import read_price
+from mmsc_cli.prepare.sources.amazon_record import clean_category
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_cleaned_text_can_be_stored(text: str) -> None:
     ],
 )
 def test_prices_are_read(raw: Any, price: float) -> None:
-    assert clean_price(raw) == price
+    assert read_price(raw) == price
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_prices_are_read(raw: Any, price: float) -> None:
     ],
 )
 def test_what_is_no_price_is_unknown(raw: Any) -> None:
-    assert math.isnan(clean_price(raw))
+    assert math.isnan(read_price(raw))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,141 @@
+"""Read separated values (CSV, TSV) strictly: every row is right, or the file is refused with the line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SEPARATORS = ",;\t|"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file writes its fields.
+
+    Attributes:
+        separator: between fields.
+        backslash: whether a quote within a field is written `\\"` instead of `""`.
+        line_by_line: quotes are loose: each line is a row of its own, and a quote within a field stays.
+    """
+
+    separator: str
+    backslash: bool = False
+    line_by_line: bool = False
+
+    def read(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+        """Yield the number of the line on which a row ends, and its fields; blank lines are passed over.
+
+        Raises:
+            ValueError: quotes are wrong; the line is named.
+        """
+        options: dict[str, Any] = {"delimiter": self.separator, "strict": not self.line_by_line}
+        if self.backslash:
+            options |= {"escapechar": "\\", "doublequote": False}
+        csv.field_size_limit(sys.maxsize)
+        if self.line_by_line:
+            for number, line in enumerate(lines, start=1):
+                if row := next(csv.reader([line], **options), None):
+                    if any("\n" in field for field in row):
+                        raise ValueError(f"line {number}: a quote is not closed")
+                    yield number, row
+            return
+        reader = csv.reader(lines, **options)
+        try:
+            for row in reader:
+                if row:
+                    yield reader.line_num, row
+        except csv.Error as error:
+            raise ValueError(f"line {reader.line_num}: {error}") from error
+
+
+def sniff_separator(header: str) -> str:
+    """The one of `,` `;` tab `|` that a header holds most of."""
+    return max(SEPARATORS, key=header.count)
+
+
+def split_fields(line: str, separator: str) -> list[str]:
+    """The fields of one line of separated values; of a line that is none, what stands between the separators."""
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:  # line ends within it, or a field of more than 128 KiB
+        return line.split(separator)
+
+
+def column_names(header: Sequence[str]) -> list[str]:
+    """The names of a header without blanks at their ends; a column without a name has the name ""."""
+    return [name.strip().removeprefix("\ufeff").strip() for name in header]
+
+
+def parse_separated(text: str, separator: str | None = None) -> tuple[list[str], list[list[str]], Dialect]:
+    """Read a whole text as the first of three dialects under which all rows have the fields of the header.
+
+    Args:
+        text: decoded; its lines end with any of the three line ends, and a lone carriage return beside others is a
+            blank.
+        separator: None: the one that the header holds most of.
+
+    Returns:
+        The names of the columns, the rows (each as long as the header), and the dialect.
+
+    Raises:
+        ValueError: no dialect fits; a line is named.
+    """
+    text = text.replace("\r\n", "\n")
+    text = text.replace("\r", " " if "\n" in text else "\n")
+    if separator is None:
+        separator = sniff_separator(text.lstrip("\n").split("\n", 1)[0])
+    first_error: ValueError | None = None
+    for dialect in (Dialect(separator), Dialect(separator, backslash=True), Dialect(separator, line_by_line=True)):
+        try:
+            rows = dialect.read(io.StringIO(text))
+            names, cells = _read_rows(rows)
+        except ValueError as error:
+            first_error = first_error or error
+        else:
+            return names, cells, dialect
+    raise first_error or ValueError("no header")
+
+
+def _read_rows(rows: Iterator[tuple[int, list[str]]]) -> tuple[list[str], list[list[str]]]:
+    _, header = next(rows, (0, []))
+    names = column_names(header)
+    if not any(names):
+        raise ValueError("no header")
+    width = len(names)
+    cells = []
+    for number, row in rows:
+        if len(row) != width:
+            if len(row) < width or any(field.strip() for field in row[width:]):
+                raise ValueError(f"expected {width} fields in line {number}, saw {len(row)}")
+            row = row[:width]
+        cells.append(row)
+    return names, cells
+
+
+def undecodable_place(lines: Iterable[bytes], separator: str | None = None) -> str | None:
+    """Line and column of the first byte that is not UTF-8 in a table of separated values, and the byte; else None."""
+    header = ""
+    for number, line in enumerate(lines, start=1):
+        if number == 1:
+            header = line.decode("utf-8-sig", errors="replace")
+            separator = separator or sniff_separator(header)
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            before = line[: error.start].decode("utf-8")
+            position = max(len(split_fields(before, separator or ",")), 1)
+            names = split_fields(header.rstrip("\r\n"), separator or ",")
+            column = names[position - 1].strip() if position <= len(names) else str(position)
+            return f"line {number}, column {column}: {not_utf_8(line, error)}"
+    return None
+
+
+def not_utf_8(line: bytes, error: UnicodeDecodeError) -> str:
+    """What is wrong with a line that is not UTF-8."""
+    if line.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return f"byte 0x{line[error.start]:02x} is not UTF-8, the file is UTF-16"
+    return f"byte 0x{line[error.start]:02x} is not UTF-8"

@@ -1,0 +1,97 @@
+"""Find the columns of a file that stand for ours, and say what is missing or looks forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from mmsc_cli.errors import InputError
+from mmsc_cli.files.table_file import TableFile, find_name
+from mmsc_cli.prepare.records import Delivery
+from mmsc_cli.prepare.sources.aliases import Format, alike
+
+# A column of another name that looks like one of these is likely forgotten in the mapping.
+_TELLING = ("title", "description", "brand", "category", "price", "image_url", "co_view", "co_purchase")
+
+
+def resolve_columns(
+    table: TableFile,
+    mapping: Mapping[Any, str],
+    known: Sequence[str],
+    required: Sequence[str],
+    export: Format | None,
+    delivery: Delivery,
+) -> dict[str, list[str]]:
+    """The file's columns for each of ours that it has: one, or for known exports several in the order of preference.
+
+    Args:
+        table: the file.
+        mapping: our columns to the file's, which the file must then have.
+        known: our columns that the file may have.
+        required: those of them that it must have.
+        export: the export that it is, whose names apply where `mapping` says nothing.
+        delivery: told of names that differ from ours, and of columns that look forgotten.
+
+    Raises:
+        InputError: columns are missing; all of them are named, with the nearest of the file.
+    """
+    columns: dict[str, list[str]] = {}
+    missing = []
+    for name in known:
+        if name in mapping:
+            wanted: tuple[str, ...] = (mapping[name],)
+        else:
+            wanted = (export.columns.get(name, ()) if export else ()) or (name,)
+        columns[name] = [theirs for want in wanted if (theirs := table.find(want)) is not None]
+        if not columns[name] and (name in required or name in mapping):
+            missing.append(name)
+    if missing:
+        raise missing_columns(table.path, {name: mapping.get(name, name) for name in missing}, list(table))
+    columns = {name: theirs for name, theirs in columns.items() if theirs}
+    _report(table.path, columns, list(table), known, export, delivery)
+    return columns
+
+
+def missing_columns(path: Path, missing: Mapping[str, str], names: Sequence[str]) -> InputError:
+    """The error of a file that lacks columns.
+
+    Args:
+        path: the file.
+        missing: our columns to the names that were looked for.
+        names: the columns of the file.
+    """
+    nearest = {name: alike(name, names) or _close(theirs, names) or "sku" for name, theirs in missing.items()}
+    lines = ", ".join(f'{name} = "{theirs}"' for name, theirs in nearest.items())
+    return InputError(
+        f"{path}: no column {', '.join(map(repr, missing.values()))} among {list(names)}",
+        hint=f"map yours under [source.columns], for example {lines}",
+    )
+
+
+def _close(name: str, names: Sequence[str]) -> str | None:
+    return next(iter(get_close_matches(name.lower(), names, 1)), None)
+
+
+def _report(
+    path: Path,
+    columns: Mapping[str, list[str]],
+    names: Sequence[str],
+    known: Sequence[str],
+    export: Format | None,
+    delivery: Delivery,
+) -> None:
+    renamed = {name: theirs[0] for name, theirs in columns.items() if theirs[0] != name}
+    if renamed:
+        delivery.notes.setdefault("columns", {})[path.name] = renamed
+    if export is not None:
+        delivery.notes.setdefault("formats", {})[path.name] = export.name
+    used = {theirs for wanted in columns.values() for theirs in wanted}
+    unused = [name for name in names if name not in used]
+    for name in known:
+        if name in _TELLING and name not in columns and (theirs := alike(name, unused)) and find_name(theirs, unused):
+            delivery.warnings.append(
+                f'{path.name}: the column "{theirs}" looks like {name} and is not used; '
+                f'if it is, write {name} = "{theirs}" under [source.columns]'
+            )
