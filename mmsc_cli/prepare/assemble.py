@@ -34,8 +34,11 @@ FATES = (
     "relations_of_repeated_records",
     "relations_outside",
     "relations_to_itself",
+    "relations_within_group",
     "relations_without_strength",
 )
+# Beyond this number of variants, not all of them take over what is known of one.
+MOST_VARIANTS = 100
 
 # The richest record of each id, and its row in the item table. Of equally rich ones what they say decides, not where
 # they stand: the same records in another order make the same catalogue.
@@ -58,6 +61,36 @@ FROM (
     ) = 1
 )
 """
+# The first variant stands for its group. The name of a group means its first variant, unless it is also an item's id.
+_GROUPS = """
+CREATE TABLE item_groups AS
+SELECT item_row, first_value(item_row) OVER (PARTITION BY g ORDER BY item_row) AS unit, g,
+    row_number() OVER (PARTITION BY g ORDER BY item_row) AS position
+FROM item_rows JOIN (SELECT record, "group" AS g FROM read_parquet($records)) USING (record)
+WHERE g IS NOT NULL
+"""
+_ENDS = """
+CREATE TABLE ends AS
+SELECT item_id AS name, item_row, coalesce(unit, item_row) AS unit FROM item_rows LEFT JOIN item_groups USING (item_row)
+UNION ALL
+SELECT g, item_row, item_row FROM item_groups
+WHERE position = 1 AND NOT EXISTS (SELECT 1 FROM item_rows WHERE item_id = g)
+"""
+# What is known of a variant goes for its siblings too.
+_COPIES = """
+CREATE TABLE copies AS
+SELECT sibling.item_row AS source, target, view, buy
+FROM relations
+JOIN item_groups variant ON variant.item_row = source
+JOIN item_groups sibling ON sibling.unit = variant.unit AND sibling.item_row <> source
+WHERE fate IS NULL AND sibling.position <= $most
+UNION ALL
+SELECT source, sibling.item_row, view, buy
+FROM relations
+JOIN item_groups variant ON variant.item_row = target
+JOIN item_groups sibling ON sibling.unit = variant.unit AND sibling.item_row <> target
+WHERE fate IS NULL AND sibling.position <= $most
+"""
 # `fate` says why a relation is dropped, null where it is kept. The first that fits counts. `partner` is the id of an
 # end that the catalogue lacks, where the other end is an item: such relations go to the outside table.
 # The strength of a position in a record's list is .5 + 1/log2(1 + position), counted from 1.
@@ -67,6 +100,7 @@ SELECT s.item_row, t.item_row, view * strength, (1 - view) * strength, CASE
     WHEN s.item_row IS NULL THEN 'relations_of_repeated_records'
     WHEN t.item_row IS NULL THEN 'relations_outside'
     WHEN s.item_row = t.item_row THEN 'relations_to_itself'
+    WHEN s.unit = t.unit THEN 'relations_within_group'
 END AS fate, CASE WHEN fate = 'relations_outside' AND target <> '' THEN target END
 FROM (
     SELECT record, target, view, 0.5 + 1 / log2(1 + position) AS strength FROM (
@@ -76,29 +110,30 @@ FROM (
         SELECT record, 0 AS view, unnest(purchases), generate_subscripts(purchases, 1) FROM read_parquet($parts)
     )
 )
-LEFT JOIN item_rows s USING (record)
-LEFT JOIN item_rows t ON t.item_id = target
+LEFT JOIN (SELECT record, ends.* FROM item_rows JOIN ends ON name = item_id) s USING (record)
+LEFT JOIN ends t ON t.name = target
 """
 _FROM_RELATIONS = """
 INSERT INTO relations
 SELECT s.item_row, t.item_row, r.view, r.buy, CASE
     WHEN s.item_row IS NULL OR t.item_row IS NULL THEN 'relations_outside'
     WHEN s.item_row = t.item_row THEN 'relations_to_itself'
+    WHEN s.unit = t.unit THEN 'relations_within_group'
     WHEN NOT (r.view > 0 OR r.buy > 0) THEN 'relations_without_strength'
 END AS fate, CASE WHEN (r.view > 0 OR r.buy > 0) AND fate = 'relations_outside' THEN CASE
     WHEN t.item_row IS NULL AND s.item_row IS NOT NULL THEN nullif(r.target, '')
     WHEN s.item_row IS NULL AND t.item_row IS NOT NULL THEN nullif(r.source, '')
 END END
 FROM read_parquet($parts) r
-LEFT JOIN item_rows s ON s.item_id = r.source
-LEFT JOIN item_rows t ON t.item_id = r.target
+LEFT JOIN ends s ON s.name = r.source
+LEFT JOIN ends t ON t.name = r.target
 """
 _DROPPED = "SELECT fate, count(*) FROM relations WHERE fate IS NOT NULL GROUP BY fate"
 # How many of the six things that a relation can say (either direction; viewed, bought or both) were said of a pair.
 # The rest are repetitions.
-_STATEMENTS = """bit_count(bit_or(
+_STATEMENTS = """coalesce(bit_count(bit_or(
     1::UTINYINT << (3 * ({turned})::INTEGER + (view > 0)::INTEGER + 2 * (buy > 0)::INTEGER - 1)
-))"""
+) FILTER (stated)), 0)"""
 # A repeated relation keeps its greatest strength.
 _FOLD = f"""
 CREATE TABLE pairs AS
@@ -109,10 +144,13 @@ SELECT
     max(CASE WHEN source > target THEN view ELSE 0 END) AS view_ba,
     max(CASE WHEN source < target THEN buy ELSE 0 END) AS buy_ab,
     max(CASE WHEN source > target THEN buy ELSE 0 END) AS buy_ba,
-    count(*) AS statements,
-    count(*) - {_STATEMENTS.format(turned="source > target")} AS repeated
-FROM relations
-WHERE fate IS NULL
+    count(*) FILTER (stated) AS statements,
+    count(*) FILTER (stated) - {_STATEMENTS.format(turned="source > target")} AS repeated
+FROM (
+    SELECT source, target, view, buy, true AS stated FROM relations WHERE fate IS NULL
+    UNION ALL
+    SELECT source, target, view, buy, false FROM copies
+)
 GROUP BY a, b
 """
 _KEPT = "SELECT sum(statements)::BIGINT, sum(repeated)::BIGINT, count(*) FROM pairs"
@@ -131,7 +169,7 @@ SELECT count(DISTINCT partner) - (SELECT count(*) FROM partners), (SELECT count(
 """
 _OUTSIDE = """
 CREATE TABLE outside AS
-SELECT coalesce(source, target) AS item, number AS outside, target IS NULL AS outward, view, buy
+SELECT coalesce(source, target) AS item, number AS outside, target IS NULL AS outward, view, buy, true AS stated
 FROM relations JOIN partners USING (partner)
 """
 _OUTSIDE_REPEATED = f"""
@@ -199,10 +237,11 @@ def assemble(
     """
     with Engine(delivery.folder) as engine:
         item_ids = _choose_records(engine, delivery)
-        item_splits = split_items(item_ids, split, seed)
+        unit_ids = _unit_ids(engine, item_ids)
+        item_splits = split_items(unit_ids, split, seed)
         counts: dict[str, Any] = {"items": len(item_ids), "item_splits": dict(Counter(item_splits.tolist()))}
         columns, relation_counts = _fold(engine, delivery, outside_path)
-        pairs = Pairs(**columns, split=split_pairs(item_ids, item_splits, columns["a"], columns["b"], split, seed))
+        pairs = Pairs(**columns, split=split_pairs(unit_ids, item_splits, columns["a"], columns["b"], split, seed))
         pairs.write(pairs_path)
         counts |= relation_counts | _pair_counts(pairs)
         del pairs, columns
@@ -219,10 +258,20 @@ def _choose_records(engine: Engine, delivery: Delivery) -> list[str]:
     if records := delivery.parts("records"):
         engine.run(_REPEATED, records=records)
         engine.run(_ROWS, records=records)
+        engine.run(_GROUPS, records=records)
+        engine.run(_ENDS)
         ids: list[str] = engine.columns("SELECT item_id FROM item_rows ORDER BY item_row")["item_id"].tolist()
         if ids:
             return ids
     raise InputError("the source has no usable items", hint="look at the counts with `mmsc prepare SOURCE -v`")
+
+
+def _unit_ids(engine: Engine, item_ids: list[str]) -> list[str]:
+    """The id of each item, of a variant that of the first of its group; shape (n_items,)."""
+    units = list(item_ids)
+    for row, unit in engine.run("SELECT item_row, unit FROM item_groups WHERE item_row <> unit"):
+        units[row] = item_ids[unit]
+    return units
 
 
 def _fold(engine: Engine, delivery: Delivery, outside_path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
@@ -237,7 +286,9 @@ def _fold(engine: Engine, delivery: Delivery, outside_path: Path) -> tuple[dict[
             engine.run(statement, parts=parts)
     counts = dict.fromkeys(FATES, 0) | dict(engine.run(_DROPPED))
     counts |= _write_outside(engine, outside_path)
+    engine.run(_COPIES, most=MOST_VARIANTS)
     engine.run(_FOLD)
+    engine.run("DROP TABLE copies")
     ((kept, repeated, pairs),) = engine.run(_KEPT)
     engine.run("DROP TABLE relations")
     if not pairs:
