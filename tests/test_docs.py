@@ -69,5 +69,5 @@ def test_every_script_and_module_that_a_page_names_exists() -> None:
         text = page.read_text(encoding="utf-8")
         for path in re.findall(r"`([\w/]+/\w+\.(?:py|sh)|mmsc_cli/[\w/]+)`", text):
             assert (ROOT / path).exists() or (ROOT / "mmsc_cli" / path).exists(), (page.name, path)
-        for module in re.findall(r"python -m ((?:mmsc_cli|benchmarks)[\w.]*)", text):
+        for module in re.findall(r"python -m ((?:mmsc_cli|benchmarks|tests)[\w.]*)", text):
             assert importlib.util.find_spec(module), (page.name, module)
