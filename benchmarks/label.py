@@ -33,11 +33,11 @@ from benchmarks.measured import machine, markdown_table, run_mmsc
 from mmsc_cli.label.candidates import Candidates, choose_candidates
 from mmsc_cli.label.llm.interview import interview
 from mmsc_cli.label.llm.prompt import LETTERS, RELATION, quote_items
+from mmsc_cli.label.llm.servers import Servers
 from mmsc_cli.label.settings import CandidateMix, LabelSettings
 from mmsc_cli.label.vllm.command import PYTHON_VARIABLE
 from mmsc_cli.label.vllm.server import Server, serve
 from mmsc_cli.label.vllm.settings import ServerSettings
-from mmsc_cli.runtime.progress import SILENT
 from mmsc_cli.runtime.redaction import API_KEY_VARIABLES
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.items import read_items
@@ -176,16 +176,8 @@ def _ask(server: Server, items: pa.Table, candidates: Candidates, settings: Labe
     with tempfile.TemporaryDirectory() as cache:
         started = time.perf_counter()
         os.environ[API_KEY_VARIABLES[0]] = server.key
-        found = interview(
-            items,
-            candidates.a,
-            candidates.b,
-            settings.model,
-            settings,
-            endpoints=[server.url],
-            cache=Path(cache),
-            progress=SILENT,
-        )
+        servers = Servers(settings.model, settings, endpoints=[server.url], cache=Path(cache))
+        found = interview(items, candidates.a, candidates.b, servers)
         seconds = time.perf_counter() - started
     assert len(found.opinions) == len(candidates), "every pair is labelled"
     return float(found.counts["questions"]) / seconds

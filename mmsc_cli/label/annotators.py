@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,10 +21,9 @@ RULES_DESCRIBED = "rules (no LLM)"
 # Short name: name on the model hub, licence.
 ALIASES = {
     "llama": ("meta-llama/Llama-3.1-8B-Instruct", "Llama 3.1 Community License, gated: accept it first"),
-    "qwen": ("Qwen/Qwen2.5-7B-Instruct", "Apache-2.0"),
-    "mistral": ("mistralai/Mistral-7B-Instruct-v0.3", "Apache-2.0"),
+    "qwen": ("Qwen/Qwen3-4B-Instruct-2507", "Apache-2.0"),
+    "mistral": ("mistralai/Ministral-3-8B-Instruct-2512", "Apache-2.0"),
 }
-Annotate = Callable[[NDArray[np.int32], NDArray[np.int32]], Opinions]
 
 
 def resolve_model(model: str) -> tuple[str, str]:
@@ -43,16 +43,29 @@ def resolve_model(model: str) -> tuple[str, str]:
     return name, f"{name} ({licence})" if licence else name
 
 
-def annotator_without_llm(
-    model: str, item_table: pa.Table, truth: Path | None, seed: int
-) -> tuple[str, Annotate] | None:
-    """Description and function of an annotator that asks no language model; None for all other models.
+@dataclass(frozen=True)
+class LocalAnnotator:
+    """An annotator that asks no language model.
+
+    Attributes:
+        description: for the person who runs it.
+        annotate: opinions on pairs of item rows `a < b`, each of shape (pairs,).
+        known_pairs: the true pairs, where it knows them.
+    """
+
+    description: str
+    annotate: Callable[[NDArray[np.int32], NDArray[np.int32]], Opinions]
+    known_pairs: Truth | None = None
+
+
+def annotator_without_llm(model: str, item_table: pa.Table, truth: Path | None, seed: int) -> LocalAnnotator | None:
+    """Return the annotator of that name that asks no language model; None for all other names.
 
     Raises:
         InputError: an oracle is asked for where there is no truth, or its accuracy is no number from 0 to 1.
     """
     if model == RULES_MODEL:
-        return RULES_DESCRIBED, partial(annotate, item_table)
+        return LocalAnnotator(RULES_DESCRIBED, partial(annotate, item_table))
     accuracy = oracle_accuracy(model)
     if accuracy is None:
         return None
@@ -62,6 +75,8 @@ def annotator_without_llm(
             hint="make one with `mmsc prepare demo -w DIR`, or name a language model",
         )
     known = Truth.read(truth)
-    return f"{oracle_name(accuracy)} (knows the truth, no LLM)", partial(
-        consult, known, accuracy=accuracy, n_items=len(item_table), seed=seed
+    return LocalAnnotator(
+        f"{oracle_name(accuracy)} (knows the truth, no LLM)",
+        partial(consult, known, accuracy=accuracy, n_items=len(item_table), seed=seed),
+        known,
     )

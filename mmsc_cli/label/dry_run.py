@@ -50,7 +50,7 @@ def dry_run(
     """
     item_table = inputs.item_table
     local = annotator_without_llm(settings.model, item_table, inputs.truth, seed)
-    annotator = local[0] if local else resolve_model(settings.model)[1]
+    annotator = local.description if local else resolve_model(settings.model)[1]
     candidates = choose_candidates(
         item_table, inputs.pairs, settings.budget, settings.mix, seed=seed, images=inputs.images
     )

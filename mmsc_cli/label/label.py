@@ -14,15 +14,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmsc_cli.arrays.pair_keys import find_pairs
-from mmsc_cli.errors import InputError
-from mmsc_cli.label.annotators import annotator_without_llm, resolve_model
+from mmsc_cli.errors import InputError, MmscError
+from mmsc_cli.label.annotators import LocalAnnotator, annotator_without_llm, resolve_model
 from mmsc_cli.label.candidates import choose_candidates
 from mmsc_cli.label.gold import Gold, calibrate, judge
-from mmsc_cli.label.opinions import Calibration
+from mmsc_cli.label.opinions import Calibration, Opinions
+from mmsc_cli.label.proposals import ProductTypes, as_table, proposed_by_pairs
 from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.proposals import write_proposals
 from mmsc_cli.tables.relations import CLASSES
 
 LEAST_MASS = 0.5  # below it, more than half of the probability fell on no option
@@ -60,7 +62,7 @@ def label(
     cache: Path | None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Annotate candidate pairs and write the label table to `out`.
+    """Annotate candidate pairs and write the label table to `out`, and beside it proposals where they are asked for.
 
     Args:
         inputs: what is known of the catalogue. Gold pairs that are no candidates are not in `out`.
@@ -83,56 +85,102 @@ def label(
             extra `llm` is not installed; an oracle is asked for where there is no truth.
         WorkspaceError: the cache is damaged.
     """
-    item_table = inputs.item_table
-    local = annotator_without_llm(settings.model, item_table, inputs.truth, seed)
-    if local is not None and endpoints:
-        raise InputError(
-            f"--endpoint has no use with --model {settings.model}", hint="name the model that the server serves"
-        )
+    item_table, n_items = inputs.item_table, len(inputs.item_table)
     candidates = choose_candidates(
         item_table, inputs.pairs, settings.budget, settings.mix, seed=seed, images=inputs.images
     )
     a, b = candidates.a, candidates.b
     if inputs.gold is not None:
         a, b = np.unique(np.stack([np.append(a, inputs.gold.a), np.append(b, inputs.gold.b)]), axis=1)
-    stopped = None
-    if local is not None:
-        annotator, annotate_pairs = local
-        started = time.monotonic()
-        opinions = annotate_pairs(a, b)
-        rate = round(len(opinions) / max(time.monotonic() - started, 1e-3), 2)
-        counts = {"asked": len(opinions), "reused": 0, "failed": 0, "retried": 0, "pairs_per_second": rate}
+    local = annotator_without_llm(settings.model, item_table, inputs.truth, seed)
+    if local is None:
+        heard = _ask_model(inputs, a, b, settings, endpoints=endpoints, cache=cache, progress=progress)
+    elif endpoints:
+        raise InputError(
+            f"--endpoint has no use with --model {settings.model}", hint="name the model that the server serves"
+        )
     else:
-        model, annotator = resolve_model(settings.model)
-        try:
-            from mmsc_cli.label.llm.interview import interview  # noqa: PLC0415  openai takes a second, and is an extra
-        except ModuleNotFoundError as error:
-            if error.name != "openai":
-                raise
-            raise InputError(
-                "the package openai, which asks language models, is not installed",
-                hint="pip install 'mmsc-cli[llm]', or use --model rules",
-            ) from error
-        _LOG.info("annotator: %s", annotator)
-        held = interview(item_table, a, b, model, settings, endpoints=endpoints, cache=cache, progress=progress)
-        opinions, counts, stopped = held.opinions, held.counts, held.stopped
-    rows = find_pairs(opinions.a, opinions.b, candidates.a, candidates.b, len(item_table))
+        heard = _ask_locally(inputs, a, b, local, settings.propose)
+    opinions = heard.opinions
+    rows = find_pairs(opinions.a, opinions.b, candidates.a, candidates.b, n_items)
     rows = rows[rows >= 0]
     of_candidates = calibration = Calibration.of_candidates(opinions.mean()[rows])
     if inputs.gold is not None:
-        calibration = calibrate(opinions, of_candidates, inputs.gold, len(item_table))
+        calibration = calibrate(opinions, of_candidates, inputs.gold, n_items)
     labels = opinions.labels(calibration).select(rows)
     labels.write(out)
-    if stopped:
-        what, *details = stopped.message.splitlines()
+    if heard.stopped:
+        what, *details = heard.stopped.message.splitlines()
         kept = f"{what}; {len(opinions)} of {len(a)} pairs are answered and kept"
-        raise type(stopped)("\n".join([kept, *details]), hint=stopped.hint)
-    head = {"annotator": annotator, "candidates": len(candidates), "mix": candidates.mix()}
+        raise type(heard.stopped)("\n".join([kept, *details]), hint=heard.stopped.hint)
     _warn_of_ignorance(opinions.mean()[rows], labels)
-    verdict = {}
+    counts = {"annotator": heard.annotator, "candidates": len(candidates), "mix": candidates.mix()} | heard.counts
+    counts |= _summary(labels)
+    if heard.proposals is not None:
+        write_proposals(out.with_name("proposals.parquet"), heard.proposals)
+        counts["proposals"] = len(heard.proposals)
     if inputs.gold is not None:
-        verdict = {"gold": judge(opinions, of_candidates, inputs.gold, len(item_table), seed)}
-    return head | counts | _summary(labels) | verdict
+        counts["gold"] = judge(opinions, of_candidates, inputs.gold, n_items, seed)
+    return counts
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What an annotator answered: about pairs, about product types if it was asked, and what stopped it early."""
+
+    annotator: str
+    opinions: Opinions
+    counts: dict[str, Any]
+    proposals: pa.Table | None = None
+    stopped: MmscError | None = None
+
+
+def _ask_locally(
+    inputs: LabelInputs, a: NDArray[np.int32], b: NDArray[np.int32], annotator: LocalAnnotator, types_too: bool
+) -> _Heard:
+    started = time.monotonic()
+    opinions = annotator.annotate(a, b)
+    rate = round(len(opinions) / max(time.monotonic() - started, 1e-3), 2)
+    counts = {"asked": len(opinions), "reused": 0, "failed": 0, "retried": 0, "pairs_per_second": rate}
+    proposals = None
+    if types_too:
+        types = ProductTypes.of_catalogue(inputs.item_table)
+        pairs = annotator.known_pairs or inputs.pairs.of("train")
+        proposals = as_table(types, proposed_by_pairs(types, pairs), opinions.annotator)
+    return _Heard(annotator.description, opinions, counts, proposals)
+
+
+def _ask_model(
+    inputs: LabelInputs,
+    a: NDArray[np.int32],
+    b: NDArray[np.int32],
+    settings: LabelSettings,
+    *,
+    endpoints: Sequence[str],
+    cache: Path | None,
+    progress: Progress,
+) -> _Heard:
+    model, annotator = resolve_model(settings.model)
+    try:
+        # openai takes a second to import, and is an extra
+        from mmsc_cli.label.llm.interview import interview  # noqa: PLC0415  brings openai
+        from mmsc_cli.label.llm.propose import propose  # noqa: PLC0415  brings openai
+        from mmsc_cli.label.llm.servers import Servers  # noqa: PLC0415  brings openai
+    except ModuleNotFoundError as error:
+        if error.name != "openai":
+            raise
+        raise InputError(
+            "the package openai, which asks language models, is not installed",
+            hint="pip install 'mmsc-cli[llm]', or use --model rules",
+        ) from error
+    _LOG.info("annotator: %s", annotator)
+    with Servers(model, settings, endpoints=endpoints, cache=cache, progress=progress) as servers:
+        held = interview(inputs.item_table, a, b, servers)
+        proposals = None
+        if settings.propose and not held.stopped:
+            types = ProductTypes.of_catalogue(inputs.item_table)
+            proposals = as_table(types, propose(types, servers), model)
+    return _Heard(annotator, held.opinions, held.counts, proposals, held.stopped)
 
 
 def _warn_of_ignorance(raw: NDArray[np.float64], labels: Labels) -> None:

@@ -35,6 +35,7 @@ class LabelSettings(Settings):
         default="llama", description="llama, qwen, mistral, a model's name or path, rules, or oracle:ACCURACY"
     )
     budget: Positive = Field(default=20_000, description="pairs to label")
+    propose: bool = Field(default=False, description="also ask which product types go with each type or replace it")
     mix: CandidateMix = CandidateMix()
     server: ServerSettings = ServerSettings()
     concurrency: Annotated[Positive, EFFORT] = Field(default=64, description="questions asked at the same time")

@@ -20,7 +20,9 @@ STAGES: dict[Stage, StageFiles] = {
         makes=("items.parquet", "pairs.parquet", "outside.parquet", "images", "image_hashes.npy", "truth.parquet")
     ),
     # The truth is there in synthetic workspaces alone, and read by the oracle annotator alone.
-    "label": StageFiles(makes=("labels.parquet",), needs=("items.parquet", "pairs.parquet"), uses=("truth.parquet",)),
+    "label": StageFiles(
+        makes=("labels.parquet", "proposals.parquet"), needs=("items.parquet", "pairs.parquet"), uses=("truth.parquet",)
+    ),
     "encode": StageFiles(
         makes=("embeddings", "failures.jsonl"),
         needs=("items.parquet", "pairs.parquet"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.label.llm.cache import AnswerCache, PairAnswer
+from mmsc_cli.label.llm.cache import AnswerCache
 from mmsc_cli.runtime.checkpoint import CHECKPOINT, Checkpoints
 
 
@@ -37,7 +37,7 @@ def test_a_checkpoint_with_a_flipped_bit_is_not_trained_on(tmp_path: Path) -> No
 
 
 def test_answers_with_a_flipped_bit_are_not_believed(tmp_path: Path) -> None:
-    answers = {f"key {n}": PairAnswer((0.25, 0.5, 0.25), (0.25, 0.25, 0.5), 0.8 + n / 1000) for n in range(20)}
+    answers = {f"key {n}": [[0.25, 0.5, 0.25], [0.25, 0.25, 0.5], 0.8 + n / 1000] for n in range(20)}
     cache = AnswerCache(tmp_path, "judge")
     cache.add("1", [(key, ("A", "B"), answer) for key, answer in answers.items()])
     (shard,) = tmp_path.glob("answers-*.parquet")

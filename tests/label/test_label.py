@@ -254,12 +254,12 @@ def test_a_server_is_started_where_none_is_given_but_not_to_ask_nothing(
             yield server.Server(url, "key-of-this-run", process, log)
             process.kill()
 
-    monkeypatch.setattr("mmsc_cli.label.llm.interview.serve", serve)
+    monkeypatch.setattr("mmsc_cli.label.llm.servers.serve", serve)
     mistral = LLM.model_copy(update={"model": "mistral"})
     counts = run(shop, behaviour, mistral, tmp_path)
-    assert counts["annotator"] == "mistralai/Mistral-7B-Instruct-v0.3 (Apache-2.0)"
+    assert counts["annotator"] == "mistralai/Ministral-3-8B-Instruct-2512 (Apache-2.0)"
     assert run(shop, behaviour, mistral, tmp_path)["reused"] == 35
-    assert started == [("mistralai/Mistral-7B-Instruct-v0.3", tmp_path / "answers")]
+    assert started == [("mistralai/Ministral-3-8B-Instruct-2512", tmp_path / "answers")]
 
 
 def test_nobody_to_ask(shop: pa.Table, behaviour: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,7 +407,7 @@ def test_a_dry_run_knows_the_speed_of_the_last_run(shop: pa.Table, behaviour: Pa
 
 def test_a_dry_run_shows_two_whole_prompts_and_asks_nobody(shop: pa.Table, behaviour: Pairs) -> None:
     plan = dry_run(LabelInputs(shop, behaviour), LabelSettings(model="qwen", budget=40), seed=1)
-    assert plan["annotator"] == "Qwen/Qwen2.5-7B-Instruct (Apache-2.0)"
+    assert plan["annotator"] == "Qwen/Qwen3-4B-Instruct-2507 (Apache-2.0)"
     assert (plan["pairs"], sum(plan["mix"].values())) == (40, 40)
     assert plan["questions"] == pytest.approx(80 + 80 / 3, abs=1)
     first, second = (prompt.splitlines()[-6:-4] for prompt in plan["prompts"])

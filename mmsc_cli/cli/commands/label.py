@@ -52,6 +52,13 @@ def register(app: typer.Typer) -> None:
                 help="File of human labels (columns a, b, label); also labels these pairs and reports accuracy.",
             ),
         ] = None,
+        propose: Annotated[
+            bool | None,
+            typer.Option(
+                "--propose/--no-propose",
+                help="Also ask which product types go with each product type, and which replace it.",
+            ),
+        ] = None,
         max_failures: Annotated[
             int | None, typer.Option(min=1, metavar="N", help="Stop after N failed questions.")
         ] = None,
@@ -66,7 +73,12 @@ def register(app: typer.Typer) -> None:
         from mmsc_cli.label.stage import plan_label, run_label  # noqa: PLC0415  brings pyarrow and scipy
 
         started = time.monotonic()
-        flags = {"label.model": model, "label.budget": budget, "label.max_failures": max_failures}
+        flags = {
+            "label.model": model,
+            "label.budget": budget,
+            "label.propose": propose,
+            "label.max_failures": max_failures,
+        }
         recipe = session.recipe(flags)
         if dry_run:
             _show_plan(session.out, plan_label(session.workspace, recipe, endpoint or []))

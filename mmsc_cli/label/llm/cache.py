@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from hashlib import blake2b, sha256
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,25 +14,8 @@ import pyarrow.parquet as pq
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.runtime.atomic import atomic_write
 
-
-@dataclass(frozen=True)
-class PairAnswer:
-    """The answers to both orders of one pair: probabilities of the form's options, as seen from (A, B).
-
-    `label_mass` is the mean of both orders.
-    """
-
-    first: tuple[float, ...]
-    second: tuple[float, ...]
-    label_mass: float
-
-
-_ANSWER = [
-    ("first", pa.list_(pa.float64())),
-    ("second", pa.list_(pa.float64())),
-    ("label_mass", pa.float64()),
-]
-_SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "item_a", "item_b", "model", "version")] + _ANSWER)
+Answered = str | list[Any]  # what JSON can hold
+_SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "item_a", "item_b", "model", "version", "answer")])
 
 
 class AnswerCache:
@@ -50,7 +33,7 @@ class AnswerCache:
         """
         self._folder = folder
         self._model = model
-        self._known: dict[str, PairAnswer] = {}
+        self._known: dict[str, Answered] = {}
         self._shards = 0
         if folder is None:
             return
@@ -63,11 +46,11 @@ class AnswerCache:
         """The key of a pair, given by the version of the question, item ids and the texts shown to the model."""
         return blake2b("\0".join((*ids, self._model, version, *quoted)).encode(), digest_size=16).hexdigest()
 
-    def get(self, key: str) -> PairAnswer | None:
-        """The finished answer to a pair, if there is one."""
+    def get(self, key: str) -> Answered | None:
+        """The finished answer, if there is one."""
         return self._known.get(key)
 
-    def add(self, version: str, finished: Sequence[tuple[str, tuple[str, str], PairAnswer]]) -> None:
+    def add(self, version: str, finished: Sequence[tuple[str, tuple[str, str], Answered]]) -> None:
         """Keep a shard of (key, item ids, answer)."""
         self._known |= {key: answer for key, _, answer in finished}
         if self._folder is None or not finished:
@@ -75,7 +58,7 @@ class AnswerCache:
         self._shards += 1
         constant = {"model": self._model, "version": version}
         rows = [
-            {"key": key, "item_a": item_a, "item_b": item_b, **constant, **asdict(answer)}
+            {"key": key, "item_a": item_a, "item_b": item_b, **constant, "answer": json.dumps(answer)}
             for key, (item_a, item_b), answer in finished
         ]
         table = pa.Table.from_pylist(rows, schema=_SCHEMA)
@@ -83,7 +66,7 @@ class AnswerCache:
             pq.write_table(table.replace_schema_metadata({"sha256": _checksum(table)}), file, compression="zstd")
 
 
-def _read(shard: Path) -> dict[str, PairAnswer]:
+def _read(shard: Path) -> dict[str, Answered]:
     try:
         # Not with our schema, which would fill missing columns with nulls.
         table = pq.read_table(shard)
@@ -91,12 +74,9 @@ def _read(shard: Path) -> dict[str, PairAnswer]:
             raise ValueError("its content has another checksum")
     except (OSError, ValueError, pa.ArrowException) as error:
         raise WorkspaceError(f"{shard} is damaged: {error}", hint="delete it; its pairs are asked again") from error
-    if "version" not in table.column_names:
+    if "answer" not in table.column_names:
         return {}  # answers to a question that is asked no more
-    return {
-        row["key"]: PairAnswer(tuple(row["first"]), tuple(row["second"]), row["label_mass"])
-        for row in table.select(["key", *(name for name, _ in _ANSWER)]).to_pylist()
-    }
+    return dict(zip(table["key"].to_pylist(), map(json.loads, table["answer"].to_pylist()), strict=True))
 
 
 def _checksum(table: pa.Table) -> str:

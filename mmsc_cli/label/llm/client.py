@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from itertools import cycle
 from types import TracebackType
@@ -21,12 +21,12 @@ from tenacity import (
 
 from mmsc_cli.errors import GateError, MmscError, UnreachableError
 from mmsc_cli.label.llm.endpoint import Endpoint, RetryError, UnanswerableError
-from mmsc_cli.label.llm.prompt import Question
-from mmsc_cli.label.llm.reply import Answer
 from mmsc_cli.label.settings import LabelSettings
 
 LONGEST_WAIT = 30.0
 Key = TypeVar("Key", bound=Hashable)
+Asked = TypeVar("Asked")
+Reply = TypeVar("Reply")
 _LOG = logging.getLogger(__name__)
 
 
@@ -90,18 +90,20 @@ class LabelClient:
 
     async def ask_all(
         self,
-        questions: Iterable[tuple[Key, Question]],
-        answered: Callable[[Key, Answer | None], None],
+        questions: Iterable[tuple[Key, Asked]],
+        answered: Callable[[Key, Reply | None], None],
+        ask: Callable[[Endpoint, Asked], Awaitable[Reply]],
     ) -> None:
         """Ask all questions in their order, `settings.concurrency` at a time, until done or `stopped`.
 
-        Calls `answered` with each answer as it comes, and with None for a question that failed.
+        Calls `ask` to put a question to one of the servers, and `answered` with each answer as it comes, or with None
+        for a question that failed.
         """
         pending = iter(questions)
 
         async def work() -> None:
             for key, question in pending:
-                answer = await self._ask(question)
+                answer = await self._ask(question, ask)
                 if self.stopped and answer is None:
                     return
                 answered(key, answer)
@@ -116,7 +118,7 @@ class LabelClient:
             # Of `answered`, such as a full disk: all tasks stop at the first, and one error is enough to report.
             raise errors.exceptions[0] from errors
 
-    async def _ask(self, question: Question) -> Answer | None:
+    async def _ask(self, question: Asked, ask: Callable[[Endpoint, Asked], Awaitable[Reply]]) -> Reply | None:
         tries = AsyncRetrying(
             stop=self._enough,
             wait=self._wait,
@@ -125,11 +127,11 @@ class LabelClient:
             reraise=True,
         )
 
-        async def ask_next() -> Answer:
-            return await next(self._next).ask(question)
+        async def ask_next() -> Reply:
+            return await ask(next(self._next), question)
 
         try:
-            answer: Answer = await tries(ask_next)
+            answer: Reply = await tries(ask_next)
         except (RetryError, UnanswerableError) as error:
             if not self.stopped:
                 self._count_failure(str(error))

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import MmscError
-from mmsc_cli.label.llm.cache import AnswerCache, PairAnswer
+from mmsc_cli.label.llm.cache import AnswerCache
 from mmsc_cli.label.llm.client import LabelClient
-from mmsc_cli.label.llm.endpoint import base_url
+from mmsc_cli.label.llm.endpoint import Endpoint
 from mmsc_cli.label.llm.prompt import DIRECTION, RELATION, Form, Question, quote_items
 from mmsc_cli.label.llm.reply import Answer
+from mmsc_cli.label.llm.servers import Servers
 from mmsc_cli.label.opinions import Calibration, Opinions
-from mmsc_cli.label.settings import LabelSettings
-from mmsc_cli.label.vllm.server import serve
-from mmsc_cli.runtime.progress import Progress, Task
+from mmsc_cli.runtime.progress import Task
 from mmsc_cli.tables.relations import CLASSES
 
 SAVE_SECONDS = 60.0
 ONE_WAY = 2 / 3  # fraction of the probability of both ways that makes a complement go one way
 _Key = tuple[int, bool]  # number of the pair, and whether its second item comes first
+
+
+class PairAnswer(NamedTuple):
+    """The answers to both orders of one pair: probabilities of the form's options, as seen from (A, B).
+
+    `label_mass` is the mean of both orders.
+    """
+
+    first: Sequence[float]
+    second: Sequence[float]
+    label_mass: float
 
 
 @dataclass(frozen=True)
@@ -41,56 +48,37 @@ class Interview:
     stopped: MmscError | None
 
 
-def interview(
-    item_table: pa.Table,
-    a: NDArray[np.int32],
-    b: NDArray[np.int32],
-    model: str,
-    settings: LabelSettings,
-    *,
-    endpoints: Sequence[str],
-    cache: Path | None,
-    progress: Progress,
-) -> Interview:
+def interview(item_table: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32], servers: Servers) -> Interview:
     """Ask a model about all pairs of item rows that are not in the cache yet, in both orders.
 
-    First how the two relate; then, of the pairs that are complements, which way they go. Without endpoints vLLM is
-    started for it, unless nothing is left to ask; its log lies in the cache. A pair counts as answered when both
-    orders of the first question are.
+    First how the two relate; then, of the pairs that are complements, which way they go. A pair counts as answered
+    when both orders of the first question are.
 
     Args:
         item_table: the item table.
         a: shape (pairs,), `a < b`; sorted, which suits the server's prefix cache.
         b: shape (pairs,).
-        model: the name the server knows the model by.
-        settings: manners.
-        endpoints: base URLs of servers.
-        cache: a folder for finished answers; None: they do not outlive the run.
-        progress: where the progress is shown.
+        servers: whom to ask; no server is started where nothing is left to ask.
 
     Raises:
-        InputError: an endpoint is not a URL, or the key in the environment cannot be one.
+        InputError: the key in the environment cannot be one.
         UnreachableError: there is no server, or it does not start.
         WorkspaceError: the cache is damaged.
     """
-    for endpoint in endpoints:
-        base_url(endpoint)
-    answers = AnswerCache(cache, model)
+    answers = AnswerCache(servers.cache, servers.model)
     pairs = list(zip(a.tolist(), b.tolist(), strict=True))
     tally = _Tally()
-    with ExitStack() as stack:
-        servers = _Servers(model, settings, endpoints, cache, progress, stack)
-        relations = _Asking(RELATION, item_table, pairs, settings, answers).ask(servers, tally)
-        answered = [(row, answer) for row, answer in enumerate(relations) if answer]
-        rows = [row for row, _ in answered]
-        orders = np.array([(answer.first, answer.second) for _, answer in answered]).reshape(-1, 2, len(CLASSES))
-        direction = np.full(len(rows), "both", dtype="<U6")
-        if not tally.stopped:
-            mean = Calibration.of_candidates(orders.mean(axis=1)).apply(orders).mean(axis=1)
-            complements = np.flatnonzero(mean.argmax(axis=1) == CLASSES.index("complement")).tolist()
-            which = [pairs[rows[number]] for number in complements]
-            ways = _Asking(DIRECTION, item_table, which, settings, answers).ask(servers, tally)
-            direction[complements] = [_direction(answer) for answer in ways]
+    relations = _Asking(RELATION, item_table, pairs, servers, answers).ask(tally)
+    answered = [(row, answer) for row, answer in enumerate(relations) if answer]
+    rows = [row for row, _ in answered]
+    orders = np.array([(answer.first, answer.second) for _, answer in answered]).reshape(-1, 2, len(CLASSES))
+    direction = np.full(len(rows), "both", dtype="<U6")
+    if not tally.stopped:
+        mean = Calibration.of_candidates(orders.mean(axis=1)).apply(orders).mean(axis=1)
+        complements = np.flatnonzero(mean.argmax(axis=1) == CLASSES.index("complement")).tolist()
+        which = [pairs[rows[number]] for number in complements]
+        ways = _Asking(DIRECTION, item_table, which, servers, answers).ask(tally)
+        direction[complements] = [_direction(answer) for answer in ways]
     new = len(rows) - (len(pairs) - tally.asked[0])
     opinions = Opinions(
         a=a[rows],
@@ -98,7 +86,7 @@ def interview(
         orders=orders,
         direction=direction,
         label_mass=np.array([answer.label_mass for _, answer in answered], np.float32),
-        annotator=model,
+        annotator=servers.model,
         version=RELATION.version,
     )
     counts = {
@@ -142,27 +130,6 @@ class _Tally:
         self.stopped = client.stopped
 
 
-@dataclass
-class _Servers:
-    """Those of the user, or one of our own, started when the first question is asked."""
-
-    model: str
-    settings: LabelSettings
-    endpoints: Sequence[str]
-    cache: Path | None
-    progress: Progress
-    stack: ExitStack
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def client(self) -> LabelClient:
-        """A client of all servers."""
-        if not self.endpoints:
-            log = (self.cache or Path(tempfile.mkdtemp(prefix="mmsc-"))) / "vllm.log"
-            server = self.stack.enter_context(serve(self.model, log, self.settings.server, progress=self.progress))
-            self.endpoints, self.options = [server.url], {"key": server.key, "broken": server.ended}
-        return LabelClient(self.endpoints, self.model, self.settings, **self.options)
-
-
 class _Asking:
     """One kind of question about pairs, the answers, and the questions on their way.
 
@@ -175,14 +142,15 @@ class _Asking:
         form: Form,
         item_table: pa.Table,
         pairs: list[tuple[int, int]],
-        settings: LabelSettings,
+        servers: Servers,
         cache: AnswerCache,
     ) -> None:
         self._form = form
         self._item_table = item_table
         self._ids: list[str] = item_table["item_id"].to_pylist()
         self._pairs = pairs
-        self._half_shard = max(1, settings.shard_pairs // 2)
+        self._servers = servers
+        self._half_shard = max(1, servers.settings.shard_pairs // 2)
         self._cache = cache
         self._answers: list[PairAnswer | None] = [None] * len(pairs)
         self._keys: dict[int, str] = {}
@@ -191,14 +159,14 @@ class _Asking:
         self._finished: list[int] = []
         self._saved = time.monotonic()
 
-    def ask(self, servers: _Servers, tally: _Tally) -> list[PairAnswer | None]:
+    def ask(self, tally: _Tally) -> list[PairAnswer | None]:
         """Answers to all pairs: from the cache, else from the servers, which are asked only if need be."""
         todo = self._unanswered()
         tally.asked.append(len(todo))
         if todo:
-            client = servers.client()
+            client = self._servers.client()
             started = time.monotonic()
-            with servers.progress.task(f"asking {servers.model}", total=2 * len(todo)) as task:
+            with self._servers.progress.task(f"asking {self._servers.model}", total=2 * len(todo)) as task:
                 asyncio.run(self._ask(client, todo, task))
             tally.add(client, time.monotonic() - started)
         return self._answers
@@ -208,7 +176,8 @@ class _Asking:
         for window in self._windows(range(len(self._pairs))):
             quoted = self._quoted(window)
             for index in window:
-                self._answers[index] = self._cache.get(self._key(index, quoted))
+                known = self._cache.get(self._key(index, quoted))
+                self._answers[index] = PairAnswer(*known) if isinstance(known, list) else None
         return [index for index, answer in enumerate(self._answers) if answer is None]
 
     async def _ask(self, client: LabelClient, todo: Sequence[int], task: Task) -> None:
@@ -227,7 +196,7 @@ class _Asking:
 
         try:
             async with client:
-                await client.ask_all(self._questions(todo), answered)
+                await client.ask_all(self._questions(todo), answered, Endpoint.ask)
         finally:
             self._save()
 
@@ -270,7 +239,7 @@ class _Asking:
             answer = self._answers[index]
             assert answer is not None, "it is finished"
             a, b = self._pairs[index]
-            rows.append((self._keys.pop(index), (self._ids[a], self._ids[b]), answer))
+            rows.append((self._keys.pop(index), (self._ids[a], self._ids[b]), list(answer)))
         self._cache.add(self._form.version, rows)
         self._finished.clear()
         self._saved = time.monotonic()

@@ -83,11 +83,11 @@ def quote_item(item: Mapping[str, Any]) -> str:
     """
     price = item["price"]
     facts: dict[str, Any] = {
-        "title": _clean(item["title"], LENGTHS["title"]),
-        "brand": _clean(item["brand"], LENGTHS["brand"]),
-        "category": [_clean(level, LEVEL_LENGTH) for level in item["category"][-LEVELS:]],
+        "title": clean(item["title"], LENGTHS["title"]),
+        "brand": clean(item["brand"], LENGTHS["brand"]),
+        "category": [clean(level, LEVEL_LENGTH) for level in item["category"][-LEVELS:]],
         "price": round(price, 2) if price is not None and isfinite(price) else None,
-        "description": _clean(item["description"], LENGTHS["description"]),
+        "description": clean(item["description"], LENGTHS["description"]),
     }
     return json.dumps({name: value for name, value in facts.items() if value not in ("", [], None)}, ensure_ascii=False)
 
@@ -98,7 +98,8 @@ def quote_items(item_table: pa.Table, rows: Iterable[int]) -> dict[int, str]:
     return dict(zip(wanted, map(quote_item, item_table.take(pa.array(wanted, pa.int64())).to_pylist()), strict=True))
 
 
-def _clean(text: str, length: int) -> str:
+def clean(text: str, length: int) -> str:
+    """Cut a text to `length` characters that are shown, hold no line end and form no control token."""
     normal = unicodedata.normalize("NFKC", text)
     spaced = "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in normal)
     plain = "".join(char for char in spaced if not unicodedata.category(char).startswith("C"))

@@ -15,7 +15,7 @@ import pytest
 
 from mmsc_cli.errors import GateError, InputError, UnreachableError
 from mmsc_cli.label.llm.client import LabelClient
-from mmsc_cli.label.llm.endpoint import base_url
+from mmsc_cli.label.llm.endpoint import Endpoint, base_url
 from mmsc_cli.label.llm.prompt import Question
 from mmsc_cli.label.llm.reply import Answer
 from mmsc_cli.label.settings import LabelSettings
@@ -42,7 +42,7 @@ def ask(
 
     async def run() -> None:
         async with client:
-            await client.ask_all(questions.items(), answered)
+            await client.ask_all(questions.items(), answered, Endpoint.ask)
 
     asyncio.run(run())
     return client, answers
@@ -259,7 +259,7 @@ def test_an_answer_that_cannot_be_kept_is_an_error_by_itself(
     async def run() -> None:
         async with LabelClient([url], "some-model", LabelSettings(**FAST)) as client:
             questions = {n: Question(({"role": "user", "content": str(n)},), CLASSES) for n in range(9)}
-            await client.ask_all(questions.items(), full)
+            await client.ask_all(questions.items(), full, Endpoint.ask)
 
     url, _ = fake_llm(lambda request: completion({"A": 1.0}, "A"))
     with pytest.raises(OSError, match="No space left"):

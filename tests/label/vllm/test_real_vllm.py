@@ -120,7 +120,7 @@ def test_as_an_endpoint_killed_at_any_moment_nothing_is_asked_twice(
 def test_a_structured_choice_is_one_of_the_letters(
     server: Server, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "_WAYS", endpoint._WAYS[1:])  # as if it gave no log-probabilities
+    monkeypatch.setattr(endpoint, "_WAYS", endpoint._WAYS[2:])  # as if it gave no log-probabilities
     questions = RELATION.ask('{"title": "kettle"}', '{"title": "teapot"}', ("kettle", "teapot"))
 
     async def ask() -> list[Answer]:

@@ -12,8 +12,8 @@ import openai
 import pyarrow as pa
 
 from mmsc_cli.label.llm.interview import interview
+from mmsc_cli.label.llm.servers import Servers
 from mmsc_cli.label.settings import LabelSettings
-from mmsc_cli.runtime.progress import SILENT
 from mmsc_cli.tables.items import ITEM_SCHEMA
 from tests.faults.campaign.rubbish.target import REFUSED, LostError, Tally, Target
 
@@ -55,9 +55,8 @@ def check_answer(content: bytes) -> Tally:
         return httpx.AsyncClient(transport=httpx.MockTransport(answer), timeout=1)
 
     with patch.object(openai, "DefaultAsyncHttpxClient", client):
-        found = interview(
-            _ITEMS, _A, _B, "model", _SETTINGS, endpoints=["http://llm.example"], cache=None, progress=SILENT
-        )
+        servers = Servers("model", _SETTINGS, endpoints=["http://llm.example"])
+        found = interview(_ITEMS, _A, _B, servers)
     json.dumps(found.counts, allow_nan=False)
     if found.counts["tokens"] < 0:
         raise LostError(f"{found.counts['tokens']} tokens")
