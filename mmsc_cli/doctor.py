@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from importlib.util import find_spec
 
-from mmsc_cli.errors import MmscError
+from mmsc_cli.errors import MmscError, in_workspace
 from mmsc_cli.label.vllm.command import PYTHON_VARIABLE
 from mmsc_cli.runtime.device import DeviceRequest, choose_device
 from mmsc_cli.runtime.versions import software_versions
+from mmsc_cli.workspace.manifest_file import outdated_inputs, read_manifest_file
 from mmsc_cli.workspace.records import StageRecord
-from mmsc_cli.workspace.stages import STAGES, Stage
+from mmsc_cli.workspace.stages import STAGE_COMMANDS, STAGES, Stage
 from mmsc_cli.workspace.workspace import Workspace
 
 EXTRAS = {
@@ -61,13 +63,19 @@ def _stages(workspace: Workspace) -> dict[str, str]:
         records = workspace.manifest().stages
     except MmscError as error:
         return path | {"manifest": error.message}
-    return path | {stage: _stage(workspace, stage, records.get(stage)) for stage in STAGES}
+    content = read_manifest_file(workspace.root) or {}
+    return path | {
+        stage: _stage(workspace, stage, records.get(stage), outdated_inputs(content, stage)) for stage in STAGES
+    }
 
 
-def _stage(workspace: Workspace, stage: Stage, record: StageRecord | None) -> str:
+def _stage(workspace: Workspace, stage: Stage, record: StageRecord | None, outdated: Sequence[str]) -> str:
     if record is None:
         return "not run"
     damage = workspace.find_damage(stage)
     if damage is not None:
         return f"{damage.message}; {damage.hint}"
+    if outdated:
+        again = in_workspace(f"run {STAGE_COMMANDS[stage]} again", workspace.root)
+        return f"older than its inputs ({', '.join(outdated)}); {again}"
     return f"done {record.finished}, {record.seconds:.1f} s"

@@ -27,6 +27,8 @@ _LESS_MEMORY = {
     "infer": "ask for fewer items at a time; for --new, encode with --encoder classic",
     "run": "run the stages one by one; each reports how it needs less",
 }
+# Options that other tools have, and ours.
+_KNOWN_AS = dict.fromkeys(("--top-k", "--topk", "--top", "--k", "--limit", "-n"), "-k")
 _DO_WITHOUT_TORCH = ("encode", "evaluate", "infer")
 
 _CODES: tuple[tuple[type[errors.MmscError], int], ...] = (
@@ -70,7 +72,9 @@ def _describe(error: BaseException, command: str) -> list[str]:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "mmsc"
         message = error.format_message().rstrip(".")
-        return [f"{where}: {message[:1].lower()}{message[1:]}", f"  see `{where} --help`"]
+        known = _KNOWN_AS.get(getattr(error, "option_name", ""))
+        meant = f"did you mean {known}? " if known else ""
+        return [f"{where}: {message[:1].lower()}{message[1:]}", f"  {meant}see `{where} --help`"]
     if isinstance(error, OSError):
         return _describe_os_error(error)
     return [

@@ -43,7 +43,7 @@ def named_items(recommender: Recommender, ids: Sequence[str], ask: AskItems, fai
         if isinstance(outcome, MmscError):
             failures.report(outcome)
         else:
-            yield recommender.title(item_id), outcome
+            yield recommender.title(item_id), list(map(vars, outcome))
 
 
 def whole_catalogue(
@@ -107,7 +107,7 @@ def _answered(
             if isinstance(outcome, MmscError):
                 failures.report(type(outcome)(f"{line.place}: {outcome.message}", outcome.hint))
             else:
-                yield heading(question), outcome
+                yield heading(question), list(map(vars, outcome))
 
     sys.stdout.flush()
     for batch in batches:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.errors import UnknownItemError, WorkspaceError
+from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index.storage import LabelRows, SparseRows, Strings, Vectors, _check_ends, _map
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.os_errors import writing
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
 FORMAT_VERSION = 1
-# Characters of an unknown id that a message shows and looks up: it may be of any length.
-LONGEST_SHOWN = 100
 
 
 class Index:
@@ -85,11 +82,7 @@ class Index:
         Raises:
             UnknownItemError: it is not in the catalogue; the hint names the nearest ids.
         """
-        row = self.ids.position(item_id)
-        if row < len(self.ids) and self.ids[row] == item_id:
-            return row
-        shown = item_id[:LONGEST_SHOWN]
-        raise UnknownItemError(f"unknown item {shown!r}", hint=f"nearest ids: {', '.join(self._nearest(shown))}")
+        return self.ids.find(item_id)
 
     def title(self, item_id: str) -> str:
         """Title of an item.
@@ -139,17 +132,6 @@ class Index:
             scores += np.einsum("ij,ij->i", vectors.query[query], vectors.key[key]) / 2
             scores += vectors.linear.values_at(query, key) / 2
         return scores
-
-    def _nearest(self, item_id: str, count: int = 3) -> list[str]:
-        """The known ids that are most similar to a mistyped one.
-
-        Candidates are its neighbours in sorted order, and ids of its length that differ in few characters.
-        """
-
-        position = self.ids.position(item_id)
-        rows = {*range(max(0, position - 50), min(len(self.ids), position + 50)), *self.ids.alike(item_id, 50)}
-        candidates = [self.ids[row] for row in sorted(rows)]
-        return get_close_matches(item_id, candidates, n=count, cutoff=0) or candidates[:count]
 
 
 def write_index(folder: Path, tensors: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.errors import UnknownItemError
+
 DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
 PATH_SEPARATOR = " > "
 _PAIRS_AT_A_TIME = 4_096
+# Characters of an unknown id that a message shows and looks up: it may be of any length.
+_LONGEST_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,28 @@ class Strings(Sequence[str]):
     def position(self, text: str) -> int:
         """The position that `text` has, or would have, in a sorted list; by binary search."""
         return bisect_left(self, text)
+
+    def find(self, item_id: str) -> int:
+        """The row of an id in a sorted list.
+
+        Raises:
+            UnknownItemError: it is not there; the hint names the nearest ids.
+        """
+        row = self.position(item_id)
+        if row < len(self) and self[row] == item_id:
+            return row
+        shown = item_id[:_LONGEST_SHOWN]
+        raise UnknownItemError(f"unknown item {shown!r}", hint=f"nearest ids: {', '.join(self._nearest(shown))}")
+
+    def _nearest(self, item_id: str, count: int = 3) -> list[str]:
+        """The known ids that are most similar to a mistyped one.
+
+        Candidates are its neighbours in sorted order, and ids of its length that differ in few characters.
+        """
+        position = self.position(item_id)
+        rows = {*range(max(0, position - 50), min(len(self), position + 50)), *self.alike(item_id, 50)}
+        candidates = [self[row] for row in sorted(rows)]
+        return get_close_matches(item_id, candidates, n=count, cutoff=0) or candidates[:count]
 
     def alike(self, text: str, count: int) -> list[int]:
         """Rows of the `count` strings of the same length that share most characters with `text`, place by place."""

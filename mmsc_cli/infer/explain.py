@@ -51,6 +51,7 @@ def cosine(first: NDArray[np.float32] | None, second: NDArray[np.float32] | None
 
 
 _NAMED = 3
+_SEEN: dict[Relation, str] = {"substitute": "viewed", "complement": "bought"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Explanation:
     """Evidence for a pair; None where there is none of a kind.
 
     Attributes:
+        summary: the main reasons in words, for people who run a shop.
         network_score: the part of the score that comes from the vectors.
         linear_score: the part that the linear branch adds.
         strength: the pair's strength in this relation among the training pairs.
@@ -76,6 +78,7 @@ class Explanation:
         answer_gate_weight: how much, 0 to 2.
     """
 
+    summary: str
     network_score: float
     linear_score: float
     strength: float | None = None
@@ -94,7 +97,7 @@ class Explanation:
 
     def __str__(self) -> str:
         """One line."""
-        parts = [f"score {self.network_score:.3f} network + {self.linear_score:.3f} linear"]
+        parts = [self.summary, f"score {self.network_score:.3f} network + {self.linear_score:.3f} linear"]
         if self.strength is None:
             parts.append("no known pair")
         else:
@@ -120,14 +123,14 @@ class Subject:
     """The query whose answers are explained.
 
     Attributes:
-        row: its item row, None for a new item.
+        query: the query.
         neighbours: rows of its known partners (of a new item: of the items most similar to it), sorted.
         ties: strength of its tie to each of them, shape (neighbours,).
         content: its text and image vector.
         gates: (relations x sides, channels), None where the index has none.
     """
 
-    row: int | None
+    query: Query
     neighbours: NDArray[np.int32]
     ties: NDArray[np.float32]
     content: Content
@@ -147,7 +150,7 @@ class Explainer:
         """An item of the catalogue as the subject of explanations."""
         assert query.row is not None
         gates = None if self._gates is None else self._gates[query.row]
-        return Subject(query.row, *self._partners(query.row), self._content(query.row), gates)
+        return Subject(query, *self._partners(query.row), self._content(query.row), gates)
 
     def explain(self, subject: Subject, relation: Relation, row: int, network: float, score: float) -> Explanation:
         """Explain why the item in `row` is an answer.
@@ -159,13 +162,15 @@ class Explainer:
             network: the part of the score that the vectors give.
             score: the whole score.
         """
-        strength, reliability = self._tie(subject.row, relation, row)
+        query = subject.query
+        strength, reliability = self._tie(query.row, relation, row)
         partners, ties = self._partners(row)
         shared, here, there = np.intersect1d(subject.neighbours, partners, assume_unique=True, return_indices=True)
         strongest = np.argsort(-(subject.ties[here] + ties[there]), kind="stable")[:_NAMED]
         text, image = map(cosine, subject.content, self._content(row))
         head = 2 * RELATIONS.index(relation)
         return Explanation(
+            self._summary(query, row, len(shared)),
             network,
             score - network,
             strength,
@@ -174,10 +179,27 @@ class Explainer:
             [self._index.ids[neighbour] for neighbour in shared[strongest].tolist()],
             text,
             image,
-            *self._label(subject.row, row),
+            *self._label(query.row, row),
             *self._strongest_gate(None if subject.gates is None else subject.gates[head]),
             *self._strongest_gate(None if self._gates is None else self._gates[row, head + 1]),
         )
+
+    def _summary(self, query: Query, row: int, shared: int) -> str:
+        """The main reasons in words: how shoppers showed the pair, category and price."""
+        seen = [_SEEN[relation] for relation in RELATIONS if self._tie(query.row, relation, row)[0] is not None]
+        if seen:
+            reasons = [f"{' and '.join(seen)} together"]
+        elif shared:
+            reasons = [f"not seen together, but {shared} {'item was' if shared == 1 else 'items were'} seen with both"]
+        else:
+            reasons = ["not seen together; similar to items that were"]
+        category, price = self._index.optional("category"), self._index.optional("price")
+        if category is not None and min(query.category, category[row]) >= 0:
+            reasons.append("same category" if query.category == category[row] else "another category")
+        if price is not None and query.price > 0 and price[row] > 0:
+            percent = round(100 * (float(price[row]) / query.price - 1))
+            reasons.append(f"{abs(percent)} % {'cheaper' if percent < 0 else 'dearer'}" if percent else "same price")
+        return "; ".join(reasons)
 
     def _content(self, row: int) -> Content:
         """Text and image vector of an item of the catalogue."""

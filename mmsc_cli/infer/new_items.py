@@ -214,7 +214,7 @@ class NewItemEncoder:
             {relation: self._padded(relation, vectors[relation][0].numpy()) for relation in relations},
             {relation: self._additions(relation, similar) for relation in relations},
         )
-        return Newcomers(block, self._subjects(features, similar, gates)), errors
+        return Newcomers(block, self._subjects(queries, features, similar, gates)), errors
 
     def _padded(self, relation: Relation, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """Query vectors (new, dim), padded with zeros to the width of the keys.
@@ -252,7 +252,9 @@ class NewItemEncoder:
             "+".join(modality for modality, was_used in used.items() if was_used),
         )
 
-    def _subjects(self, features: ItemFeatures, similar: Graph, gates: NDArray[np.float32]) -> list[Subject]:
+    def _subjects(
+        self, queries: Sequence[Query], features: ItemFeatures, similar: Graph, gates: NDArray[np.float32]
+    ) -> list[Subject]:
         rows = similar.as_sparse()
         rows.sort_indices()
         subjects = []
@@ -260,7 +262,7 @@ class NewItemEncoder:
             entries = slice(rows.indptr[row], rows.indptr[row + 1])
             sides = zip((features.text, features.image), features.present[row].tolist(), strict=True)
             text, image = (side[row].numpy() if present else None for side, present in sides)
-            subjects.append(Subject(None, rows.indices[entries], rows.data[entries], (text, image), gates[row]))
+            subjects.append(Subject(queries[row], rows.indices[entries], rows.data[entries], (text, image), gates[row]))
         return subjects
 
     def _read_images(

@@ -24,13 +24,14 @@ from mmsc_cli.infer.probabilities import PairOpinion, pair_probabilities
 from mmsc_cli.runtime.parallel import map_blocks
 from mmsc_cli.tables.relations import EVIDENCE, RELATIONS, Relation
 from mmsc_cli.workspace.checksums import check_at_a_glance
-from mmsc_cli.workspace.manifest_file import read_manifest_file
+from mmsc_cli.workspace.manifest_file import outdated_inputs, read_manifest_file
 
 if TYPE_CHECKING:
     import torch
 
     from mmsc_cli.files.settings import DownloadSettings
     from mmsc_cli.index.hnsw import Hnsw
+    from mmsc_cli.infer.attributes import ItemAttributes
     from mmsc_cli.infer.explain import Explainer, Subject
     from mmsc_cli.infer.new_item import NewItem
     from mmsc_cli.infer.new_items import NewItemEncoder
@@ -115,6 +116,9 @@ class Recommender:
         if not (root / "index" / "index.json").exists():
             raise WorkspaceError(f"there is no index at {root / 'index'}", hint=in_workspace(_way_to_index(root), root))
         index = Index.open(root / "index")
+        if outdated := outdated_inputs(read_manifest_file(root) or {}, "train"):
+            text = f"the index was made from another {outdated[0]} than {root} has now; run `mmsc train` again"
+            _LOG.warning("%s", in_workspace(text, root))
         if _model_of(root) not in (None, index.about.get("model")):
             again = in_workspace("run `mmsc train` again", root)
             raise WorkspaceError(f"{root}: index/ is of another model than model/", hint=again)
@@ -275,6 +279,17 @@ class Recommender:
             UnknownItemError: it is not in the catalogue.
         """
         return self.index.title(item_id)
+
+    def attributes(self, columns: Sequence[str]) -> ItemAttributes:
+        """Columns of the item table, such as `price`, `brand`, `category` or `image_url`, by item row.
+
+        Raises:
+            InputError: the item table has no such column.
+            WorkspaceError: the item table is missing, damaged, or of another size than the index.
+        """
+        from mmsc_cli.infer.attributes import ItemAttributes  # noqa: PLC0415  brings pyarrow
+
+        return ItemAttributes(self._root, columns, len(self.index))
 
     def reads_new_items_with(self, device: Callable[[], torch.device], images: DownloadSettings) -> None:
         """Choose, before the first new item, where to compute and how to fetch images (else the CPU, and defaults)."""

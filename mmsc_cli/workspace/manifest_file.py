@@ -11,6 +11,7 @@ from typing import Any
 from mmsc_cli.errors import WorkspaceError, in_workspace
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.version import __version__
+from mmsc_cli.workspace.stages import MAKER, Stage
 
 FORMAT_VERSION = 1
 NAME = "manifest.json"
@@ -41,6 +42,13 @@ def read_manifest_file(root: Path) -> dict[str, Any] | None:
     if seal is not None and seal != _seal(content):
         raise damaged_manifest(root, "it is not what was written: its checksum is another")
     return content
+
+
+def outdated_inputs(content: Mapping[str, Any], stage: Stage) -> list[str]:
+    """The artefacts that a stage ran on and that were made again since then."""
+    stages = content.get("stages", {})
+    inputs = stages.get(stage, {}).get("inputs", {})
+    return [name for name, used in inputs.items() if stages.get(MAKER[name], {}).get("outputs", {}).get(name) != used]
 
 
 def write_manifest_file(root: Path, content: Mapping[str, Any]) -> None:

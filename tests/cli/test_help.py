@@ -37,7 +37,19 @@ LEAVES = [path for path, command in COMMANDS.items() if not hasattr(command, "co
 def test_the_commands_of_the_contract_are_there() -> None:
     names = {path.split()[1] for path in COMMANDS if path != "mmsc"}
 
-    assert names == {"prepare", "label", "encode", "train", "evaluate", "infer", "run", "recipes", "doctor", "version"}
+    assert names == {
+        "prepare",
+        "label",
+        "encode",
+        "train",
+        "evaluate",
+        "infer",
+        "run",
+        "recipes",
+        "doctor",
+        "version",
+        "show",
+    }
 
 
 @pytest.mark.parametrize("path", COMMANDS)
@@ -68,6 +80,7 @@ COMMON_OPTIONS = {
     "evaluate": ALL,
     "infer": ALL - {"--seed"},
     "run": ALL,
+    "show": {"--workspace", "--json"},
     "doctor": {"--workspace", "--json", "--device"},
     "recipes list": {"--json"},
     "recipes show": {"--json", "--set"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -120,3 +121,90 @@ def test_the_first_new_item_is_answered_before_the_second_comes(where: list[str]
             assert process.stdout.readline().startswith(name)
         process.stdin.close()
     assert process.returncode == 0
+
+
+def test_answers_show_columns_of_the_item_table(
+    mmsc: Mmsc, where: list[str], items: pa.Table, item_ids: list[str], tmp_path: Path
+) -> None:
+    catalogue = {item["item_id"]: item for item in items.to_pylist()}
+    asked = [*where, item_ids[0], "-k", "4", "--columns", "price,brand,category,image_url"]
+    records = [json.loads(line) for line in mmsc(*asked, "--format", "jsonl").out.splitlines()]
+
+    assert list(records[0])[-4:] == ["price", "brand", "category", "image_url"]
+    for record in records:
+        item = catalogue[record["item"]]
+        assert record["brand"] == item["brand"]
+        assert record["category"] == item["category"]
+        assert record["price"] == (item["price"] if item["price"] > 0 else None)
+    assert _parquet(where, tmp_path / "more.parquet", *asked[3:]).to_pylist() == records
+    header, first, *_ = (line.split("\t") for line in mmsc(*asked).out.splitlines())
+    assert header[-4:] == ["price", "brand", "category", "image_url"]
+    assert first[-2] == " > ".join(records[0]["category"])
+    assert first[-4] == ("" if records[0]["price"] is None else str(records[0]["price"]))
+    unknown = mmsc(*where, item_ids[0], "--columns", "prise")
+    assert unknown.code == 2
+    assert "did you mean price?" in unknown.err
+
+
+def test_csv_is_what_a_csv_reader_reads(mmsc: Mmsc, where: list[str], item_ids: list[str]) -> None:
+    asked = [*where, item_ids[0], "-k", "5", "--columns", "category,description"]
+    lines = [line.split("\t") for line in mmsc(*asked).out.splitlines()]
+
+    assert list(csv.reader(mmsc(*asked, "--format", "csv").out.splitlines())) == lines
+
+
+def test_scores_may_be_limited_per_relation(mmsc: Mmsc, where: list[str], item_ids: list[str]) -> None:
+    asked = [*where, item_ids[0], "-k", "5", "--format", "jsonl", "--overlap"]
+    every = [json.loads(line) for line in mmsc(*asked).out.splitlines()]
+    least = every[7]["score"]
+    left = [json.loads(line) for line in mmsc(*asked, "--min-score", f"complement={least}").out.splitlines()]
+
+    assert left == every[:8]
+
+
+def test_categories_may_differ_between_relations(
+    mmsc: Mmsc, where: list[str], items: pa.Table, item_ids: list[str]
+) -> None:
+    catalogue = {item["item_id"]: item["category"] for item in items.to_pylist()}
+    query = next(item_id for item_id, category in catalogue.items() if category)
+    ran = mmsc(*where, query, "--same-category", "--other-category", "-k", "3", "--format", "jsonl")
+
+    for record in map(json.loads, ran.out.splitlines()):
+        assert (catalogue[record["item"]] == catalogue[query]) == (record["relation"] == "substitute")
+
+
+def test_no_item_is_in_both_lists_unless_asked_for(mmsc: Mmsc, where: list[str], tmp_path: Path) -> None:
+    def twice(*options: str) -> int:
+        table = _parquet(where, tmp_path / "all.parquet", "--all", "-k", "10", *options)
+        pairs = list(zip(table["query"].to_pylist(), table["item"].to_pylist(), strict=True))
+        return len(pairs) - len(set(pairs))
+
+    assert twice() == 0
+    assert twice("--overlap") > 0
+
+
+def test_an_explanation_begins_with_words_for_the_shop(mmsc: Mmsc, where: list[str], item_ids: list[str]) -> None:
+    lines = mmsc(*where, item_ids[0], "-k", "5", "--explain").out.splitlines()[1:]
+
+    for line in lines:
+        assert line.split("\t")[-1].startswith(("viewed ", "bought ", "not seen together"))
+        assert "; score " in line
+
+
+def test_an_index_that_is_older_than_its_inputs_is_reported(
+    mmsc: Mmsc, trained_copy: Workspace, item_ids: list[str]
+) -> None:
+    manifest = trained_copy.manifest()
+    manifest.stages["train"].inputs["pairs.parquet"] = "0" * 64
+    trained_copy._write_manifest(manifest)
+    there = ["-w", str(trained_copy.root)]
+    ran = mmsc("infer", *there, item_ids[0], "-k", "1")
+
+    assert ran.code == 0
+    assert len(ran.out.splitlines()) == 3
+    assert len(ran.err.splitlines()) == 1
+    assert "pairs.parquet" in ran.err
+    assert f"`mmsc train -w {trained_copy.root}`" in ran.err
+    stages = json.loads(mmsc("doctor", *there, "--json", "--device", "cpu").out)["workspace"]
+    assert "older than its inputs (pairs.parquet)" in stages["train"]
+    assert stages["prepare"].startswith("done")

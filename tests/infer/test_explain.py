@@ -28,6 +28,7 @@ def test_a_known_pair_is_explained_by_all_that_is_known_of_it(hand_made: Recomme
     assert (why.answer_gate, why.answer_gate_weight) == ("view", 1.5)
     assert (why.text_similarity, why.image_similarity) == (None, None)
     assert str(why) == (
+        "viewed and bought together; same category; 20 % cheaper; "
         "score -1.000 network + 0.250 linear; known pair, strength 1.00, reliability 0.90; 1 shared neighbours: I02; "
         "label complement 0.70 by judge; query gate view 1.50; answer gate view 1.50"
     )

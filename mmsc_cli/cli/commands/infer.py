@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmsc_cli.cli.failures import OK
-from mmsc_cli.cli.formats import Answered, FormatName, choose_form
+from mmsc_cli.cli.formats import Answered, FormatName, choose_form, typed_columns
 from mmsc_cli.cli.options import COMMON, Session, command
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.lines import read_ids
@@ -20,6 +20,7 @@ from mmsc_cli.tables.relations import RELATIONS, Relation
 if TYPE_CHECKING:
     from mmsc_cli.cli.questions import Failures
     from mmsc_cli.index.filters import Filters
+    from mmsc_cli.infer.attributes import ItemAttributes
     from mmsc_cli.infer.recommender import Recommender
 
 QUESTION, WHICH, FORM = "Question", "Which answers", "Form"
@@ -148,8 +149,16 @@ class FormOptions:
     format: Annotated[
         FormatName | None,
         typer.Option(
-            metavar="table|tsv|jsonl|parquet",
+            metavar="table|tsv|csv|jsonl|parquet",
             help="Form of the answers; default: a table on a terminal, TSV otherwise.",
+            rich_help_panel=FORM,
+        ),
+    ] = None
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Add columns of the item table: price, brand, category, image_url, ...",
             rich_help_panel=FORM,
         ),
     ] = None
@@ -197,23 +206,35 @@ def register(app: typer.Typer) -> None:
         ids = [*(question.ids or []), *(question.item or [])]
         # Opening an approximate index takes longer than a few exact answers.
         recommender = Recommender.open(session.directory, exact=form.exact or bool(ids))
-        kind, columns = _columns(question, form.explain)
-        write = choose_form(session.out, kind, columns, form.format)
+        columns = _columns(question, form.explain)
+        more = [name.strip() for name in (form.columns or "").split(",") if name.strip()]
+        extra = recommender.attributes(more) if more else None
+        if extra is not None:
+            columns |= {field.name: field.type for field in extra.schema if field.name not in columns}
+        write = choose_form(session.out, columns, form.format)
         failures = Failures(form.strict)
-        write(_answers(session, recommender, question, which, form.explain, failures))
+        answers = _answers(session, recommender, question, which, form.explain, failures)
+        write(answers if extra is None else _extended(answers, recommender, extra))
         if failures.code != OK:
             raise typer.Exit(failures.code)
 
 
-def _columns(question: QuestionOptions, explain: bool) -> tuple[type, list[str]]:
-    """The dataclass of the answers, and the fields of it that are written."""
+def _extended(answers: Iterator[Answered], recommender: Recommender, extra: ItemAttributes) -> Iterator[Answered]:
+    """Add columns of the item table to answers."""
+    for heading, rows in answers:
+        attributes = extra.of([recommender.index.row(row["item"]) for row in rows])
+        yield heading, [{**more, **row} for row, more in zip(rows, attributes, strict=True)]
+
+
+def _columns(question: QuestionOptions, explain: bool) -> dict[str, Any]:
+    """The columns of the answers, and their types."""
     why = ["why"] if explain else []
     if question.pairs is None:
-        return Answer, [*COLUMNS, *(["modalities"] if question.new is not None else []), *why]
+        return typed_columns(Answer, [*COLUMNS, *(["modalities"] if question.new is not None else []), *why])
     from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS  # noqa: PLC0415  brings numpy
     from mmsc_cli.infer.probabilities import PairOpinion  # noqa: PLC0415  brings numpy
 
-    return PairOpinion, [*PAIR_COLUMNS, *why]
+    return typed_columns(PairOpinion, [*PAIR_COLUMNS, *why])
 
 
 def _answers(
@@ -272,6 +293,8 @@ def _check_together(typed: Mapping[str, Mapping[str, Any]], question: QuestionOp
         raise InputError(
             f"--pairs has no answers to choose from, so {', '.join(filters)} means nothing", hint="leave it out"
         )
+    if "--pairs" in asked and "--columns" in typed.get(FORM, {}):
+        raise InputError("--columns adds columns of answers, and --pairs has none", hint="leave it out")
     if {"--same-category", "--other-category"} <= set(filters) and question.relation != "both":
         raise InputError("--same-category and --other-category exclude one another", hint="leave one of them out")
     if "--overlap" in filters and question.relation != "both":

@@ -14,7 +14,7 @@ from unittest.mock import patch
 import httpcore
 
 from mmsc_cli.cli import questions
-from mmsc_cli.cli.formats import Answered, choose_form
+from mmsc_cli.cli.formats import Answered, choose_form, typed_columns
 from mmsc_cli.cli.output import Output
 from mmsc_cli.cli.questions import Failures
 from mmsc_cli.errors import MmscError
@@ -63,7 +63,7 @@ def _check(ask: Ask, kind: type, columns: Sequence[str]) -> Callable[[bytes], Ta
             # Addresses of images lead nowhere, at once.
             patch("mmsc_cli.files.public_network._resolve", _nowhere),
         ):
-            choose_form(Output(quiet=True), kind, columns, "tsv")(counted())
+            choose_form(Output(quiet=True), typed_columns(kind, columns), "tsv")(counted())
         tally = replace(tally, skipped=failures.count)
         header, *lines = out.getvalue().split("\n")[:-1]
         if any(line.count("\t") != header.count("\t") for line in lines):

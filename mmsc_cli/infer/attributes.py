@@ -1,0 +1,55 @@
+"""Columns of the item table, for answers that show more than the index holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.workspace.checksums import check_at_a_glance
+
+
+class ItemAttributes:
+    """Some columns of `items.parquet`, by item row."""
+
+    def __init__(self, root: Path, columns: Sequence[str], n_items: int) -> None:
+        """Read the columns.
+
+        Raises:
+            InputError: the item table has no such column.
+            WorkspaceError: it is missing, damaged, or of another size than the index.
+        """
+        path = root / "items.parquet"
+        check_at_a_glance(root, "prepare", [path.name])
+        try:
+            known = pq.read_schema(path).names
+            for column in columns:
+                if column not in known:
+                    close = get_close_matches(column, known, n=1)
+                    hint = f"did you mean {close[0]}?" if close else f"columns: {', '.join(known)}"
+                    raise InputError(f"the item table has no column {column!r}", hint=hint)
+            self._table = pq.read_table(path, columns=list(columns), memory_map=True)
+        except (OSError, pa.ArrowException) as error:
+            raise WorkspaceError(
+                f"{path} cannot be read as an item table: {error}", hint="run `mmsc prepare SOURCE` again"
+            ) from error
+        if len(self._table) != n_items:
+            raise WorkspaceError(
+                f"{path} has {len(self._table):,} items, the index {n_items:,}", hint="run `mmsc train` again"
+            )
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns and their types."""
+        return self._table.schema
+
+    def of(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """The columns of some items; a missing price is None."""
+        records: list[dict[str, Any]] = self._table.take(rows).to_pylist()
+        # NaN, which is not equal to itself, stands for an unknown number.
+        return [{name: value if value == value else None for name, value in record.items()} for record in records]

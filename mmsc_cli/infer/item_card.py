@@ -1,0 +1,109 @@
+"""All that a workspace knows of an item: its columns, its pairs, its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.index.storage import Strings
+from mmsc_cli.infer.recommender import Recommender
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.workspace.checksums import check_at_a_glance
+
+
+class ItemCards:
+    """Shows items of a prepared workspace; their answers too, once it is trained."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the item table.
+
+        Raises:
+            WorkspaceError: nothing is prepared, or a table is damaged.
+        """
+        self._root = root
+        self._path = root / "items.parquet"
+        check_at_a_glance(root, "prepare", ["items.parquet", "pairs.parquet"])
+        if not self._path.exists():
+            raise WorkspaceError(f"there are no items in {root}", hint="run `mmsc run SOURCE`")
+        try:
+            self._names = pq.read_table(self._path, columns=["item_id", "title"])
+        except (OSError, pa.ArrowException) as error:
+            raise WorkspaceError(
+                f"{self._path} cannot be read as an item table: {error}", hint="run `mmsc prepare SOURCE` again"
+            ) from error
+
+    def find(self, words: Sequence[str], count: int) -> list[dict[str, Any]]:
+        """Id and title of the items whose titles contain all words, in any case; the shortest titles first."""
+        titles = self._names["title"]
+        matches = pc.fill_null(pc.match_substring(titles, "", ignore_case=True), False)
+        for word in words:
+            matches = pc.and_(matches, pc.match_substring(titles, word, ignore_case=True))
+        found: list[dict[str, Any]] = self._names.filter(matches).to_pylist()
+        return sorted(found, key=lambda item: (len(item["title"]), item["item_id"]))[:count]
+
+    def item(self, item_id: str) -> dict[str, Any]:
+        """All columns of an item; an unknown price is None.
+
+        Raises:
+            UnknownItemError: it is not in the catalogue; the hint names the nearest ids.
+        """
+        row = self._row(item_id)
+        with pq.ParquetFile(self._path) as file:
+            first = 0
+            for group in range(file.num_row_groups):
+                n_rows = file.metadata.row_group(group).num_rows
+                if row < first + n_rows:
+                    (record,) = file.read_row_group(group).slice(row - first, 1).to_pylist()
+                    break
+                first += n_rows
+        # NaN, which is not equal to itself, stands for an unknown number.
+        return {name: value if value == value else None for name, value in record.items()}
+
+    def pairs(self, item_id: str, count: int) -> list[dict[str, Any]]:
+        """The pairs of an item, the strongest first: relation, partner, its title, strength, split."""
+        row = self._row(item_id)
+        pairs = Pairs.read(self._root / "pairs.parquet")
+        pairs = pairs.select((pairs.a == row) | (pairs.b == row))
+        partners = np.where(pairs.a == row, pairs.b, pairs.a)
+        records = []
+        for relation in RELATIONS:
+            strength = pairs.strength(relation)
+            strongest = np.argsort(-strength, kind="stable")[: min(count, int((strength > 0).sum()))]
+            named = self._names.take(partners[strongest]).to_pylist()
+            records += [
+                {
+                    "relation": relation,
+                    "item": partner["item_id"],
+                    "strength": float(strength[place]),
+                    "split": str(pairs.split[place]),
+                    "title": partner["title"],
+                }
+                for place, partner in zip(strongest.tolist(), named, strict=True)
+            ]
+        return records
+
+    def answers(self, item_id: str, count: int) -> list[dict[str, Any]]:
+        """The answers of an item in both relations, with their reasons; none before training."""
+        if not (self._root / "index" / "index.json").exists():
+            return []
+        recommender = Recommender.open(self._root, exact=True)
+        (outcome,) = recommender.answer([item_id], "both", count, explain=True)
+        if isinstance(outcome, Exception):
+            raise outcome
+        shown = ("relation", "rank", "item", "score", "title")
+        return [
+            {name: getattr(answer, name) for name in shown} | {"why": answer.why.summary if answer.why else ""}
+            for answer in outcome
+        ]
+
+    def _row(self, item_id: str) -> int:
+        ids = Strings.of(self._names["item_id"].to_pylist())
+        return ids.find(item_id)
