@@ -16,7 +16,7 @@ from mmsc_cli.evaluate.ablation import AblationPlan
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.report.gallery import ShownItems, build_gallery
-from mmsc_cli.evaluate.report.report import write_report
+from mmsc_cli.evaluate.report.report import render_report, write_report
 from mmsc_cli.evaluate.settings import EvaluateSettings
 from mmsc_cli.evaluate.truth import KnownTruth
 from mmsc_cli.files.images import UnusableImageError, resolve_image
@@ -32,6 +32,7 @@ from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.truth import Truth
+from mmsc_cli.version import __version__
 from mmsc_cli.workspace.config import StageRecipe, stage_config
 from mmsc_cli.workspace.records import StageRecord
 from mmsc_cli.workspace.workspace import Workspace
@@ -116,9 +117,11 @@ def run_evaluate(
         )
         write_json(stage.path("metrics.json"), result)
         gallery = build_gallery(context, index, read_shown_items(workspace))
+        history, facts = read_training_history(workspace), model_facts(workspace, training)
+        page = render_report(result, gallery, history, f"{recipe.name}: verdict", facts)
         for path in (stage.path("report.html"), report):
             if path is not None:
-                write_report(path, result, gallery, read_training_history(workspace), f"{recipe.name}: verdict")
+                write_report(path, page)
         stage.counts |= {"models": list(result["models"])}
     return result
 
@@ -166,6 +169,17 @@ def read_training_history(workspace: Workspace) -> list[dict[str, float]]:
     """Loss and validation figures of each epoch, oldest first; empty where the model has none."""
     path = workspace.path("model") / "metrics.jsonl"
     return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def model_facts(workspace: Workspace, training: StageRecord) -> dict[str, str]:
+    """Name what the judged model was made of, for the head of the report."""
+    encoding = workspace.manifest().stages.get("encode")
+    return {
+        "mmsc": __version__,
+        "trained": f"{training.finished[:10]} in {training.seconds:,.0f} s",
+        "encoder": "none" if encoding is None else str(encoding.config["encode"]["encoder"]),
+        "labels": annotator_of(workspace, training) or "none",
+    }
 
 
 def read_shown_items(workspace: Workspace) -> ShownItems:

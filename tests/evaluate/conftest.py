@@ -171,4 +171,6 @@ def rendered(tmp_path: Path) -> str:
         workspace_root=tmp_path,
     )
     history = [{"epoch": n, "loss": 9 / n, "substitute_warm": n / 20, "ndcg@10": n / 20} for n in range(1, 13)]
-    return render_report(result, build_gallery(context, scorer, shown), history, title="Beauty & <co>")
+    return render_report(
+        result, build_gallery(context, scorer, shown), history, "Beauty & <co>", {"encoder": "<classic>"}
+    )

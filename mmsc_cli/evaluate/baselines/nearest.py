@@ -12,12 +12,20 @@ from scipy import sparse
 from mmsc_cli.arrays.rows import divide, reciprocal, unit_rows
 from mmsc_cli.arrays.top import top_columns
 from mmsc_cli.errors import InputError
-from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, every
+from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows
 from mmsc_cli.evaluate.context import FittingContext, Modality
 from mmsc_cli.linear.transfer import transfer_rows
 
 ModalityName = Literal["text", "image"]
-KNN_TRANSFER_GRID = every(nearest=(100, 50), self_weight=(0.5, 0.25, 0.0), sharpness=(4, 2))
+# Beauty prefers 800 (1,600 are no better) of sharpness 2 for substitutes and 1 for complements;
+# small shops prefer few and sharp ones.
+KNN_TRANSFER_GRID = tuple(
+    {"nearest": nearest, "self_weight": self_weight, "sharpness": sharpness}
+    for nearest, self_weight, sharpness in (
+        *((800, 0.5, 2), (800, 1.0, 1), (800, 0.25, 2), (800, 0.0, 2), (1_600, 1.0, 1), (1_600, 0.5, 2)),
+        *((200, 0.5, 2), (200, 1.0, 1), (200, 0.25, 4), (50, 0.5, 4), (50, 0.25, 4), (50, 0.0, 4)),
+    )
+)
 BELOW_ANY_COSINE = np.float32(-2)
 
 

@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 420, 240
-LEFT, RIGHT, TOP, BOTTOM = 40, 412, 12, 206
+WIDTH, HEIGHT = 420, 180
+LEFT, RIGHT, TOP, BOTTOM = 40, 412, 12, 146
 _MOST_X_LABELS = 10
 # Lines differ by dash, not by colour alone.
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4")

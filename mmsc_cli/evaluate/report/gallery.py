@@ -20,8 +20,9 @@ from mmsc_cli.metrics.scorer import Scorer
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
-QUERIES = 12
-ANSWERS = 5
+QUERIES = 6
+ANSWERS = 4
+PARTNERS = 3
 _THUMBNAIL_PIXELS = 96
 # Of all images together, base64: a page that can be mailed and opens on a phone.
 IMAGE_BYTES = 2_000_000
@@ -48,11 +49,12 @@ class Card:
     """One item as the report shows it.
 
     `price` is None where unknown (its currency is the catalogue's), `image` is a data URI, `right` is None for
-    the query and for held-out partners.
+    the query and for held-out partners, which have no image either. `category` is the leaf of its path, or empty.
     """
 
     item_id: str
     title: str
+    category: str
     price: float | None
     image: str | None
     right: bool | None = None
@@ -76,6 +78,10 @@ class Exhibit:
     cold: bool
     relations: list[Answers]
 
+    def cards(self) -> list[Card]:
+        """The query and all answers."""
+        return [self.query, *(card for answers in self.relations for card in answers.answers)]
+
 
 def build_gallery(context: EvaluationContext, scorer: Scorer, shown: ShownItems, count: int = QUERIES) -> list[Exhibit]:
     """Draw queries by seed, and answer them as the protocol does: training and validation pairs are masked.
@@ -85,9 +91,9 @@ def build_gallery(context: EvaluationContext, scorer: Scorer, shown: ShownItems,
     """
     protocols = [relation_protocol(relation, context.pairs, context.item_split) for relation in RELATIONS]
     queries = _draw(protocols, context, count)
-    card = _CardMaker(shown)
+    card = _CardMaker(shown, context.category)
     # The queries first, so that they have images even if the answers use up IMAGE_BYTES.
-    cards = [card(int(query), None) for query in queries]
+    cards = [card(int(query)) for query in queries]
     columns = [_answer(scorer, protocol, queries, card) for protocol in protocols]
     return [
         Exhibit(query_card, bool(context.item_split[query] != "warm"), list(relations))
@@ -108,15 +114,18 @@ def _draw(protocols: list[RelationProtocol], context: EvaluationContext, count: 
 
 
 class _CardMaker:
-    def __init__(self, shown: ShownItems) -> None:
+    def __init__(self, shown: ShownItems, category: Sequence[Sequence[str]]) -> None:
         self._shown = shown
+        self._category = category
         self._thumbnail = cache(thumbnail)
         self._bytes_left = IMAGE_BYTES
 
-    def __call__(self, item_row: int, right: bool | None) -> Card:
+    def __call__(self, item_row: int, right: bool | None = None, *, pictured: bool = True) -> Card:
         shown, price = self._shown, self._shown.prices[item_row]
         known = None if math.isnan(price) else price
-        return Card(shown.item_ids[item_row], shown.titles[item_row], known, self._image(item_row), right)
+        category = next(iter(self._category[item_row][-1:]), "")
+        image = self._image(item_row) if pictured else None
+        return Card(shown.item_ids[item_row], shown.titles[item_row], category, known, image, right)
 
     def _image(self, item_row: int) -> str | None:
         path = self._shown.images[item_row]
@@ -143,7 +152,7 @@ def _answer(scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int6
         answers.append(
             Answers(
                 protocol.relation,
-                [card(int(item), None) for item in right[:ANSWERS]],
+                [card(int(item), pictured=False) for item in right[:PARTNERS]],
                 len(right),
                 [card(int(item), bool(positive[item])) for item in best if row[item] > -np.inf],
             )

@@ -11,12 +11,14 @@ from mmsc_cli.evaluate.protocol import SLICES
 from mmsc_cli.evaluate.report import charts
 from mmsc_cli.evaluate.report.charts import Chart, Series, line_chart
 from mmsc_cli.evaluate.report.gallery import Exhibit
+from mmsc_cli.evaluate.report.verdict import verdict
 from mmsc_cli.metrics.retrieval import FIGURES
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
-# Baselines beside the model in the chart of quality against degree, the best first.
-_BASELINES_IN_CHART = 3
+# Baselines shown beside the model, the best first; the tables have them all.
+BASELINES_SHOWN = 4
+COLOURS = 8
 _DEFAULT_TITLE = "mmsc evaluate"
 
 
@@ -25,6 +27,7 @@ def render_report(
     gallery: Sequence[Exhibit] = (),
     history: Sequence[Mapping[str, float]] = (),
     title: str = _DEFAULT_TITLE,
+    facts: Mapping[str, str] | None = None,
 ) -> str:
     """Render the result of `evaluate` as one HTML page that fetches nothing and runs no script.
 
@@ -33,6 +36,7 @@ def render_report(
         gallery: queries to show.
         history: loss and validation figures of each epoch of the model's training.
         title: of the page.
+        facts: what the model was made of, by name.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  only a report needs it
 
@@ -45,17 +49,23 @@ def render_report(
     )
     environment.filters["figure"] = _figure
     environment.filters["percent"] = lambda value: f"{100 * value:.2f}%"
+    environment.filters["gain"] = lambda value: f"{100 * value:+.1f} %".replace("-", "−")
     environment.filters["span"] = _span
-    environment.globals["scale"] = _bar_scale
+    models = result["models"]
     return environment.get_template("report.html.j2").render(
         title=title,
         result=result,
+        verdict=verdict(result),
+        facts=facts or {},
         gallery=gallery,
-        pictured=any(_has_image(exhibit) for exhibit in gallery),
+        pictured=any(card.image for exhibit in gallery for card in exhibit.cards()),
         history=history,
         training_charts=_training_charts(history),
         degree_charts={relation: _degree_chart(result, relation) for relation in RELATIONS},
-        tuned=_tuned(result["models"]),
+        shown={relation: {part: _best_first(models, relation, part) for part in SLICES} for relation in RELATIONS},
+        full=_bar_scale(models),
+        colour={name: number % COLOURS for number, name in enumerate(models)},
+        tuned=_tuned(models),
         model=MODEL,
         relations=RELATIONS,
         slices=SLICES,
@@ -64,16 +74,10 @@ def render_report(
     )
 
 
-def write_report(
-    path: Path,
-    result: Mapping[str, Any],
-    gallery: Sequence[Exhibit] = (),
-    history: Sequence[Mapping[str, float]] = (),
-    title: str = _DEFAULT_TITLE,
-) -> None:
+def write_report(path: Path, page: str) -> None:
     """Write the report, atomically."""
     with atomic_write(path) as file:
-        file.write(render_report(result, gallery, history, title).encode())
+        file.write(page.encode())
 
 
 def _figure(value: float | None, sign: bool = False) -> str:
@@ -83,23 +87,30 @@ def _figure(value: float | None, sign: bool = False) -> str:
     return f"{value:+.3f}" if sign else f"{value:.3f}"
 
 
-def _span(bin_: Mapping[str, Any]) -> str:
+def _span(degrees: Mapping[str, Any]) -> str:
     """A bin of degrees as a reader writes it."""
-    low, high = bin_["low"], bin_["high"]
+    low, high = degrees["low"], degrees["high"]
     if high is None:
         return f"{low}+"
     return str(low) if low == high else f"{low}–{high}"
 
 
-def _bar_scale(models: Mapping[str, Any], relation: str, part: str) -> float:
-    """The NDCG@10 of a full-width bar: the highest upper end of an interval, rounded up to a tenth."""
-    highest = max((model[relation][part]["ndcg@10_ci"] or (0, 0))[1] for model in models.values())
-    return float(max(0.1, -(-highest * 10 // 1) / 10))
+def _best_first(models: Mapping[str, Any], relation: Relation, part: str) -> list[str]:
+    """The model, and the best baselines of a slice."""
+    rivals = [name for name in models if name != MODEL]
+    rivals.sort(key=lambda name: -(models[name][relation][part]["ndcg@10"] or 0))
+    return [MODEL, *rivals[:BASELINES_SHOWN]]
 
 
-def _has_image(exhibit: Exhibit) -> bool:
-    shown = (card for answers in exhibit.relations for card in (*answers.true, *answers.answers))
-    return any(card.image for card in (exhibit.query, *shown))
+def _bar_scale(models: Mapping[str, Any]) -> float:
+    """The NDCG@10 of a full-width bar, one for all: the highest upper end of an interval, rounded up to a tenth."""
+    ends = [
+        (model[relation][part]["ndcg@10_ci"] or (0, 0))[1]
+        for model in models.values()
+        for relation in RELATIONS
+        for part in SLICES
+    ]
+    return float(max(0.1, -(-max(ends) * 10 // 1) / 10))
 
 
 def _tuned(models: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -113,14 +124,11 @@ def _tuned(models: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _degree_chart(result: Mapping[str, Any], relation: Relation) -> Chart:
     """NDCG@10 by degree, of the model and of the best baselines of the slice."""
-    models, degrees = result["models"], result["by_degree"]
-    part = degrees["slice"]
-    rivals = sorted(
-        (name for name in models if name != MODEL), key=lambda name: -(models[name][relation][part]["ndcg@10"] or 0)
-    )
-    bins = {name: degrees["models"][name][relation] for name in (MODEL, *rivals[:_BASELINES_IN_CHART])}
+    degrees = result["by_degree"]
+    names = _best_first(result["models"], relation, degrees["slice"])
+    bins = {name: degrees["models"][name][relation] for name in names}
     series = [
-        # Intervals of the model alone: those of four lines would hide each other.
+        # Intervals of the model alone: those of several lines would hide each other.
         Series(name, [row["ndcg@10"] for row in rows], [row["ndcg@10_ci"] for row in rows] if name == MODEL else ())
         for name, rows in bins.items()
     ]

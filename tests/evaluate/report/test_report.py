@@ -10,7 +10,7 @@ import numpy as np
 
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.evaluate import evaluate
-from mmsc_cli.evaluate.report.report import write_report
+from mmsc_cli.evaluate.report.report import render_report, write_report
 from mmsc_cli.evaluate.settings import EvaluateSettings
 
 
@@ -54,7 +54,9 @@ def test_the_page_is_whole_and_says_what_was_measured(rendered: str) -> None:
     assert "regularisation 30.0" in page.text
     assert "1,234.50" in page.text
     assert "nan" not in page.text.lower()
-    assert page.tags.count("article") == 12
+    assert page.tags.count("article") == 6
+    assert "leaf " in page.text, "the category of an item"
+    assert "encoder <classic>" in page.text
 
 
 def test_the_page_fetches_nothing_and_runs_nothing(rendered: str) -> None:
@@ -68,9 +70,9 @@ def test_the_page_fetches_nothing_and_runs_nothing(rendered: str) -> None:
 
 def test_right_and_wrong_are_told_without_colour(rendered: str) -> None:
     page = _Page(rendered)
-    marks = [value for name, value in page.attributes if name == "aria-label" and value in ("right", "wrong")]
-    assert marks.count("right") == page.text.count("✓") - 1  # the legend has one of each
-    assert marks.count("wrong") == page.text.count("✗") - 1 > 0
+    labels = [value for name, value in page.attributes if name == "aria-label"]
+    assert labels.count("held-out pair") == page.text.count("✓") - 1  # the legend has one
+    assert labels.count("not among the held-out pairs") > 0
 
 
 def test_a_script_that_got_in_could_neither_run_nor_fetch(rendered: str) -> None:
@@ -93,8 +95,29 @@ def test_an_empty_evaluation_renders(
 ) -> None:
     scorer = fixed_scorer(np.zeros((120, 120), np.float32))
     settings = EvaluateSettings(baselines="none", bootstrap=10)
-    write_report(tmp_path / "report.html", evaluate(random_context(pairs=0), scorer, settings))
+    page = render_report(evaluate(random_context(pairs=0), scorer, settings))
+    write_report(tmp_path / "report.html", page)
     text = _Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
     assert text.count("empty: there is no query of this kind") == 10
     for absent in ("A look at", "Against the truth", "What each part is worth", "Loss"):
         assert absent not in text
+
+
+def test_the_page_opens_with_the_verdict(rendered: str) -> None:
+    opening = _Page(rendered).text.split("At a glance")[0]
+    assert re.search(
+        r"Substitutes: NDCG@10 \.?\d.* queries, (ahead of|behind|level with) the best baseline \(", opening
+    )
+    assert re.search(r"ahead of the best baseline on \d+ of 10 slices", opening)
+
+
+def test_all_bars_have_one_scale_and_a_system_one_colour(rendered: str) -> None:
+    assert len(set(re.findall(r"full width is ([\d.]+)", rendered))) == 1
+    colours = re.findall(
+        r'<span[^>]*>([\w-]+)(?: ★)?</span>\s*<span class="track"[^>]*><span class="bar (c\d)"', rendered
+    )
+    assert len(colours) == 5 * 5 * 2
+    by_system = {name: {colour for other, colour in colours if other == name} for name, _ in colours}
+    assert all(len(of_system) == 1 for of_system in by_system.values())
+    assert len(set.union(*by_system.values())) == len(by_system) == 5
+    assert rendered.count("★") == 10 + 1, "the best baseline of each slice is marked; the legend has one"
