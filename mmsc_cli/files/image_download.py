@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,8 +24,11 @@ from mmsc_cli.version import __version__
 
 _LONGEST_WAIT = 30.0
 _REDIRECTS = 5
+# A host that fails so often in the same way, one time after the other, is not asked again.
+MOST_FAILURES = 5
+_LACKING = ("answers 404", "answers 410")
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
-_LOG = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
 
 
 class _PassingError(Exception):
@@ -64,6 +68,19 @@ def download_images(
     return {url: here[name] for url, name in names.items() if name in here}, reasons
 
 
+@dataclass
+class _HostFailures:
+    """How often a host has failed in a row, and how. An image that it lacks says nothing of the others."""
+
+    reason: str = ""
+    in_a_row: int = 0
+
+    def note(self, reason: str) -> None:
+        if not reason.endswith(_LACKING):
+            self.in_a_row = self.in_a_row + 1 if reason == self.reason else 1
+            self.reason = reason
+
+
 class _Downloads:
     def __init__(self, cache: Path, names: dict[str, str], settings: DownloadSettings) -> None:
         self.here: dict[str, Path] = {}
@@ -71,6 +88,7 @@ class _Downloads:
         self._cache = cache
         self._names = names
         self._settings = settings
+        self._failures: defaultdict[str, _HostFailures] = defaultdict(_HostFailures)
         self._hosts: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(settings.per_host))
 
     async def fetch_all(self, urls: Sequence[str], progress: Progress) -> None:
@@ -108,13 +126,20 @@ class _Downloads:
             wait=_wait(settings.backoff),
             reraise=True,
         )
+        host = ""
         try:
             host = urlsplit(url).hostname or ""
+            failures = self._failures[host]
+            if failures.in_a_row >= MOST_FAILURES:
+                self.reasons[url] = f"not fetched: {host} failed {MOST_FAILURES} times in a row: {failures.reason}"
+                return
             content: bytes = await retrying(self._get, client, _fetched_url(url, settings), self._hosts[host])
             self.here[self._names[url]] = await asyncio.to_thread(self._keep, content, self._names[url])
+            failures.in_a_row = 0
         # An OverflowError is what becomes of a port that is none.
         except (UnusableImageError, _PassingError, httpx.InvalidURL, ValueError, OverflowError) as error:
             self.reasons[url] = redact(str(error))
+            self._failures[host].note(self.reasons[url])
 
     def _keep(self, content: bytes, name: str) -> Path:
         path = self._cache / f"{name}{image_suffix(content, self._settings.max_pixels)}"

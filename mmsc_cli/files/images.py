@@ -53,7 +53,7 @@ def open_checked(
             width, height = image.size
             if width * height > max_pixels:
                 raise UnusableImageError(f"{width} x {height} pixels, over the limit of {max_pixels:,}")
-            if image.format == "JPEG" and _has_many_scans(source):
+            if image.format in _JPEGS and _has_many_scans(source):
                 raise UnusableImageError(f"a JPEG of more than {MAX_SCANS} scans")
             yield image
     except UnusableImageError:
@@ -158,6 +158,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 # The formats we take, and how their files end.
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
+# What Pillow calls a JPEG that holds several pictures, as cameras and phones write it.
+_JPEGS = ("JPEG", "MPO")
 
 
 def image_suffix(content: bytes, max_pixels: int) -> str:
@@ -170,4 +172,4 @@ def image_suffix(content: bytes, max_pixels: int) -> str:
         # A JPEG decodes straight to an eighth of its size; here it need only prove whole.
         image.draft(None, (1, 1))
         image.load()
-        return SUFFIXES[str(image.format)]
+        return SUFFIXES["JPEG" if image.format in _JPEGS else str(image.format)]

@@ -6,7 +6,9 @@ What cannot be had is noted in `images/failures.jsonl`, and its item goes on wit
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,8 @@ from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.redaction import redact
 
 FAILURES = "failures.jsonl"
+_REASONS_SHOWN = 10
+_LOG = logging.getLogger(__name__)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 
 
@@ -27,6 +31,7 @@ class ImagePlaces:
 
     Attributes:
         counts: `images_named` by items; of these `images`, `images_not_found` (local) and `images_failed` (web).
+        reasons: why images are not there, without their addresses, with the number of images.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class ImagePlaces:
         if folder is not None and not folder.is_dir():
             raise InputError(f"no folder at {folder}", hint="images.folder is relative to the recipe file")
         self.counts: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
         self._source = source
         self._folder = folder
         self._roots = [root.resolve() for root in (source, folder) if root is not None]
@@ -96,10 +102,13 @@ class ImagePlaces:
                 task.advance()
                 if not isinstance(found, Path):
                     self.counts["images_not_found" if path else "images_failed"] += 1
+                    self.reasons[_kind_of(found)] += 1
                     line = {"item_id": item_id, "image": path or redact(str(url)), "reason": found}
                     failures.write(json.dumps(line, ensure_ascii=False) + "\n")
         if not self.counts:
             (self._target / FAILURES).unlink()
+        for reason, count in self.reasons.most_common(_REASONS_SHOWN):
+            _LOG.warning("%s images: %s", f"{count:,}", reason)
         self.counts["images"] = sum(path is not None for path in placed)
         self.counts["images_named"] = named
         return placed
@@ -142,3 +151,8 @@ class ImagePlaces:
         else:
             shutil.copyfile(path, target)
         return f"images/{name}"
+
+
+def _kind_of(reason: str) -> str:
+    """A reason without the address or path that it names."""
+    return re.sub(r"\S*/\S+", "the address", reason)

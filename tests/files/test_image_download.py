@@ -164,3 +164,25 @@ def test_the_next_run_fetches_only_what_is_missing(server: Any, fetch: Any) -> N
     fetch(*urls[:3])
     assert len(fetch(*urls)[0]) == 6
     assert set(server.asked.values()) == {1}
+
+
+def test_a_host_that_fails_the_same_way_five_times_in_a_row_is_asked_no_more(server: Any, fetch: Any) -> None:
+    urls = [server.serve(f"/{number}", _body(b"", 403)) for number in range(9)]
+    _, reasons = fetch(*urls, concurrency=1)
+    assert sum(server.asked.values()) == 5
+    assert sum("failed 5 times in a row: the server answers 403" in reason for reason in reasons.values()) == 4
+
+
+def test_images_that_a_host_lacks_do_not_end_the_asking(server: Any, fetch: Any) -> None:
+    urls = [server.serve(f"/{number}", _body(b"", 404)) for number in range(8)]
+    _, reasons = fetch(*urls, concurrency=1)
+    assert set(reasons.values()) == {"the server answers 404"}
+
+
+def test_a_jpeg_of_several_pictures_is_a_jpeg(server: Any, fetch: Any, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    first, second = (Image.new("RGB", (40, 40), colour) for colour in ("red", "blue"))
+    first.save(buffer, "MPO", save_all=True, append_images=[second])
+    url = server.serve("/a", _body(buffer.getvalue()))
+    assert fetch(url)[1] == {}
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".jpg"]

@@ -1,14 +1,27 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmsc_cli.files.item_fields import MAX_TITLE, clean_text
+from mmsc_cli.files.item_fields import (
+    MAX_TITLE,
+    clean_text,
+    commas_part_paths,
+    guess_category_separator,
+    read_category,
+    read_id,
+    read_ids,
+    read_image_url,
+    read_text,
+    spellings,
+)
 from mmsc_cli.files.prices import read_price
 from mmsc_cli.prepare.sources.amazon_record import clean_category
 
@@ -117,3 +130,122 @@ def test_what_is_no_price_is_unknown(raw: Any) -> None:
 )
 def test_category_is_the_longest_path_up_to_feature_text(raw: Any, path: list[str]) -> None:
     assert clean_category(raw) == path
+
+
+@pytest.mark.parametrize(
+    ("value", "item_id"),
+    [
+        (" A1 ", "A1"),
+        ("A2\t", "A2"),
+        ("A3\u00a0", "A3"),
+        (101.0, "101"),
+        (7, "7"),
+        (b"A1", "A1"),
+        ('="00123"', "00123"),
+        ("CAFE\u0301", "CAFÉ"),
+        ("00123", "00123"),
+        ("1e5", "1e5"),
+        ("NA", "NA"),
+        ("NULL", ""),
+        ("nan", ""),
+        (r"\N", ""),
+        (None, ""),
+        (math.nan, ""),
+    ],
+)
+def test_ids_are_read_alike_everywhere(value: Any, item_id: str) -> None:
+    assert read_id(value) == item_id
+
+
+def test_a_column_of_whole_numbers_as_floats_holds_whole_numbers() -> None:
+    counts: Counter[str] = Counter()
+    assert read_ids(["101.0", "", "102.0"], counts) == ["101", "", "102"]
+    assert counts == {"ids_mended": 2}
+    assert read_ids(["1.0", "A"]) == ["1.0", "A"], "versions of things that are no numbers stay"
+    assert read_ids(["NA", "NA", "A"], unique=True) == ["", "", "A"]
+    assert read_ids(["NA", "A"], unique=True) == ["NA", "A"]
+
+
+def test_an_id_is_looked_up_as_typed_first() -> None:
+    assert list(spellings("101.0")) == ["101.0", "101"]
+    assert list(spellings('="00123"')) == ['="00123"', "00123", "00123"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (["Cast iron.", "For all stoves."], "Cast iron.\n\nFor all stoves."),
+        (np.array(["Cast iron.", "For all stoves."]), "Cast iron.\n\nFor all stoves."),
+        ("['Cast iron.', 'For all stoves.']", "Cast iron.\n\nFor all stoves."),
+        ('["Cast iron."]', "Cast iron."),
+        ({"name": "Nordo"}, "Nordo"),
+        ({"value": "Nordo", "lang": "de"}, "Nordo"),
+        ("Töpfchen".encode(), "Töpfchen"),
+        (1984, "1984"),
+        ("[rare] book", "[rare] book"),
+        (["A", "NULL"], "A"),
+        ([], ""),
+    ],
+)
+def test_the_text_of_a_cell(value: Any, text: str) -> None:
+    assert read_text(value, 1_000, name="descriptions", counts=Counter(), joint="\n\n") == text
+
+
+def test_an_object_without_an_obvious_text_is_counted() -> None:
+    counts: Counter[str] = Counter()
+    assert read_text({"x": 1, "y": 2}, 100, name="brands", counts=counts) == ""
+    assert counts == {"brands_unreadable": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ("Home &gt; Kitchen", ["Home", "Kitchen"]),
+        ("Toys &amp;gt; Games &amp;gt; Salt &amp;amp; pepper", ["Toys", "Games", "Salt & pepper"]),
+        ("Home » Kitchen » Mugs", ["Home", "Kitchen", "Mugs"]),
+        ("Clothing, Clothing > Hoodies", ["Clothing", "Hoodies"]),
+        ("A > B | C > D > E", ["C", "D", "E"]),
+        ("Food, Beverages & Tobacco > Snacks", ["Food, Beverages & Tobacco", "Snacks"]),
+        ("Handys & Zub.", ["Handys & Zub."]),
+        ("Audio/Video > TV", ["Audio/Video", "TV"]),
+        (
+            "a name of more than eight words is still one name > B",
+            ["a name of more than eight words is still one name", "B"],
+        ),
+        ("['Toys', 'Games']", ["Toys", "Games"]),
+        ([["Toys"], ["Toys", "Games"]], ["Toys", "Games"]),
+        (["Home > Kitchen", "Sale"], ["Home", "Kitchen"]),
+        (None, []),
+    ],
+)
+def test_the_deepest_path_of_a_cell(value: Any, path: list[str]) -> None:
+    assert read_category(value, Counter()) == path
+
+
+def test_separators_of_categories_by_setting_and_by_guess() -> None:
+    assert read_category("Gear|Bags", Counter(), separator="|") == ["Gear", "Bags"]
+    assert read_category("Perfume\\, Cologne, Body > Soap", Counter(), commas=True) == ["Body", "Soap"]
+    assert guess_category_separator(["Gear/Bags", "Gear/Watches", None]) == "/"
+    assert guess_category_separator(["Gear|Bags", "Home|Mugs"]) == "|"
+    assert guess_category_separator(["Gear/Bags", "Home"]) is None, "not every path uses it"
+    assert guess_category_separator(["Audio/Video > TV", "A/B"]) is None
+    assert commas_part_paths(["Perfume\\, Cologne"])
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("//host.example/a.jpg", "https://host.example/a.jpg"),
+        ("https://h.example/a.jpg?v=1&amp;w=2", "https://h.example/a.jpg?v=1&w=2"),
+        ("https://h.example/a.jpg, https://h.example/b.jpg", "https://h.example/a.jpg"),
+        ("https://h.example/a.jpg|https://h.example/b.jpg", "https://h.example/a.jpg"),
+        ('["https://h.example/a.jpg"]', "https://h.example/a.jpg"),
+        (["https://h.example/a.jpg", "https://h.example/b.jpg"], "https://h.example/a.jpg"),
+        ("https://h.example/a,b.jpg", "https://h.example/a,b.jpg"),
+        ({"src": "https://h.example/a.jpg"}, "https://h.example/a.jpg"),
+        ("N/A", None),
+        (None, None),
+    ],
+)
+def test_the_first_address_of_a_cell(value: Any, url: str | None) -> None:
+    assert read_image_url(value) == url
