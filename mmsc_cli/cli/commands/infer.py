@@ -203,6 +203,7 @@ def register(app: typer.Typer) -> None:
         from mmsc_cli.cli.questions import Failures  # noqa: PLC0415  brings numpy
         from mmsc_cli.infer.recommender import Recommender  # noqa: PLC0415  brings numpy
 
+        filters = which.filters()
         ids = [*(question.ids or []), *(question.item or [])]
         # Opening an approximate index takes longer than a few exact answers.
         recommender = Recommender.open(session.directory, exact=form.exact or bool(ids))
@@ -213,7 +214,8 @@ def register(app: typer.Typer) -> None:
             columns |= {field.name: field.type for field in extra.schema if field.name not in columns}
         write = choose_form(session.out, columns, form.format)
         failures = Failures(form.strict)
-        answers = _answers(session, recommender, question, which, form.explain, failures)
+        options = {"relation": question.relation, "k": which.k, "filters": filters, "overlap": which.overlap}
+        answers = _answers(session, recommender, question, {**options, "explain": form.explain}, failures)
         write(answers if extra is None else _extended(answers, recommender, extra))
         if failures.code != OK:
             raise typer.Exit(failures.code)
@@ -241,21 +243,13 @@ def _answers(
     session: Session,
     recommender: Recommender,
     question: QuestionOptions,
-    which: FilterOptions,
-    explain: bool,
+    options: Mapping[str, Any],
     failures: Failures,
 ) -> Iterator[Answered]:
     from mmsc_cli.cli import questions  # noqa: PLC0415  brings numpy
 
     if question.pairs is not None:
-        return questions.pairs(recommender, question.pairs, explain, failures)
-    options: dict[str, Any] = {
-        "relation": question.relation,
-        "k": which.k,
-        "filters": which.filters(),
-        "explain": explain,
-        "overlap": which.overlap,
-    }
+        return questions.pairs(recommender, question.pairs, options["explain"], failures)
     ask = functools.partial(recommender.answer, **options)
     if question.new is not None:
         from mmsc_cli.infer.new_item import parse_new_item  # noqa: PLC0415  brings pydantic
