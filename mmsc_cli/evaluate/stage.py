@@ -198,11 +198,13 @@ def read_shown_items(workspace: Workspace) -> ShownItems:
 
 def untestable_parts(parts: Sequence[Part], context: EvaluationContext, training: StageRecord) -> dict[Part, str]:
     """The parts that do nothing in the judged model, with the reason: leaving them out changes nothing."""
-    reasons: dict[Part, str] = dict.fromkeys(training.config["without"], "the model judged was trained without it")
+    reasons: dict[str, str] = dict.fromkeys(training.config["without"], "the model judged was trained without it")
     if context.text is None or not context.text.present.any():
         reasons.setdefault("text", "no item has a text")
     if context.image is None or not context.image.present.any():
         reasons.setdefault("image", "no item has an image")
+    if context.outside is None or not len(context.outside):
+        reasons.setdefault("outside", "no item has a partner outside the catalogue")
     if "labels.parquet" not in training.inputs:
         reasons.setdefault("llm", "the model judged was trained without labels; run `mmsc label`, then `mmsc train`")
     elif training.config["train"]["llm"] == 0:

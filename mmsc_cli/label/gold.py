@@ -15,7 +15,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.files.item_fields import plain_text, read_ids
 from mmsc_cli.files.table_file import read_table_file
 from mmsc_cli.label.opinions import LEAST_GOLD, Calibration, Opinions
-from mmsc_cli.metrics.bootstrap import bootstrap_interval, calibration_error
+from mmsc_cli.metrics.bootstrap import bootstrap_interval, calibration_error, calibration_interval
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.relations import CLASSES
 
@@ -99,7 +99,8 @@ def judge(opinions: Opinions, calibration: Calibration, gold: Gold, n_items: int
     Returns:
         `pairs` judged; `unknown_items`, `contradicting` and `unanswered` pairs that were not; `accuracy` with its 95 %
         bootstrap interval `accuracy_ci`, and `raw_accuracy` without any calibration; `macro_f1` over the classes that
-        occur; `calibration_error` of the likeliest class; and `confusion`, by human label, then by the annotator's.
+        occur; `calibration_error` of the likeliest class with its interval
+        `calibration_error_ci`; and `confusion`, by human label, then by the annotator's.
         Without a judged pair the figures are None.
     """
     rows, human = _answered(opinions, gold, n_items)
@@ -119,6 +120,9 @@ def judge(opinions: Opinions, calibration: Calibration, gold: Gold, n_items: int
         "raw_accuracy": round(float((raw.argmax(axis=1) == human).mean()), 4) if judged else None,
         "macro_f1": round(float(f1_score(human, annotated, average="macro")), 4) if judged else None,
         "calibration_error": round(calibration_error(probabilities, human), 4) if judged else None,
+        "calibration_error_ci": [round(end, 4) for end in calibration_interval(probabilities, human, generator)]
+        if judged
+        else None,
         "confusion": {
             name: dict(zip(CLASSES, row, strict=True)) for name, row in zip(CLASSES, counted.tolist(), strict=True)
         },

@@ -53,6 +53,8 @@ def test_enough_human_labels_calibrate_and_few_do_not() -> None:
         assert verdict["calibration_error"] < error
         assert (calibrate(opinions, candidates, gold, 1_000) is candidates) == (pairs < 100)
     assert verdict["calibration_error"] > 0.1
+    low, high = verdict["calibration_error_ci"]
+    assert low <= verdict["calibration_error"] <= high
 
 
 def test_no_answer_is_judged_with_a_fit_that_saw_its_human_label() -> None:
