@@ -32,6 +32,8 @@ class Filters:
         category: `same` or `other`, by the whole category path.
         price_within: the largest difference to the query's price, as a fraction of it; for substitutes only.
         in_stock: the only ids that may be answers; ids that are not in the catalogue are ignored.
+        variants: several variants of one product may be answers; otherwise only the best one. Variants of the query are
+            never its complements.
         diversify: complements of different product types first: the best of each type (whole category path), then the
             second best of each, and so on; the query's own type starts one round later.
     """
@@ -41,6 +43,7 @@ class Filters:
     category: Literal["same", "other"] | None = None
     price_within: float | None = None
     in_stock: Collection[str] | None = None
+    variants: bool = False
     diversify: bool = False
 
     def __post_init__(self) -> None:
@@ -50,10 +53,6 @@ class Filters:
             raise InputError("--min-score is not a number", hint="give a number, or leave it out")
         if self.in_stock is not None:
             object.__setattr__(self, "in_stock", frozenset(self.in_stock))
-
-    def unrestricted(self) -> bool:
-        """Whether only pairs known from training, or low scores, are left out."""
-        return replace(self, novel=False, min_score=None) == Filters()
 
 
 def sieves(index: Index, filters: Filters | Mapping[Relation, Filters]) -> dict[Relation, Sieve]:
@@ -78,6 +77,7 @@ class Sieve:
         """
         self.filters = filters
         self._index = index
+        self._group: NDArray[np.int32] | None = index.optional("group")
         self._category: NDArray[np.int32] | None = None
         if filters.category is not None or filters.diversify:
             self._category = self._needed("category")
@@ -91,6 +91,10 @@ class Sieve:
                 _LOG.info("in stock: ignored %d ids that are not in the catalogue", unknown)
             self._out_of_stock = np.flatnonzero(~available)
 
+    def is_open(self) -> bool:
+        """Whether only pairs known from training, or low scores, are left out."""
+        return self._group is None and replace(self.filters, novel=False, min_score=None, variants=False) == Filters()
+
     def leave_out(self, query: Query, relation: Relation, scores: NDArray[np.float32]) -> None:
         """Set the scores (n_items,) of items that may not be answers to -inf."""
         scores[self.left_out_of(query)] = -np.inf
@@ -102,6 +106,8 @@ class Sieve:
             else:
                 allowed = (self._category != query.category) & (self._category >= 0) & (query.category >= 0)
             scores[~allowed] = -np.inf
+        if self._group is not None and relation == "complement" and query.group >= 0:
+            scores[self._group == query.group] = -np.inf
         if self._price is not None and relation == "substitute":
             assert self.filters.price_within is not None
             # With a tolerance, as prices are stored in single precision.
@@ -124,15 +130,29 @@ class Sieve:
 
     def best(self, query: Query, relation: Relation, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """Rows of the answers, best first, from scores (n_items,) in which left-out items have -inf."""
-        if self._category is None or not self.filters.diversify or relation != "complement":
+        diversify = self.filters.diversify and relation == "complement"
+        one_per_group = self._group is not None and not self.filters.variants
+        if not (diversify or one_per_group):
             return best_rows(scores, k)
         width = min(8 * k, len(scores))
         while True:
-            rows = best_rows(scores, width)
-            turn = _turns(self._category[rows], query.category)
-            if len(rows) < width or width == len(scores) or np.count_nonzero(turn == 0) >= k:
+            best = best_rows(scores, width)
+            rows = self._first_of_groups(best) if one_per_group else best
+            turn = np.zeros(len(rows), np.int64)
+            if diversify and self._category is not None:
+                turn = _turns(self._category[rows], query.category)
+            if len(best) < width or width == len(scores) or np.count_nonzero(turn == 0) >= k:
                 return rows[np.argsort(turn, kind="stable")[:k]]
             width = min(4 * width, len(scores))
+
+    def _first_of_groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows without those of a group that comes earlier among them."""
+        assert self._group is not None
+        group = self._group[rows]
+        first = np.unique(group, return_index=True)[1]
+        keep = group < 0
+        keep[first] = True
+        return rows[keep]
 
     def in_turns(self, query: Query, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
         """Positions of complements (n_answers,) in the order in which they are shown."""

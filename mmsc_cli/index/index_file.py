@@ -6,7 +6,8 @@ ids in sorted order and titles, as UTF-8 bytes with offsets. It is memory-mapped
 `index.json` holds its size, the model it belongs to, and the coefficients that turn scores into probabilities.
 
 Tensors for filters and explanations are optional (`Index.optional`): `price` (n_items,) float32, NaN unknown;
-`category` (n_items,) int32, a number in the sorted list `categories` of whole paths, -1 unknown; aligned with
+`category` (n_items,) int32, a number in the sorted list `categories` of whole paths, -1 unknown;
+`group` (n_items,) int32, equal for variants of one product, -1 without variants; aligned with
 `known.indices`, `known.strength.RELATION` and `known.reliability.RELATION` float32; labels as sparse rows
 (`labels.indptr`, `labels.indices`, `labels.probabilities` (n_labels, 3), `labels.model` numbers in `label_models` of
 `index.json`); `gate` (n_items, relations x sides, channels) float16.

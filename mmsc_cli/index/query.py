@@ -16,6 +16,7 @@ class Query:
         row: its row in the catalogue, None for a new item.
         category: the number of its category path; -1 without one, or with one that the catalogue lacks.
         price: NaN if unknown.
+        group: the number of its group of variants, -1 without one.
         modalities: the inputs that a new item was read from, joined by `+`; None for an item of the catalogue.
     """
 
@@ -23,6 +24,7 @@ class Query:
     row: int | None = None
     category: int = -1
     price: float = float("nan")
+    group: int = -1
     modalities: str | None = None
 
     @classmethod
@@ -33,10 +35,11 @@ class Query:
             UnknownItemError: it is not in the catalogue.
         """
         row = index.row(item_id)
-        category, price = index.optional("category"), index.optional("price")
+        category, price, group = (index.optional(name) for name in ("category", "price", "group"))
         return cls(
             item_id,
             row,
             -1 if category is None else int(category[row]),
             float("nan") if price is None else float(price[row]),
+            -1 if group is None else int(group[row]),
         )

@@ -82,7 +82,7 @@ class Ranker:
         """Rank the answers: per query one ranking for each relation, in the block's order."""
         rankings: list[list[Ranked]] = [[] for _ in block.queries]
         for relation, vectors in block.vectors.items():
-            exact = self._approximate is None or not self._sieves[relation].filters.unrestricted()
+            exact = self._approximate is None or not self._sieves[relation].is_open()
             search = self._exact if exact else self._approximately
             additions = block.additions[relation]
             for position, ranked in enumerate(search(relation, block.queries, vectors, additions)):

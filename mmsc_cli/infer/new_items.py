@@ -249,7 +249,7 @@ class NewItemEncoder:
             None,
             number if known else -1,
             float("nan") if item.price is None else item.price,
-            "+".join(modality for modality, was_used in used.items() if was_used),
+            modalities="+".join(modality for modality, was_used in used.items() if was_used),
         )
 
     def _subjects(

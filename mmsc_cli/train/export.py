@@ -97,7 +97,7 @@ def write_model(
 
 
 def attribute_tensors(items: pa.Table) -> dict[str, NDArray[Any]]:
-    """Price and category of each item, and the sorted list of whole category paths."""
+    """Price, category and group of each item, and the sorted list of whole category paths."""
     paths = [PATH_SEPARATOR.join(path) for path in items["category"].to_pylist()]
     known = sorted(set(paths) - {""})
     number = {"": -1} | {path: place for place, path in enumerate(known)}
@@ -105,6 +105,10 @@ def attribute_tensors(items: pa.Table) -> dict[str, NDArray[Any]]:
         "price": items["price"].to_numpy().astype(np.float32),
         "category": np.array([number[path] for path in paths], np.int32),
     }
+    groups = items["group"].to_pylist() if "group" in items.column_names else []
+    if any(groups):
+        numbers = {"": -1, **{group: number for number, group in enumerate(sorted(set(filter(None, groups))))}}
+        tensors["group"] = np.array([numbers[group or ""] for group in groups], np.int32)
     tensors["categories.bytes"], tensors["categories.offsets"] = Strings.pack(known)
     return tensors
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mmsc_cli.errors import InputError, WorkspaceError
@@ -71,3 +72,27 @@ def test_an_index_without_attributes_says_so(hand_made: Recommender) -> None:
 def test_a_limit_that_is_none(filters: dict[str, float]) -> None:
     with pytest.raises(InputError):
         Filters(**filters)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def with_variants(hand_made: Recommender) -> Recommender:
+    """I00, I01 and I02 are variants of one product, I04 and I05 of another."""
+    group = np.array([0, 0, 0, -1, 1, 1, *[-1] * 6], np.int32)
+    return Recommender(Index({**hand_made_tensors(), "group": group}, {}), hand_made._root)
+
+
+def test_of_variants_only_the_best_is_shown(with_variants: Recommender) -> None:
+    assert _found(with_variants, "substitute") == [1, 3, 4, 6, 7, 8, 9, 10, 11]
+    assert _found(with_variants, "substitute", k=3) == [1, 3, 4]
+    assert _found(with_variants, "substitute", k=4, variants=True) == [1, 2, 3, 4]
+
+
+def test_a_variant_in_stock_stands_for_its_product(with_variants: Recommender) -> None:
+    assert _found(with_variants, "substitute", in_stock=["I02", "I05", "I07"]) == [2, 5, 7]
+
+
+def test_variants_of_the_query_are_no_complements(with_variants: Recommender) -> None:
+    assert _found(with_variants, "complement", k=3) == [3, 4, 6]
+    assert _found(with_variants, "complement", k=3, variants=True) == [3, 4, 5]
+    # I04, the best of its product, is a second lamp; so a toy comes before it.
+    assert _found(with_variants, "complement", k=3, diversify=True) == [3, 6, 9]

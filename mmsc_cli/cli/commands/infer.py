@@ -113,6 +113,14 @@ class FilterOptions:
         str | None,
         typer.Option(metavar="FILE|-", help="Only answers whose ids are in FILE, one per line.", rich_help_panel=WHICH),
     ] = None
+    variants: Annotated[
+        bool,
+        typer.Option(
+            "--variants",
+            help="Allow several variants of one product as answers; otherwise only the best one.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False
     diversify: Annotated[
         bool,
         typer.Option(
@@ -136,6 +144,7 @@ class FilterOptions:
                 category="same" if same and not (other and relation == "complement") else "other" if other else None,
                 price_within=None if self.price_within is None else _fraction(self.price_within),
                 in_stock=in_stock,
+                variants=self.variants,
                 diversify=self.diversify,
             )
             for relation in RELATIONS
