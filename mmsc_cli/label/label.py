@@ -29,7 +29,7 @@ from mmsc_cli.tables.relations import CLASSES
 
 LEAST_MASS = 0.5  # below it, more than half of the probability fell on no option
 DEGENERATE = 0.95  # fraction of the pairs that one class may get
-FEWEST_JUDGED = 20  # labels below which nothing is said of them all
+FEWEST_JUDGED = 20  # labels below which nothing is said of their shares
 _LOG = logging.getLogger(__name__)
 
 
@@ -190,17 +190,15 @@ def _warn_of_ignorance(raw: NDArray[np.float64], labels: Labels) -> None:
         raw: answers before calibration, shape (labels, 3).
         labels: the labels made of them.
     """
-    if len(labels) < FEWEST_JUDGED:
-        return
-    mass = float(labels.label_mass.mean())
+    mass = float(labels.label_mass.mean()) if len(labels) else 1.0
     if mass < LEAST_MASS:
         _LOG.warning(
             "only %.0f %% of the model's probability fell on the letters it may answer with: it does not understand "
             "the question, or thinks aloud; take an instruct model",
             100 * mass,
         )
-    shares = np.bincount(raw.argmax(axis=1), minlength=len(CLASSES)) / len(raw)
-    if shares.max() >= DEGENERATE:
+    shares = np.bincount(raw.argmax(axis=1), minlength=len(CLASSES)) / max(len(raw), 1)
+    if len(labels) >= FEWEST_JUDGED and shares.max() >= DEGENERATE:
         _LOG.warning(
             "before calibration %.0f %% of the pairs are called %s: the annotator may know nothing of these items; "
             "measure it with --gold",

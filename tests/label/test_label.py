@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -421,3 +422,49 @@ def test_a_dry_run_shows_two_whole_prompts_and_asks_nobody(shop: pa.Table, behav
 def test_a_dry_run_of_rules_has_nothing_to_ask(shop: pa.Table, behaviour: Pairs) -> None:
     plan = dry_run(LabelInputs(shop, behaviour), RULES, seed=1)
     assert (plan["annotator"], plan["pairs"], plan["prompts"]) == ("rules (no LLM)", 100, [])
+
+
+def test_answers_of_a_model_that_knows_nothing_are_warned_of(
+    shop: pa.Table,
+    behaviour: Pairs,
+    tmp_path: Path,
+    fake_llm: Callable[..., Any],
+    completion: Callable[..., Any],
+    letter_of: Callable[..., str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def ignorant(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        letter = letter_of(request, "complement" if is_about_relation(request) else "either way")
+        answer: tuple[int, dict[str, str], bytes] = completion({letter: 0.2, "The": 0.8}, "The")
+        return answer
+
+    url, _ = fake_llm(ignorant)
+    counts = run(shop, behaviour, LLM, tmp_path, url)
+    assert counts["mean_label_mass"] == pytest.approx(0.2)
+    assert "only 20 % of the model's probability fell on the letters" in caplog.text
+    assert "100 % of the pairs are called complement" in caplog.text
+
+
+def test_a_model_that_knows_gets_no_warning(
+    shop: pa.Table,
+    behaviour: Pairs,
+    tmp_path: Path,
+    fake_llm: Callable[..., Any],
+    judge: Judge,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    url, _ = fake_llm(judge)
+    run(shop, behaviour, LLM, tmp_path, url)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_without_the_package_that_asks_the_extra_is_named(
+    shop: pa.Table, behaviour: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    for name in [name for name in sys.modules if name.startswith("mmsc_cli.label.llm.")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(InputError, match="openai") as caught:
+        run(shop, behaviour, LLM, tmp_path, "http://127.0.0.1:9")
+    assert "mmsc-cli[llm]" in (caught.value.hint or "")
+    assert run(shop, behaviour, RULES, tmp_path)["labelled"] == 100

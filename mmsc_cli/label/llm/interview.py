@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,19 +67,20 @@ def interview(item_table: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32], 
     """
     answers = AnswerCache(servers.cache, servers.model)
     pairs = list(zip(a.tolist(), b.tolist(), strict=True))
-    tally = _Tally()
-    relations = _Asking(RELATION, item_table, pairs, servers, answers).ask(tally)
-    answered = [(row, answer) for row, answer in enumerate(relations) if answer]
+    relations = _Asking(RELATION, item_table, pairs, servers, answers)
+    relations.ask()
+    answered = [(row, answer) for row, answer in enumerate(relations.answers) if answer]
     rows = [row for row, _ in answered]
     orders = np.array([(answer.first, answer.second) for _, answer in answered]).reshape(-1, 2, len(CLASSES))
     direction = np.full(len(rows), "both", dtype="<U6")
-    if not tally.stopped:
+    ways = None
+    if not (servers.asked and servers.asked.stopped):
         mean = Calibration.of_candidates(orders.mean(axis=1)).apply(orders).mean(axis=1)
         complements = np.flatnonzero(mean.argmax(axis=1) == CLASSES.index("complement")).tolist()
         which = [pairs[rows[number]] for number in complements]
-        ways = _Asking(DIRECTION, item_table, which, servers, answers).ask(tally)
-        direction[complements] = [_direction(answer) for answer in ways]
-    new = len(rows) - (len(pairs) - tally.asked[0])
+        ways = _Asking(DIRECTION, item_table, which, servers, answers)
+        ways.ask()
+        direction[complements] = [_direction(answer) for answer in ways.answers]
     opinions = Opinions(
         a=a[rows],
         b=b[rows],
@@ -89,17 +90,21 @@ def interview(item_table: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32], 
         annotator=servers.model,
         version=RELATION.version,
     )
+    asked, client = len(relations.todo), servers.asked
+    new = len(rows) - (len(pairs) - asked)
+    seconds = relations.seconds + (ways.seconds if ways else 0.0)
+    tokens = client.tokens if client else 0
     counts = {
-        "asked": tally.asked[0],
-        "reused": len(pairs) - tally.asked[0],
-        "failed": tally.asked[0] - new,
-        "questions": tally.questions,
-        "retried": tally.retried,
-        "tokens": tally.tokens,
-        "pairs_per_second": round(new / tally.seconds, 2) if new else 0.0,
-        "tokens_per_second": round(tally.tokens / tally.seconds, 1) if tally.tokens else 0.0,
+        "asked": asked,
+        "reused": len(pairs) - asked,
+        "failed": asked - new,
+        "questions": client.answered if client else 0,
+        "retried": client.retried if client else 0,
+        "tokens": tokens,
+        "pairs_per_second": round(new / seconds, 2) if new else 0.0,
+        "tokens_per_second": round(tokens / seconds, 1) if tokens else 0.0,
     }
-    return Interview(opinions, counts, tally.stopped)
+    return Interview(opinions, counts, client.stopped if client else None)
 
 
 def _direction(answer: PairAnswer | None) -> str:
@@ -111,27 +116,13 @@ def _direction(answer: PairAnswer | None) -> str:
     return "a_to_b" if share >= ONE_WAY else "b_to_a" if 1 - share >= ONE_WAY else "both"
 
 
-@dataclass
-class _Tally:
-    """What asking came to, over all kinds of questions; `asked` counts pairs by kind."""
-
-    asked: list[int] = field(default_factory=list)
-    questions: int = 0
-    retried: int = 0
-    tokens: int = 0
-    seconds: float = 1e-6
-    stopped: MmscError | None = None
-
-    def add(self, client: LabelClient, seconds: float) -> None:
-        self.questions += client.answered
-        self.retried += client.retried
-        self.tokens += client.tokens
-        self.seconds += seconds
-        self.stopped = client.stopped
-
-
 class _Asking:
     """One kind of question about pairs, the answers, and the questions on their way.
+
+    Attributes:
+        answers: to each pair; None without one.
+        todo: numbers of the pairs that were not in the cache.
+        seconds: how long asking took.
 
     Pairs are asked about in windows of half a shard, and answers are saved when there is half a shard of them: a killed
     process loses at most a shard.
@@ -152,24 +143,24 @@ class _Asking:
         self._servers = servers
         self._half_shard = max(1, servers.settings.shard_pairs // 2)
         self._cache = cache
-        self._answers: list[PairAnswer | None] = [None] * len(pairs)
+        self.answers: list[PairAnswer | None] = [None] * len(pairs)
+        self.todo: list[int] = []
+        self.seconds = 0.0
         self._keys: dict[int, str] = {}
         self._waiting: dict[int, dict[bool, tuple[Question, Answer]]] = {}
         self._asked: dict[_Key, Question] = {}
         self._finished: list[int] = []
         self._saved = time.monotonic()
 
-    def ask(self, tally: _Tally) -> list[PairAnswer | None]:
-        """Answers to all pairs: from the cache, else from the servers, which are asked only if need be."""
-        todo = self._unanswered()
-        tally.asked.append(len(todo))
-        if todo:
+    def ask(self) -> None:
+        """Take answers from the cache, and ask the servers for the others, if there are any."""
+        self.todo = self._unanswered()
+        if self.todo:
             client = self._servers.client()
             started = time.monotonic()
-            with self._servers.progress.task(f"asking {self._servers.model}", total=2 * len(todo)) as task:
-                asyncio.run(self._ask(client, todo, task))
-            tally.add(client, time.monotonic() - started)
-        return self._answers
+            with self._servers.progress.task(f"asking {self._servers.model}", total=2 * len(self.todo)) as task:
+                asyncio.run(self._ask(client, self.todo, task))
+            self.seconds = time.monotonic() - started
 
     def _unanswered(self) -> list[int]:
         """Take answers from the cache; return the numbers of the pairs without one, in order."""
@@ -177,19 +168,23 @@ class _Asking:
             quoted = self._quoted(window)
             for index in window:
                 known = self._cache.get(self._key(index, quoted))
-                self._answers[index] = PairAnswer(*known) if isinstance(known, list) else None
-        return [index for index, answer in enumerate(self._answers) if answer is None]
+                self.answers[index] = PairAnswer(*known) if isinstance(known, list) else None
+        return [index for index, answer in enumerate(self.answers) if answer is None]
 
     async def _ask(self, client: LabelClient, todo: Sequence[int], task: Task) -> None:
         """Ask about the pairs in `todo`, and save the answers as they come, also when it is interrupted."""
         started = self._saved = time.monotonic()
+        questions, tokens = client.answered, client.tokens  # of the kinds of questions before
 
         def answered(key: _Key, answer: Answer | None) -> None:
             self._take(key, answer)
             seconds = max(time.monotonic() - started, 1e-6)
             task.advance()
             task.show(
-                **{"pairs/s": client.answered / 2 / seconds, "tokens/s": client.tokens / seconds},
+                **{
+                    "pairs/s": (client.answered - questions) / 2 / seconds,
+                    "tokens/s": (client.tokens - tokens) / seconds,
+                },
                 failed=client.failed,
                 retried=client.retried,
             )
@@ -228,7 +223,7 @@ class _Asking:
                 for swapped, (question, answer) in sorted(answers.items())
             )
             label_mass = sum(answer.label_mass for _, answer in answers.values()) / 2
-            self._answers[index] = PairAnswer(first, second, label_mass)
+            self.answers[index] = PairAnswer(first, second, label_mass)
             self._finished.append(index)
             if len(self._finished) >= self._half_shard or time.monotonic() - self._saved > SAVE_SECONDS:
                 self._save()
@@ -236,7 +231,7 @@ class _Asking:
     def _save(self) -> None:
         rows = []
         for index in self._finished:
-            answer = self._answers[index]
+            answer = self.answers[index]
             assert answer is not None, "it is finished"
             a, b = self._pairs[index]
             rows.append((self._keys.pop(index), (self._ids[a], self._ids[b]), list(answer)))

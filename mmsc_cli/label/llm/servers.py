@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from mmsc_cli.label.llm.client import LabelClient
 from mmsc_cli.label.llm.endpoint import base_url
@@ -23,6 +22,7 @@ class Servers(ExitStack):
         settings: manners.
         cache: a folder for finished answers and vLLM's log; None: they do not outlive the run.
         progress: where the progress is shown.
+        asked: the client, once a question was to be asked.
     """
 
     def __init__(
@@ -44,18 +44,20 @@ class Servers(ExitStack):
         self.settings = settings
         self.cache = cache
         self.progress = progress
+        self.asked: LabelClient | None = None
         self._endpoints = [base_url(endpoint) for endpoint in endpoints]
-        self._options: dict[str, Any] = {}
 
     def client(self) -> LabelClient:
-        """A client of all servers.
+        """The client of all servers, always the same: it keeps what it learnt of them.
 
         Raises:
             InputError: the key in the environment cannot be one.
             UnreachableError: vLLM is not there, or does not start.
         """
-        if not self._endpoints:
+        if self.asked is None and self._endpoints:
+            self.asked = LabelClient(self._endpoints, self.model, self.settings)
+        elif self.asked is None:
             log = (self.cache or Path(tempfile.mkdtemp(prefix="mmsc-"))) / "vllm.log"
             server = self.enter_context(serve(self.model, log, self.settings.server, progress=self.progress))
-            self._endpoints, self._options = [server.url], {"key": server.key, "broken": server.ended}
-        return LabelClient(self._endpoints, self.model, self.settings, **self._options)
+            self.asked = LabelClient([server.url], self.model, self.settings, key=server.key, broken=server.ended)
+        return self.asked
