@@ -3,6 +3,7 @@
 MMSC_VLLM_PYTHON=.vllm/bin/python python -m benchmarks.label speed    against a bare load, and against generating JSON
 MMSC_VLLM_PYTHON=.vllm/bin/python python -m benchmarks.label kills    kill -9 of client and server at random moments
 python -m benchmarks.label rules                                      the rules, judged on pairs of known truth
+MMSC_VLLM_PYTHON=.vllm/bin/python python -m benchmarks.label real     a real model, SmolLM2: masses, forecast, accuracy
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import asyncio
 import csv
 import json
+import math
 import os
 import random
 import signal
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,8 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from benchmarks.measured import machine, markdown_table, run_mmsc
 from mmsc_cli.label.candidates import Candidates, choose_candidates
@@ -64,12 +69,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m benchmarks.label"
     )
-    parser.add_argument("benchmark", choices=("speed", "kills", "rules"))
+    parser.add_argument("benchmark", choices=("speed", "kills", "rules", "real"))
     parser.add_argument("--pairs", type=int, default=300)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--runs", type=int, default=5, help="speed: of which the medians are told")
     parser.add_argument("--client-kills", type=int, default=8)
     parser.add_argument("--server-kills", type=int, default=3)
+    parser.add_argument(
+        "--model", type=Path, help="real: a folder of benchmarks/smollm2.py; made where it is not given"
+    )
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     _write(f"{machine()}\n\n")
@@ -78,6 +86,9 @@ def main() -> None:
         run_mmsc("prepare", "demo", "--seed", given.seed, "-q", "-w", folder / "shop")
         if given.benchmark == "rules":
             rules(folder, given.seed)
+            return
+        if given.benchmark == "real":
+            real(folder, given.model or _smollm2(folder), given.pairs, given.seed)
             return
         model = folder / "llama"
         script = Path(__file__).parents[1] / "tests" / "fixtures" / "tiny_llama.py"
@@ -258,6 +269,90 @@ def _kept(folder: Path) -> list[tuple[str, str]]:
 
 def rules(folder: Path, seed: int, each: int = 500) -> None:
     """Accuracy of the rules on true pairs of the demo shop and as many random ones that are neither."""
+    _write_gold(folder, seed, each)
+    ran = run_mmsc("label", "--model", "rules", "--gold", folder / "gold.csv", "--json", "-q", "-w", folder / "shop")
+    _tell_verdict("rules", json.loads(ran.output)["counts"]["gold"])
+
+
+def real(folder: Path, model: Path, pairs: int, seed: int) -> None:
+    """A real model on the CPU: does the protocol hold with a real tokenizer, and what does the model know?
+
+    `pairs` candidates are labelled, and `pairs` pairs of known truth, a third of each class. Separate questions (is it
+    a substitute, is it a complement; yes or no) are put beside the one question with three options.
+    """
+    shop, options = folder / "shop", ("--model", model, "--budget", pairs)
+    gold = _write_gold(folder, seed, pairs // 3)
+    planned = json.loads(run_mmsc("label", *options, "--dry-run", "--json", "-q", "-w", shop).output)
+    with serve(str(model), folder / "vllm.log", ServerSettings()) as server:
+        os.environ[API_KEY_VARIABLES[0]] = server.key
+        served = ("--endpoint", server.url, "--set", "label.concurrency=8")
+        ran = run_mmsc("label", *options, *served, "--gold", folder / "gold.csv", "--json", "-q", "-w", shop)
+        counts = json.loads(ran.output)["counts"]
+        yes = _yes_or_no(server, str(model), read_items(shop / "items.parquet"), gold)
+    measured = counts["tokens"] / counts["questions"]
+    forecast = planned["prompt_tokens"] / planned["questions"]
+    mass, agreement = counts["mean_label_mass"], counts["mean_agreement"]
+    _write(f"{counts['labelled']} labels: label mass {mass:.3f}, agreement {agreement:.3f}, {counts['shares']}\n")
+    _write(f"tokens a question: {measured:.0f}, forecast {forecast:.0f} ({forecast / measured - 1:+.0%})\n")
+    _write(f"{counts['pairs_per_second']} pairs/s\n\n")
+    _tell_verdict("model", counts["gold"])
+    _write("\nyes-or-no questions, AUROC: ")
+    truth = [label for _, _, label in gold]
+    for column, relation in enumerate(RELATIONS):
+        score = roc_auc_score([label == relation for label in truth], yes[:, column])
+        _write(f"{relation} {score:.3f}{', ' if column == 0 else ''}")
+    _write("\n")
+
+
+def _smollm2(folder: Path) -> Path:
+    model = folder / "smollm2"
+    script = Path(__file__).with_name("smollm2.py")
+    subprocess.run([os.environ[PYTHON_VARIABLE], script, model], check=True, capture_output=True)
+    return model
+
+
+YES_OR_NO = {
+    "substitute": "Would a shopper who wants ITEM 1 accept ITEM 2 instead?",
+    "complement": "Are ITEM 1 and ITEM 2 used together, so that a shopper of one may need the other in addition?",
+}
+
+
+def _yes_or_no(
+    server: Server, model: str, items: pa.Table, gold: Sequence[tuple[str, str, str]]
+) -> NDArray[np.float64]:
+    """P(yes) / (P(yes) + P(no)) of both questions, the mean of both orders, shape (pairs, 2)."""
+    row_of = {item_id: row for row, item_id in enumerate(items["item_id"].to_pylist())}
+    quoted = quote_items(items, (row_of[item_id] for a, b, _ in gold for item_id in (a, b)))
+    answers = np.zeros((len(gold), len(RELATIONS)))
+    words = {"Yes": 1, "yes": 1, "No": 0, "no": 0}
+    with httpx.Client(timeout=300, trust_env=False, headers={"Authorization": f"Bearer {server.key}"}) as client:
+        url = server.url.replace("/v1", "/tokenize")
+        tokens = set()
+        for word in words:
+            found = client.post(url, json={"model": model, "prompt": word, "add_special_tokens": False}).json()[
+                "tokens"
+            ]
+            tokens |= set(found) if len(found) == 1 else set()
+        body = {"max_tokens": 1, "logprobs": True, "top_logprobs": 20, "logprob_token_ids": sorted(tokens)}
+        for (number, (a, b, _)), (column, question) in product(enumerate(gold), enumerate(YES_OR_NO.values())):
+            for first, second in ((a, b), (b, a)):
+                shown = f"ITEM 1: {quoted[row_of[first]]}\nITEM 2: {quoted[row_of[second]]}"
+                content = f"{shown}\n{question} Answer Yes or No."
+                messages = [{"role": "user", "content": content}]
+                reply = client.post(
+                    f"{server.url}/chat/completions", json={"model": model, "messages": messages, **body}
+                )
+                top = reply.raise_for_status().json()["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+                mass = [0.0, 0.0]
+                for token in top:
+                    if token["token"].strip() in words:
+                        mass[words[token["token"].strip()]] += math.exp(token["logprob"])
+                answers[number, column] += mass[1] / max(sum(mass), 1e-12) / 2
+    return answers
+
+
+def _write_gold(folder: Path, seed: int, each: int) -> list[tuple[str, str, str]]:
+    """Write `gold.csv`: true pairs of both relations, and as many random ones that are neither."""
     truth = Truth.read(folder / "shop" / "truth.parquet")
     ids = read_items(folder / "shop" / "items.parquet")["item_id"].to_pylist()
     generator = numpy_generator(seed, "benchmarks/label/rules")
@@ -269,13 +364,16 @@ def rules(folder: Path, seed: int, each: int = 500) -> None:
             rows.append((ids[a], ids[b], "neither"))
     with (folder / "gold.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("a", "b", "label"), *rows])
-    ran = run_mmsc("label", "--model", "rules", "--gold", folder / "gold.csv", "--json", "-q", "-w", folder / "shop")
-    gold = json.loads(ran.output)["counts"]["gold"]
+    return rows
+
+
+def _tell_verdict(who: str, gold: Mapping[str, Any]) -> None:
     low, high = gold["accuracy_ci"]
     _write(f"{gold['pairs']} pairs: accuracy {gold['accuracy']:.3f} ({low:.3f} to {high:.3f}), ")
-    _write(f"macro-F1 {gold['macro_f1']:.3f}, calibration error {gold['calibration_error']:.3f}\n\n")
+    _write(f"{gold['raw_accuracy']:.3f} without calibration, macro-F1 {gold['macro_f1']:.3f}, ")
+    _write(f"calibration error {gold['calibration_error']:.3f}\n\n")
     table = ((name, *map(str, row.values())) for name, row in gold["confusion"].items())
-    _write(markdown_table(("truth", *(f"rules: {name}" for name in CLASSES)), table))
+    _write(markdown_table(("truth", *(f"{who}: {name}" for name in CLASSES)), table))
 
 
 def _write(text: str) -> None:
