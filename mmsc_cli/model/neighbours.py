@@ -91,7 +91,7 @@ class _Approximate(_Exact):
     """The same from the cells of an inverted file nearest to a query (faiss's IVF, vectors in 16 bits)."""
 
     def __init__(self, catalogue: torch.Tensor, allowed: torch.Tensor) -> None:
-        import faiss
+        import faiss  # noqa: PLC0415  an extra
 
         self._rows = torch.nonzero(allowed).squeeze(1)
         width = catalogue.shape[1]

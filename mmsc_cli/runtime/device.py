@@ -30,7 +30,7 @@ def choose_device(request: DeviceRequest = "auto") -> DeviceChoice:
     Raises:
         InputError: the device asked for is not available on this machine.
     """
-    import torch
+    import torch  # noqa: PLC0415  torch is slow to import
 
     if request == "cpu":
         return DeviceChoice(torch.device("cpu"), "asked for")

@@ -38,7 +38,7 @@ class SilentProgress:
     """Progress that nobody watches."""
 
     @contextmanager
-    def task(self, label: str, total: int | None = None, unit: Literal["", "bytes"] = "") -> Iterator[Task]:
+    def task(self, label: str, total: int | None = None, unit: Literal["", "bytes"] = "") -> Iterator[Task]:  # noqa: ARG002
         """Open a task that shows nothing."""
         yield _SilentTask()
 

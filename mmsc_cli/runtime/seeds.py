@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import torch
+    import torch  # noqa: PLC0415  torch is slow to import
 
 
 def derive_seed(seed: int, purpose: str) -> int:

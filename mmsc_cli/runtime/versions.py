@@ -1,3 +1,5 @@
+"""The versions of the software that results depend on."""
+
 from __future__ import annotations
 
 import platform
@@ -9,10 +11,10 @@ from mmsc_cli.version import __version__
 def software_versions() -> dict[str, str]:
     """Versions of what the results depend on, for the manifest."""
     packages = ("numpy", "scipy", "scikit-learn", "pyarrow", "torch", "torch-geometric", "open_clip_torch")
-    found = {"mmsc-cli": __version__, "python": platform.python_version()}
+    versions = {"mmsc-cli": __version__, "python": platform.python_version()}
     for package in packages:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -1,12 +1,12 @@
+"""What the manifest holds, as pydantic models."""
+
 from __future__ import annotations
 
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mmsc_cli.workspace.manifest_file import (
-    FORMAT_VERSION,
-)
+from mmsc_cli.workspace.manifest_file import FORMAT_VERSION
 from mmsc_cli.workspace.stages import Stage
 
 

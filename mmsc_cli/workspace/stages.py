@@ -1,3 +1,5 @@
+"""The stages of a workspace: which artefacts each makes and needs."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
