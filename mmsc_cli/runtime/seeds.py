@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import torch  # noqa: PLC0415  torch is slow to import
+    import torch
 
 
 def derive_seed(seed: int, purpose: str) -> int:
@@ -24,6 +24,6 @@ def numpy_generator(seed: int, purpose: str) -> np.random.Generator:
 
 def torch_generator(seed: int, purpose: str) -> torch.Generator:
     """Return the torch stream (on the CPU) for `purpose`."""
-    import torch
+    import torch  # noqa: PLC0415  torch is slow to import
 
     return torch.Generator().manual_seed(derive_seed(seed, purpose))
