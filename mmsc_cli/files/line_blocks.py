@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from mmsc_cli.errors import InputError
@@ -56,7 +57,7 @@ class LineBlocks:
             InputError: there is no such file, or its gzip stream is damaged or (unless allowed) cut short; the last
                 whole line is named.
         """
-        if not self.path.is_file():
+        if not self.path.exists() or self.path.is_dir():
             raise InputError(f"no file at {self.path}", hint="give an Amazon metadata file with --input")
         number, rest = 1, b""
         try:
@@ -90,10 +91,10 @@ class LineBlocks:
 
 def _content(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        compressed = file.read(len(_GZIP)) == _GZIP
-        file.seek(0)
-        chunks = iter(lambda: file.read(_CHUNK_BYTES), b"")
-        yield from _unpack(chunks, path) if compressed else chunks
+        # A pipe is read once: nothing is looked at twice.
+        first = file.read(_CHUNK_BYTES)
+        chunks = chain([first], iter(lambda: file.read(_CHUNK_BYTES), b""))
+        yield from _unpack(chunks, path) if first.startswith(_GZIP) else chunks
 
 
 def _unpack(chunks: Iterator[bytes], path: Path) -> Iterator[bytes]:

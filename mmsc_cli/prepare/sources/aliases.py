@@ -87,7 +87,13 @@ LOG_FORMATS = (
     Format(
         "shopify-orders",
         ("Name", "Lineitem sku"),
-        {"session": ("Name",), "item": ("Lineitem sku",), "time": ("Created at",), "quantity": ("Lineitem quantity",)},
+        {
+            "session": ("Name",),
+            "item": ("Lineitem sku",),
+            "time": ("Created at",),
+            "quantity": ("Lineitem quantity",),
+            "cancelled": ("Cancelled at",),
+        },
     ),
     Format(
         "retailrocket",

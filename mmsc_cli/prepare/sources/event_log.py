@@ -121,6 +121,11 @@ class OpenLog:
     all_purchases: bool
     export: Format | None
 
+    @property
+    def types_are_a_guess(self) -> bool:
+        """Whether the words for the types are the recipe's, not those of a known export."""
+        return self.export is None or self.types is not self.export.types
+
 
 def open_log(
     engine: Engine, paths: Sequence[Path], settings: EventsSource, folder: Path, base: Path | None = None

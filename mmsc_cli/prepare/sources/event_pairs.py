@@ -236,7 +236,8 @@ def _report(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
     if log.all_purchases:
         delivery.notes["all_purchases"] = True
         _LOG.info("%s: no column of types: all events are purchases", log.shards[0].path.name)
-    if counts["events_of_other_type"] * 2 > counts["events"]:
+    # Of a known export, most events are of other types by nature.
+    if log.types_are_a_guess and counts["events_of_other_type"] * 2 > counts["events"]:
         delivery.warnings.append(
             f"{counts['events_of_other_type']:,} of {counts['events']:,} events are of types that the recipe does not "
             f'name{_seen_words(engine, log)}; name them, for example [source.types] view = ["click"]'

@@ -122,6 +122,10 @@ def _shopify_rows(table: TableFile, cells: Cells, counts: Counter[str]) -> Cells
         for name, column in (*((name, cells[name]) for name in inherited), ("status", status)):
             if not is_missing(column[row]):
                 first.setdefault((name, handle), column[row])
+    if "Image Src" in table:  # the picture of the product, rather than that of its first variant
+        for handle, url in zip(reversed(handles), reversed(table["Image Src"]), strict=True):
+            if not is_missing(url):
+                first["image_url", handle] = url
     prices = cells.get("price", cells["item_id"])
     named: set[Any] = set()
     kept = []

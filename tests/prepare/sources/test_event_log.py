@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import date, datetime
@@ -9,12 +11,22 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.duckdb import Engine
 from mmsc_cli.prepare.settings import EventsSource
-from mmsc_cli.prepare.sources.event_log import PURCHASE, VIEW, describe_unreadable, log_files, open_log
+from mmsc_cli.prepare.sources.event_log import (
+    PURCHASE,
+    VIEW,
+    describe_unreadable,
+    log_base,
+    log_files,
+    open_log,
+    reopen_with_plain_line_ends,
+)
 
 HEAD = "session,item,type,time\n"
 Rows = list[tuple[Any, ...]]
@@ -28,10 +40,13 @@ def rows(tmp_path: Path) -> Callable[..., Rows]:
         settings = EventsSource.model_validate({"kind": "events", "events": "x", **given})
         paths = path if isinstance(path, list) else [path]
         with Engine(tmp_path) as engine:
-            open_log(engine, paths, settings, tmp_path)
+            log = open_log(engine, paths, settings, tmp_path)
+            select = "SELECT session, item, kind, seconds, fate FROM normalised ORDER BY ALL"
             try:
-                return engine.run("SELECT session, item, kind, seconds, fate FROM normalised ORDER BY ALL")
+                return engine.run(select)
             except duckdb.Error as error:
+                if reopen_with_plain_line_ends(engine, log, settings, tmp_path):
+                    return engine.run(select)
                 raise describe_unreadable(error, paths) from error
 
     return read
@@ -164,3 +179,138 @@ def test_what_the_ending_does_not_say_is_refused(tmp_path: Path, rows: Callable[
 def test_a_missing_file_is_named(tmp_path: Path, rows: Callable[..., Rows]) -> None:
     with pytest.raises(InputError, match=r"no file at .*gone\.csv"):
         rows(tmp_path / "gone.csv")
+
+
+def test_shards_are_read_by_their_own_headers(tmp_path: Path, rows: Callable[..., Rows]) -> None:
+    shards = [
+        _csv(tmp_path, "session,item,type,time\n1,A,view,1\n", "log-1.csv"),
+        _csv(tmp_path, "type;item;session;time;device\nview;B;2;2;phone\n", "log-2.csv"),
+        _csv(tmp_path, ' Item ,"SESSION",Type,Time\nC,3,view,3\n', "log-3.csv"),
+        _csv(tmp_path, "4,D,view,4\n5,E,view,5\n", "log-4.csv"),
+        _csv(tmp_path, '{"item": "F", "session": 6, "type": "view", "time": 6}\n', "log-5.jsonl"),
+    ]
+    assert [row[:2] for row in rows(shards)] == [("1", "A"), ("2", "B"), ("3", "C"), ("4", "D"), ("5", "E"), ("6", "F")]
+
+
+def test_a_shard_that_lacks_a_column_is_named(tmp_path: Path, rows: Callable[..., Rows]) -> None:
+    shards = [
+        _csv(tmp_path, "session,item,type,time\n1,A,view,1\n", "log-1.csv"),
+        _csv(tmp_path, "session,product,type,time\n1,A,view,1\n", "log-2.csv"),
+    ]
+    with pytest.raises(InputError, match=r"log-2\.csv: no column 'item' among") as caught:
+        rows(shards)
+    assert 'item = "product"' in str(caught.value.hint)
+
+
+def test_all_missing_columns_are_named_at_once(tmp_path: Path, rows: Callable[..., Rows]) -> None:
+    with pytest.raises(InputError, match="no column 'session', 'item'") as caught:
+        rows(_csv(tmp_path, "user_session,product_id,event_type\n1,A,view\n"))
+    assert 'session = "user_session", item = "product_id", type = "event_type"' in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("numbers", [[123, 124], [123.0, 124.0]])
+def test_ids_with_zeros_and_without_are_never_mixed(
+    tmp_path: Path, rows: Callable[..., Rows], numbers: list[float]
+) -> None:
+    frame = pd.DataFrame({"session": ["1", "1"], "item": numbers, "type": "view"})
+    frame.to_parquet(tmp_path / "log-1.parquet")
+    shards = [tmp_path / "log-1.parquet", _csv(tmp_path, "session,item,type\n2,00123,view\n", "log-2.csv")]
+    with pytest.raises(InputError, match=r"log-2\.csv: ids such as 00123 are text here"):
+        rows(shards)
+    shards[1] = _csv(tmp_path, "session,item,type\n2,123,view\n", "log-2.csv")
+    assert [row[1] for row in rows(shards)] == ["123", "124", "123"]
+
+
+def test_text_of_parquet_is_utf8_whatever_it_is_called(tmp_path: Path, rows: Callable[..., Rows]) -> None:
+    columns = {"session": [b"1"], "item": ["Töpfchen".encode()], "type": [b"view"]}
+    pq.write_table(
+        pa.table(columns, schema=pa.schema([(name, pa.binary()) for name in columns])), tmp_path / "l.parquet"
+    )
+    assert rows(tmp_path / "l.parquet")[0][:3] == ("1", "Töpfchen", VIEW)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "session,item,type\r\n1,A,view\n1,B,view\r\n",
+        "session,item,type\r1,A,view\r1,B,view\r",
+        "session,item,type,\n1,A,view,\n1,B,view,\n",
+        "session,item,type\n1,A\t,view\n1,\u00a0B , view \n",
+        ",session,item,type\n0,1,A,view\n1,1,B,view\n",
+        "\ufeffsession,item,type\n1,A,view\n1,B,view\n",
+        'session,item,type,query\n1,A,view,"12\\" pan, flat"\n1,B,view,x\n',
+        "session,item,type\n1,A,view\n\n1,B,view\n\n",
+    ],
+    ids=["mixed", "cr", "trailing", "blanks", "index", "bom", "backslash", "empty lines"],
+)
+def test_lines_and_fields_of_many_programs(tmp_path: Path, rows: Callable[..., Rows], text: str) -> None:
+    assert [row[:2] for row in rows(_csv(tmp_path, text))] == [("1", "A"), ("1", "B")]
+
+
+def test_what_a_file_is_its_first_bytes_say(tmp_path: Path, rows: Callable[..., Rows]) -> None:
+    text = "session,item,type\n1,A,view\n"
+    (tmp_path / "log.csv").write_bytes(gzip.compress(text.encode()))
+    assert rows(tmp_path / "log.csv")[0][1] == "A"
+    (tmp_path / "log2.csv.gz").write_text(text)
+    assert rows(tmp_path / "log2.csv.gz")[0][1] == "A"
+    with pa.CompressedOutputStream(str(tmp_path / "log.csv.zst"), "zstd") as file:
+        file.write(text.encode())
+    assert rows(tmp_path / "log.csv.zst")[0][1] == "A"
+    (tmp_path / "log3.csv.gz").write_bytes(gzip.compress(gzip.compress(text.encode())))
+    with pytest.raises(InputError, match="packed as gzip within another packing"):
+        rows(tmp_path / "log3.csv.gz")
+    (tmp_path / "log.zip").write_bytes(b"PK\x03\x04rest")
+    with pytest.raises(InputError, match="packed as zip"):
+        rows(tmp_path / "log.zip")
+
+
+def test_null_words_are_no_ids(tmp_path: Path, rows: Callable[..., Rows]) -> None:
+    found = rows(_csv(tmp_path, "session,item,type\n1,NULL,view\nnan,A,view\n1,\\N,view\n1,A,view\n"))
+    assert Counter(row[4] for row in found) == {"events_without_id": 3, None: 1}
+
+
+def test_times_that_nobody_asks_for_lose_no_event(tmp_path: Path, rows: Callable[..., Rows]) -> None:
+    path = _csv(tmp_path, f"{HEAD}1,A,view,soon\n1,B,view,\n")
+    assert [row[4] for row in rows(path)] == [None, None]
+    assert [row[4] for row in rows(path, window_minutes=5)] == ["events_without_time"] * 2
+
+
+def test_a_path_that_exists_is_that_file(tmp_path: Path) -> None:
+    for name in ("events[1].csv", "events1.csv"):
+        _csv(tmp_path, HEAD, name)
+    assert [path.name for path in log_files(tmp_path, "events[1].csv")] == ["events[1].csv"]
+
+
+def test_a_folder_is_its_files(tmp_path: Path) -> None:
+    for name in ("2024-05-02.csv", "2024-05-01.csv.gz", "_SUCCESS", ".part.csv", "notes.md"):
+        _csv(tmp_path, HEAD, name)
+    assert [path.name for path in log_files(tmp_path.parent, tmp_path.name)] == ["2024-05-01.csv.gz", "2024-05-02.csv"]
+
+
+def test_folders_are_columns_only_where_the_log_lacks_them(tmp_path: Path) -> None:
+    for name in ("type=view", "type=purchase"):
+        (tmp_path / "item=Z" / name).mkdir(parents=True)
+        _csv(tmp_path / "item=Z" / name, "session,item\n1,A\n1,B\n")
+    settings = EventsSource.model_validate({"kind": "events", "events": "x"})
+    base = tmp_path / "item=Z"
+    (tmp_path / "work").mkdir()
+    with Engine(tmp_path / "work") as engine:
+        paths = log_files(base, "**/*.csv")
+        open_log(engine, paths, settings, tmp_path / "work", log_base(base, "**/*.csv"))
+        found = engine.run("SELECT item, kind FROM normalised ORDER BY ALL")
+    assert found == [("A", VIEW), ("A", PURCHASE), ("B", VIEW), ("B", PURCHASE)]
+
+
+def test_a_name_that_is_not_utf8_is_read(tmp_path: Path, rows: Callable[..., Rows]) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv"))
+    path.write_text("session,item,type\n1,A,view\n")
+    assert rows(path)[0][1] == "A"
+
+
+def test_a_pipe_is_read(tmp_path: Path, rows: Callable[..., Rows]) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text("session,item,type\n1,A,view\n"))
+    writer.start()
+    assert rows(pipe)[0][1] == "A"
+    writer.join()
