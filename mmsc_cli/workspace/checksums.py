@@ -1,20 +1,22 @@
-"""Whether files are what was written: by their sha256, or, where reading them would take too long, at a glance.
+"""Whether files are what was written: by their sha256, or, where reading them would take too long, by size and time.
 
-Stages read every input to its end before they use it. `infer` looks at a large file's size and time of change, and
-reads it through only where these are not those that the manifest knows: as after a copy, or after a change. So a disk
-that alters a file behind the file system's back is found by a stage and by `mmsc doctor`, not by `infer`.
+Stages read every input to its end before they use it. `infer` compares size and time of change of a large file with
+the manifest and reads it through only where these differ, as after a copy or a change. So a stage or `mmsc doctor`,
+not `infer`, notices a disk that alters a file behind the file system's back.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
 from mmsc_cli.errors import WorkspaceError, in_workspace
 from mmsc_cli.workspace.manifest_file import read_manifest_file
+from mmsc_cli.workspace.regular_file import is_link, open_regular, refuse_link
 from mmsc_cli.workspace.stages import STAGE_COMMANDS
 
 # Smaller files are always read.
@@ -24,52 +26,66 @@ IMAGES = "images"
 
 
 def digest(path: Path) -> str:
-    """sha256 of a file; of a folder, of its files' relative names and contents in sorted order (images: sizes)."""
+    """Return the sha256 of a file, or of a folder: of its files' names and contents. Links are followed.
+
+    For what is no artefact: files and folders that the user named.
+    """
     if path.is_file():
-        return _hash(path)
-    whole = sha256()
-    for name, file in _files(path):
-        content = str(file.stat().st_size) if path.name == IMAGES else _hash(file)
-        whole.update(f"{name}\0{content}\n".encode())
-    return whole.hexdigest()
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return _digest_lines((file.relative_to(path).as_posix(), digest(file)) for file in files)
 
 
-def describe_files(root: Path, artefact: str) -> dict[str, dict[str, Any]]:
-    """What tells the files of an artefact from any other, by their names in the workspace; nothing of images."""
-    path = root / artefact
+def describe(root: Path, artefact: str) -> dict[str, dict[str, Any]]:
+    """Return sha256, size and time of change of each file of an artefact, by its name in the workspace.
+
+    The images are described as one: by the sha256 of their names and sizes.
+
+    Raises:
+        WorkspaceError: there is a link, a pipe or a device among them.
+    """
+    status = refuse_link(root / artefact).stat()
+    if not stat.S_ISDIR(status.st_mode):
+        return {artefact: _describe_file(root / artefact)}
     if artefact == IMAGES:
-        return {}
-    found = {artefact: path} if path.is_file() else {f"{artefact}/{name}": file for name, file in _files(path)}
-    return {name: {**_glance(file.stat()), "sha256": _hash(file)} for name, file in found.items()}
+        sizes = ((name, str((root / name).stat().st_size)) for name in list_files(root, artefact))
+        found = _digest_lines((name.removeprefix(f"{artefact}/"), size) for name, size in sizes)
+        return {artefact: {"sha256": found, "bytes": 0, "mtime_ns": 0}}
+    return {name: _describe_file(root / name) for name in list_files(root, artefact)}
 
 
-def digest_described(path: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
-    """What `digest` says of an artefact, from what `describe_files` says of its files, so that they are read once."""
-    if path.name == IMAGES:
-        return digest(path)
-    if path.name in files:
-        return str(files[path.name]["sha256"])
-    whole = sha256()
-    for name, about in files.items():
-        whole.update(f"{name.removeprefix(f'{path.name}/')}\0{about['sha256']}\n".encode())
-    return whole.hexdigest()
+def artefact_digest(artefact: str, files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the digest of an artefact from the description of its files."""
+    if artefact in files:
+        return str(files[artefact]["sha256"])
+    return _digest_lines((name.removeprefix(f"{artefact}/"), str(files[name]["sha256"])) for name in sorted(files))
 
 
-def find_difference(root: Path, artefact: str, files: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The first file of an artefact that is not what was described, read to its end; None where all are."""
-    found = describe_files(root, artefact)
-    wanted = {name: about for name, about in files.items() if name.partition("/")[0] == artefact}
-    for name in sorted(found.keys() | wanted.keys()):
+def list_files(root: Path, artefact: str) -> list[str]:
+    """Return the names in the workspace of an artefact's files, sorted.
+
+    Raises:
+        WorkspaceError: there is a link among them.
+    """
+    if not refuse_link(root / artefact).is_dir():
+        return [artefact]
+    return sorted(_walk(root, artefact))
+
+
+def first_difference(wanted: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return the name of the first file that is not as it was described; None where all are."""
+    for name in sorted(wanted.keys() | found.keys()):
         if name not in found or name not in wanted or found[name]["sha256"] != wanted[name]["sha256"]:
             return name
     return None
 
 
 def check_at_a_glance(root: Path, stage: str, names: Iterable[str]) -> None:
-    """Refuse files of a stage that are not what it wrote; one that is not there, or not known, is passed over.
+    """Refuse files of a stage that are not what it wrote; what is absent or not in the manifest is passed over.
 
     Raises:
-        WorkspaceError: one of them, or the manifest, is damaged.
+        WorkspaceError: one of them, or the manifest, is damaged; or one is a link, a pipe or a device.
     """
     names = list(names)
     manifest = read_manifest_file(root)
@@ -81,39 +97,58 @@ def check_at_a_glance(root: Path, stage: str, names: Iterable[str]) -> None:
 
 
 def damaged_file(root: Path, name: str, stage: str) -> WorkspaceError:
-    """The error of a file that is not what the stage that makes it wrote."""
+    """Return the error of a file that is not what the stage that makes it wrote."""
+    command = STAGE_COMMANDS[stage]
     what = (
         f"is damaged or from another workspace: it is not what `mmsc {stage}` wrote here"
         if (root / name).exists()
         else "is gone"
     )
-    return WorkspaceError(f"{root / name} {what}", hint=in_workspace(f"run {STAGE_COMMANDS[stage]} again", root))
+    return WorkspaceError(f"{root / name} {what}", hint=in_workspace(f"run {command} again", root))
 
 
 def _first_damaged(root: Path, manifest: dict[str, Any] | None, stage: str, names: Iterable[str]) -> str | None:
     record = (manifest or {}).get("stages", {}).get(stage, {})
     for name in names:
-        about = record.get("files", {}).get(name)
+        recorded = record.get("files", {}).get(name)
         try:
-            status = (root / name).stat()
+            with open_regular(root / name) as file:
+                status = os.fstat(file.fileno())
+                if recorded is None:
+                    continue
+                same = {key: recorded.get(key) for key in ("bytes", "mtime_ns")} == _glance(status)
+                if same and status.st_size >= _GLANCED_AT_FROM:
+                    continue
+                if file_digest(file, "sha256").hexdigest() != recorded.get("sha256"):
+                    return name
         except FileNotFoundError:
             continue
-        if about is None:
-            continue
-        same = {key: about.get(key) for key in ("bytes", "mtime_ns")} == _glance(status)
-        if not (same and status.st_size >= _GLANCED_AT_FROM) and _hash(root / name) != about.get("sha256"):
-            return name
     return None
+
+
+def _describe_file(path: Path) -> dict[str, Any]:
+    with open_regular(path) as file:
+        return {**_glance(os.fstat(file.fileno())), "sha256": file_digest(file, "sha256").hexdigest()}
 
 
 def _glance(status: os.stat_result) -> dict[str, int]:
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
-def _files(folder: Path) -> list[tuple[Path, Path]]:
-    return [(path.relative_to(folder), path) for path in sorted(folder.rglob("*")) if path.is_file()]
+def _walk(root: Path, folder: str) -> Iterator[str]:
+    with os.scandir(root / folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                raise is_link(Path(entry.path))
+            if entry.is_dir():
+                yield from _walk(root, f"{folder}/{entry.name}")
+            else:
+                yield f"{folder}/{entry.name}"
 
 
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+def _digest_lines(lines: Iterable[tuple[str, str]]) -> str:
+    """Of a line for each file: its name in the folder, and its own digest (of an image, its size)."""
+    whole = sha256()
+    for name, content in lines:
+        whole.update(f"{name}\0{content}\n".encode(errors="surrogateescape"))
+    return whole.hexdigest()

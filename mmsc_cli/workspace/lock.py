@@ -1,26 +1,25 @@
 """One process at a time in a workspace, or several that share a stage.
 
-The operating system lets go of the lock when its process ends, however it ends. `.lock` says whose it is; what it
-says stays there if the process was killed, and the next one notes that.
+The operating system releases the lock when its process ends, however it ends.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO
 
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.runtime.weak_disk import tolerate
+from mmsc_cli.workspace.regular_file import refuse_link
 
-_LOG = logging.getLogger("mmsc_cli")
-_OWNER = re.compile(r"pid (?P<pid>\d+), since (?P<since>\S+)")
+LOCK = ".lock"
+# By which a workspace without a manifest is told from a folder of the user's own.
+MARK = b"mmsc workspace\n"
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextmanager
@@ -30,70 +29,51 @@ def locked(root: Path, *, shared: bool = False, wait: bool = False) -> Iterator[
     Args:
         root: its folder.
         shared: beside others who share it.
-        wait: for whoever holds it, instead of giving up.
+        wait: for whoever holds it, instead of failing.
 
     Raises:
-        WorkspaceError: another process holds it; with its pid, and for how long it has.
+        WorkspaceError: another process holds it, or the lock is a link.
         OSError: the folder is not there or may not be written to.
     """
     if not os.access(root, os.W_OK | os.X_OK):
         number = errno.EACCES if root.is_dir() else errno.ENOENT
         raise OSError(number, os.strerror(number), str(root))
-    with (root / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise WorkspaceError(
-                f"{root} is in use by another mmsc ({_describe(_read(file))})",
-                hint="wait for it, or use another folder (-w DIR)",
-            ) from None
-        left = _read(file)
-        if left and not shared:
-            _LOG.info("the last mmsc in %s was killed (%s): what it finished is kept", root, _describe(left))
-        _write(file, f"pid {os.getpid()}, since {datetime.now(UTC).isoformat(timespec='seconds')}")
-        try:
-            yield
-        finally:
-            _clear(file)
-
-
-def _clear(file: IO[str]) -> None:
-    """Say that nobody holds it; of those who share it the last one does."""
+    descriptor = os.open(refuse_link(root / LOCK), _FLAGS, 0o666)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _write(file, "")
-    except OSError:  # others share it, or the folder is gone, or its disk
-        return
+        with tolerate("flock", root):
+            try:
+                fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise WorkspaceError(
+                    f"another mmsc process is using {root}", hint="wait for it, or use another folder (-w DIR)"
+                ) from None
+        if os.fstat(descriptor).st_size == 0:
+            os.write(descriptor, MARK)
+        yield
+    finally:
+        os.close(descriptor)
 
 
-def _read(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read().strip()
-
-
-def _write(file: IO[str], text: str) -> None:
-    file.seek(0)
-    file.truncate()
-    file.write(text)
-    file.flush()
-
-
-def _describe(owner: str) -> str:
-    """`pid 7, for 2 min, since ...`."""
-    found = _OWNER.fullmatch(owner)
-    if found is None:
-        return "which has just begun"
+def is_locked(root: Path) -> bool:
+    """Return whether a process works in a workspace alone, as while it replaces artefacts."""
     try:
-        since = datetime.fromisoformat(found["since"])
-        age = max(datetime.now(UTC) - since, timedelta())
-    except (TypeError, ValueError):
-        return "which says nothing of itself"
-    return f"pid {found['pid']}, for {_told(age)}, since {found['since']}"
+        descriptor = os.open(root / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
-def _told(age: timedelta) -> str:
-    seconds = int(age.total_seconds())
-    for unit, length in (("day", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length} {unit}{'s' if unit == 'day' else ''}"
-    return f"{seconds} s"
+def is_marked(root: Path) -> bool:
+    """Return whether a command has worked in a folder as in a workspace before."""
+    try:
+        return (root / LOCK).read_bytes()[: len(MARK)] == MARK if (root / LOCK).is_file() else False
+    except OSError:
+        return False

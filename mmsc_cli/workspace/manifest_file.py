@@ -12,23 +12,25 @@ from mmsc_cli.errors import WorkspaceError, in_workspace
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.version import __version__
 from mmsc_cli.workspace.stages import MAKER, Stage
+from mmsc_cli.workspace.regular_file import open_regular
 
 FORMAT_VERSION = 1
 NAME = "manifest.json"
 
 
 def read_manifest_file(root: Path) -> dict[str, Any] | None:
-    """The content of a workspace's manifest, None where there is none.
+    """Return the content of a workspace's manifest, None where there is none.
 
     Raises:
         WorkspaceError: it is damaged or of a newer format version.
     """
     path = root / NAME
     try:
-        content = json.loads(path.read_bytes())
+        with open_regular(path) as file:
+            content = json.loads(file.read())
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise damaged_manifest(root, str(error)) from error
     version = content.get("format_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > FORMAT_VERSION:
@@ -37,10 +39,10 @@ def read_manifest_file(root: Path) -> dict[str, Any] | None:
             hint="upgrade with `pip install --upgrade mmsc-cli`, or use another folder (-w DIR)",
         )
     if not isinstance(content, dict):
-        raise damaged_manifest(root, "it is no JSON object")
+        raise damaged_manifest(root, "not a JSON object")
     seal = content.pop("sha256", None)
     if seal is not None and seal != _seal(content):
-        raise damaged_manifest(root, "it is not what was written: its checksum is another")
+        raise damaged_manifest(root, "checksum mismatch")
     return content
 
 
@@ -57,7 +59,7 @@ def write_manifest_file(root: Path, content: Mapping[str, Any]) -> None:
 
 
 def damaged_manifest(root: Path, reason: str) -> WorkspaceError:
-    """The error of a manifest that cannot be trusted."""
+    """Return the error of a manifest that cannot be trusted."""
     return WorkspaceError(
         f"{root / NAME} is damaged: {reason}",
         hint=in_workspace("delete it and run `mmsc prepare SOURCE` again", root),

@@ -1,13 +1,17 @@
-"""A workspace: where each artefact lies, who made it from what, and how a stage replaces what it makes.
+"""A workspace: where each artefact is, which stage made it from what, and how a stage replaces what it makes.
 
-A stage writes into `.staging/<stage>/`. When it is done its entry leaves the manifest, its artefacts are renamed into
-place, and its new entry is written, last. Killed at any moment, no artefact is half-written, and a stage that is not
-in the manifest did not happen."""
+A stage writes into `.staging/`. When it is done, its entry leaves the manifest, its artefacts are put in place, and its
+new entry is written, last. Killed at any moment, no artefact is half-written, and a stage that is not in the manifest
+did not happen. What a stage replaces is deleted only if the manifest lists it; anything else is kept in `replaced/`.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import shlex
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,19 +23,23 @@ from typing import Any
 from pydantic import ValidationError
 
 from mmsc_cli.errors import WorkspaceError, in_workspace
-from mmsc_cli.runtime.atomic import sync_directory
+from mmsc_cli.runtime.atomic import exchange, settle, sync_directory
 from mmsc_cli.runtime.versions import software_versions
-from mmsc_cli.workspace.checksums import IMAGES, damaged_file, describe_files, digest, digest_described, find_difference
-from mmsc_cli.workspace.lock import locked
+from mmsc_cli.workspace.checksums import artefact_digest, damaged_file, describe, first_difference, list_files
+from mmsc_cli.workspace.lock import LOCK, is_marked, locked
 from mmsc_cli.workspace.manifest_file import (
     damaged_manifest,
     read_manifest_file,
     write_manifest_file,
 )
-from mmsc_cli.workspace.records import FileRecord, Manifest, StageRecord
+from mmsc_cli.workspace.records import FileRecord, Files, Manifest, StageRecord
+from mmsc_cli.workspace.regular_file import refuse_link
 from mmsc_cli.workspace.stages import MAKER, STAGE_COMMANDS, STAGES, Stage
 
-_LOG = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
+# What may be in a folder before it is a workspace: what a first `prepare` leaves that did not come to its end.
+_BEFORE_MANIFEST = {LOCK, ".staging", "downloads"}
+REPLACED = "replaced"
 
 
 @dataclass
@@ -61,8 +69,12 @@ class Workspace:
         self.root = root
 
     def path(self, artefact: str) -> Path:
-        """Where an artefact lies."""
-        return self.root / artefact
+        """Return the path of an artefact, or of a folder for unfinished work.
+
+        Raises:
+            WorkspaceError: it is a link.
+        """
+        return refuse_link(self.root / artefact)
 
     def manifest(self) -> Manifest:
         """Read the manifest; an empty one where there is none.
@@ -179,26 +191,18 @@ class Workspace:
         """Run a stage: lock the workspace, check the inputs, stage the outputs, put them in place at the end.
 
         Raises:
-            WorkspaceError: another process works here (and `wait` is false), or the inputs are not ready.
+            WorkspaceError: another process works here (and `wait` is false), the inputs are not ready, or the folder
+                is no workspace.
         """
-        if stage == "prepare":
-            self.root.mkdir(parents=True, exist_ok=True)
-        elif not self.root.is_dir():
-            raise WorkspaceError(
-                f"there is no workspace at {self.root}", hint=in_workspace("run `mmsc prepare SOURCE`", self.root)
-            )
+        self._enter(stage)
         with locked(self.root, wait=wait):
             inputs = self.inputs_of(stage)
             started = time.monotonic()
-            run = StageRun(staging=self.root / ".staging" / stage, inputs=inputs)
-            shutil.rmtree(run.staging, ignore_errors=True)
-            run.staging.mkdir(parents=True)
-            try:
+            with self._staging(stage) as staging:
+                run = StageRun(staging=staging, inputs=inputs)
                 yield run
                 if not run.up_to_date:
                     self._commit(stage, run, config, started)
-            finally:
-                shutil.rmtree(run.staging, ignore_errors=True)
 
     @contextmanager
     def share(self, stage: Stage) -> Iterator[dict[str, str]]:
@@ -210,60 +214,129 @@ class Workspace:
         Raises:
             WorkspaceError: a process that shares nothing works here, or the inputs are not ready.
         """
-        if not self.root.is_dir():
-            raise WorkspaceError(
-                f"there is no workspace at {self.root}", hint=in_workspace("run `mmsc prepare SOURCE`", self.root)
-            )
+        self._enter(stage)
         with locked(self.root, shared=True):
             yield self.inputs_of(stage)
 
+    def _enter(self, stage: Stage) -> None:
+        """Refuse a folder that is no workspace before anything is written into it; make one for `prepare`."""
+        if stage == "prepare":
+            self.root.mkdir(parents=True, exist_ok=True)
+        if read_manifest_file(self.root) is not None:
+            return
+        if stage != "prepare":
+            if not self.root.is_dir():
+                raise WorkspaceError(
+                    f"there is no workspace at {self.root}", hint=in_workspace("run `mmsc prepare SOURCE`", self.root)
+                )
+            self.inputs_of(stage)  # says what is missing
+        strange = sorted(set(os.listdir(self.root)) - _BEFORE_MANIFEST)  # noqa: PTH208  names, not paths
+        if strange and not is_marked(self.root):
+            raise WorkspaceError(
+                f"{self.root} is not empty and is no workspace: it has {strange[0]!r} but no manifest.json",
+                hint=f"use a new folder: `mmsc prepare SOURCE -w {shlex.quote(str(self.root / 'workspace'))}`",
+            )
+
+    @contextmanager
+    def _staging(self, stage: Stage) -> Iterator[Path]:
+        """Make a new folder for what a stage writes; what killed runs left is removed where it can be."""
+        parent = self.path(".staging")
+        parent.mkdir(exist_ok=True)
+        for left in parent.iterdir():
+            if left.name.partition("-")[0] == stage and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+        staging = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=parent))
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
     def _commit(self, stage: Stage, run: StageRun, config: Mapping[str, Any], started: float) -> None:
         made = [name for name in STAGES[stage].makes if run.path(name).exists()]
-        described = {name: describe_files(run.staging, name) for name in made}
-        outputs = {name: digest_described(run.path(name), files) for name, files in described.items()}
+        for name in made:
+            settle(run.path(name))
         record = StageRecord(
             config=dict(config),
             inputs=run.inputs,
-            outputs=outputs,
-            files={path: FileRecord(**about) for files in described.values() for path, about in files.items()},
+            files={path: FileRecord(**file) for name in made for path, file in describe(run.staging, name).items()},
             counts=run.counts,
             seconds=round(time.monotonic() - started, 3),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             software=software_versions(),
         )
         manifest = self.manifest()
-        if manifest.stages.pop(stage, None) is not None:
-            self._write_manifest(manifest)
-        trash = run.staging / "replaced"
-        trash.mkdir()
+        old = manifest.stages.pop(stage, None)
+        known = [*manifest.replacing.get(stage, []), *([old.files] if old else [])]
+        manifest.replacing[stage] = [*known, record.files]
+        self._write_manifest(manifest)
         for name in STAGES[stage].makes:
-            target = self.path(name)
-            # A file is replaced in one step; a folder must make room first, and what is not made any more must go.
-            if target.is_dir() or (target.exists() and name not in outputs):
-                target.rename(trash / name)
-            if name in outputs:
-                run.path(name).replace(target)
+            self._put_in_place(name, run, known)
         sync_directory(self.root)
         manifest.stages[stage] = record
+        del manifest.replacing[stage]
         self._write_manifest(manifest)
 
+    def _put_in_place(self, artefact: str, run: StageRun, known: list[Files]) -> None:
+        """Put a new artefact in place of the old one, or take away the old one if there is no new one.
+
+        A file is replaced in one step; a folder too, where the system can swap two names.
+        """
+        new, target = run.path(artefact), self.root / artefact
+        made, there = new.exists(), os.path.lexists(target)
+        if there and not self._is_ours(artefact, known):
+            kept = self._kept_folder() / artefact
+            target.rename(kept)
+            _LOG.warning("%s held what mmsc did not write; it is now at %s", target, kept)
+            there = False
+        if made and there and target.is_dir() and exchange(new, target):
+            return  # the old one is in the staging folder, which goes
+        if there and (target.is_dir() or not made):
+            target.rename(run.staging / f"replaced-{artefact}")
+        if made:
+            new.replace(target)
+
+    def _is_ours(self, artefact: str, known: list[Files]) -> bool:
+        """Return whether the manifest lists all that an artefact's path holds now."""
+        target = self.root / artefact
+        if target.is_symlink():
+            return False
+        if any(artefact in files for files in known) and target.is_dir():
+            return any(
+                artefact_digest(artefact, describe(self.root, artefact)) == files[artefact].sha256
+                for files in known
+                if artefact in files
+            )
+        return all(any(name in files for files in known) for name in list_files(self.root, artefact))
+
+    def _kept_folder(self) -> Path:
+        """Make a new folder for what is not ours."""
+        parent = self.path(REPLACED)
+        parent.mkdir(exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=datetime.now(UTC).strftime("%Y%m%d-%H%M%S-"), dir=parent))
+
     def _write_manifest(self, manifest: Manifest) -> None:
-        write_manifest_file(self.root, manifest.model_dump(mode="json"))
+        content = manifest.model_dump(mode="json")
+        if not content["replacing"]:
+            del content["replacing"]
+        write_manifest_file(self.root, content)
 
     def _check_whole(self, artefact: str, record: StageRecord, maker: Stage) -> None:
-        path = self.path(artefact)
-        if path.exists() and digest(path) == record.outputs[artefact]:
-            return
-        files = {name: about.model_dump() for name, about in record.files.items()}
-        known = path.exists() and artefact != IMAGES and files
-        changed = find_difference(self.root, artefact, files) if known else None
-        raise damaged_file(self.root, changed or artefact, maker)
+        """Read an artefact to its end and compare it with the manifest."""
+        if not self.path(artefact).exists():
+            raise damaged_file(self.root, artefact, maker)
+        wanted, found = record.files_of(artefact), describe(self.root, artefact)
+        if artefact in wanted:  # recorded as a whole: a file, the images, or a folder by an earlier version
+            changed = None if artefact_digest(artefact, found) == wanted[artefact]["sha256"] else artefact
+        else:
+            changed = first_difference(wanted, found)
+        if changed is not None:
+            raise damaged_file(self.root, changed, maker)
 
     def _check_fresh(self, manifest: Manifest, artefact: str, record: StageRecord, maker: Stage) -> None:
         for source, used in record.inputs.items():
-            source_record = manifest.stages.get(MAKER[source])
+            source_record = manifest.stages.get(MAKER[source]) if source in MAKER else None
             if source_record is None or source_record.outputs.get(source) != used:
                 raise WorkspaceError(
-                    f"{self.path(artefact)} was made from another {source} than the one that lies here now",
+                    f"{self.path(artefact)} was made from another {source} than the one that is here now",
                     hint=in_workspace(f"run {STAGE_COMMANDS[maker]} again", self.root),
                 )

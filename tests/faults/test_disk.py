@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.checksums import artefact_digest, describe
 from mmsc_cli.workspace.workspace import Workspace
 from tests.faults.conftest import GOLDEN
 from tests.faults.small_disk import remount
@@ -27,7 +27,7 @@ def _assert_intact(workspace: Workspace, before: dict[str, bytes]) -> None:
     """All that the manifest knows lies there, and nothing half-done."""
     for record in workspace.manifest().stages.values():
         for name, recorded in record.outputs.items():
-            assert digest(workspace.path(name)) == recorded, name
+            assert artefact_digest(name, describe(workspace.root, name)) == recorded, name
     assert workspace.path("manifest.json").read_bytes() == before["manifest.json"]
     assert workspace.path("items.parquet").read_bytes() == before["items.parquet"]
     staging = workspace.path(".staging")

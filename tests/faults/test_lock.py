@@ -1,11 +1,9 @@
-"""Two at once: the second is refused, and told by whom; a lock of the dead holds nobody up."""
+"""Two at once: the second is refused; a lock of a killed process holds nobody up."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,20 +19,13 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     "command", ["prepare demo", "label", "encode", "encode --shard 1/2", "train", "evaluate", "run demo"]
 )
-@pytest.mark.parametrize(
-    ("since", "age"), [(timedelta(minutes=5, seconds=1), "for 5 min"), (timedelta(hours=3), "for 3 h")]
-)
-def test_a_second_process_is_refused_with_pid_and_age_of_the_first(
-    mmsc: Mmsc, golden: Workspace, command: str, since: timedelta, age: str
-) -> None:
+def test_a_second_process_is_refused(mmsc: Mmsc, golden: Workspace, command: str) -> None:
     before = golden.path("manifest.json").read_bytes()
     with locked(golden.root):
-        began = (datetime.now(UTC) - since).isoformat(timespec="seconds")
-        golden.path(".lock").write_text(f"pid {os.getpid()}, since {began}")
         ran = mmsc(*command.split(), "-w", golden.root, "-q")
     assert (ran.code, ran.out) == (2, "")
     first, hint = ran.err.splitlines()
-    assert first == f"mmsc: {golden.root} is in use by another mmsc (pid {os.getpid()}, {age}, since {began})"
+    assert first == f"mmsc: another mmsc process is using {golden.root}"
     assert "-w DIR" in hint
     assert golden.path("manifest.json").read_bytes() == before
 
@@ -53,20 +44,13 @@ with locked(pathlib.Path(sys.argv[1])):
 """
 
 
-def test_a_lock_of_a_dead_process_is_recognised(mmsc: Mmsc, golden: Workspace) -> None:
+def test_a_lock_of_a_killed_process_holds_nobody_up(mmsc: Mmsc, golden: Workspace) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD, str(golden.root)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        refused = mmsc("label", "-w", golden.root, "-q")
-        assert refused.code == 2
-        assert f"(pid {holder.pid}, for " in refused.err
+        assert mmsc("label", "-w", golden.root, "-q").code == 2
         holder.kill()
-    ran = mmsc("label", "-w", golden.root)
-    assert ran.code == 0
-    assert f"the last mmsc in {golden.root} was killed (pid {holder.pid}, for " in ran.err
-    again = mmsc("label", "-w", golden.root)
-    assert again.code == 0
-    assert "was killed" not in again.err
+    assert mmsc("label", "-w", golden.root, "-q").code == 0
 
 
 @pytest.mark.parametrize("left", ["", "nonsense", "pid x, since y", "pid 7, since 2026-01-01", "\x00" * 50])
@@ -83,9 +67,8 @@ def test_those_who_share_exclude_the_others_until_the_last_has_gone(golden: Work
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
-    with pytest.raises(WorkspaceError, match="in use"), locked(golden.root):
+    with pytest.raises(WorkspaceError, match="is using"), locked(golden.root):
         pass
     second.__exit__(None, None, None)
     with locked(golden.root):
         pass
-    assert golden.path(".lock").read_text() == ""

@@ -13,10 +13,8 @@ import numpy as np
 import pytest
 
 import mmsc_cli
-from mmsc_cli.workspace.checksums import describe_files, digest
-from mmsc_cli.workspace.manifest_file import read_manifest_file, write_manifest_file
-from mmsc_cli.workspace.stages import MAKER, STAGES
 from mmsc_cli.workspace.workspace import Workspace
+from tests.faults.stranger import seal_again
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc
@@ -41,27 +39,6 @@ def _write_trap(path: Path, trap: _Trap) -> None:
         path.write_bytes(pickle.dumps(trap))
 
 
-def _seal_again(workspace: Workspace, artefact: str) -> None:
-    """Make the manifest believe in an artefact, as who wants to harm could."""
-    content = read_manifest_file(workspace.root)
-    assert content is not None
-    stage, new = MAKER[artefact], digest(workspace.path(artefact))
-    content["stages"][stage]["outputs"][artefact] = new
-    content["stages"][stage]["files"] |= describe_files(workspace.root, artefact)
-    for record in content["stages"].values():
-        if artefact in record["inputs"]:
-            record["inputs"][artefact] = new
-    for later in STAGES:
-        if later in content["stages"]:
-            _refresh(content, later)
-    write_manifest_file(workspace.root, content)
-
-
-def _refresh(content: dict[str, Any], stage: str) -> None:
-    for source in content["stages"][stage]["inputs"]:
-        content["stages"][stage]["inputs"][source] = content["stages"][MAKER[source]]["outputs"][source]
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -84,7 +61,7 @@ def test_a_trap_is_not_sprung_even_if_the_manifest_vouches_for_it(
 ) -> None:
     sprung = tmp_path / "sprung"
     _write_trap(golden.path(name), _Trap(sprung))
-    _seal_again(golden, name.partition("/")[0])
+    seal_again(golden)
     (tmp_path / "new").write_text('{"title": "camera model Z"}\n')
     refused = 0
     for command in ("encode", "label", "train", "evaluate", "infer --item G000 --explain", "infer --new"):

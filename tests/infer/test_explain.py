@@ -71,7 +71,7 @@ def test_similarities_are_those_of_the_embeddings(trained: Workspace) -> None:
 
 def test_embeddings_of_another_run_are_not_compared(trained_copy: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     manifest = trained_copy.manifest()
-    manifest.stages["encode"].outputs["embeddings"] = "0" * 64
+    manifest.stages["encode"].files["embeddings/encoder.json"].sha256 = "0" * 64
     trained_copy._write_manifest(manifest)
     recommender = Recommender.open(trained_copy.root)
     (answer,) = recommender.substitutes(recommender.index.ids[0], 1, explain=True)

@@ -13,7 +13,7 @@ import pytest
 
 import mmsc_cli
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.checksums import artefact_digest, describe, digest
 from mmsc_cli.workspace.manifest_file import FORMAT_VERSION
 from mmsc_cli.workspace.stages import STAGES, Stage
 from mmsc_cli.workspace.workspace import Workspace
@@ -52,7 +52,7 @@ def _assert_manifest_is_true(workspace: Workspace) -> None:
     """Every artefact that the manifest lists lies there, whole."""
     for stage, record in workspace.manifest().stages.items():
         for name, recorded in record.outputs.items():
-            assert digest(workspace.path(name)) == recorded, f"{stage}: {name}"
+            assert artefact_digest(name, describe(workspace.root, name)) == recorded, f"{stage}: {name}"
 
 
 def test_a_stage_that_ends_is_in_the_manifest_with_all_it_made(workspace: Workspace) -> None:
@@ -319,7 +319,11 @@ def test_processes_that_share_a_stage_work_beside_each_other_and_nobody_else(pre
     with prepared_copy.share("encode") as inputs, other.share("encode") as same:
         assert inputs == same
         assert "items.parquet" in inputs
-        with pytest.raises(WorkspaceError, match="in use"), other.stage("encode", {}):
+        with pytest.raises(WorkspaceError, match="is using"), other.stage("encode", {}):
             pass
-    with prepared_copy.stage("encode", {}), pytest.raises(WorkspaceError, match="in use"), other.share("encode"):
+    with (
+        prepared_copy.stage("encode", {}),
+        pytest.raises(WorkspaceError, match="is using"),
+        other.share("encode"),
+    ):
         pass

@@ -35,7 +35,7 @@ from typing import Any
 import psutil
 
 from mmsc_cli.errors import MmscError
-from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.checksums import artefact_digest, describe
 from mmsc_cli.workspace.stages import STAGES
 from mmsc_cli.workspace.workspace import Workspace
 from tests.faults.campaign.answering_server import AnsweringServer
@@ -206,7 +206,7 @@ def broken(workspace: Path, undisturbed: Undisturbed) -> list[str]:
     try:
         for record in Workspace(workspace).manifest().stages.values():
             for name, recorded in record.outputs.items():
-                if not (workspace / name).exists() or digest(workspace / name) != recorded:
+                if not (workspace / name).exists() or artefact_digest(name, describe(workspace, name)) != recorded:
                     faults.append(f"{name} is not what the manifest says")
     except MmscError as error:
         faults.append(error.message)

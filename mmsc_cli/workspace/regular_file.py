@@ -1,0 +1,54 @@
+"""Opening files of a workspace, which a stranger may have made: no links, no pipes, no devices."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+from mmsc_cli.errors import WorkspaceError
+
+_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file for reading; a pipe, which would wait for a writer, is refused at once.
+
+    Raises:
+        WorkspaceError: it is a link, or no regular file.
+        OSError: it cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):
+            raise is_link(path) from error
+        if error.errno == errno.ENXIO:  # a socket
+            raise _irregular(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _irregular(path)
+    return os.fdopen(descriptor, "rb")
+
+
+def refuse_link(path: Path) -> Path:
+    """Return a path of a workspace that is no link, or is not there.
+
+    Raises:
+        WorkspaceError: it is a link, by which what is written or deleted would be elsewhere.
+    """
+    if path.is_symlink():
+        raise is_link(path)
+    return path
+
+
+def is_link(path: Path) -> WorkspaceError:
+    """Return the error of a link in a workspace."""
+    return WorkspaceError(f"{path} is a link, which mmsc does not follow", hint=f"replace it: rm {path}")
+
+
+def _irregular(path: Path) -> WorkspaceError:
+    return WorkspaceError(f"{path} is not a regular file", hint="use another workspace (-w DIR)")
