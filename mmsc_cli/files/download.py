@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from hashlib import file_digest
 from pathlib import Path, PurePosixPath
@@ -58,7 +59,7 @@ def download(
                 headers={"Accept-Encoding": "identity"},
                 event_hooks={"request": [_check_https]},
             ) as client:
-                _fetch(client, url, part, progress)
+                _fetch(client, url, part, progress, checked=sha256 is not None)
         except httpx.InvalidURL as error:
             raise _no_address(url, error) from error
         except httpx.HTTPError as error:
@@ -125,28 +126,51 @@ class _Part:
         self._version.unlink(missing_ok=True)
 
 
-def _fetch(client: httpx.Client, url: str, part: _Part, progress: Progress) -> None:
-    have = part.size()
-    headers = {}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        if version := part.version():
-            # A file that has changed since comes whole instead of as a rest that does not fit.
-            headers["If-Range"] = version
+def _fetch(client: httpx.Client, url: str, part: _Part, progress: Progress, *, checked: bool) -> None:
+    """Fetch what is missing of a file, or all of it where the rest might be of another version.
+
+    `checked`: the whole file will be compared with a known hash, so a part without the server's mark may go on.
+    """
+    have, version = part.size(), part.version()
+    if have and version is None and not checked:
+        part.drop()
+        have = 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    if have and version is not None:
+        # A file that has changed since comes whole instead of as a rest that does not fit.
+        headers["If-Range"] = version
     with client.stream("GET", url, headers=headers) as response:
         if have and response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            whole = response.headers.get("Content-Range") == f"bytes */{have}"
+            whole = response.headers.get("Content-Range") == f"bytes */{have}" and _same_version(response, version)
+        elif response.raise_for_status().status_code == httpx.codes.PARTIAL_CONTENT:
+            whole = bool(have) and _same_version(response, version) and _starts_at(response, have)
+            if whole:
+                _receive(response, part.path, have, progress)
         else:
-            response.raise_for_status()
-            if response.status_code != httpx.codes.PARTIAL_CONTENT:
-                have = 0
-                part.begin(_version(response))
-            _receive(response, part.path, have, progress)
+            part.begin(_version(response))
+            _receive(response, part.path, 0, progress)
             whole = True
     if not whole:
         # What is there is no beginning of this file: once more, from the start.
+        if not have:
+            raise httpx.RemoteProtocolError("the server sends a part of the file that was not asked for")
         part.drop()
-        _fetch(client, url, part, progress)
+        _fetch(client, url, part, progress, checked=checked)
+
+
+def _same_version(response: httpx.Response, version: str | None) -> bool:
+    """Return whether an answer is of the version that we have a part of, as far as either says."""
+    return version is None or _version(response) in (None, version)
+
+
+def _starts_at(response: httpx.Response, have: int) -> bool:
+    """Return whether a partial answer goes on after `have` bytes, to the end of the file."""
+    said = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", response.headers.get("Content-Range", ""))
+    if said is None:
+        return False
+    first, last, total = map(int, said.groups())
+    length = response.headers.get("Content-Length", str(total - have))
+    return first == have and last == total - 1 and length == str(total - have)
 
 
 def _receive(response: httpx.Response, path: Path, have: int, progress: Progress) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ _REDIRECTS = 5
 # A host that fails so often in the same way, one time after the other, is not asked again.
 MOST_FAILURES = 5
 _LACKING = ("answers 404", "answers 410")
+# Seconds of attempts that time out, which one host may cost, with all its images and retries.
+_PATIENCE = 60.0
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _LOG = logging.getLogger(__name__)
 
@@ -90,6 +93,7 @@ class _Downloads:
         self._settings = settings
         self._failures: defaultdict[str, _HostFailures] = defaultdict(_HostFailures)
         self._hosts: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(settings.per_host))
+        self._wasted: defaultdict[str, float] = defaultdict(float)
 
     async def fetch_all(self, urls: Sequence[str], progress: Progress) -> None:
         """Fetch all, `settings.concurrency` at once."""
@@ -133,7 +137,7 @@ class _Downloads:
             if failures.in_a_row >= MOST_FAILURES:
                 self.reasons[url] = f"not fetched: {host} failed {MOST_FAILURES} times in a row: {failures.reason}"
                 return
-            content: bytes = await retrying(self._get, client, _fetched_url(url, settings), self._hosts[host])
+            content: bytes = await retrying(self._get, client, _fetched_url(url, settings), host)
             self.here[self._names[url]] = await asyncio.to_thread(self._keep, content, self._names[url])
             failures.in_a_row = 0
         # An OverflowError is what becomes of a port that is none.
@@ -147,25 +151,37 @@ class _Downloads:
             file.write(content)
         return path
 
-    async def _get(self, client: httpx.AsyncClient, url: str, host: asyncio.Semaphore) -> bytes:
+    async def _get(self, client: httpx.AsyncClient, url: str, host: str) -> bytes:
         """The body, once its host has a place for us.
 
         Raises:
             UnusableImageError: the server refuses, or sends too much.
             _PassingError: the server or the network may do better the next time.
         """
-        # The client's timeout is for each byte to come; a server may not dribble for ever either.
         try:
-            async with host, asyncio.timeout(10 * self._settings.timeout), client.stream("GET", url) as response:
+            async with self._hosts[host]:
+                return await self._answer(client, url, host)
+        except (PrivateAddressError, httpx.TooManyRedirects) as error:
+            raise UnusableImageError(f"not fetched: {error}") from error
+        except (TimeoutError, httpx.TransportError) as error:
+            raise _PassingError(str(error) or type(error).__name__) from error
+
+    async def _answer(self, client: httpx.AsyncClient, url: str, host: str) -> bytes:
+        # The client's timeout is for each byte; a host that sends one now and then would never meet it.
+        left = _PATIENCE - self._wasted[host]
+        if left <= 0:
+            raise UnusableImageError(f"not fetched: its host took more than {_PATIENCE:.0f} s without an image")
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(min(left, 10 * self._settings.timeout)), client.stream("GET", url) as response:
                 if response.status_code in _AGAIN:
                     raise _PassingError(f"the server answers {response.status_code}", _asked_wait(response))
                 if not response.is_success:
                     raise UnusableImageError(f"the server answers {response.status_code}")
                 return await self._body(response)
-        except (PrivateAddressError, httpx.TooManyRedirects) as error:
-            raise UnusableImageError(f"not fetched: {error}") from error
-        except (TimeoutError, httpx.TransportError) as error:
-            raise _PassingError(str(error) or type(error).__name__) from error
+        except (TimeoutError, httpx.TimeoutException):
+            self._wasted[host] += time.monotonic() - started
+            raise
 
     async def _body(self, response: httpx.Response) -> bytes:
         most = self._settings.max_bytes

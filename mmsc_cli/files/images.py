@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from mmsc_cli.files.image_limits import MAX_BYTES, MAX_PIXELS
+
 # The formats of images that a catalogue brings along.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
-MAX_PIXELS = 64_000_000
 # A progressive JPEG goes over its pixels once a scan, about ten times; a crafted one does so thousands of times.
 MAX_SCANS = 64
 _SCAN = b"\xff\xda"
@@ -47,8 +48,11 @@ def open_checked(
         UnusableImageError: there is no such file, it is empty, of another format, too large, or damaged.
     """
     try:
-        if not (source.stat().st_size if isinstance(source, Path) else len(source)):
+        size = source.stat().st_size if isinstance(source, Path) else len(source)
+        if not size:
             raise UnusableImageError("the file is empty")
+        if size > MAX_BYTES:
+            raise UnusableImageError(f"{size:,} bytes, over the limit of {MAX_BYTES:,}")
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=formats) as image:
             width, height = image.size
             if width * height > max_pixels:

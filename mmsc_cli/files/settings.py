@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from mmsc_cli.files.image_limits import MAX_BYTES
 from mmsc_cli.runtime.settings import EFFORT, AboveZero, Count, NotNegative, Positive, Settings
 
 
@@ -19,7 +20,9 @@ class DownloadSettings(Settings):
         default=0.5, description="seconds before the first retry; doubles with each"
     )
     timeout: AboveZero = Field(default=20.0, description="seconds without a byte after which an attempt fails")
-    max_bytes: Positive = Field(default=10_000_000, description="larger images are not used")
+    max_bytes: Annotated[int, Field(gt=0, le=MAX_BYTES)] = Field(
+        default=10_000_000, description="larger images are not used"
+    )
     max_pixels: Positive = Field(default=64_000_000, description="images of more pixels are not used")
     allow_http: bool = Field(default=False, description="fetch http URLs as they are, instead of over https")
     allow_private: bool = Field(

@@ -16,6 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.files.images import FORMATS, UnusableImageError, open_checked
 from mmsc_cli.prepare.settings import ImageSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.redaction import redact
@@ -137,7 +138,12 @@ class ImagePlaces:
                 return "the path leads out of the item file's folder (images.allow_outside takes it)"
         except (ValueError, OSError) as error:  # a NUL byte, a name that is too long
             return f"not a path: {error}"
-        return found
+        try:
+            # By content, not by name: a path may name a key or a letter that lies beside the item file.
+            with open_checked(found, formats=FORMATS):
+                return found
+        except UnusableImageError as error:
+            return str(error)
 
     def _put(self, path: Path, item_id: str, *, link: bool) -> str:
         """The name comes from the item's id, which may hold anything, by a hash."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 from mmsc_cli.runtime.cores import usable_cores
 
+_LOG = logging.getLogger(__name__)
 Input = TypeVar("Input")
 Result = TypeVar("Result")
 _MOST_THREADS = 32
@@ -57,8 +59,16 @@ def map_in_processes(function: Callable[[Input], Result], inputs: Iterable[Input
     from loky import ProcessPoolExecutor  # noqa: PLC0415  0.4 s
 
     helpers = cores - 1
-    executor = ProcessPoolExecutor(helpers, timeout=10, initializer=_follow, initargs=(os.getpid(),))
-    ready = executor.submit(os.getpid)
+    try:
+        # Python files of the current folder, such as a json.py of the user's, must not be imported by a helper.
+        executor = ProcessPoolExecutor(
+            helpers, timeout=10, initializer=_follow, initargs=(os.getpid(),), env={"PYTHONSAFEPATH": "1"}
+        )
+        ready = executor.submit(os.getpid)
+    except OSError as error:  # no shared memory or no temporary folder that can be written to
+        _LOG.warning("working in one process, as no other can be started: %s", error)
+        yield from map(function, inputs)
+        return
     busy: list[Future[Result]] = []
 
     def start(value: Input) -> Future[Result]:

@@ -43,6 +43,8 @@ def read_manifest_file(root: Path) -> dict[str, Any] | None:
     seal = content.pop("sha256", None)
     if seal is not None and seal != _seal(content):
         raise damaged_manifest(root, "checksum mismatch")
+    if (wrong := _misshapen(content)) is not None:
+        raise damaged_manifest(root, f"{wrong}: not a JSON object")
     return content
 
 
@@ -64,6 +66,23 @@ def damaged_manifest(root: Path, reason: str) -> WorkspaceError:
         f"{root / NAME} is damaged: {reason}",
         hint=in_workspace("delete it and run `mmsc prepare SOURCE` again", root),
     )
+
+
+def _misshapen(content: Mapping[str, Any]) -> str | None:
+    """Return the name of the first of the tables that are read here and there which is no table; None if all are."""
+    stages = content.get("stages", {})
+    if not isinstance(stages, dict):
+        return "stages"
+    for stage, record in stages.items():
+        if not isinstance(record, dict):
+            return f"stages.{stage}"
+        for name in ("config", "inputs", "files", "counts"):
+            if not isinstance(record.get(name, {}), dict):
+                return f"stages.{stage}.{name}"
+        for name, file in record.get("files", {}).items():
+            if not isinstance(file, dict):
+                return f"stages.{stage}.files.{name}"
+    return None
 
 
 def _seal(content: Mapping[str, Any]) -> str:

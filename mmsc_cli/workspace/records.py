@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.workspace.checksums import artefact_digest
 from mmsc_cli.workspace.manifest_file import FORMAT_VERSION
 from mmsc_cli.workspace.stages import STAGES, Stage
@@ -22,6 +23,21 @@ class FileRecord(BaseModel):
 
 
 Files = dict[str, FileRecord]
+
+
+class Recorded(dict[str, Any]):
+    """A table of the manifest, which another version or somebody else may have written: a missing key is one line."""
+
+    def __missing__(self, key: str) -> Any:
+        raise WorkspaceError(
+            f"manifest.json lacks {key!r} where it describes a stage",
+            hint="run the stages again from `mmsc prepare SOURCE` on, or use another workspace (-w DIR)",
+        )
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """Convert a table with all those in it; leave any other value as it is."""
+        return cls({name: cls.of(inner) for name, inner in value.items()}) if isinstance(value, dict) else value
 
 
 class StageRecord(BaseModel):
@@ -48,6 +64,11 @@ class StageRecord(BaseModel):
             if not any(name == artefact or name.startswith(f"{artefact}/") for name in files):
                 files[artefact] = {"sha256": whole, "bytes": 0, "mtime_ns": 0}
         return {name: value for name, value in content.items() if name != "outputs"} | {"files": files}
+
+    @model_validator(mode="after")
+    def _guard_missing_keys(self) -> StageRecord:
+        self.config, self.counts = Recorded.of(self.config), Recorded.of(self.counts)
+        return self
 
     def files_of(self, artefact: str) -> dict[str, dict[str, Any]]:
         """Return the description of an artefact's files, as `checksums.describe` returns it."""

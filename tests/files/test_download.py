@@ -127,6 +127,7 @@ def test_a_part_longer_than_the_file_is_dropped_and_fetched_anew(target: Path) -
 
 def test_a_server_that_refuses_every_range_is_not_asked_for_ever(target: Path) -> None:
     _part(target, b"x")
+    target.with_name("meta.json.gz.part.version").write_text('"1"')
     server = _Server(lambda _: httpx.Response(416))
     with pytest.raises(UnreachableError, match="the server answers 416"):
         download(URL, target, transport=server.transport)
@@ -263,3 +264,53 @@ def test_killed_at_any_byte_a_download_goes_on(cuts: list[int]) -> None:
         download(URL, target, SHA256, transport=_Server(_ranges).transport)
         assert target.read_bytes() == CONTENT
         assert [path.name for path in Path(folder).iterdir()] == ["meta.json.gz"]
+
+
+OLD = bytes(reversed(CONTENT))
+
+
+def _partial(start: int, rest: bytes, **headers: str) -> httpx.Response:
+    said = {"Content-Length": str(len(rest)), "Content-Range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"}
+    return httpx.Response(
+        206, headers=said | {name.replace("_", "-"): value for name, value in headers.items()}, stream=_Body(rest)
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: _partial(3_000, CONTENT[3_000:], ETag='"new"'),
+        lambda: _partial(2_999, CONTENT[2_999:], ETag='"old"'),
+        lambda: _partial(3_000, CONTENT[3_000:], ETag='"old"', Content_Range="bytes 3000-9999/99999"),
+        lambda: _partial(3_000, CONTENT[3_000:], ETag='"old"', Content_Range="bytes */*"),
+        lambda: _partial(3_000, CONTENT[3_000:], ETag='"old"', Content_Length="17"),
+    ],
+    ids=["another version", "another start", "another total", "no range", "another length"],
+)
+def test_a_rest_that_may_be_of_another_version_is_not_appended(
+    target: Path, answer: Callable[[], httpx.Response]
+) -> None:
+    _part(target, OLD[:3_000])
+    target.with_name("meta.json.gz.part.version").write_text('"old"')
+    server = _Server(lambda request: answer() if "Range" in request.headers else _whole(request))
+    download(URL, target, transport=server.transport)
+
+    assert target.read_bytes() == CONTENT
+    assert server.asked[0].headers["If-Range"] == '"old"'
+    assert len(server.asked) == 2
+
+
+def test_a_part_of_an_unknown_version_is_not_continued(target: Path) -> None:
+    _part(target, OLD[:3_000])
+    server = _Server(_ranges)
+    download(URL, target, transport=server.transport)
+
+    assert target.read_bytes() == CONTENT
+    assert "Range" not in server.asked[0].headers
+
+
+def test_a_part_that_nobody_asked_for_is_no_file(target: Path) -> None:
+    server = _Server(lambda _: _partial(3_000, CONTENT[3_000:]))
+    with pytest.raises(UnreachableError, match="not asked for"):
+        download(URL, target, transport=server.transport)
+    assert not target.exists()

@@ -19,14 +19,23 @@ from mmsc_cli.workspace.workspace import Workspace
 URL = "https://images.example/d.png"
 
 
+def _png(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+FIRST, SECOND, THIRD, OF_A, OF_D = map(_png, ("red", "green", "blue", "white", "black"))
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     """A catalogue whose items name a file, an absolute path, a file that is not there, an address, and nothing."""
     folder = tmp_path / "shop"
     (folder / "photos").mkdir(parents=True)
-    (folder / "photos" / "one.PNG").write_bytes(b"first")
+    (folder / "photos" / "one.PNG").write_bytes(FIRST)
     absolute = folder / "two.jpg"
-    absolute.write_bytes(b"second")
+    absolute.write_bytes(SECOND)
     (folder / "items.csv").write_text(
         f"item_id,image_path,image_url\n../evil,photos/one.PNG,\nb,{absolute},{URL}\nc,photos/none.png,\n"
         f"d,,{URL}\ne,,https://images.example/e.png\nf,,\n",
@@ -54,7 +63,7 @@ def _failures(workspace: Workspace) -> list[dict[str, Any]]:
 def test_local_images_are_copied_into_the_workspace(shop: Path, workspace: Workspace) -> None:
     counts = prepare(workspace, load_recipe("my-shop"), recipe_directory=shop)
     assert (counts["images"], counts["images_not_found"]) == (2, 1)
-    for item_id, content in (("../evil", b"first"), ("b", b"second")):
+    for item_id, content in (("../evil", FIRST), ("b", SECOND)):
         path = workspace.root / str(_paths(workspace)[item_id])
         assert path.parent == workspace.root / "images"
         assert path.read_bytes() == content
@@ -68,7 +77,7 @@ def test_an_image_that_is_not_there_is_noted_and_the_item_goes_on(shop: Path, wo
 
 
 def test_where_nothing_failed_there_is_no_list_of_failures(shop: Path, workspace: Workspace) -> None:
-    (shop / "photos" / "none.png").write_bytes(b"third")
+    (shop / "photos" / "none.png").write_bytes(THIRD)
     prepare(workspace, load_recipe("my-shop"), recipe_directory=shop)
     assert not workspace.path("images/failures.jsonl").exists()
 
@@ -81,9 +90,7 @@ def test_addresses_are_fetched_if_asked_for_and_kept_from_run_to_run(
     def fake(urls: list[str], cache: Path, *_: Any) -> tuple[dict[str, Path], dict[str, str]]:
         asked.append(sorted(set(urls)))
         cache.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        Image.new("RGB", (4, 4)).save(buffer, "PNG")
-        (cache / "d.png").write_bytes(buffer.getvalue())
+        (cache / "d.png").write_bytes(OF_D)
         return {URL: cache / "d.png"}, {"https://images.example/e.png": "the server answers 404"}
 
     monkeypatch.setattr(image_download, "download_images", fake)
@@ -100,20 +107,20 @@ def test_addresses_are_fetched_if_asked_for_and_kept_from_run_to_run(
 
 def test_a_folder_of_images_named_by_id_serves_what_names_no_path(shop: Path, workspace: Workspace) -> None:
     (shop / "folder").mkdir()
-    for name, content in (("b.jpg", b"not taken"), ("d.JPG", b"of d"), ("f.txt", b"no image"), ("z.png", b"of nobody")):
+    for name, content in (("b.jpg", b"not taken"), ("d.JPG", OF_D), ("f.txt", b"no image"), ("z.png", b"of nobody")):
         (shop / "folder" / name).write_bytes(content)
     recipe = load_recipe("my-shop", values={"images.folder": "folder"})
     counts = prepare(workspace, recipe, recipe_directory=shop)
     assert (counts["images"], counts["images_not_found"]) == (3, 1)
     paths = _paths(workspace)
-    assert (workspace.root / str(paths["d"])).read_bytes() == b"of d"
-    assert (workspace.root / str(paths["b"])).read_bytes() == b"second", "a path in the table comes first"
+    assert (workspace.root / str(paths["d"])).read_bytes() == OF_D
+    assert (workspace.root / str(paths["b"])).read_bytes() == SECOND, "a path in the table comes first"
     assert paths["f"] is None
 
 
 def test_a_folder_of_images_serves_every_source(tmp_path: Path, workspace: Workspace) -> None:
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "A.png").write_bytes(b"of A")
+    (tmp_path / "photos" / "A.png").write_bytes(OF_A)
     (tmp_path / "meta.json").write_text('{"asin": "A", "also_buy": ["B"]}\n{"asin": "B"}\n')
     recipe = load_recipe("amazon-toys", values={"images.folder": str(tmp_path / "photos")})
     assert prepare(workspace, recipe, inputs=[tmp_path / "meta.json"])["images"] == 1
@@ -125,3 +132,16 @@ def test_a_folder_of_images_serves_every_source(tmp_path: Path, workspace: Works
 def test_asking_a_source_without_addresses_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="names no addresses of images"):
         prepare(Workspace(tmp_path / "w"), load_recipe("demo", ["source.items=200"], {"images.download": True}))
+
+
+def test_what_is_no_image_is_not_brought_in_whatever_it_is_called(shop: Path, workspace: Workspace) -> None:
+    key = b"-----BEGIN OPENSSH PRIVATE KEY-----\n"
+    (shop / "id_ed25519").write_bytes(key)
+    (shop / "photos" / "one.PNG").write_bytes(key)
+    items = shop / "items.csv"
+    items.write_text(items.read_text().replace("photos/none.png", "id_ed25519"))
+    counts = prepare(workspace, load_recipe("my-shop"), recipe_directory=shop)
+
+    assert (counts["images"], counts["images_not_found"]) == (1, 2)
+    assert {failure["reason"][:12] for failure in _failures(workspace)} == {"not an image"}
+    assert not any(key in path.read_bytes() for path in workspace.root.rglob("*") if path.is_file())

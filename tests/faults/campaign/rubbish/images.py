@@ -13,7 +13,8 @@ from PIL import Image
 from mmsc_cli.encoders.classic_image import image_statistics
 from mmsc_cli.evaluate.report.gallery import thumbnail
 from mmsc_cli.files.image_download import download_images
-from mmsc_cli.files.images import MAX_PIXELS, UnusableImageError, image_suffix, open_image
+from mmsc_cli.files.image_limits import MAX_PIXELS
+from mmsc_cli.files.images import UnusableImageError, image_suffix, open_image
 from mmsc_cli.files.settings import DownloadSettings
 from tests.faults.campaign.rubbish.target import Tally, Target, scratch, scratch_file
 
