@@ -36,7 +36,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     for stage in ("encode", "label", "train", "evaluate"):
         monkeypatch.setattr(f"mmsc_cli.pipeline.run_{stage}", note(stage))
-    monkeypatch.setattr("mmsc_cli.prepare.stage.prepare", note("prepare"))
+    monkeypatch.setattr("mmsc_cli.pipeline.prepare", note("prepare"))
     return ran
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from hashlib import file_digest, sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
 from mmsc_cli.errors import WorkspaceError, in_workspace
+from mmsc_cli.workspace.digests import digest_lines
 from mmsc_cli.workspace.manifest_file import read_manifest_file
 from mmsc_cli.workspace.regular_file import is_link, open_regular, refuse_link
 from mmsc_cli.workspace.stages import STAGE_COMMANDS
@@ -34,7 +35,7 @@ def digest(path: Path) -> str:
         with path.open("rb") as file:
             return file_digest(file, "sha256").hexdigest()
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    return _digest_lines((file.relative_to(path).as_posix(), digest(file)) for file in files)
+    return digest_lines((file.relative_to(path).as_posix(), digest(file)) for file in files)
 
 
 def describe(root: Path, artefact: str) -> dict[str, dict[str, Any]]:
@@ -50,16 +51,9 @@ def describe(root: Path, artefact: str) -> dict[str, dict[str, Any]]:
         return {artefact: _describe_file(root / artefact)}
     if artefact == IMAGES:
         sizes = ((name, str((root / name).stat().st_size)) for name in list_files(root, artefact))
-        found = _digest_lines((name.removeprefix(f"{artefact}/"), size) for name, size in sizes)
+        found = digest_lines((name.removeprefix(f"{artefact}/"), size) for name, size in sizes)
         return {artefact: {"sha256": found, "bytes": 0, "mtime_ns": 0}}
     return {name: _describe_file(root / name) for name in list_files(root, artefact)}
-
-
-def artefact_digest(artefact: str, files: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the digest of an artefact from the description of its files."""
-    if artefact in files:
-        return str(files[artefact]["sha256"])
-    return _digest_lines((name.removeprefix(f"{artefact}/"), str(files[name]["sha256"])) for name in sorted(files))
 
 
 def list_files(root: Path, artefact: str) -> list[str]:
@@ -144,11 +138,3 @@ def _walk(root: Path, folder: str) -> Iterator[str]:
                 yield from _walk(root, f"{folder}/{entry.name}")
             else:
                 yield f"{folder}/{entry.name}"
-
-
-def _digest_lines(lines: Iterable[tuple[str, str]]) -> str:
-    """Of a line for each file: its name in the folder, and its own digest (of an image, its size)."""
-    whole = sha256()
-    for name, content in lines:
-        whole.update(f"{name}\0{content}\n".encode(errors="surrogateescape"))
-    return whole.hexdigest()

@@ -11,8 +11,9 @@ from typing import Any
 from mmsc_cli.errors import WorkspaceError, in_workspace
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.version import __version__
-from mmsc_cli.workspace.stages import MAKER, Stage
+from mmsc_cli.workspace.digests import artefact_digests
 from mmsc_cli.workspace.regular_file import open_regular
+from mmsc_cli.workspace.stages import Stage
 
 FORMAT_VERSION = 1
 NAME = "manifest.json"
@@ -49,10 +50,12 @@ def read_manifest_file(root: Path) -> dict[str, Any] | None:
 
 
 def outdated_inputs(content: Mapping[str, Any], stage: Stage) -> list[str]:
-    """The artefacts that a stage ran on and that were made again since then."""
+    """Return the artefacts that a stage ran on and that were made again since then."""
     stages = content.get("stages", {})
-    inputs = stages.get(stage, {}).get("inputs", {})
-    return [name for name, used in inputs.items() if stages.get(MAKER[name], {}).get("outputs", {}).get(name) != used]
+    now: dict[str, str] = {}
+    for record in stages.values():
+        now |= artefact_digests(record)
+    return [name for name, used in stages.get(stage, {}).get("inputs", {}).items() if now.get(name) != used]
 
 
 def write_manifest_file(root: Path, content: Mapping[str, Any]) -> None:

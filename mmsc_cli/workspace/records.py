@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.workspace.checksums import artefact_digest
+from mmsc_cli.workspace.digests import artefact_digests
 from mmsc_cli.workspace.manifest_file import FORMAT_VERSION
 from mmsc_cli.workspace.stages import STAGES, Stage
 
@@ -81,8 +81,7 @@ class StageRecord(BaseModel):
     @property
     def outputs(self) -> dict[str, str]:
         """The digest of each artefact, by name."""
-        artefacts = dict.fromkeys(name.partition("/")[0] for name in self.files)
-        return {artefact: artefact_digest(artefact, self.files_of(artefact)) for artefact in artefacts}
+        return artefact_digests(self.model_dump(include={"files"}))
 
 
 class Manifest(BaseModel):

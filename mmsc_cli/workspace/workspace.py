@@ -25,7 +25,8 @@ from pydantic import ValidationError
 from mmsc_cli.errors import WorkspaceError, in_workspace
 from mmsc_cli.runtime.atomic import exchange, settle, sync_directory
 from mmsc_cli.runtime.versions import software_versions
-from mmsc_cli.workspace.checksums import artefact_digest, damaged_file, describe, first_difference, list_files
+from mmsc_cli.workspace.checksums import damaged_file, describe, first_difference, list_files
+from mmsc_cli.workspace.digests import artefact_digest
 from mmsc_cli.workspace.lock import LOCK, is_marked, locked
 from mmsc_cli.workspace.manifest_file import (
     damaged_manifest,

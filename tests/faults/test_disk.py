@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mmsc_cli.workspace.checksums import artefact_digest, describe
+from mmsc_cli.workspace.checksums import describe
+from mmsc_cli.workspace.digests import artefact_digest
 from mmsc_cli.workspace.workspace import Workspace
 from tests.faults.conftest import GOLDEN
 from tests.faults.small_disk import remount

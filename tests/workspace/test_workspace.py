@@ -13,7 +13,8 @@ import pytest
 
 import mmsc_cli
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.workspace.checksums import artefact_digest, describe, digest
+from mmsc_cli.workspace.checksums import describe, digest
+from mmsc_cli.workspace.digests import artefact_digest
 from mmsc_cli.workspace.manifest_file import FORMAT_VERSION
 from mmsc_cli.workspace.stages import STAGES, Stage
 from mmsc_cli.workspace.workspace import Workspace

@@ -35,7 +35,8 @@ from typing import Any
 import psutil
 
 from mmsc_cli.errors import MmscError
-from mmsc_cli.workspace.checksums import artefact_digest, describe
+from mmsc_cli.workspace.checksums import describe
+from mmsc_cli.workspace.digests import artefact_digest
 from mmsc_cli.workspace.stages import STAGES
 from mmsc_cli.workspace.workspace import Workspace
 from tests.faults.campaign.answering_server import AnsweringServer
