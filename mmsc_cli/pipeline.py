@@ -18,6 +18,7 @@ from mmsc_cli.prepare.stage import prepare, prepare_config
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.settings import still_known
+from mmsc_cli.train.inputs import Plan
 from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.stage import run_train
 from mmsc_cli.train.train import train
@@ -41,24 +42,12 @@ def retrain(
     device: DeviceChooser,
     progress: Progress = SILENT,
 ) -> Index:
-    """Train again with the settings of `training`, another seed and without some parts; keep the index, in `folder`."""
-
-    model, answers = folder / "model", folder / "index"
-    model.mkdir()
-    answers.mkdir()
-    train(
-        workspace,
-        TrainSettings.model_validate(still_known(training.config["train"], TrainSettings)),
-        labels=current_labels(workspace, training.inputs),
-        seed=seed,
-        without=[*training.config["without"], *without],
-        model=model,
-        index=answers,
-        device=device(),
-        progress=progress,
-    )
-    shutil.rmtree(model)
-    return Index.open(answers)
+    """Train again as `training` says, but from `seed` and without some parts; keep the judged index, in `folder`."""
+    settings = TrainSettings.model_validate(still_known(training.config["train"], TrainSettings))
+    plan = Plan(seed, [*training.config["without"], *without], current_labels(workspace, training.inputs), serve=False)
+    train(workspace, settings, plan, folder, device(), None, progress)
+    shutil.rmtree(folder / "model")
+    return Index.open(folder / "judged")
 
 
 def run_all(

@@ -33,6 +33,59 @@ def symmetric_matrix(
     return sparse.coo_array((np.tile(values, 2), both_directions(a, b)), shape=(n_items, n_items)).tocsr()
 
 
+def best_entries(rows: sparse.csr_array[Any], keep: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return columns and values of the `keep` highest entries above 0 of each row, the highest first.
+
+    Args:
+        rows: shape (rows, n_items), without duplicates.
+        keep: entries a row.
+
+    Returns:
+        Two arrays of shape (rows, keep); column -1 and value 0 where a row has fewer.
+    """
+    import torch  # noqa: PLC0415  torch is slow to import, and answering does without
+
+    n_rows = rows.shape[0]
+    length = np.diff(rows.indptr)
+    width = max(keep, int(length.max(initial=0)))
+    filled = np.arange(width) < length[:, None]
+    values = np.zeros((n_rows, width), np.float32)
+    values[filled] = rows.data
+    columns = np.full((n_rows, width), -1, np.int32)
+    columns[filled] = rows.indices
+    # A fifth of the time of numpy's argpartition.
+    highest, position = torch.topk(torch.from_numpy(values), keep, dim=1)
+    values, columns = highest.numpy(), np.take_along_axis(columns, position.numpy(), axis=1)
+    return np.where(values > 0, columns, np.int32(-1)), np.maximum(values, 0)
+
+
+def spread(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the standard deviation of each row of (rows, entries), (rows, 1): the unit that makes rows comparable."""
+    deviation: NDArray[np.float32] = values.std(axis=1, keepdims=True) + np.float32(1e-6)
+    return deviation
+
+
+def entries_at(
+    rows: sparse.csr_array[Any], columns: NDArray[np.int64], scratch: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the entries of sparse rows at `columns`, 0 where there is none.
+
+    Args:
+        rows: shape (rows, n_items), without duplicates.
+        columns: shape (rows, columns).
+        scratch: zeros, at least (rows, n_items); zeros again afterwards. Making them zero takes the time of the entries
+            of `rows`, not of the catalogue.
+    """
+    row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    flat = scratch.reshape(-1)
+    n_items = scratch.shape[1]
+    filled = row * n_items + rows.indices
+    flat[filled] = rows.data
+    entries: NDArray[np.float32] = flat[np.arange(rows.shape[0])[:, None] * n_items + columns]
+    flat[filled] = 0
+    return entries
+
+
 def greatest(rows: sparse.csr_array[Any] | NDArray[np.float32], keep: int) -> sparse.csr_array[Any]:
     """Keep the `keep` highest entries above 0 of each row of (rows, n_items), divided by their spread.
 

@@ -1,9 +1,10 @@
 """The index: everything that answering needs, in two files that numpy alone can read.
 
 `index.safetensors` holds, per relation, `query` and `key` (n_items, dim) float32 and the linear branch as sparse rows
-(`linear.indptr`, `linear.indices`, `linear.values`); the known training pairs (`known.indptr`, `known.indices`); item
-ids in sorted order and titles, as UTF-8 bytes with offsets. It is memory-mapped: only what is used is read.
-`index.json` holds its size, the model it belongs to, and the coefficients that turn scores into probabilities.
+(`linear.indptr`, `linear.indices`, `linear.values`, and `linear.by_distinct`: how much each value changes as `distinct`
+of `index.json` goes from 0 to 1); the known training pairs (`known.indptr`, `known.indices`); item ids in sorted order
+and titles, as UTF-8 bytes with offsets. It is memory-mapped: only what is used is read. `index.json` holds its size,
+the model it belongs to, and the coefficients that turn scores into probabilities.
 
 Tensors for filters and explanations are optional (`Index.optional`): `price` (n_items,) float32, NaN unknown;
 `category` (n_items,) int32, a number in the sorted list `categories` of whole paths, -1 unknown;
@@ -42,7 +43,7 @@ class Index:
         self.ids = Strings(tensors["ids.bytes"], tensors["ids.offsets"])
         self.titles = Strings(tensors["titles.bytes"], tensors["titles.offsets"])
         self.known = SparseRows(tensors["known.indptr"], tensors["known.indices"])
-        self._tensors = tensors
+        self.tensors = tensors
         self._vectors: dict[Relation, Vectors] = {
             relation: Vectors(
                 tensors[f"{relation}.query"],
@@ -95,7 +96,7 @@ class Index:
 
     def optional(self, name: str) -> NDArray[Any] | None:
         """A tensor that an index may lack, by its name in the file."""
-        return self._tensors.get(name)
+        return self.tensors.get(name)
 
     @cached_property
     def categories(self) -> Strings:
@@ -115,6 +116,21 @@ class Index:
     def vectors(self, relation: Relation) -> Vectors:
         """Query and key vectors and the linear branch of a relation."""
         return self._vectors[relation]
+
+    def with_distinct(self, share: float) -> Index:
+        """This index with another share, 0 to 1, of the ranking by pairs of one relation alone; see docs/model.md.
+
+        Raises:
+            WorkspaceError: the index was made by an older mmsc, which had no such ranking.
+        """
+        tensors, change = dict(self.tensors), np.float32(share - self.about.get("distinct", 0))
+        try:
+            for relation in RELATIONS:
+                name = f"{relation}.linear"
+                tensors[f"{name}.values"] = tensors[f"{name}.values"] + change * tensors[f"{name}.by_distinct"]
+        except KeyError as error:
+            raise WorkspaceError("the index has no ranking by distinct pairs", hint="run `mmsc train` again") from error
+        return Index(tensors, {**self.about, "distinct": share})
 
     def scores(self, relation: Relation, queries: NDArray[np.int64]) -> NDArray[np.float32]:
         """Scores of the whole catalogue, (n_queries, n_items)."""

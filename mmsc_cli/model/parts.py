@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from mmsc_cli.errors import InputError
 
-Part = Literal["llm", "denoise", "aggregation", "image", "text", "id"]
+Part = Literal["network", "denoise", "aggregation", "outside", "rerank", "llm", "image", "text", "id"]
 
 
 def parse_parts(names: Sequence[str]) -> tuple[Part, ...]:

@@ -6,50 +6,115 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from scipy import optimize
 
+from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.metrics.bootstrap import calibration_error
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import CLASSES, RELATIONS
 
 EXAMPLES = 5_000
+# Fewer examples than this are all fitted, and none is left to judge the fit by.
+FEWEST_JUDGED = 100
+# What is assumed before any example: rows are CLASSES, columns the two scores and an intercept. From the shipped demo
+# and Beauty; the deviation is how far other catalogues are expected to differ.
+PRIOR = np.array([[0.45, -0.2, -0.9], [-0.2, 0.45, -0.9], [-0.25, -0.25, 1.8]])
+PRIOR_DEVIATION = 0.5
 
 
-def calibrate(index: Index, pairs: Pairs, warm: NDArray[np.bool_], rng: np.random.Generator) -> dict[str, Any]:
-    """Fit a multinomial logistic regression from the two scores to the three classes (Platt, 1999).
+def calibrate(
+    index: Index, held_back: Pairs, known: Pairs, warm: NDArray[np.bool_], rng: np.random.Generator
+) -> dict[str, Any]:
+    """Fit a multinomial logistic regression from the two scores to the three classes (Platt, 1999), near a prior.
 
-    Examples: validation pairs between warm items seen in one relation alone, and as many random pairs of warm items
+    Examples: held-back pairs between warm items seen in one relation alone, and as many random pairs of warm items
     that are not known as any. The probabilities hold for that mix: a pair in question is as likely linked as not.
 
+    Args:
+        index: what scores; it has seen none of the held-back pairs.
+        held_back: pairs that neither evidence nor ranker saw.
+        known: pairs that are no example of `neither`: all that are seen, held-back ones among them.
+        warm: (n_items,) the items that may be examples.
+        rng: draws the examples.
+
     Returns:
-        JSON values: `coefficients` (3, 2), `intercepts` (3,), the scores' `scale` (2,), `examples`, and the expected
-        calibration error on a fifth of the examples that the fit did not see. Empty where validation is too small.
+        JSON values: `coefficients` (3, 2), `intercepts` (3,), the scores' `scale` (2,), `examples`; `width`: half the
+        95 % interval of a probability, on average over the scores of random pairs; and the expected calibration error
+        on a fifth of the examples that the fit did not see, None if there are few.
     """
-    valid = pairs.of("valid")
-    valid = valid.select(warm[valid.a] & warm[valid.b] & ~valid.ambiguous())
-    chosen = rng.permutation(len(valid))[:EXAMPLES]
-    a, b = valid.a[chosen].astype(np.int64), valid.b[chosen].astype(np.int64)
-    labels = np.where(valid.holds("substitute")[chosen], 0, 1)
-    unlinked = rng.choice(np.flatnonzero(warm), size=(2, len(chosen)))
-    items = np.int64(len(warm))
-    low, high = unlinked.min(axis=0).astype(np.int64), unlinked.max(axis=0).astype(np.int64)
-    known = pairs.of("train", "valid")
-    fresh = ~np.isin(low * items + high, known.a.astype(np.int64) * items + known.b) & (low != high)
-    a, b = np.concatenate([a, low[fresh]]), np.concatenate([b, high[fresh]])
-    labels = np.concatenate([labels, np.full(int(fresh.sum()), 2)])
-    if np.bincount(labels, minlength=3).min() < 10:
-        return {}
-    scores = np.stack([index.pair_scores(relation, a, b) for relation in RELATIONS], axis=1)
-    scale = scores.std(axis=0) + 1e-6
-    held_out = rng.random(len(labels)) < 0.2
-    model = LogisticRegression(C=1.0, max_iter=1_000).fit(scores[~held_out] / scale, labels[~held_out])
-    probabilities = model.predict_proba(scores[held_out] / scale)
+    pairs = held_back.select(warm[held_back.a] & warm[held_back.b] & ~held_back.ambiguous())
+    chosen = rng.permutation(len(pairs))[:EXAMPLES]
+    linked = pairs.a[chosen], pairs.b[chosen]
+    labels = np.where(pairs.holds("substitute")[chosen], 0, 1)
+    a, b = rng.choice(np.flatnonzero(warm), size=(2, max(len(chosen), FEWEST_JUDGED))) if warm.any() else (chosen,) * 2
+    unlinked = (a != b) & (find_pairs(known.a, known.b, a, b, len(warm)) < 0)
+    ends = [np.concatenate(side).astype(np.int64) for side in zip(linked, (a[unlinked], b[unlinked]), strict=True)]
+    labels = np.concatenate([labels, np.full(int(unlinked.sum()), 2)])
+    inputs = np.ones((len(labels), 3))
+    inputs[:, :2] = np.stack([index.pair_scores(relation, *ends) for relation in RELATIONS], axis=1)
+    enough = len(chosen) >= FEWEST_JUDGED
+    # Unlinked pairs without linked ones would only teach that nothing is ever linked.
+    judged = (rng.random(len(labels)) < 0.2) if enough else np.zeros(len(labels), np.bool_)
+    fitted = ~judged if len(chosen) else np.zeros(len(labels), np.bool_)
+    weights, covariance = _fit(inputs[fitted], labels[fitted])
+    probabilities = _softmax(inputs[judged] @ weights.T)
     return {
         "classes": list(CLASSES),
-        "coefficients": model.coef_.tolist(),
-        "intercepts": model.intercept_.tolist(),
-        "scale": scale.tolist(),
-        "examples": len(labels),
-        "expected_calibration_error": round(calibration_error(probabilities, labels[held_out]), 4),
+        "coefficients": weights[:, :2].tolist(),
+        "intercepts": weights[:, 2].tolist(),
+        "scale": [1.0, 1.0],
+        "examples": int(fitted.sum()),
+        "width": round(_width(inputs[:EXAMPLES], weights, covariance), 4),
+        "expected_calibration_error": round(calibration_error(probabilities, labels[judged]), 4) if enough else None,
+        "calibration_error": {
+            relation: round(calibration_error(_against_rest(probabilities[:, i]), (labels[judged] != i).astype(int)), 4)
+            for i, relation in enumerate(RELATIONS)
+        }
+        if enough
+        else None,
     }
+
+
+def _fit(inputs: NDArray[np.float64], labels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The likeliest weights (3, 3) under the prior, and their covariance (9, 9) by Laplace's approximation."""
+    wanted = np.eye(len(CLASSES))[labels]
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weights = flat.reshape(PRIOR.shape)
+        probabilities = _softmax(inputs @ weights.T)
+        away = (weights - PRIOR) / PRIOR_DEVIATION
+        likelihood = np.log(np.maximum((probabilities * wanted).sum(axis=1), 1e-12)).sum()
+        gradient = (probabilities - wanted).T @ inputs + away / PRIOR_DEVIATION
+        return float((away**2).sum() / 2 - likelihood), gradient.ravel()
+
+    weights = optimize.minimize(loss, PRIOR.ravel(), jac=True, method="L-BFGS-B").x.reshape(PRIOR.shape)
+    probabilities = _softmax(inputs @ weights.T)
+    spread = np.einsum("nc,cd->ncd", probabilities, np.eye(len(CLASSES))) - np.einsum(
+        "nc,nd->ncd", probabilities, probabilities
+    )
+    curvature = np.einsum("ncd,ni,nj->cidj", spread, inputs, inputs).reshape(weights.size, weights.size)
+    return weights, np.linalg.inv(curvature + np.eye(weights.size) / PRIOR_DEVIATION**2)
+
+
+def _width(inputs: NDArray[np.float64], weights: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
+    if not len(inputs):
+        inputs = np.ones((1, 3))
+    probabilities = _softmax(inputs @ weights.T)
+    # How much each probability changes with each logit, then with each weight: (pairs, classes, classes * inputs).
+    by_logit = np.einsum("nc,cd->ncd", probabilities, np.eye(len(CLASSES))) - np.einsum(
+        "nc,nd->ncd", probabilities, probabilities
+    )
+    by_weight = np.einsum("ncd,ni->ncdi", by_logit, inputs).reshape(len(inputs), len(CLASSES), -1)
+    variance = np.einsum("ncw,wv,ncv->nc", by_weight, covariance, by_weight)
+    return float(1.96 * np.sqrt(np.maximum(variance, 0)).mean())
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True, initial=0))
+    normal: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
+    return normal
+
+
+def _against_rest(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack([probability, 1 - probability], axis=1)

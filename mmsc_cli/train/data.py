@@ -1,14 +1,9 @@
-"""Masked views: what a training epoch lets the model see, and what it must predict from that.
+"""What the network learns from: training pairs, their weights, and the masked views of an epoch.
 
 Every epoch cuts the training pairs into two random halves. View one propagates over the first half and must predict
-the second, view two the reverse; so each pair is predicted, and never from itself. A share of the items plays cold:
+the second, view two the reverse; so each pair is predicted, and never from itself. A fraction of the items plays cold:
 their pairs are in neither view and their item vectors are hidden, as for a new item.
-
-What is to be learned: items, pairs and their weights, on one device.
-
-Training pairs as tensors.
-
-Some items of the catalogue, numbered by their place among them: what a softmax runs over."""
+"""
 
 from __future__ import annotations
 
@@ -39,14 +34,10 @@ class TrainingPairs:
 
     @classmethod
     def of(cls, pairs: Pairs) -> TrainingPairs:
-        """The pairs of the training split."""
-        train = pairs.of("train")
-        strength = np.stack([train.strength("substitute"), train.strength("complement")], axis=1)
-        return cls(
-            torch.from_numpy(train.a.astype(np.int64)),
-            torch.from_numpy(train.b.astype(np.int64)),
-            torch.from_numpy(strength),
-        )
+        """All of `pairs`."""
+        strength = np.stack([pairs.strength(relation) for relation in RELATIONS], axis=1)
+        a, b = (torch.from_numpy(end.astype(np.int64)) for end in (pairs.a, pairs.b))
+        return cls(a, b, torch.from_numpy(strength))
 
     def __len__(self) -> int:
         return len(self.a)
@@ -122,47 +113,6 @@ def surroundings(
     return Surroundings(graphs[0], graphs[1], similar, torch.stack(degrees, dim=1), shown)
 
 
-def masked_views(
-    pairs: TrainingPairs,
-    weight: torch.Tensor,
-    target_weight: torch.Tensor,
-    has_behaviour: torch.Tensor,
-    similar: Graph,
-    play_cold: float,
-    generator: torch.Generator,
-) -> tuple[View, View]:
-    """Draw the two views of an epoch.
-
-    Args:
-        pairs: training pairs.
-        weight: (pairs, 2) weights for propagation.
-        target_weight: (pairs, 2) weights for prediction.
-        has_behaviour: (items,) bool, items with any training pair.
-        similar: the semantic neighbour graph.
-        play_cold: share of items that play cold.
-        generator: the random stream.
-    """
-    device = pairs.a.device
-    items = len(has_behaviour)
-    cold = (torch.rand(items, generator=generator) < play_cold).to(device)
-    first_half = (torch.rand(len(pairs), generator=generator) < 0.5).to(device)
-    usable = ~(cold[pairs.a] | cold[pairs.b])
-    shown = (has_behaviour & ~cold).float().unsqueeze(1)
-    views = []
-    for visible in (usable & first_half, usable & ~first_half):
-        around = surroundings(pairs, weight, visible, shown, similar)
-        targets = {name: _matrix(pairs, target_weight[:, i], ~visible, items) for i, name in enumerate(RELATIONS)}
-        hidden = {name: _matrix(pairs, target_weight[:, i], visible, items) for i, name in enumerate(RELATIONS)}
-        views.append(View(around, targets, hidden))
-    return views[0], views[1]
-
-
-def _matrix(pairs: TrainingPairs, weight: torch.Tensor, mask: torch.Tensor, items: int) -> sparse.csr_array[Any]:
-    keep = mask & (weight > 0)
-    a, b, values = (tensor[keep].cpu().numpy() for tensor in (pairs.a, pairs.b, weight))
-    return symmetric_matrix(a, b, values, items)
-
-
 # A catalogue of more items passes the semantic level in parts of so many.
 PART = 32_768
 
@@ -207,3 +157,29 @@ class Problem:
         visible = torch.ones(len(self.pairs), dtype=torch.bool, device=self.weight.device)
         shown = self.has_behaviour.float().unsqueeze(1)
         return surroundings(self.pairs, self.weight, visible, shown, self.similar)
+
+
+def masked_views(problem: Problem, play_cold: float, generator: torch.Generator) -> tuple[View, View]:
+    """Draw the two views of an epoch; a fraction `play_cold` of the items is in neither."""
+    pairs, weight, targets_of = problem.pairs, problem.weight, problem.target_weight
+    device = pairs.a.device
+    n_items = len(problem.has_behaviour)
+    cold = (torch.rand(n_items, generator=generator) < play_cold).to(device)
+    first_half = (torch.rand(len(pairs), generator=generator) < 0.5).to(device)
+    usable = ~(cold[pairs.a] | cold[pairs.b])
+    shown = (problem.has_behaviour & ~cold).float().unsqueeze(1)
+    views = []
+    for visible in (usable & first_half, usable & ~first_half):
+        around = surroundings(pairs, weight, visible, shown, problem.similar)
+        targets, hidden = (
+            {name: _matrix(pairs, targets_of[:, i], mask, n_items) for i, name in enumerate(RELATIONS)}
+            for mask in (~visible, visible)
+        )
+        views.append(View(around, targets, hidden))
+    return views[0], views[1]
+
+
+def _matrix(pairs: TrainingPairs, weight: torch.Tensor, mask: torch.Tensor, items: int) -> sparse.csr_array[Any]:
+    keep = mask & (weight > 0)
+    a, b, values = (tensor[keep].cpu().numpy() for tensor in (pairs.a, pairs.b, weight))
+    return symmetric_matrix(a, b, values, items)

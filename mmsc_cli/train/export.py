@@ -1,6 +1,4 @@
-"""What the index holds beside the scores: attributes to filter by, and the evidence that explanations name.
-
-Writing what training leaves: the index that answers, and the model that can take in new items."""
+"""What training leaves: the tensors of an index, and the model that can take in new items."""
 
 from __future__ import annotations
 
@@ -15,54 +13,48 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from scipy import sparse
 
 from mmsc_cli.index.storage import PATH_SEPARATOR, Strings
-from mmsc_cli.model.behaviour import CHANNELS, Lendable
+from mmsc_cli.model.behaviour import CHANNELS
 from mmsc_cli.model.features import Attributes
-from mmsc_cli.model.mmsc import Mmsc, Shape
+from mmsc_cli.model.mmsc import Mmsc
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.os_errors import writing
 from mmsc_cli.tables.edges import Edges
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS, Relation
-from mmsc_cli.train.data import Problem, TrainingPairs
+from mmsc_cli.train.data import Problem
+from mmsc_cli.train.network import Network
+from mmsc_cli.train.ranking.answers import Composed
 
 
-def index_tensors(
-    items: pa.Table,
-    query: Mapping[Relation, NDArray[np.float32]],
-    key: Mapping[Relation, NDArray[np.float32]],
-    rows: Mapping[Relation, sparse.csr_array[Any]],
-) -> dict[str, NDArray[Any]]:
-    """The tensors of `index.safetensors` that score and name items: vectors (items, dim) and sparse rows."""
+def index_tensors(items: pa.Table, composed: Mapping[Relation, Composed]) -> dict[str, NDArray[Any]]:
+    """The tensors of `index.safetensors` that score and name items."""
     tensors: dict[str, NDArray[Any]] = {}
     for name, column in (("ids", "item_id"), ("titles", "title")):
         tensors[f"{name}.bytes"], tensors[f"{name}.offsets"] = Strings.pack(items[column].to_pylist())
-    for relation in RELATIONS:
-        branch = rows[relation]
+    for relation, scored in composed.items():
         tensors |= {
-            f"{relation}.query": query[relation].astype(np.float32),
-            f"{relation}.key": key[relation].astype(np.float32),
-            f"{relation}.linear.indptr": branch.indptr.astype(np.int64),
-            f"{relation}.linear.indices": branch.indices.astype(np.int32),
-            f"{relation}.linear.values": branch.data.astype(np.float32),
+            f"{relation}.query": scored.query,
+            f"{relation}.key": scored.key,
+            f"{relation}.linear.indptr": scored.rows.indptr.astype(np.int64),
+            f"{relation}.linear.indices": scored.rows.indices.astype(np.int32),
+            f"{relation}.linear.values": scored.rows.data,
+            f"{relation}.linear.by_distinct": scored.by_distinct.data,
         }
     return tensors
 
 
-def edge_table(pairs: TrainingPairs, reliability: torch.Tensor) -> Edges:
-    """The training pairs with the reliabilities they were given, (pairs, 2) by relation."""
-    strength = pairs.strength.numpy()
+def edge_table(pairs: Pairs, reliability: NDArray[np.float32]) -> Edges:
+    """The visible pairs with the reliabilities they were given, (pairs, 2) by relation."""
+    strength = {relation: pairs.strength(relation) for relation in RELATIONS}
     # A reliability in a relation where the pair was never seen weighs nothing, and would only mislead a reader.
-    believed = torch.where(pairs.strength > 0, reliability, torch.nan).numpy()
-    return Edges(
-        pairs.a.numpy().astype(np.int32),
-        pairs.b.numpy().astype(np.int32),
-        {relation: strength[:, column] for column, relation in enumerate(RELATIONS)},
-        {relation: believed[:, column] for column, relation in enumerate(RELATIONS)},
-    )
+    believed = {
+        relation: np.where(strength[relation] > 0, reliability[:, column], np.nan).astype(np.float32)
+        for column, relation in enumerate(RELATIONS)
+    }
+    return Edges(pairs.a, pairs.b, strength, believed)
 
 
 def model_identity(model: Mmsc) -> str:
@@ -78,22 +70,15 @@ def _state(model: Mmsc) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
 
 
-def write_model(
-    folder: Path,
-    model: Mmsc,
-    lendable: Lendable,
-    shape: Shape,
-    attributes: Attributes,
-    about: Mapping[str, Any],
-) -> None:
+def write_model(folder: Path, network: Network, attributes: Attributes, about: Mapping[str, Any]) -> None:
     """Write weights and what items lend as safetensors, and what it takes to build the model again as JSON."""
-    identity = model_identity(model)
+    identity = model_identity(network.model)
     with writing(folder / "model.safetensors") as path:
-        save_file(_state(model), path, {"model": identity})
+        save_file(_state(network.model), path, {"model": identity})
     with writing(folder / "lendable.safetensors") as path:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in vars(lendable).items()}, path)
-    about = {**about, "model": identity}
-    write_json(folder / "model.json", {"shape": asdict(shape), "attributes": asdict(attributes), **about})
+        save_file({name: tensor.cpu().contiguous() for name, tensor in vars(network.lendable).items()}, path)
+    about = {"shape": asdict(network.shape), "attributes": asdict(attributes), **about, "model": identity}
+    write_json(folder / "model.json", about)
 
 
 def attribute_tensors(items: pa.Table) -> dict[str, NDArray[Any]]:
@@ -113,24 +98,15 @@ def attribute_tensors(items: pa.Table) -> dict[str, NDArray[Any]]:
     return tensors
 
 
-def behaviour_tensors(pairs: Pairs, reliability: NDArray[np.float32] | None, items: int) -> dict[str, NDArray[Any]]:
-    """The training pairs as sparse rows, with strengths and reliabilities.
-
-    Args:
-        pairs: the pair table.
-        reliability: of the training pairs, shape (pairs, 2) by relation; None where none was learned.
-        items: how many items there are.
-    """
-    known = pairs.of("train")
-    indptr, indices, place = _symmetric_rows(known.a, known.b, items)
+def behaviour_tensors(pairs: Pairs, reliability: NDArray[np.float32] | None, n_items: int) -> dict[str, NDArray[Any]]:
+    """The visible pairs as sparse rows, with strengths and reliabilities, (pairs, 2) or None."""
+    indptr, indices, pair = _symmetric_rows(pairs.a, pairs.b, n_items)
+    unknown = np.full((len(pairs), len(RELATIONS)), np.nan, np.float32)
+    edges = edge_table(pairs, unknown if reliability is None else reliability)
     tensors: dict[str, NDArray[Any]] = {"known.indptr": indptr, "known.indices": indices}
-    for column, relation in enumerate(RELATIONS):
-        strength = known.strength(relation)
-        believed = np.full(len(known), np.nan, np.float32)
-        if reliability is not None:
-            believed = np.where(strength > 0, reliability[:, column], np.nan).astype(np.float32)
-        tensors[f"known.strength.{relation}"] = strength[place]
-        tensors[f"known.reliability.{relation}"] = believed[place]
+    for relation in RELATIONS:
+        tensors[f"known.strength.{relation}"] = edges.strength[relation][pair]
+        tensors[f"known.reliability.{relation}"] = edges.reliability[relation][pair]
     return tensors
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.train.data import TrainingPairs
 
@@ -85,12 +86,6 @@ def label_trust(labels: Labels, pairs: TrainingPairs, items: int) -> float:
     return max(0.0, 2 * float(roc_auc_score(viewed, probabilities[:, 0] - probabilities[:, 1])) - 1)
 
 
-def _training_rows(labels: Labels, pairs: TrainingPairs, items: int) -> NDArray[np.int64]:
-    """The row of each labelled pair among the training pairs, -1 where it is none."""
-    if not len(pairs):
-        return np.full(len(labels), -1, np.int64)
-    known = pairs.a.numpy() * np.int64(items) + pairs.b.numpy()
-    order = np.argsort(known)
-    keys = labels.a.astype(np.int64) * items + labels.b
-    rows = order[np.minimum(np.searchsorted(known[order], keys), len(known) - 1)]
-    return np.where(known[rows] == keys, rows, -1)
+def _training_rows(labels: Labels, pairs: TrainingPairs, n_items: int) -> NDArray[np.int64]:
+    """The row of each labelled pair among the training pairs, -1 if it is none."""
+    return find_pairs(pairs.a.numpy(), pairs.b.numpy(), labels.a, labels.b, n_items)

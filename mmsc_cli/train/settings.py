@@ -13,9 +13,9 @@ class TrainSettings(Settings):
     """The model and how it is trained."""
 
     dim: Positive = Field(default=128, description="width of the item vectors")
-    epochs: Positive = Field(default=15, description="maximum number of epochs")
-    patience: Positive = Field(default=4, description="epochs without a better validation figure before training stops")
-    learning_rate: AboveZero = Field(default=0.01, description="of the optimiser")
+    epochs: Positive = Field(default=3, description="maximum number of epochs of the network")
+    patience: Positive = Field(default=2, description="epochs without a better validation figure before training stops")
+    learning_rate: AboveZero = Field(default=0.01, description="of the network's optimiser")
     batch_queries: Positive | None = Field(
         default=None, description="queries per step; none: 40 steps an epoch, at least 256 queries"
     )
@@ -30,12 +30,14 @@ class TrainSettings(Settings):
     llm: NotNegative = Field(
         default=1.0, description="weight of labels, times how well they agree with behaviour; 0: labels are not used"
     )
-    linear_items: Positive = Field(
-        default=20_000, description="catalogues up to this size: the linear branch is solved exactly (EASE)"
+    linear_top: Positive = Field(default=256, description="answers per item that the linear branch keeps")
+    folds: Annotated[int, Field(ge=1)] = Field(
+        default=2, description="times that the ranker's examples are made, with other training pairs hidden each time"
     )
-    linear_top: Positive = Field(default=256, description="entries per item that the linear branch keeps")
-    rerank_candidates: Annotated[int, Field(ge=2)] = Field(
-        default=256, description="answers per item that the second stage ranks"
+    rank_candidates: Annotated[int, Field(ge=2)] = Field(
+        default=128, description="answers per item that the ranker orders"
     )
-    rerank_items: Positive = Field(default=100_000, description="catalogues above this size: no second stage")
-    rerank_epochs: Positive = Field(default=8, description="epochs of each ranker")
+    rank_epochs: Positive = Field(default=3, description="epochs of the ranker")
+    distinct: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0, description="0 to 1: how much pairs of this relation alone go before pairs that are in both"
+    )

@@ -11,8 +11,8 @@ from mmsc_cli.workspace.config import StageRecipe, current_labels, stage_config
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
+    from mmsc_cli.runtime.checkpoint import Resume
     from mmsc_cli.runtime.device import DeviceChooser
-    from mmsc_cli.train.loop.checkpoint import Resume
 
 
 class TrainRecipe(StageRecipe, Protocol):
@@ -36,7 +36,8 @@ def run_train(
     config = stage_config("train", recipe) | {"without": list(parts)}
     with workspace.stage("train", config) as stage:
         from mmsc_cli.index.build_hnsw import add_hnsw
-        from mmsc_cli.train.loop.checkpoint import Checkpoints
+        from mmsc_cli.runtime.checkpoint import Checkpoints
+        from mmsc_cli.train.inputs import Plan
         from mmsc_cli.train.train import train
 
         where = device()
@@ -47,18 +48,9 @@ def run_train(
             "software": {name: software_versions().get(name) for name in ("mmsc-cli", "torch")},
         }
         checkpoints = Checkpoints(workspace.path("training"), fingerprint, resume)
-        stage.counts |= train(
-            workspace,
-            recipe.train,
-            labels=current_labels(workspace, stage.inputs),
-            seed=recipe.seed,
-            without=parts,
-            model=stage.directory("model"),
-            index=stage.directory("index"),
-            device=where,
-            checkpoints=checkpoints,
-            progress=progress,
-        )
-        stage.counts["hnsw_recall"] = add_hnsw(stage.path("index"), recipe.seed, progress=progress)
+        plan = Plan(recipe.seed, parts, current_labels(workspace, stage.inputs))
+        stage.counts |= train(workspace, recipe.train, plan, stage.staging, where, checkpoints, progress)
+        recall = {name: add_hnsw(stage.path(name), recipe.seed, progress=progress) for name in ("judged", "index")}
+        stage.counts["hnsw_recall"] = recall["index"]
     checkpoints.remove()
     return stage.counts

@@ -66,7 +66,10 @@ class Validation:
         return float(np.concatenate([self.figures(q, scorer.scores(self.relation, q)) for q in self.chunks()]).mean())
 
 
-def validations_of(pairs: Pairs, item_splits: NDArray[np.str_], seed: int) -> dict[tuple[Relation, Kind], Validation]:
+Validations = Mapping[tuple[Relation, Kind], Validation]
+
+
+def validations_of(pairs: Pairs, item_splits: NDArray[np.str_], seed: int) -> Validations:
     """The queries of both relations and kinds, drawn by the seed."""
     return {
         (relation, kind): Validation(
@@ -77,7 +80,7 @@ def validations_of(pairs: Pairs, item_splits: NDArray[np.str_], seed: int) -> di
     }
 
 
-def figures(scorer: Scorer, validations: Mapping[tuple[Relation, Kind], Validation]) -> dict[str, float]:
+def figures(scorer: Scorer, validations: Validations) -> dict[str, float]:
     """NDCG@10 of each relation and kind that has queries, and as `ndcg@10` their mean (0 where there are none)."""
     values = {f"{relation}_{kind}": found.ndcg(scorer) for (relation, kind), found in validations.items()}
     known = {name: value for name, value in values.items() if value is not None}

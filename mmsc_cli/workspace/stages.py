@@ -31,13 +31,13 @@ STAGES: dict[Stage, StageFiles] = {
         uses=("image_hashes.npy", "images"),
     ),
     "train": StageFiles(
-        makes=("model", "index"),
+        makes=("model", "judged", "index"),
         needs=("items.parquet", "pairs.parquet", "embeddings"),
-        uses=("labels.parquet",),
+        uses=("outside.parquet", "labels.parquet"),
     ),
     "evaluate": StageFiles(
         makes=("metrics.json", "report.html"),
-        needs=("items.parquet", "pairs.parquet", "embeddings", "index", "model"),
+        needs=("items.parquet", "pairs.parquet", "embeddings", "judged", "model"),
         uses=("outside.parquet", "image_hashes.npy", "images", "truth.parquet"),
     ),
 }

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from mmsc_cli.linear import ease as neighbourhood_ease
-from mmsc_cli.linear.ease import Ease, NeighbourhoodEase, with_self
+from mmsc_cli.linear import neighbourhood_ease
+from mmsc_cli.linear.ease import Ease, with_self
+from mmsc_cli.linear.neighbourhood_ease import NeighbourhoodEase
 
 
 def _adjacency(items: int, seed: int, density: float = 0.2) -> sparse.csr_array[Any]:
@@ -41,7 +42,7 @@ def test_rows_and_columns_need_not_be_the_same_items() -> None:
 def test_chunks_do_not_change_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     adjacency = _adjacency(50, seed=1)
     whole = NeighbourhoodEase(with_self(adjacency), neighbours=5).rows(np.arange(50))
-    monkeypatch.setattr(neighbourhood_ease, "COLUMNS_PER_CHUNK", 7)
+    monkeypatch.setattr(neighbourhood_ease, "CHUNK", 7)
     np.testing.assert_allclose(
         NeighbourhoodEase(with_self(adjacency), neighbours=5).rows(np.arange(50)), whole, rtol=1e-5
     )
@@ -49,7 +50,7 @@ def test_chunks_do_not_change_scores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_the_nearest_items_get_weights() -> None:
     adjacency = _adjacency(50, seed=1)
-    weights = NeighbourhoodEase(with_self(adjacency), neighbours=5)._weights
+    weights = NeighbourhoodEase(with_self(adjacency), neighbours=5).weights
     assert np.bincount(weights.indices, minlength=50).max() <= 5
     assert not weights.diagonal().any()
     gram = np.asarray((adjacency + sparse.eye_array(50)).toarray())

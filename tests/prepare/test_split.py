@@ -16,7 +16,7 @@ from mmsc_cli.evaluate.protocol import check_split
 from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.tables.pairs import Pairs
-from mmsc_cli.train.data import TrainingPairs
+from mmsc_cli.train.known import Visible
 
 SETTINGS = SplitSettings()
 MANY = 4_000
@@ -166,13 +166,13 @@ def test_leak_the_other_relation_that_stays_in_training_is_caught() -> None:
 
 def test_leak_held_out_pairs_in_the_propagation_graph_are_caught() -> None:
     """The pairs that training is handed, for its graphs as for its targets, hold no held-out pair."""
-    pairs, _ = _hold_out(200, 2_000, seed=1)
+    pairs, item_splits = _hold_out(200, 2_000, seed=1)
     held_out = pairs.of("valid", "test")
     forbidden = _unordered(held_out.a, held_out.b)
-    seen = TrainingPairs.of(pairs)
-    assert not _unordered(seen.a.numpy(), seen.b.numpy()) & forbidden
-    full = TrainingPairs.of(replace(pairs, split=np.full(len(pairs), "train")))
-    assert _unordered(full.a.numpy(), full.b.numpy()) & forbidden, "the full graph, as published code uses it"
+    seen = Visible.training(pairs, None, item_splits).pairs
+    assert not _unordered(seen.a, seen.b) & forbidden
+    full = Visible.training(replace(pairs, split=np.full(len(pairs), "train")), None, np.full(200, "warm")).pairs
+    assert _unordered(full.a, full.b) & forbidden, "the full graph, as published code uses it"
 
 
 def test_a_cold_item_with_a_training_pair_is_caught() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import Relation
-from mmsc_cli.train.calibrate import calibrate
+from mmsc_cli.train.calibrate import PRIOR, calibrate
 
 ITEMS = 400
 
@@ -42,17 +42,25 @@ def pairs() -> Pairs:
     )
 
 
+def calibrated(oracle: Any, pairs: Pairs) -> dict[str, Any]:
+    return calibrate(oracle, pairs, pairs, np.ones(ITEMS, np.bool_), np.random.default_rng(2))
+
+
 def test_probabilities_follow_the_scores(pairs: Pairs) -> None:
     kinds: list[Relation] = ["substitute" if view else "complement" for view in pairs.view_ab.tolist()]
     oracle: Any = Oracle(dict(zip(zip(pairs.a.tolist(), pairs.b.tolist(), strict=True), kinds, strict=True)))
-    found = calibrate(oracle, pairs, np.ones(ITEMS, np.bool_), np.random.default_rng(2))
+    found = calibrated(oracle, pairs)
     coefficients = np.array(found["coefficients"])
     assert coefficients[0].argmax() == 0
     assert coefficients[1].argmax() == 1
     assert coefficients[2].max() < 0
     assert found["expected_calibration_error"] < 0.1
+    assert max(found["calibration_error"].values()) < 0.1
 
 
-def test_too_little_validation_gives_no_calibration(pairs: Pairs) -> None:
-    few = pairs.select(np.arange(len(pairs)) < 5)
-    assert calibrate(Oracle({}), few, np.ones(ITEMS, np.bool_), np.random.default_rng(2)) == {}  # type: ignore[arg-type]
+def test_with_few_pairs_to_learn_from_probabilities_are_wide_and_near_what_is_usual(pairs: Pairs) -> None:
+    many, few, none = (calibrated(Oracle({}), pairs.select(np.arange(len(pairs)) < count)) for count in (2_000, 5, 0))
+    assert none["examples"] == 0
+    np.testing.assert_allclose(none["coefficients"], PRIOR[:, :2], atol=1e-3)
+    assert many["width"] < few["width"] < none["width"]
+    assert none["expected_calibration_error"] is None

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from mmsc_cli.model.graph import Graph, neighbour_graph
 from mmsc_cli.tables.relations import RELATIONS
-from mmsc_cli.train.data import TrainingPairs, View, masked_views
+from mmsc_cli.train.data import Problem, TrainingPairs, View, masked_views
 
 ITEMS = 60
 
@@ -29,9 +31,10 @@ def pairs() -> TrainingPairs:
 
 def draw(pairs: TrainingPairs, play_cold: float, seed: int = 0) -> tuple[View, View]:
     similar: Graph = neighbour_graph(torch.zeros(ITEMS, 1, dtype=torch.long), torch.ones(ITEMS, 1), ITEMS)
-    everyone = torch.ones(ITEMS, dtype=torch.bool)
-    generator = torch.Generator().manual_seed(seed)
-    return masked_views(pairs, pairs.strength, pairs.strength, everyone, similar, play_cold, generator)
+    items: Any = range(ITEMS)  # of which only the number counts here
+    problem = Problem(items, pairs, pairs.strength, pairs.strength, similar)
+    assert bool(problem.has_behaviour.all())
+    return masked_views(problem, play_cold, torch.Generator().manual_seed(seed))
 
 
 def test_no_pair_is_both_seen_and_predicted(pairs: TrainingPairs) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 from scipy import sparse
 
 from mmsc_cli.tables.relations import Relation
@@ -30,16 +29,27 @@ SIMILAR = sparse.csr_array(
 )
 
 
-@pytest.mark.parametrize("largest_ease", [0, ITEMS])
-def test_a_cold_item_is_answered_for_by_its_look_alike_and_is_no_answer_itself(largest_ease: int) -> None:
-    rows = linear_rows(ADJACENCY, "substitute", SIMILAR, largest_ease=largest_ease, keep=8)
+NOTHING = sparse.csr_array(np.zeros((ITEMS, ITEMS), np.float32))
+
+
+def rows_of(
+    adjacency: dict[Relation, sparse.csr_array[Any]],
+    relation: Relation,
+    similar: sparse.csr_array[Any],
+    outside: sparse.csr_array[Any] | None = None,
+) -> sparse.csr_array[Any]:
+    partners = {} if outside is None else {relation: outside}
+    return linear_rows(adjacency, relation, similar, partners, keep=8).as_sparse()
+
+
+def test_a_cold_item_is_answered_for_by_its_look_alike_and_is_no_answer_itself() -> None:
+    rows = rows_of(ADJACENCY, "substitute", SIMILAR)
     assert rows.shape == (ITEMS, ITEMS)
     assert np.diff(rows.indptr).max() <= 8
     assert (rows.data > 0).all()
     assert COLD not in rows.indices
     assert rows[[COLD]].nnz
-    nothing = sparse.csr_array(np.zeros((ITEMS, ITEMS), np.float32))
-    assert not linear_rows(ADJACENCY, "substitute", nothing, largest_ease=largest_ease, keep=8)[[COLD]].nnz
+    assert not rows_of(ADJACENCY, "substitute", NOTHING)[[COLD]].nnz
 
 
 def test_pairs_of_the_other_relation_help_an_item_that_has_none_in_this_one() -> None:
@@ -47,17 +57,23 @@ def test_pairs_of_the_other_relation_help_an_item_that_has_none_in_this_one() ->
     lonely[5, :] = 0
     lonely[:, 5] = 0
     adjacency: dict[Relation, sparse.csr_array[Any]] = {**ADJACENCY, "complement": sparse.csr_array(lonely)}
-    nothing = sparse.csr_array(np.zeros((ITEMS, ITEMS), np.float32))
-    row = linear_rows(adjacency, "complement", nothing, largest_ease=ITEMS, keep=8)[[5]]
-    assert row.nnz
+    assert rows_of(adjacency, "complement", NOTHING)[[5]].nnz
+
+
+def test_items_that_share_partners_outside_the_catalogue_are_closer() -> None:
+    shared = sparse.csr_array((np.ones(2, np.float32), ([3, 7], [0, 0])), (ITEMS, 1))
+    # Item 3 has one partner, item 4; so asked about item 4, item 7 comes in through what it shares with item 3.
+    only = sparse.csr_array((np.ones(4, np.float32), ([3, 4, 7, 9], [4, 3, 9, 7])), (ITEMS, ITEMS))
+    adjacency: dict[Relation, sparse.csr_array[Any]] = {"substitute": NOTHING, "complement": only}
+    assert not rows_of(adjacency, "complement", NOTHING)[[4]].toarray()[0, 7]
+    assert rows_of(adjacency, "complement", NOTHING, shared)[[4]].toarray()[0, 7] > 0
 
 
 def test_the_unit_of_strengths_does_not_matter() -> None:
     tenfold = {relation: 10 * matrix for relation, matrix in ADJACENCY.items()}
-    rows = [linear_rows(each, "complement", SIMILAR, largest_ease=ITEMS, keep=8) for each in (ADJACENCY, tenfold)]
+    rows = [rows_of(strengths, "complement", SIMILAR) for strengths in (ADJACENCY, tenfold)]
     np.testing.assert_allclose(rows[0].toarray(), rows[1].toarray(), rtol=1e-3, atol=1e-4)
 
 
 def test_without_behaviour_there_is_nothing_to_say() -> None:
-    nothing = sparse.csr_array(np.zeros((ITEMS, ITEMS), np.float32))
-    assert not linear_rows({"substitute": nothing, "complement": nothing}, "complement", SIMILAR, ITEMS, keep=8).nnz
+    assert not rows_of({"substitute": NOTHING, "complement": NOTHING}, "complement", SIMILAR).nnz

@@ -12,8 +12,10 @@ import torch
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.model.parts import Part
 from mmsc_cli.tables.edges import Edges
+from mmsc_cli.tables.items import item_splits, read_items
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.train.inputs import Plan
 from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.train import train
 from mmsc_cli.workspace.workspace import Workspace
@@ -24,20 +26,11 @@ SETTINGS = TrainSettings(dim=16, epochs=2, batch_queries=128)
 def fit(
     workspace: Workspace, folder: Path, seed: int = 1, without: Sequence[Part] = (), settings: TrainSettings = SETTINGS
 ) -> tuple[Index, dict[str, Any]]:
-    model, index = folder / "model", folder / "index"
-    model.mkdir(parents=True)
-    index.mkdir()
-    counts = train(
-        workspace,
-        settings,
-        labels=workspace.path("labels.parquet"),
-        seed=seed,
-        without=without,
-        model=model,
-        index=index,
-        device=torch.device("cpu"),
-    )
-    return Index.open(index), counts
+    """The judged index, and the counts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = Plan(seed, without, workspace.path("labels.parquet"), serve=False)
+    counts = train(workspace, settings, plan, folder, torch.device("cpu"))
+    return Index.open(folder / "judged"), counts
 
 
 def scores(index: Index) -> np.ndarray:
@@ -67,15 +60,17 @@ def test_test_pairs_are_never_read(prepared: Workspace, trained: tuple[Index, di
     np.testing.assert_array_equal(scores(trained[0]), scores(without_test))
 
 
-@pytest.mark.parametrize("part", ["llm", "denoise", "aggregation", "image", "text", "id"])
+@pytest.mark.parametrize(
+    "part", ["network", "denoise", "aggregation", "outside", "rerank", "llm", "image", "text", "id"]
+)
 def test_every_part_can_be_left_out(
     prepared: Workspace, trained: tuple[Index, dict[str, Any]], tmp_path: Path, part: Part
 ) -> None:
     index, counts = fit(prepared, tmp_path, without=(part,))
     assert counts["without"] == [part]
     assert np.isfinite(scores(index)).all()
-    # The small shop of these tests has no images, so leaving them out changes nothing.
-    assert np.array_equal(scores(index), scores(trained[0])) is (part == "image")
+    # The small shop of these tests has no images and no partners outside, so leaving them out changes nothing.
+    assert np.array_equal(scores(index), scores(trained[0])) is (part in ("image", "outside"))
 
 
 def test_a_longer_training_beats_popularity_on_validation(prepared: Workspace, tmp_path: Path) -> None:
@@ -111,3 +106,28 @@ def test_the_reliabilities_of_the_training_pairs_are_kept(prepared: Workspace, t
         assert np.isnan(edges.reliability[relation][~seen]).all()
     fit(prepared, tmp_path / "plain", without=("denoise",))
     assert not (tmp_path / "plain" / "model" / "edges.parquet").exists()
+
+
+def test_the_served_index_knows_all_pairs_and_answers_with_all_items(prepared: Workspace, tmp_path: Path) -> None:
+    counts = train(prepared, SETTINGS, Plan(1), tmp_path, torch.device("cpu"))
+    judged, served = Index.open(tmp_path / "judged"), Index.open(tmp_path / "index")
+    pairs = Pairs.read(prepared.path("pairs.parquet"))
+    assert len(served.known.indices) == 2 * len(pairs) == 2 * counts["served_pairs"]
+    cold = item_splits(read_items(prepared.path("items.parquet"))) == "cold_test"
+    for relation in RELATIONS:
+        answers = [np.isin(np.flatnonzero(cold), index.vectors(relation).linear.indices) for index in (judged, served)]
+        assert not answers[0].any()
+        assert answers[1].mean() > 0.5
+    # The same choices: probabilities of the served index are those that were chosen on the split.
+    assert judged.about["calibration"] == served.about["calibration"]
+
+
+def test_without_validation_pairs_there_is_a_ranker_and_a_probability(prepared: Workspace, tmp_path: Path) -> None:
+    blind = Workspace(tmp_path / "blind")
+    shutil.copytree(prepared.root, blind.root)
+    pairs = Pairs.read(blind.path("pairs.parquet"))
+    pairs.select(pairs.split == "train").write(blind.path("pairs.parquet"))
+    index, counts = fit(blind, tmp_path / "out")
+    assert counts["ranked"] == ["complement", "substitute"]
+    assert index.about["calibration"]["examples"] == 0
+    assert index.about["calibration"]["width"] > 0

@@ -14,6 +14,7 @@ from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.train.data import TrainingPairs
+from mmsc_cli.train.inputs import Plan
 from mmsc_cli.train.label_supervision import label_trust
 from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.train import train
@@ -32,19 +33,9 @@ def labels_of(prepared: Workspace, folder: Path, accuracy: float) -> Path:
 
 
 def mean_validation(prepared: Workspace, labels: Path | None, folder: Path, seed: int) -> float:
-    model, index = folder / "model", folder / "index"
-    model.mkdir(parents=True)
-    index.mkdir()
-    counts = train(
-        prepared,
-        TrainSettings(dim=16, epochs=3, batch_queries=128),
-        labels=labels,
-        seed=seed,
-        without=(),
-        model=model,
-        index=index,
-        device=torch.device("cpu"),
-    )
+    folder.mkdir(parents=True)
+    settings = TrainSettings(dim=16, epochs=3, batch_queries=128)
+    counts = train(prepared, settings, Plan(seed, (), labels, serve=False), folder, torch.device("cpu"))
     return float(np.mean([value for value in counts["validation"].values() if value is not None]))
 
 
@@ -61,7 +52,7 @@ def test_labels_of_which_30_percent_are_wrong_do_no_harm(prepared: Workspace, tm
 
 
 def test_labels_are_followed_as_far_as_they_are_right(prepared: Workspace, tmp_path: Path) -> None:
-    pairs = TrainingPairs.of(Pairs.read(prepared.path("pairs.parquet")))
+    pairs = TrainingPairs.of(Pairs.read(prepared.path("pairs.parquet")).of("train"))
     right, mostly, dice = (
         label_trust(Labels.read(labels_of(prepared, tmp_path / str(share), share)), pairs, ITEMS)
         for share in (1.0, 0.7, 1 / 3)
@@ -76,5 +67,5 @@ def test_labels_that_say_the_opposite_are_not_followed(prepared: Workspace, tmp_
     columns = dict(vars(labels))
     columns["p_substitute"], columns["p_complement"] = labels.p_complement, labels.p_substitute
     columns["p_neither"] = 1 - labels.p_neither
-    pairs = TrainingPairs.of(Pairs.read(prepared.path("pairs.parquet")))
+    pairs = TrainingPairs.of(Pairs.read(prepared.path("pairs.parquet")).of("train"))
     assert label_trust(Labels(**columns), pairs, ITEMS) == 0

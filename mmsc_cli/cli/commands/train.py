@@ -11,7 +11,7 @@ from mmsc_cli.cli.options import Session, command
 from mmsc_cli.model.parts import Part, parse_parts
 
 if TYPE_CHECKING:
-    from mmsc_cli.train.loop.checkpoint import Resume
+    from mmsc_cli.runtime.checkpoint import Resume
 
 
 PARTS = get_args(Part)

@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, dot_products, every
 from mmsc_cli.evaluate.context import FittingContext
-from mmsc_cli.linear.ease import Ease, NeighbourhoodEase, with_self
+from mmsc_cli.linear.ease import Ease, with_self
+from mmsc_cli.linear.neighbourhood_ease import NeighbourhoodEase
 from mmsc_cli.runtime.seeds import derive_seed
 
 DENSE_ITEMS = 30_000

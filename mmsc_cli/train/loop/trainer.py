@@ -1,12 +1,14 @@
-"""The training loop: epochs of masked views, validation, early stopping, checkpoints."""
+"""The training loop: epochs of masked views, validation, early stopping, a checkpoint at the end of each epoch."""
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,15 +17,16 @@ from torch import nn
 from mmsc_cli.errors import MmscError
 from mmsc_cli.model.behaviour import Lendable, Surroundings
 from mmsc_cli.model.mmsc import Mmsc, Vectors
+from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.runtime.checkpoint import Checkpoints
 from mmsc_cli.runtime.memory import is_out_of_memory
 from mmsc_cli.runtime.progress import SILENT, Progress, Task
 from mmsc_cli.runtime.seeds import torch_generator
 from mmsc_cli.train.data import PART, Problem, View, masked_views
-from mmsc_cli.train.loop.checkpoint import Checkpoints, TrainingState
 from mmsc_cli.train.loop.step import ChunkSize, Step
 from mmsc_cli.train.settings import TrainSettings
 
-_LOG = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
 
 # Learning rates relative to that of the item vectors; found on validation (docs/experiments.md, 2026-11-23).
 HEAD_RATE = 1 / 20
@@ -32,8 +35,6 @@ LARGEST_GRADIENT = 5.0
 # A step propagates over the whole catalogue, so a larger one gets larger steps, not more.
 STEPS_PER_EPOCH = 40
 SMALLEST_BATCH = 256
-# What an interruption costs at most; short epochs are saved at their end.
-SECONDS_BETWEEN_CHECKPOINTS = 300.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def fit(
     model: Mmsc,
     problem: Problem,
     settings: TrainSettings,
-    validate: Callable[[Vectors], dict[str, float]],
+    validate: Callable[[Vectors], dict[str, float]] | None,
     seed: int,
     use_agreement: bool = True,
     checkpoints: Checkpoints | None = None,
@@ -57,24 +58,26 @@ def fit(
 ) -> Fitted:
     """Train until validation stops improving; the model is left at its best epoch.
 
-    A run that continues from a checkpoint goes through the same states as one that was never interrupted, bit by bit
-    on a CPU.
+    A run that resumes from a checkpoint goes through the same states as one that was never interrupted, bit by bit on a
+    CPU.
 
     Args:
         model: on the problem's device; changed in place.
         problem: the data.
         settings: epochs, patience, learning rate and the rest.
-        validate: figures of a set of vectors; `ndcg@10` among them decides.
+        validate: figures of a set of vectors; `ndcg@10` among them decides. None: the last epoch is the best.
         seed: of all random choices.
         use_agreement: whether the two views must agree.
-        checkpoints: where to save the state, and to continue from; None: nowhere.
+        checkpoints: where to save the state, and to resume from; None: nowhere.
         progress: told of steps and figures.
 
     Raises:
-        MmscError: the loss or its gradient is not a number, or the checkpoint must be continued and cannot be.
+        MmscError: the loss or its gradient is not a number, or the checkpoint must be resumed and cannot be.
         MemoryError: there is too little memory for the smallest chunks.
     """
-    return _Loop(model, problem, settings, seed, use_agreement, checkpoints).run(validate, progress)
+    chunks = ChunkSize()
+    loop = _Loop(model, problem, settings, Step(model, problem, settings, use_agreement, chunks), seed)
+    return loop.run(validate, checkpoints, progress)
 
 
 @torch.no_grad()
@@ -83,27 +86,36 @@ def answer(model: Mmsc, problem: Problem, around: Surroundings) -> tuple[Vectors
     model.eval()
     if len(problem.items) > PART:
         return model.in_parts(problem.parts, around)
-    found: tuple[Vectors, Lendable] = model(problem.items, around)
-    return found
+    answered: tuple[Vectors, Lendable] = model(problem.items, around)
+    return answered
+
+
+def write_history(path: Path, history: Sequence[dict[str, float]]) -> None:
+    """Write the figures of every epoch as JSON lines, atomically."""
+    with atomic_write(path) as file:
+        file.write("".join(json.dumps(epoch) + "\n" for epoch in history).encode())
+
+
+@dataclass
+class _Position:
+    """How far the loop is; `history` has the figures of the epochs that are done."""
+
+    best: float = -1.0
+    since_best: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def epoch(self) -> int:
+        return len(self.history)
 
 
 class _Loop:
-    def __init__(
-        self,
-        model: Mmsc,
-        problem: Problem,
-        settings: TrainSettings,
-        seed: int,
-        use_agreement: bool,
-        checkpoints: Checkpoints | None,
-    ) -> None:
+    def __init__(self, model: Mmsc, problem: Problem, settings: TrainSettings, step: Step, seed: int) -> None:
         self._model = model
         self._problem = problem
         self._settings = settings
-        self._checkpoints = checkpoints
+        self._step = step
         self._generator = torch_generator(seed, "train")
-        self._chunks = ChunkSize()
-        self._step = Step(model, problem, settings, use_agreement, self._chunks)
         self._rows = torch.nonzero(problem.has_behaviour).squeeze(1)
         self._batch_queries = settings.batch_queries or max(
             SMALLEST_BATCH, math.ceil(len(self._rows) / STEPS_PER_EPOCH)
@@ -115,69 +127,49 @@ class _Loop:
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimiser,
             [group["lr"] for group in self._optimiser.param_groups],
-            total_steps=self._steps * settings.epochs,
+            total_steps=max(2, self._steps * settings.epochs),
             pct_start=0.1,
         )
-        self._state = TrainingState(model, self._optimiser, self._schedule, self._generator, self._chunks)
+        self._position = _Position()
+        self._best = _copy(model)
 
-    def run(self, validate: Callable[[Vectors], dict[str, float]], progress: Progress) -> Fitted:
-        saved = self._checkpoints.load() if self._checkpoints else None
-        if saved:
-            self._state.restore(*saved)
-        position = self._state.position
+    def run(
+        self,
+        validate: Callable[[Vectors], dict[str, float]] | None,
+        checkpoints: Checkpoints | None,
+        progress: Progress,
+    ) -> Fitted:
+        if checkpoints and (saved := checkpoints.load()):
+            self._restore(saved)
+        position = self._position
         seen = self._problem.everything_seen()
         with progress.task("Training", self._settings.epochs * self._steps) as task:
-            task.advance(position.steps)
+            task.advance(position.epoch * self._steps)
             while position.epoch < self._settings.epochs and position.since_best < self._settings.patience:
-                self._train_epoch(task)
                 started = time.monotonic()
-                vectors, _ = answer(self._model, self._problem, seen)
-                figures = {"epoch": position.epoch + 1, "loss": position.loss / self._steps, **validate(vectors)}
-                del vectors
-                position.seconds += time.monotonic() - started
-                self._close_epoch(figures, task)
-        self._model.load_state_dict(self._state.best)
+                loss = self._train_epoch(task)
+                valid = (
+                    validate(answer(self._model, self._problem, seen)[0]) if validate else {"ndcg@10": position.epoch}
+                )
+                figures = {"epoch": position.epoch + 1, "loss": loss, **valid}
+                self._close_epoch({**figures, "seconds": time.monotonic() - started}, task)
+                if checkpoints:
+                    checkpoints.save(self._state())
+                    write_history(checkpoints.folder / "metrics.jsonl", position.history)
+        self._model.load_state_dict(self._best)
         return Fitted(*answer(self._model, self._problem, seen), position.history)
 
-    def _train_epoch(self, task: Task) -> None:
-        """The steps of an epoch, or what is left of them."""
-        position = self._state.position
+    def _train_epoch(self, task: Task) -> float:
+        """Take the steps of an epoch; return their mean loss."""
         self._model.train()
-        resumed_at = self._generator.get_state()
-        if position.batch:
-            # The epoch's views and its order of queries are drawn again, then its steps go on where they were.
-            self._generator.set_state(self._state.epoch_stream)
-        else:
-            self._state.epoch_stream = resumed_at
-        started = saved = time.monotonic()
-        views = masked_views(
-            self._problem.pairs,
-            self._problem.weight,
-            self._problem.target_weight,
-            self._problem.has_behaviour,
-            self._problem.similar,
-            self._settings.play_cold,
-            self._generator,
-        )
+        views = masked_views(self._problem, self._settings.play_cold, self._generator)
         order = self._rows[torch.randperm(len(self._rows), generator=self._generator).to(self._rows.device)]
-        if position.batch:
-            self._generator.set_state(resumed_at)
-        for batch in torch.split(order, self._batch_queries)[position.batch :]:
-            position.loss += self._take_step(views, batch)
-            position.batch += 1
-            position.steps += 1
-            now = time.monotonic()
-            position.seconds += now - started
-            started = now
+        total = 0.0
+        for number, batch in enumerate(torch.split(order, self._batch_queries), 1):
+            total += self._take_step(views, batch)
             task.advance()
-            task.show(
-                epoch=position.epoch + 1,
-                loss=position.loss / position.batch,
-                **({"valid": position.history[-1]["ndcg@10"]} if position.history else {}),
-            )
-            if now - saved > SECONDS_BETWEEN_CHECKPOINTS and position.batch < self._steps:
-                self._save()
-                saved = time.monotonic()
+            task.show(epoch=self._position.epoch + 1, loss=total / number)
+        return total / max(1, self._steps)
 
     def _take_step(self, views: tuple[View, View], batch: torch.Tensor) -> float:
         self._optimiser.zero_grad()
@@ -187,7 +179,7 @@ class _Loop:
             what = "gradient" if math.isfinite(loss) else "loss"
             lower = self._settings.learning_rate / 3
             raise MmscError(
-                f"the training {what} is not a number in epoch {self._state.position.epoch + 1}",
+                f"the training {what} is not a number in epoch {self._position.epoch + 1}",
                 hint=f"lower the learning rate: --set train.learning_rate={lower:.2g}",
             )
         self._optimiser.step()
@@ -195,7 +187,7 @@ class _Loop:
         return loss
 
     def _gradient(self, views: tuple[View, View], batch: torch.Tensor) -> float:
-        """The loss of a step, its gradient left in the parameters; in smaller chunks where memory runs out."""
+        """The loss of a step, its gradient left in the parameters; in smaller chunks if memory runs out."""
         streams = self._generator.get_state(), torch.get_rng_state()
         while True:
             try:
@@ -203,7 +195,7 @@ class _Loop:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                self._chunks.halve(error)
+                self._step.chunks.halve(error)
             # What the failed try left is dropped, and its random choices are made again.
             self._optimiser.zero_grad()
             self._generator.set_state(streams[0])
@@ -212,24 +204,47 @@ class _Loop:
                 torch.cuda.empty_cache()
 
     def _close_epoch(self, figures: dict[str, float], task: Task) -> None:
-        position = self._state.position
-        position.history.append({**figures, "seconds": position.seconds})
+        position = self._position
+        position.history.append(figures)
         if figures["ndcg@10"] > position.best:
             position.best, position.since_best = figures["ndcg@10"], 0
-            self._state.keep_best()
+            self._best = _copy(self._model)
         else:
             position.since_best += 1
-        position.epoch += 1
-        position.batch, position.loss, position.seconds = 0, 0.0, 0.0
         _LOG.debug("epoch %d: loss %.4f, validation NDCG@10 %.4f", position.epoch, figures["loss"], figures["ndcg@10"])
         task.show(epoch=position.epoch, loss=figures["loss"], valid=figures["ndcg@10"])
-        if self._checkpoints:
-            self._checkpoints.write_history(position.history)
-        self._save()
 
-    def _save(self) -> None:
-        if self._checkpoints:
-            self._checkpoints.save(self._state.position.steps, self._state.tensors(), self._state.values())
+    def _state(self) -> dict[str, Any]:
+        schedule = self._schedule.state_dict()
+        return {
+            "position": asdict(self._position),
+            "model": self._model.state_dict(),
+            "best": self._best,
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": {name: value for name, value in schedule.items() if _is_plain(value)},
+            "logits": self._step.chunks.logits,
+            "random": {"loop": self._generator.get_state(), "global": torch.get_rng_state()},
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._position = _Position(**state["position"])
+        self._model.load_state_dict(state["model"])
+        device = self._rows.device
+        self._best = {name: tensor.to(device) for name, tensor in state["best"].items()}
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._step.chunks.logits = state["logits"]
+        self._generator.set_state(state["random"]["loop"])
+        torch.set_rng_state(state["random"]["global"])
+        _LOG.info("training resumes after epoch %d", self._position.epoch)
+
+
+def _copy(model: Mmsc) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str | list | None)
 
 
 def _parameter_groups(model: Mmsc, learning_rate: float) -> list[dict[str, Any]]:

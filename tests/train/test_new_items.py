@@ -6,7 +6,7 @@ from scipy import sparse
 
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import Relation
-from mmsc_cli.train.blend import choose_weight
+from mmsc_cli.train.new_items import choose_weight
 from mmsc_cli.train.validation import Validation
 
 ITEMS = 30

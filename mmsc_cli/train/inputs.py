@@ -1,0 +1,77 @@
+"""What a training reads from the workspace, and what of it may be looked at when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mmsc_cli.model.features import Attributes, ItemFeatures
+from mmsc_cli.model.parts import Part
+from mmsc_cli.tables.embeddings import Embeddings
+from mmsc_cli.tables.items import item_splits, read_items
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.outside import Outside
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.train.known import Visible
+from mmsc_cli.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train: the seed of every random choice, the parts to leave out, and the label table, None without one.
+
+    `serve`: whether to make the index that is fitted on everything too.
+    """
+
+    seed: int
+    without: Sequence[Part] = ()
+    labels: Path | None = None
+    serve: bool = True
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The tables of a workspace; test pairs are among `pairs`, and only `everything` looks at them."""
+
+    items: pa.Table
+    item_splits: NDArray[np.str_]
+    pairs: Pairs
+    outside: Outside | None
+    attributes: Attributes
+    features: ItemFeatures
+    labels: Labels | None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def training(self) -> Visible:
+        """What the judged index is made from."""
+        return Visible.training(self.pairs, self.outside, self.item_splits)
+
+    def everything(self) -> Visible:
+        """What the served index is made from."""
+        return Visible.of(self.pairs, self.outside, np.zeros(len(self), np.bool_))
+
+
+def read_inputs(workspace: Workspace, plan: Plan) -> Inputs:
+    """Read items, pairs, outside partners, embeddings and labels, without the parts that are left out."""
+    items = read_items(workspace.path("items.parquet"))
+    embeddings = Embeddings.open(workspace.path("embeddings"))
+    attributes = Attributes.fit(items)
+    outside = workspace.path("outside.parquet")
+    return Inputs(
+        items=items,
+        item_splits=item_splits(items),
+        pairs=Pairs.read(workspace.path("pairs.parquet")),
+        outside=Outside.read(outside) if outside.exists() and "outside" not in plan.without else None,
+        attributes=attributes,
+        features=attributes.features(
+            items, embeddings.text, embeddings.image, np.asarray(embeddings.mask), plan.without
+        ),
+        labels=None if plan.labels is None or "llm" in plan.without else Labels.read(plan.labels),
+    )

@@ -1,0 +1,132 @@
+"""The representation network: trained on one look at the catalogue, asked again about another one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mmsc_cli.model.behaviour import Lendable
+from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
+from mmsc_cli.runtime.checkpoint import Checkpoints
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.seeds import derive_seed
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.relations import Relation
+from mmsc_cli.train.data import Problem, TrainingPairs
+from mmsc_cli.train.inputs import Inputs, Plan
+from mmsc_cli.train.known import Known
+from mmsc_cli.train.label_supervision import Supervision, label_trust, read_supervision
+from mmsc_cli.train.loop.trainer import answer, fit
+from mmsc_cli.train.reliability import PairEvidence, fit_reliability
+from mmsc_cli.train.settings import TrainSettings
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """The visible pairs as the network sees them.
+
+    `reliability` (pairs, 2) by relation, None where denoising is left out; `supervision` None without labels.
+    """
+
+    problem: Problem
+    reliability: NDArray[np.float32] | None
+    supervision: Supervision | None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network: its weights, its vectors of all items, and the figures of every epoch."""
+
+    model: Mmsc
+    shape: Shape
+    vectors: Vectors
+    lendable: Lendable
+    history: list[dict[str, float]]
+
+    def asked_about(self, problem: Problem, trained: NDArray[np.bool_]) -> Network:
+        """The same weights, asked about another look at the catalogue.
+
+        Args:
+            problem: of that look, on the device of the weights.
+            trained: (n_items,) the items whose own vectors were trained; the others' stay hidden.
+        """
+        shown = torch.from_numpy(trained).to(problem.weight.device).float().unsqueeze(1)
+        around = replace(problem.everything_seen(), has_item_vector=shown)
+        return Network(self.model, self.shape, *answer(self.model, problem, around), self.history)
+
+
+def sides(vectors: Vectors) -> dict[Relation, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Per relation query and key vectors, (n_items, dim), for numpy."""
+    return {
+        relation: (query.float().cpu().numpy(), key.float().cpu().numpy()) for relation, (query, key) in vectors.items()
+    }
+
+
+def denoise(
+    known: Known, labels: Labels | None, settings: TrainSettings, plan: Plan, progress: Progress = SILENT
+) -> Denoised:
+    """Weigh the visible pairs by strengths, reliabilities and labels."""
+    pairs = known.visible.pairs
+    observed = TrainingPairs.of(pairs)
+    supervision = _supervision(labels, observed, known.visible.has_behaviour, settings)
+    reliability = None
+    weight = observed.strength
+    if "denoise" not in plan.without:
+        evidence = PairEvidence(known.catalogue, pairs, known.similar)
+        reliability = fit_reliability(evidence, pairs, supervision, plan.seed, progress)
+        # Even a doubtful pair keeps half its weight: behaviour is judged by behaviour, and that holds noise too.
+        weight = observed.strength * (1 + torch.from_numpy(reliability)) / 2
+    items, similar = known.catalogue.items, known.similar_graph
+    if supervision is None:
+        return Denoised(Problem(items, observed, weight, weight, similar), reliability, None)
+    # Pairs that only the labels know are predicted, never propagated over: they are opinions, not behaviour.
+    added = supervision.added
+    target_weight = torch.cat([weight * supervision.target_factor(len(observed)), added.strength])
+    weight = torch.cat([weight, torch.zeros(len(added), 2)])
+    return Denoised(Problem(items, observed.joined(added), weight, target_weight, similar), reliability, supervision)
+
+
+def train_network(
+    inputs: Inputs,
+    problem: Problem,
+    settings: TrainSettings,
+    plan: Plan,
+    validate: Callable[[Vectors], dict[str, float]] | None,
+    checkpoints: Checkpoints | None = None,
+    progress: Progress = SILENT,
+) -> Network:
+    """Train the network on one look at the catalogue; `problem` lies on the device to compute on."""
+    torch.manual_seed(derive_seed(plan.seed, "weights"))
+    widths = (inputs.features.text.shape[1], inputs.features.image.shape[1])
+    attributes = inputs.attributes
+    shape = Shape(len(inputs), *widths, len(attributes.categories), len(attributes.brands), settings.dim)
+    model = Mmsc(shape, plan.without).to(problem.weight.device)
+    if "network" in plan.without:
+        with torch.no_grad():
+            model.log_scale.fill_(-torch.inf)  # its products are 0 then, and it orders nothing
+        return Network(model, shape, *answer(model, problem, problem.everything_seen()), [])
+    use_agreement = "denoise" not in plan.without
+    fitted = fit(model, problem, settings, validate, plan.seed, use_agreement, checkpoints, progress)
+    return Network(model, shape, fitted.vectors, fitted.lendable, fitted.history)
+
+
+def _supervision(
+    labels: Labels | None, observed: TrainingPairs, has_behaviour: NDArray[np.bool_], settings: TrainSettings
+) -> Supervision | None:
+    if labels is None or settings.llm == 0:
+        return None
+    trust = label_trust(labels, observed, len(has_behaviour))
+    _LOG.info(
+        "labels: %d by %s, followed by %.2f of train.llm, as far as they agree with behaviour",
+        len(labels),
+        ", ".join(sorted(set(labels.model.tolist()))),
+        trust,
+    )
+    return read_supervision(labels, observed, torch.from_numpy(has_behaviour), settings.llm * trust)

@@ -1,0 +1,1 @@
+"""The second stage: candidates of the linear branch, ranked again by all evidence."""

@@ -1,0 +1,125 @@
+"""The ranked candidates of every item, and how they become an index: vectors and sparse rows whose sum is the score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mmsc_cli.arrays.rows import divide
+from mmsc_cli.arrays.sparse_rows import symmetric_matrix
+from mmsc_cli.runtime.parallel import map_blocks
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.train.linear_branch import Sparse
+from mmsc_cli.train.ranking.evidence import Evidence
+from mmsc_cli.train.ranking.ranker import HEADS, Ranker
+
+# A candidate's score is log(1 + e^RANGE share), its share being that of the softmax among unknown candidates. So it is
+# above 0, and candidates that share next to nothing are all near 0.
+RANGE = 12.0
+CHUNK = 1_024
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Candidates of every item: `candidates` (n_items, count), -1 for none; `scores` (HEADS, n_items, count) from 0."""
+
+    candidates: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+def answer(
+    evidence: Evidence, rankers: Mapping[Relation, Ranker], count: int, progress: Progress = SILENT
+) -> dict[Relation, Answers]:
+    """Rank `count` candidates of every item; in the order of the linear branch where a relation has no ranker."""
+    known = evidence.known
+    n_items = len(known.catalogue)
+    seen = symmetric_matrix(known.visible.pairs.a, known.visible.pairs.b, None, n_items).astype(np.float32)
+    blocks = [np.arange(start, min(start + evidence.chunk, n_items)) for start in range(0, n_items, evidence.chunk)]
+
+    def look(rows: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        candidates = known.candidates(rows, count)
+        return candidates, evidence.of(rows, candidates), evidence.entries(seen[rows], candidates) > 0
+
+    ranked: dict[Relation, list[NDArray[np.float32]]] = {relation: [] for relation in RELATIONS}
+    chosen = []
+    with progress.task("Ranking", n_items) as task:
+        for candidates, features, is_known in map_blocks(look, blocks):
+            chosen.append(candidates)
+            for relation in RELATIONS:
+                if relation in rankers:
+                    scores = rankers[relation].scores(features).transpose(2, 0, 1)
+                else:
+                    scores = np.stack([features[:, :, evidence.linear_column(relation)]] * len(HEADS))
+                ranked[relation].append(_above_zero(scores, candidates < 0, is_known))
+            task.advance(len(candidates))
+    candidates = np.concatenate(chosen)
+    return {relation: Answers(candidates, np.concatenate(scores, axis=1)) for relation, scores in ranked.items()}
+
+
+def _above_zero(
+    scores: NDArray[np.float32], missing: NDArray[np.bool_], is_known: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Scores (HEADS, queries, candidates) in units that mean the same for every query; 0 without a candidate."""
+    scores = np.where(missing, -np.inf, scores)
+    unknown = np.where(is_known, -np.inf, scores)
+    # Where every candidate is known already, they share among themselves.
+    unknown = np.where((unknown > -np.inf).any(axis=2, keepdims=True), unknown, scores)
+    highest = np.where(missing.all(axis=1, keepdims=True), 0, unknown.max(axis=2, initial=-np.inf, keepdims=True))
+    total = np.log(np.exp(unknown - highest).sum(axis=2, keepdims=True) + 1e-30) + highest
+    above: NDArray[np.float32] = np.logaddexp(0, RANGE + scores - total).astype(np.float32)
+    return above
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What scores one relation in an index.
+
+    `query` and `key` (n_items, dim); `rows` (n_items, n_items) what is added; `by_distinct` with the same columns: how
+    much more is added for each unit that the second head's share is raised by.
+    """
+
+    query: NDArray[np.float32]
+    key: NDArray[np.float32]
+    rows: Sparse
+    by_distinct: Sparse
+
+
+def compose(query: NDArray[np.float32], key: NDArray[np.float32], answers: Answers, distinct: float) -> Composed:
+    """Query vectors, key vectors and sparse rows whose scores put an item's ranked candidates before all others.
+
+    score(i, j) = query[i] . key[j] + rows[i, j] stays what the index computes: the rows hold what is missing from the
+    product to the ranker's score. What is no candidate follows in the order of the network, between 2 and 0 below the
+    last candidate. That takes one further column in the vectors.
+
+    Args:
+        query: (n_items, dim) of the network.
+        key: (n_items, dim) of the network.
+        answers: the ranked candidates.
+        distinct: the share of the second head in `rows`.
+    """
+    reach = np.linalg.norm(query, axis=1) * np.linalg.norm(key, axis=1).max(initial=0)
+    query = np.column_stack([divide(query, reach[:, None]), np.full(len(query), -1)]).astype(np.float32)
+    key = np.column_stack([key, np.ones(len(key))]).astype(np.float32)
+    filled = answers.candidates >= 0
+    products = np.concatenate(
+        [
+            np.matmul(key[answers.candidates[start : start + CHUNK]], query[start : start + CHUNK, :, None])[:, :, 0]
+            for start in range(0, len(query), CHUNK)
+        ]
+    )
+    pointers = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
+    columns = answers.candidates[filled]
+    first, second = (head - products for head in answers.scores)
+    mixed = first + np.float32(distinct) * (second - first)
+    shape = len(query), len(query)
+    rows, change = (
+        sparse.csr_array((values[filled].astype(np.float32), columns, pointers), shape=shape)
+        for values in (mixed, second - first)
+    )
+    return Composed(query, key, rows, change)

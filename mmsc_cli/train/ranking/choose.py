@@ -1,0 +1,72 @@
+"""The rankers, chosen on the split: examples from folds of the training pairs, and from validation pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.train.inputs import Inputs, Plan
+from mmsc_cli.train.known import Known
+from mmsc_cli.train.ranking.evidence import Evidence
+from mmsc_cli.train.ranking.examples import collect_examples, make_folds, split_shares
+from mmsc_cli.train.ranking.ranker import Examples, Ranker, fit_ranker
+from mmsc_cli.train.settings import TrainSettings
+
+# Validation pairs kept from the rankers, to make probabilities and say how good they are: a fraction, but of few half.
+KEPT_BACK = 0.15
+FEWEST_KEPT_BACK = 200
+FEWEST_QUERIES = 50
+
+
+def keep_back(pairs: Pairs, seed: int) -> NDArray[np.bool_]:
+    """(pairs,) the validation pairs that no ranker learns from."""
+    valid = np.flatnonzero(pairs.split == "valid")
+    fraction = min(0.5, max(KEPT_BACK, FEWEST_KEPT_BACK / max(len(valid), 1)))
+    kept_back = np.zeros(len(pairs), np.bool_)
+    kept_back[valid] = numpy_generator(seed, "rank/kept back").random(len(valid)) < fraction
+    return kept_back
+
+
+def choose_rankers(
+    known: Known,
+    inputs: Inputs,
+    kept_back: NDArray[np.bool_],
+    settings: TrainSettings,
+    plan: Plan,
+    progress: Progress = SILENT,
+) -> dict[Relation, Ranker]:
+    """Fit a ranker for each relation that has enough examples; none for the others, nor where ranking is left out.
+
+    Args:
+        known: the look at all training pairs; its evidence goes with validation pairs.
+        inputs: of which training and validation pairs are read.
+        kept_back: (pairs,) the validation pairs that are no examples.
+        settings: folds, candidates, epochs.
+        plan: seed and parts left out.
+        progress: told of everything.
+    """
+    if "rerank" in plan.without:
+        return {}
+    shares = split_shares(inputs.pairs, inputs.item_splits)
+    draws = [numpy_generator(plan.seed, f"fold {number}") for number in range(settings.folds)]
+    nothing = known.visible.pairs.select(np.zeros(len(known.visible.pairs), np.bool_))
+    collected = []
+    for fold, draw in zip(make_folds(known.visible, shares, draws), draws, strict=True):
+        look = Known(known.catalogue, fold.visible, settings.linear_top, progress)
+        evidence = Evidence(look)
+        collected.append(collect_examples(evidence, fold.hidden, nothing, settings.rank_candidates, draw, progress))
+    valid = inputs.pairs.split == "valid"
+    examples, unasked = inputs.pairs.select(valid & ~kept_back), inputs.pairs.select(valid & kept_back)
+    draw = numpy_generator(plan.seed, "rank/validation")
+    evidence = Evidence(known)
+    collected.append(collect_examples(evidence, examples, unasked, settings.rank_candidates, draw, progress))
+    rankers = {}
+    for relation in RELATIONS:
+        joined = Examples.joined([part[relation] for part in collected if relation in part])
+        if len(joined) >= FEWEST_QUERIES:
+            rankers[relation] = fit_ranker(joined, settings.rank_epochs, plan.seed, relation, progress)
+    return rankers

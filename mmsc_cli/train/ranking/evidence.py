@@ -1,0 +1,201 @@
+"""What is known of a query item and a candidate, as the numbers that the ranker reads.
+
+All of it comes from one look at the catalogue (`Known`). Behaviour speaks through shared neighbours, in several ways,
+since the lists of a shop are directed and end somewhere: who lists both, whom both list, over whom a path leads, which
+partners outside the catalogue both have, and what items are related to that look alike or share such partners.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mmsc_cli.arrays.rows import divide, reciprocal
+from mmsc_cli.arrays.sparse_rows import best_entries, entries_at
+from mmsc_cli.model.category import CategoryAffinity
+from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.train.known import Known
+from mmsc_cli.train.linear_branch import Sparse
+
+NetworkVectors = Mapping[Relation, tuple[NDArray[np.float32], NDArray[np.float32]]]
+# Items that share the most outside partners with an item, whose relations it borrows.
+OUTSIDE_NEIGHBOURS = 30
+SCRATCH_CELLS = 1 << 22
+LARGEST_CHUNK = 256
+
+
+class Evidence:
+    """Evidence for pairs of a query and a candidate."""
+
+    def __init__(self, known: Known, network: NetworkVectors | None = None) -> None:
+        """Take one look at the catalogue, and query and key vectors (n_items, dim) of a network that saw no more."""
+        self.known = known
+        self._network = network or {}
+        self._looked_up = _looked_up(known)
+        self._walks = _walks(known)
+        leaf = known.catalogue.paths.max(axis=1)
+        self._affinity = [CategoryAffinity(known.adjacency[relation], leaf) for relation in RELATIONS]
+        self._brand = known.catalogue.items.brand.numpy()
+        self._price = known.catalogue.items.price.numpy()
+        self._own = _own(known)
+        self._memory = threading.local()
+        self.chunk = max(16, min(LARGEST_CHUNK, SCRATCH_CELLS // len(known.catalogue)))
+
+    def of(self, queries: NDArray[np.int64], candidates: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Evidence (queries, candidates, features).
+
+        Args:
+            queries: item rows (queries,), at most `chunk` of them.
+            candidates: item rows (queries, candidates), -1 where there is none; what is said of none means nothing.
+        """
+        candidates = np.maximum(candidates, 0)
+        a = queries[:, None]
+        linear = [self.entries(matrix[queries], candidates) for matrix in self._looked_up]
+        walks = [
+            np.log1p(10 * self.entries(left[queries] @ right, candidates)) if right.nnz else _nothing(candidates)
+            for left, right in self._walks
+        ]
+        network = []
+        for query, key in self._network.values():
+            network += [_dots(query[queries], key[candidates]), _dots(key[queries], query[candidates])]
+        content = [_dots(vectors[queries], vectors[candidates]) for vectors in self.known.catalogue.content]
+        affinity = [affinity.log_ratio(a, candidates) for affinity in self._affinity]
+        path, paths = self.known.catalogue.paths[queries][:, None], self.known.catalogue.paths[candidates]
+        both_known = self._price[a, 1] * self._price[candidates, 1]
+        dearer = (self._price[candidates, 0] - self._price[a, 0]) * both_known
+        columns = [
+            *linear,
+            *walks,
+            *network,
+            *content,
+            *affinity,
+            ((path == paths) & (path > 0)).sum(axis=2),
+            (self._brand[a] == self._brand[candidates]) & (self._brand[a] > 0),
+            dearer,
+            np.abs(dearer),
+            both_known,
+            # What is much for one item is little for another, so where the candidate stands among the query's.
+            *(_standing(column) for column in (*linear[::2], *walks[:2], *network[::2], content[0])),
+        ]
+        own = np.broadcast_to(self._own[queries][:, None], (*candidates.shape, self._own.shape[1]))
+        return np.concatenate(
+            [np.stack(columns, axis=2).astype(np.float32, copy=False), own, self._own[candidates]], axis=2
+        )
+
+    def linear_column(self, relation: Relation) -> int:
+        """The feature that is the linear score of a relation."""
+        return 4 * RELATIONS.index(relation)
+
+    def entries(self, rows: Any, candidates: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Entries of sparse (queries, n_items) rows at `candidates`; of candidate -1 those of the last item."""
+        if not hasattr(self._memory, "scratch"):
+            self._memory.scratch = np.zeros((self.chunk, len(self.known.catalogue)), np.float32)
+        return entries_at(rows, candidates, self._memory.scratch)
+
+
+def _looked_up(known: Known) -> list[Sparse]:
+    """Linear scores and reciprocal ranks of both relations, from the query and, every other one, from the candidate."""
+    matrices = []
+    for relation in RELATIONS:
+        linear = known.linear[relation]
+        rank = np.broadcast_to((1 / (1 + np.arange(linear.columns.shape[1]))).astype(np.float32), linear.columns.shape)
+        for matrix in (linear.as_sparse(), linear.as_sparse(rank)):
+            matrices += [matrix, _csr(matrix.T)]
+    return matrices
+
+
+def _walks(known: Known) -> list[tuple[Sparse, Sparse]]:
+    """Walks of two steps, as pairs of matrices whose product counts them; busy items in the middle count less.
+
+    The first two stay within one relation.
+    """
+    adjacency = known.adjacency
+    total = np.sum([np.asarray(adjacency[relation].sum(axis=0)).ravel() for relation in RELATIONS], axis=0)
+    shared = {relation: _scaled(adjacency[relation], total) for relation in RELATIONS}
+    walks = [(adjacency[relation], shared[relation]) for relation in RELATIONS]
+    walks += [(adjacency[first], shared[second]) for first in RELATIONS for second in RELATIONS if first != second]
+    alike = _share_outside(known)
+    for relation in RELATIONS:
+        ahead = known.lists[relation]
+        back = _csr(ahead.T)
+        listing, listed = (np.log(2 + np.diff(matrix.indptr)) for matrix in (ahead, back))
+        from_lister, to_lister = _scaled(ahead, listing), _scaled(back, listing)
+        walks += [(back, from_lister), (ahead, _scaled(back, listed)), (ahead, from_lister), (back, to_lister)]
+        degree = np.asarray(adjacency[relation].sum(axis=0)).ravel()
+        damped = _csr(adjacency[relation] @ sparse.diags_array(reciprocal(np.sqrt(degree))))
+        walks += [(near, damped) for near in (known.similar, alike)]
+        walks += [(_csr(damped.T), _csr(near.T)) for near in (known.similar, alike)]
+        outside = known.outside[relation]
+        sharing = np.log(2 + np.bincount(outside.indices, minlength=outside.shape[1]))
+        counted = _csr(outside > 0).astype(np.float32)
+        walks += [(outside, _scaled(_csr(outside.T), sharing)), (counted, _csr(counted.T))]
+    return walks
+
+
+def _share_outside(known: Known) -> Sparse:
+    """The items that share the most outside partners with each item, rows summing to one."""
+    n_items = len(known.catalogue)
+    partners = _csr(sparse.hstack([known.outside[relation] for relation in RELATIONS]))
+    if not partners.nnz:
+        return _csr(sparse.coo_array((n_items, n_items), dtype=np.float32))
+    rarity = 1 / np.sqrt(np.log(2 + np.bincount(partners.indices, minlength=partners.shape[1])))
+    weighted = _csr(partners @ sparse.diags_array(rarity.astype(np.float32)))
+    length = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
+    unit = _scaled(weighted, length)
+    others = _csr(unit.T)
+    blocks = []
+    for start in range(0, n_items, 1_024):
+        columns, values = best_entries(_csr(unit[start : start + 1_024] @ others), OUTSIDE_NEIGHBOURS + 1)
+        values[columns == np.arange(start, start + len(columns))[:, None]] = 0
+        row, entry = np.nonzero(values)
+        share = divide(values, values.sum(axis=1, keepdims=True))
+        blocks.append(sparse.csr_array((share[row, entry], (row, columns[row, entry])), shape=(len(columns), n_items)))
+    return _csr(sparse.vstack(blocks))
+
+
+def _own(known: Known) -> NDArray[np.float32]:
+    """What is known of an item alone, (n_items, features): degrees, mean strengths, list lengths, modalities."""
+    n_items = len(known.catalogue)
+    degrees = [np.diff(known.adjacency[relation].indptr) for relation in RELATIONS]
+    strengths = [np.asarray(known.adjacency[relation].sum(axis=1)).ravel() for relation in RELATIONS]
+    counts = [
+        *degrees,
+        *(np.diff(known.lists[relation].indptr) for relation in RELATIONS),
+        *(np.bincount(known.lists[relation].indices, minlength=n_items) for relation in RELATIONS),
+        *(np.diff(known.outside[relation].indptr) for relation in RELATIONS),
+    ]
+    means = [divide(total, degree) for total, degree in zip(strengths, degrees, strict=True)]
+    present = known.catalogue.items.present.numpy().T
+    return np.stack([*(np.log1p(count) for count in counts), *means, *present], axis=1).astype(np.float32)
+
+
+def _csr(matrix: Any) -> Sparse:
+    return sparse.csr_array(matrix)
+
+
+def _scaled(matrix: Sparse, size: NDArray[Any]) -> Sparse:
+    """Rows divided by `size`."""
+    return _csr(sparse.diags_array(reciprocal(size)) @ matrix)
+
+
+def _nothing(candidates: NDArray[np.int64]) -> NDArray[np.float32]:
+    return np.zeros(candidates.shape, np.float32)
+
+
+def _dots(vectors: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Dot products (queries, candidates) of (queries, dim) with (queries, candidates, dim)."""
+    products: NDArray[np.float32] = np.matmul(others, vectors[:, :, None])[:, :, 0]
+    return products
+
+
+def _standing(column: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logarithm of the rank within the query, 0 for the best."""
+    order = np.argsort(-column, axis=1, kind="stable")
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(column.shape[1])[None, :], axis=1)
+    return np.log1p(rank).astype(np.float32)
