@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -39,7 +40,6 @@ def register(app: typer.Typer) -> None:
 
         Holds out pairs and items, chosen by the seed, for evaluation.
         """
-        from mmsc_cli.prepare.counts import LOSSES, MENDS  # noqa: PLC0415  brings pyarrow and scipy
         from mmsc_cli.prepare.stage import prepare  # noqa: PLC0415  brings pyarrow and scipy
         from mmsc_cli.recipe.loading import load_recipe  # noqa: PLC0415  brings pydantic
 
@@ -52,9 +52,19 @@ def register(app: typer.Typer) -> None:
             recipe_directory=recipe_path(source).parent,
             progress=session.progress,
         )
-        pairs = f"{counts['co_view_pairs']:,} co-view and {counts['co_purchase_pairs']:,} co-purchase pairs"
-        session.finish("prepare", counts, started, f"{counts['items']:,} items, {pairs} in {session.directory}")
-        for heading, kinds in (("left out", LOSSES), ("mended or missing", MENDS)):
-            found = [f"    {counts[name]:,} {meaning}" for name, meaning in kinds.items() if counts.get(name)]
-            for line in [f"  {heading}:", *found] if found else []:
-                session.out.note(line)
+        first, *rest = describe_counts(counts)
+        session.finish("prepare", counts, started, f"{first} in {session.directory}")
+        for line in rest:
+            session.out.note(line)
+
+
+def describe_counts(counts: Mapping[str, Any]) -> list[str]:
+    """What was read, and what was left out or changed on the way; a line each."""
+    from mmsc_cli.prepare.counts import LOSSES, MENDS  # noqa: PLC0415  brings pyarrow and scipy
+
+    pairs = f"{counts['co_view_pairs']:,} co-view and {counts['co_purchase_pairs']:,} co-purchase pairs"
+    lines = [f"{counts['items']:,} items, {pairs}"]
+    for heading, kinds in (("left out", LOSSES), ("repaired or missing", MENDS)):
+        described = [f"    {counts[name]:,} {meaning}" for name, meaning in kinds.items() if counts.get(name)]
+        lines += [f"  {heading}:", *described] if described else []
+    return lines
