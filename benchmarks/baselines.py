@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from benchmarks.measured import machine, markdown_table, run_mmsc
-from mmsc_cli.evaluate.baselines.registry import applicable, fit_baseline, parse_baselines
+from mmsc_cli.evaluate.baselines.registry import applicable, fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import SLICES, relation_protocol
 from mmsc_cli.evaluate.rank import rank_catalogue
@@ -40,7 +40,7 @@ def main() -> None:
         run_mmsc("prepare", given.recipe, *files, *common)
         run_mmsc("encode", "--encoder", "classic", *common)
         context = read_context(Workspace(Path(folder)), given.seed)
-        names, _ = applicable(parse_baselines(given.baselines), context.for_fitting("train"))
+        names, _ = applicable(given.baselines, context.for_fitting("train"))
         for relation in RELATIONS:
             rows = [_judge(name, context, relation) for name in names]
             sys.stdout.write("\n" + markdown_table([relation, *SLICES, "s"], rows))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from mmsc_cli.evaluate.ablation import AblationPlan, ablate
 from mmsc_cli.evaluate.baselines.baseline import on_cpu
-from mmsc_cli.evaluate.baselines.registry import applicable, fit_baseline, parse_baselines
+from mmsc_cli.evaluate.baselines.registry import applicable, fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
-from mmsc_cli.evaluate.degree import DEGREE_SLICE
 from mmsc_cli.evaluate.gates import MODEL
 from mmsc_cli.evaluate.protocol import SLICE_MEANINGS, TAIL_BELOW, check_split
+from mmsc_cli.evaluate.rank import DEGREE_SLICE
 from mmsc_cli.evaluate.sampled import NOTE, PAIR_CAP
 from mmsc_cli.evaluate.scoreboard import Scoreboard, draw_queries
 from mmsc_cli.evaluate.settings import EvaluateSettings
@@ -59,7 +59,7 @@ def evaluate(
         InputError: a baseline is unknown or cannot be fitted here, or scores contain NaN.
         WorkspaceError: the pair table's hold-out leaks.
     """
-    names, left_out = applicable(parse_baselines(settings.baselines), context.for_fitting("train"))
+    names, left_out = applicable(settings.baselines, context.for_fitting("train"))
     for name, reason in left_out.items():
         _LOG.warning("baseline %s is left out: %s", name, reason)
     check_split(context.pairs, context.item_split)

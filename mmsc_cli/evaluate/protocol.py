@@ -8,7 +8,7 @@ are masked; all other items of the catalogue are wrong.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -112,17 +112,12 @@ def validation_protocol(relation: Relation, pairs: Pairs, item_split: NDArray[np
     """
     if np.any(pairs.split == "test"):
         raise ValueError("settings were about to be chosen by test pairs")
-    n_items = len(item_split)
-    warm, cold = item_split == "warm", item_split == "cold_valid"
-    train, valid = pairs.of("train"), pairs.of("valid")
-    known = symmetric_matrix(train.a, train.b, None, n_items) + sparse.eye_array(n_items, dtype=np.bool_, format="csr")
-    judgement = Judgement(_positives(valid.select(valid.holds(relation)), warm, cold), sparse.csr_array(known))
-    asked = judgement.has_positives(np.arange(n_items, dtype=np.int64))
-    slices: dict[SliceName | TrueSliceName, Slice] = {
-        "all": Slice("plain", np.flatnonzero(asked & warm)),
-        "cold": Slice("plain", np.flatnonzero(asked & cold)),
-    }
-    return RelationProtocol(relation, {"plain": judgement}, slices)
+    judged = replace(pairs, split=np.where(pairs.split == "valid", "test", pairs.split))
+    swapped = {"cold_valid": "cold_test", "cold_test": "cold_valid"}
+    item_split = np.array([swapped.get(split, split) for split in item_split.tolist()], np.str_)
+    protocol = relation_protocol(relation, judged, item_split)
+    slices: dict[SliceName | TrueSliceName, Slice] = {name: protocol.slices[name] for name in ("all", "cold")}
+    return RelationProtocol(relation, {"plain": protocol.judgements["plain"]}, slices)
 
 
 def check_split(pairs: Pairs, item_split: NDArray[np.str_]) -> None:

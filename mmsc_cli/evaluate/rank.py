@@ -19,6 +19,9 @@ from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import numpy_generator
 
 SCORE_CELLS = 16_000_000
+DEGREE_SLICE: SliceName = "all"
+# Lowest degree of each bin; the last bin has no end.
+DEGREE_BINS = (0, 1, 3, 6, 11, 21, 51)
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,29 @@ def summarise(values: NDArray[np.float64], purpose: str, seed: int, resamples: i
         "queries": len(values),
         "ndcg@10_ci": None if interval is None else list(interval),
     }
+
+
+def by_degree(ranking: Ranking, degree: NDArray[np.int64], seed: int, resamples: int) -> list[dict[str, Any]]:
+    """Figures of the queries of DEGREE_SLICE by training pairs in the relation.
+
+    Args:
+        ranking: of one relation.
+        degree: training pairs of each item in that relation, shape (items,).
+        seed: of the resamples.
+        resamples: behind an interval.
+
+    Returns:
+        Per bin `low` and `high` (both included; `high` is None in the last), and the values of a slice.
+    """
+    known = degree[ranking.protocol.slices[DEGREE_SLICE].queries]
+    figures = ranking.of_slice(DEGREE_SLICE)
+    bin_of = np.searchsorted(DEGREE_BINS, known, side="right") - 1
+    bins: list[dict[str, Any]] = []
+    for number, low in enumerate(DEGREE_BINS):
+        high = DEGREE_BINS[number + 1] - 1 if number + 1 < len(DEGREE_BINS) else None
+        purpose = f"{ranking.protocol.relation}/degree/{low}"
+        bins.append({"low": low, "high": high, **summarise(figures[bin_of == number], purpose, seed, resamples)})
+    return bins
 
 
 def mean_figures(values: NDArray[np.float64]) -> dict[str, float | None]:

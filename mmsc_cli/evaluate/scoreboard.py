@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from mmsc_cli.evaluate.baselines.tuning import BaselineScorer
 from mmsc_cli.evaluate.context import EvaluationContext
-from mmsc_cli.evaluate.degree import by_degree
 from mmsc_cli.evaluate.gates import MODEL
 from mmsc_cli.evaluate.protocol import (
     SLICES,
@@ -22,7 +21,7 @@ from mmsc_cli.evaluate.protocol import (
     relation_protocol,
     training_degree,
 )
-from mmsc_cli.evaluate.rank import mean_figures, rank_catalogue, summarise_slice
+from mmsc_cli.evaluate.rank import by_degree, mean_figures, rank_catalogue, summarise_slice
 from mmsc_cli.evaluate.sampled import SampledPairs, draw_sampled_pairs
 from mmsc_cli.evaluate.truth import TRUE_SLICES, KnownTruth, with_truth
 from mmsc_cli.metrics.bootstrap import paired_gain

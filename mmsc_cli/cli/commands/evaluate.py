@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
         from mmsc_cli.evaluate.stage import run_evaluate  # noqa: PLC0415  brings torch
         from mmsc_cli.pipeline import retrain  # noqa: PLC0415  brings torch
 
-        chosen = baselines if baselines in (None, "all", "none") else list(parse_baselines(baselines).names)
+        chosen = baselines if baselines in (None, "all", "none") else list(parse_baselines(baselines))
         gates = [] if fail_under is None else parse_gates(fail_under)
         result = run_evaluate(
             session.workspace,

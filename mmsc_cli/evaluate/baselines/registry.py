@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -60,53 +59,41 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
-@dataclass(frozen=True)
-class BaselineChoice:
-    """Names in the order of the registry; if `lenient`, those that cannot be fitted are left out."""
-
-    names: tuple[str, ...]
-    lenient: bool = False
-
-
-def parse_baselines(value: str | Sequence[str]) -> BaselineChoice:
-    """Read `all`, `none`, or names (in one string separated by commas, or as a list).
+def parse_baselines(value: str | Sequence[str]) -> tuple[str, ...]:
+    """Read `all`, `none`, or names (in one string separated by commas, or as a list), in the order of BASELINES.
 
     Raises:
-        InputError: a name is unknown; the hint lists those there are.
+        InputError: a name is unknown; the hint lists the valid ones.
     """
     parts = value.split(",") if isinstance(value, str) else value
     names = [part.strip() for part in parts if part.strip()]
     if names == ["all"]:
-        return BaselineChoice(tuple(BASELINES), lenient=True)
+        return tuple(BASELINES)
     if names == ["none"]:
-        return BaselineChoice(())
-    known = f"known: {', '.join(BASELINES)}; or all, or none"
-    if not names:
-        raise InputError("--baselines names no baseline", hint=known)
+        return ()
     unknown = sorted(set(names) - set(BASELINES))
-    if unknown:
-        raise InputError(f"unknown baseline {', '.join(unknown)}", hint=known)
-    return BaselineChoice(tuple(name for name in BASELINES if name in names))
+    if unknown or not names:
+        message = f"unknown baseline {', '.join(unknown)}" if unknown else "--baselines names no baseline"
+        raise InputError(message, hint=f"known: {', '.join(BASELINES)}; or all, or none")
+    return tuple(name for name in BASELINES if name in names)
 
 
-def applicable(choice: BaselineChoice, context: FittingContext) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Split a choice into the names to fit and, for `all`, those left out with the reason.
+def applicable(value: str | Sequence[str], context: FittingContext) -> tuple[list[str], dict[str, str]]:
+    """Split what `parse_baselines` reads into the names to fit and, for `all`, those left out with the reason.
 
     Raises:
-        InputError: a baseline asked for by name cannot be fitted here.
+        InputError: a baseline that was named is unknown or cannot be fitted here.
     """
-    fitting: list[str] = []
-    skipped: dict[str, str] = {}
-    for name in choice.names:
+    names, left_out = list(parse_baselines(value)), {}
+    for name in parse_baselines(value):
         try:
             BASELINES[name].check(context)
         except InputError as error:
-            if not choice.lenient:
+            if value != "all":
                 raise
-            skipped[name] = error.message
-        else:
-            fitting.append(name)
-    return tuple(fitting), skipped
+            names.remove(name)
+            left_out[name] = error.message
+    return names, left_out
 
 
 def fit_baseline(
@@ -119,7 +106,7 @@ def fit_baseline(
 
     Args:
         name: as in BASELINES.
-        context: it is tuned on the validation pairs, and then fitted on training and validation pairs.
+        context: what it is tuned and fitted on.
         device: where networks compute; called only when one is fitted.
         progress: told of long work.
 

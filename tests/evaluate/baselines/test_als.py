@@ -8,7 +8,7 @@ import pytest
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines import factors as als
 from mmsc_cli.evaluate.baselines.baseline import ScoreRows
-from mmsc_cli.evaluate.baselines.registry import applicable, parse_baselines
+from mmsc_cli.evaluate.baselines.registry import applicable
 from mmsc_cli.evaluate.context import EvaluationContext
 
 
@@ -16,11 +16,11 @@ def test_without_its_package_it_is_left_out_of_all_and_refused_by_name(
     planted: EvaluationContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(als, "find_spec", lambda name: None)
-    names, skipped = applicable(parse_baselines("all"), planted.for_fitting("train"))
+    names, skipped = applicable("all", planted.for_fitting("train"))
     assert "als" not in names
     assert "`implicit`" in skipped["als"]
     with pytest.raises(InputError, match="not installed") as error:
-        applicable(parse_baselines("als"), planted.for_fitting("train"))
+        applicable("als", planted.for_fitting("train"))
     assert error.value.hint == "pip install 'mmsc-cli[baselines]'"
 
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from mmsc_cli.evaluate.context import EvaluationContext
-from mmsc_cli.evaluate.degree import by_degree
 from mmsc_cli.evaluate.protocol import relation_protocol, training_degree
-from mmsc_cli.evaluate.rank import rank_catalogue, summarise_slice
+from mmsc_cli.evaluate.rank import by_degree, rank_catalogue, summarise_slice
 
 
 def _bins(context: EvaluationContext, scorer: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
