@@ -85,7 +85,7 @@ def test_an_ablation_retrains_the_model_that_is_judged(
         seen.append({"epochs": settings.epochs, "seed": rest["seed"], "without": list(rest["without"])})
         raise StopError
 
-    monkeypatch.setattr("mmsc_cli.train.train.train", train)
+    monkeypatch.setattr("mmsc_cli.pipeline.train", train)
     other = load_recipe("demo", ["train.epochs=9", "seed=5", "evaluate.baselines='none'"])
 
     with pytest.raises(StopError):

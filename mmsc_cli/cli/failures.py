@@ -10,7 +10,7 @@ import typer
 
 from mmsc_cli import errors
 from mmsc_cli.cli.interrupt import INTERRUPTED, interruption
-from mmsc_cli.cli.output import plain
+from mmsc_cli.cli.output import shown
 from mmsc_cli.runtime.memory import is_out_of_memory
 from mmsc_cli.runtime.os_errors import system_error
 from mmsc_cli.runtime.redaction import redact
@@ -56,7 +56,7 @@ def exit_code(error: BaseException) -> int:
 
 def describe(error: BaseException, command: str = "mmsc") -> list[str]:
     """One or two lines: what and where, and the way out. `command` is what the user typed."""
-    return [plain(redact(line)) for line in _describe(error, command)]
+    return [shown(redact(line)) for line in _describe(error, command)]
 
 
 def _describe(error: BaseException, command: str) -> list[str]:

@@ -22,6 +22,14 @@ LOG = logging.getLogger("mmsc_cli")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
+# Marks without width (blanks, joiners, tags, selectors): two texts that look the same may differ in them. A joiner
+# between two letters of other scripts, as Persian and Hindi need it, or within an emoji stays.
+_HIDDEN = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0"
+    "\ufff0-\ufffb\U000e0000-\U000e0fff]|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+)
+
+
 def plain(value: Any) -> str:
     """Text of a cell, without control characters, tabs or line ends."""
     return _UNSAFE.sub(" ", f"{value:.4f}" if isinstance(value, float) else str(value))
@@ -37,13 +45,24 @@ def as_json(value: Any) -> str:
     return _UNSAFE.sub(_as_escapes, json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
+def shown(value: Any) -> str:
+    """Return the text of a cell or a message as people read it: as `plain`, with escapes for what has no width."""
+    return _HIDDEN.sub(_as_escapes, plain(value))
+
+
 def visible(text: str) -> str:
-    """A text of several lines, in which control characters other than line ends and tabs are escaped."""
-    return "".join(line if line in "\n\t" else _UNSAFE.sub(_as_escapes, line) for line in re.split(r"([\n\t])", text))
+    """Return a text of several lines in which all but line ends and tabs that the eye would miss is escaped."""
+    lines = re.split(r"([\n\t])", text)
+    return "".join(line if line in "\n\t" else _escaped(line) for line in lines)
+
+
+def _escaped(line: str) -> str:
+    """Return a line in which control characters and characters without width are escaped."""
+    return _HIDDEN.sub(_as_escapes, _UNSAFE.sub(_as_escapes, line))
 
 
 def _as_escapes(match: re.Match[str]) -> str:
-    return "".join(f"\\u{ord(mark):04x}" for mark in match[0])
+    return "".join(f"\\u{ord(mark):04x}" if mark <= "\uffff" else f"\\U{ord(mark):08x}" for mark in match[0])
 
 
 class Output:
@@ -107,13 +126,13 @@ class Output:
 
         console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 100)
         if title:
-            console.print(Text(plain(title), style="bold"), no_wrap=True, overflow="ellipsis")
+            console.print(Text(shown(title), style="bold"), no_wrap=True, overflow="ellipsis")
         table = Table()
         for column, name in enumerate(columns):
             numeric = bool(rows) and isinstance(rows[0][column], int | float)
             table.add_column(Text(name), overflow="fold", justify="right" if numeric else "left")
         for row in rows:
-            table.add_row(*(Text(plain(cell)) for cell in row))
+            table.add_row(*(Text(shown(cell)) for cell in row))
         console.print(table)
 
     @staticmethod
@@ -130,7 +149,7 @@ class _ConsoleHandler(logging.Handler):
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = plain(redact(in_workspace(record.getMessage(), self._output.workspace)))
+        text = shown(redact(in_workspace(record.getMessage(), self._output.workspace)))
         if record.levelno >= logging.WARNING:
             text = f"warning: {text}"
         if self._output.shows_progress():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from mmsc_cli.cli.output import plain
+from mmsc_cli.cli.output import shown
 from mmsc_cli.runtime.progress import Task
 from mmsc_cli.runtime.redaction import redact
 
@@ -58,4 +58,4 @@ class RichProgress:
             TextColumn("{task.fields[figures]}"),
         )
         with Progress(*columns, console=self._console, transient=True) as bar:
-            yield _RichTask(bar, bar.add_task(plain(redact(label)), total=total, figures=""))
+            yield _RichTask(bar, bar.add_task(shown(redact(label)), total=total, figures=""))

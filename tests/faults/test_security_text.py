@@ -56,6 +56,33 @@ def test_a_table_on_a_terminal_shows_text_as_text() -> None:
     assert "[bold]E[/]" in shown, "no markup either"
 
 
+HIDDEN = ["\u200b", "\u2060", "\ufeff", "\u00ad", "\u200d", "\u034f", "\u3164", "\U000e0041", "\U000e0101"]
+
+
+@pytest.mark.parametrize("mark", HIDDEN)
+def test_what_has_no_width_is_shown_in_every_form_for_eyes(tmp_path: Path, mark: str) -> None:
+    from mmsc_cli.cli.app import run_command
+
+    escape = f"\\u{ord(mark):04x}" if mark <= "\uffff" else f"\\U{ord(mark):08x}"
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'name = "pay{mark}pal"\n', encoding="utf-8")
+    with _terminal() as terminal:
+        Output().table(["rank", "title"], [[1, f"pay{mark}pal"]], title=f"pay{mark}pal")
+        Output().note(f"pay{mark}pal")
+        run_command(["recipes", "show", str(recipe)])
+    lines = [*terminal.getvalue().splitlines(), *describe(InputError(f"pay{mark}pal", hint=f"pay{mark}pal"))]
+    told = [line for line in lines if "pay" in line]
+
+    assert len(told) == 6
+    assert all(f"pay{escape}pal" in line for line in told)
+    assert mark in as_tsv([f"pay{mark}pal"]), "TSV is for programs"
+
+
+@pytest.mark.parametrize("text", ["می‌خواهم", "क्‍ष", "👩‍💻", "❤️", "naïve café"])
+def test_joiners_that_a_script_needs_stay(text: str) -> None:
+    assert visible(text) == text
+
+
 def test_tsv_and_json_hold_one_line_each() -> None:
     assert not MARKS & set(as_tsv([STEERING, "x"]))
     assert len(as_tsv([STEERING, "x"]).splitlines()) == 1
@@ -124,7 +151,7 @@ def test_a_traceback_is_visible_and_holds_no_secret(mmsc: Mmsc, monkeypatch: pyt
     monkeypatch.setenv("MMSC_API_KEY", KEY)
     for debug in ("0", "1"):
         monkeypatch.setenv("MMSC_DEBUG", debug)
-        ran = mmsc("doctor", "-v", "--json")
+        ran = mmsc("doctor", "--json")
 
         assert ran.code == 70
         assert ("Traceback" in ran.err) == (debug == "1")
