@@ -15,6 +15,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.label.opinions import Opinions
 from mmsc_cli.label.oracle import consult, oracle_accuracy, oracle_name
 from mmsc_cli.label.rules import RULES_MODEL, annotate
+from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.tables.truth import Truth
 
 RULES_DESCRIBED = "rules (no LLM)"
@@ -22,6 +23,7 @@ RULES_DESCRIBED = "rules (no LLM)"
 ALIASES = {
     "llama": ("meta-llama/Llama-3.1-8B-Instruct", "Llama 3.1 Community License, gated: accept it first"),
     "qwen": ("Qwen/Qwen3-4B-Instruct-2507", "Apache-2.0"),
+    "qwen-vl": ("Qwen/Qwen3-VL-8B-Instruct", "Apache-2.0"),
     "mistral": ("mistralai/Ministral-3-8B-Instruct-2512", "Apache-2.0"),
 }
 
@@ -43,6 +45,9 @@ def resolve_model(model: str) -> tuple[str, str]:
     return name, f"{name} ({licence})" if licence else name
 
 
+SEEING = ("qwen-vl",)  # of these, the models that see
+
+
 @dataclass(frozen=True)
 class LocalAnnotator:
     """An annotator that asks no language model.
@@ -56,6 +61,11 @@ class LocalAnnotator:
     description: str
     annotate: Callable[[NDArray[np.int32], NDArray[np.int32]], Opinions]
     known_pairs: Truth | None = None
+
+
+def shows_pictures(settings: LabelSettings) -> bool:
+    """Whether the model is shown the images of both items."""
+    return settings.pictures or settings.model in SEEING
 
 
 def annotator_without_llm(model: str, item_table: pa.Table, truth: Path | None, seed: int) -> LocalAnnotator | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mmsc_cli.label.annotators import annotator_without_llm, resolve_model
+from mmsc_cli.label.annotators import annotator_without_llm, resolve_model, shows_pictures
 from mmsc_cli.label.candidates import Candidates, choose_candidates
 from mmsc_cli.label.label import LabelInputs
 from mmsc_cli.label.llm.prompt import DIRECTION, RELATION, Question, quote_items
@@ -17,6 +17,7 @@ from mmsc_cli.label.settings import LabelSettings
 
 CHARACTERS_PER_TOKEN = 3.5  # an estimate for JSON in English, not a count
 MESSAGE_TOKENS = 5  # of the chat template, for each message
+PICTURE_TOKENS = 100  # of one picture, with the words before it
 DIRECTION_SHARE = 1 / 3  # fraction of the pairs that are complements, and are asked about twice: a guess
 # Tokens a second that a prefix cache does not save, of a model of 7 to 8 billion parameters: guesses, no measurements.
 GUESSED_SPEED = {"GPU": 10_000, "CPU": 20}
@@ -58,7 +59,7 @@ def dry_run(
     if local is not None:
         nothing = {"prompts": [], "questions": 0, "prompt_tokens": 0, "shared_prefix_share": 0.0}
         return described | nothing | {"expected_seconds": 0, "estimate": "nobody is asked"}
-    constant, total = _tokens(item_table, candidates)
+    constant, total = _tokens(item_table, candidates, PICTURE_TOKENS if shows_pictures(settings) else 0)
     tokens, seconds, estimate = _cost(len(candidates), constant, total, served, measured or {})
     return described | {
         "prompts": [_shown(question) for question in _first_questions(item_table, candidates)],
@@ -100,7 +101,7 @@ def _shown(question: Question) -> str:
     return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in question.messages)
 
 
-def _tokens(item_table: pa.Table, candidates: Candidates) -> tuple[float, float]:
+def _tokens(item_table: pa.Table, candidates: Candidates, picture_tokens: int) -> tuple[float, float]:
     """Tokens of the questions' constant prefixes, and of the questions as a whole, over both kinds of questions."""
     rows, uses = np.unique(np.concatenate([candidates.a, candidates.b]), return_counts=True)
     quoted = quote_items(item_table, rows.tolist())
@@ -112,5 +113,6 @@ def _tokens(item_table: pa.Table, candidates: Candidates) -> tuple[float, float]
         questions = 2 * len(candidates) * share
         prefix, own = sum(lengths[:-1]) / CHARACTERS_PER_TOKEN, lengths[-1] / CHARACTERS_PER_TOKEN
         constant += questions * (prefix + MESSAGE_TOKENS * len(lengths))
-        total += questions * (prefix + own + MESSAGE_TOKENS * len(lengths)) + share * data / CHARACTERS_PER_TOKEN
+        asked = own + 2 * picture_tokens + MESSAGE_TOKENS * len(lengths)
+        total += questions * (prefix + asked) + share * data / CHARACTERS_PER_TOKEN
     return constant, total

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.errors import InputError, MmscError
-from mmsc_cli.label.annotators import LocalAnnotator, annotator_without_llm, resolve_model
+from mmsc_cli.label.annotators import LocalAnnotator, annotator_without_llm, resolve_model, shows_pictures
 from mmsc_cli.label.candidates import choose_candidates
 from mmsc_cli.label.gold import Gold, calibrate, judge
 from mmsc_cli.label.opinions import Calibration, Opinions
@@ -43,6 +43,7 @@ class LabelInputs:
         truth: path of the truth table of a generated catalogue, for the oracle alone.
         images: image vectors, shape (n_items, width), for candidates that look alike.
         gold: pairs that people labelled; they are asked too, and the answers judged.
+        pictures: the folder that image paths are relative to, for a model that sees.
     """
 
     item_table: pa.Table
@@ -50,6 +51,7 @@ class LabelInputs:
     truth: Path | None = None
     images: NDArray[np.float16] | None = None
     gold: Gold | None = None
+    pictures: Path | None = None
 
 
 def label(
@@ -164,6 +166,7 @@ def _ask_model(
     try:
         # openai takes a second to import, and is an extra
         from mmsc_cli.label.llm.interview import interview  # noqa: PLC0415  brings openai
+        from mmsc_cli.label.llm.pictures import Pictures  # noqa: PLC0415  brings PIL
         from mmsc_cli.label.llm.propose import propose  # noqa: PLC0415  brings openai
         from mmsc_cli.label.llm.servers import Servers  # noqa: PLC0415  brings openai
     except ModuleNotFoundError as error:
@@ -175,7 +178,10 @@ def _ask_model(
         ) from error
     _LOG.info("annotator: %s", annotator)
     with Servers(model, settings, endpoints=endpoints, cache=cache, progress=progress) as servers:
-        held = interview(inputs.item_table, a, b, servers)
+        pictures = None
+        if inputs.pictures and shows_pictures(settings):
+            pictures = Pictures(inputs.item_table, inputs.pictures)
+        held = interview(inputs.item_table, a, b, servers, pictures)
         proposals = None
         if settings.propose and not held.stopped:
             types = ProductTypes.of_catalogue(inputs.item_table)

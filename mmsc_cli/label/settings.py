@@ -32,9 +32,10 @@ class LabelSettings(Settings):
     """How candidate pairs are chosen and labelled."""
 
     model: PathText = Field(
-        default="llama", description="llama, qwen, mistral, a model's name or path, rules, or oracle:ACCURACY"
+        default="llama", description="llama, qwen, qwen-vl, mistral, a model's name or path, rules, or oracle:ACCURACY"
     )
     budget: Positive = Field(default=20_000, description="pairs to label")
+    pictures: bool = Field(default=False, description="show both items' images, to a model that sees")
     propose: bool = Field(default=False, description="also ask which product types go with each type or replace it")
     mix: CandidateMix = CandidateMix()
     server: ServerSettings = ServerSettings()

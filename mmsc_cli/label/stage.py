@@ -74,5 +74,6 @@ def _read_inputs(workspace: Workspace, truth: Path | None, gold: Path | None = N
         Pairs.read(workspace.path("pairs.parquet")),
         truth,
         images=None if embeddings is None else Embeddings.open(embeddings)[1],
+        pictures=workspace.root,
         gold=read_gold(gold, item_table["item_id"].to_pylist()) if gold else None,
     )

@@ -32,8 +32,8 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(
                 metavar="NAME",
-                help="llama, qwen, mistral, a model's name or path; rules (metadata only, no LLM); or, on generated "
-                "data, oracle:0.8 (correct 80 % of the time).",
+                help="llama, qwen, qwen-vl (sees images), mistral, a model's name or path; rules (metadata only, no "
+                "LLM); or, on generated data, oracle:0.8 (correct 80 % of the time).",
             ),
         ] = None,
         endpoint: Annotated[

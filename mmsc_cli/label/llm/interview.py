@@ -16,6 +16,7 @@ from mmsc_cli.errors import MmscError
 from mmsc_cli.label.llm.cache import AnswerCache
 from mmsc_cli.label.llm.client import LabelClient
 from mmsc_cli.label.llm.endpoint import Endpoint
+from mmsc_cli.label.llm.pictures import Pictures
 from mmsc_cli.label.llm.prompt import DIRECTION, RELATION, Form, Question, quote_items
 from mmsc_cli.label.llm.reply import Answer
 from mmsc_cli.label.llm.servers import Servers
@@ -48,7 +49,9 @@ class Interview:
     stopped: MmscError | None
 
 
-def interview(item_table: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32], servers: Servers) -> Interview:
+def interview(
+    item_table: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32], servers: Servers, pictures: Pictures | None = None
+) -> Interview:
     """Ask a model about all pairs of item rows that are not in the cache yet, in both orders.
 
     First how the two relate; then, of the pairs that are complements, which way they go. A pair counts as answered
@@ -59,6 +62,7 @@ def interview(item_table: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32], 
         a: shape (pairs,), `a < b`; sorted, which suits the server's prefix cache.
         b: shape (pairs,).
         servers: whom to ask; no server is started where nothing is left to ask.
+        pictures: of the items, for a model that sees.
 
     Raises:
         InputError: the key in the environment cannot be one.
@@ -67,7 +71,7 @@ def interview(item_table: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32], 
     """
     answers = AnswerCache(servers.cache, servers.model)
     pairs = list(zip(a.tolist(), b.tolist(), strict=True))
-    relations = _Asking(RELATION, item_table, pairs, servers, answers)
+    relations = _Asking(RELATION, item_table, pairs, servers, answers, pictures)
     relations.ask()
     answered = [(row, answer) for row, answer in enumerate(relations.answers) if answer]
     rows = [row for row, _ in answered]
@@ -78,7 +82,7 @@ def interview(item_table: pa.Table, a: NDArray[np.int32], b: NDArray[np.int32], 
         mean = Calibration.of_candidates(orders.mean(axis=1)).apply(orders).mean(axis=1)
         complements = np.flatnonzero(mean.argmax(axis=1) == CLASSES.index("complement")).tolist()
         which = [pairs[rows[number]] for number in complements]
-        ways = _Asking(DIRECTION, item_table, which, servers, answers)
+        ways = _Asking(DIRECTION, item_table, which, servers, answers, pictures)
         ways.ask()
         direction[complements] = [_direction(answer) for answer in ways.answers]
     opinions = Opinions(
@@ -135,12 +139,14 @@ class _Asking:
         pairs: list[tuple[int, int]],
         servers: Servers,
         cache: AnswerCache,
+        pictures: Pictures | None,
     ) -> None:
         self._form = form
         self._item_table = item_table
         self._ids: list[str] = item_table["item_id"].to_pylist()
         self._pairs = pairs
         self._servers = servers
+        self._pictures = pictures
         self._half_shard = max(1, servers.settings.shard_pairs // 2)
         self._cache = cache
         self.answers: list[PairAnswer | None] = [None] * len(pairs)
@@ -165,9 +171,9 @@ class _Asking:
     def _unanswered(self) -> list[int]:
         """Take answers from the cache; return the numbers of the pairs without one, in order."""
         for window in self._windows(range(len(self._pairs))):
-            quoted = self._quoted(window)
+            shown = self._shown(window)
             for index in window:
-                known = self._cache.get(self._key(index, quoted))
+                known = self._cache.get(self._key(index, shown))
                 self.answers[index] = PairAnswer(*known) if isinstance(known, list) else None
         return [index for index, answer in enumerate(self.answers) if answer is None]
 
@@ -197,13 +203,14 @@ class _Asking:
 
     def _questions(self, todo: Sequence[int]) -> Iterator[tuple[_Key, Question]]:
         for window in self._windows(todo):
-            quoted = self._quoted(window)
+            shown = self._shown(window)
             order: list[tuple[tuple[int, int], _Key]] = []
             for index in window:
                 a, b = self._pairs[index]
-                both = self._form.ask(quoted[a], quoted[b], (self._ids[a], self._ids[b]))
+                (quoted_a, picture_a), (quoted_b, picture_b) = shown[a], shown[b]
+                both = self._form.ask(quoted_a, quoted_b, (self._ids[a], self._ids[b]), (picture_a, picture_b))
                 self._asked[index, False], self._asked[index, True] = both
-                self._keys[index] = self._key(index, quoted)
+                self._keys[index] = self._key(index, shown)
                 order += [((a, b), (index, False)), ((b, a), (index, True))]
             # Sorted by the item that comes first in the prompt, for the server's prefix cache.
             for _, key in sorted(order):
@@ -243,9 +250,12 @@ class _Asking:
         for start in range(0, len(indices), self._half_shard):
             yield indices[start : start + self._half_shard]
 
-    def _quoted(self, indices: Sequence[int]) -> dict[int, str]:
-        return quote_items(self._item_table, (row for index in indices for row in self._pairs[index]))
+    def _shown(self, indices: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """Quoted text, and picture or an empty string, of all items in some pairs, by item row."""
+        rows = {row for index in indices for row in self._pairs[index]}
+        pictures = self._pictures.of_items(rows) if self._pictures else {}
+        return {row: (text, pictures.get(row, "")) for row, text in quote_items(self._item_table, rows).items()}
 
-    def _key(self, index: int, quoted: dict[int, str]) -> str:
+    def _key(self, index: int, shown: dict[int, tuple[str, str]]) -> str:
         a, b = self._pairs[index]
-        return self._cache.key(self._form.version, (self._ids[a], self._ids[b]), (quoted[a], quoted[b]))
+        return self._cache.key(self._form.version, (self._ids[a], self._ids[b]), ("".join(shown[a]), "".join(shown[b])))

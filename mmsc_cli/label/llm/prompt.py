@@ -28,7 +28,7 @@ LEVELS, LEVEL_LENGTH = 6, 60
 
 # Characters that models build their control tokens from (<|eot|>, [INST], </s>): a title must not be able to.
 _NO_CONTROL_TOKENS = str.maketrans("<>[]{}|", "()()()/")
-Message = dict[str, str]
+Message = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,24 +55,28 @@ class Form:
     options: tuple[str, ...]
     swapped: tuple[str, ...]
 
-    def ask(self, quoted_a: str, quoted_b: str, ids: tuple[str, str]) -> tuple[Question, Question]:
+    def ask(
+        self, quoted_a: str, quoted_b: str, ids: tuple[str, str], pictures: tuple[str, str] = ("", "")
+    ) -> tuple[Question, Question]:
         """Make the questions (A, B) and (B, A) about two quoted items with the given ids.
 
-        The ids pick the order of the options. In the second question each has moved on by one letter, so that a model
-        that favours a letter contradicts itself.
+        `pictures` are addresses of pictures of both items, empty where there is none to show. The ids pick the order of
+        the options. In the second question each has moved on by one letter, so that a model that favours a letter
+        contradicts itself.
         """
         digest = blake2b("\0".join((self.version, *ids)).encode(), digest_size=8).digest()
         orders = list(permutations(self.options))
         order = orders[int.from_bytes(digest, "little") % len(orders)]
-        return self._question(quoted_a, quoted_b, order), self._question(quoted_b, quoted_a, order[1:] + order[:1])
+        moved = order[1:] + order[:1]
+        return (
+            Question((*self.opening, _asked(_body(quoted_a, quoted_b, order), pictures)), order),
+            Question((*self.opening, _asked(_body(quoted_b, quoted_a, moved), pictures[::-1])), moved),
+        )
 
     def in_order(self, question: Question, by_letter: Iterable[float], *, swapped: bool) -> tuple[float, ...]:
         """Reorder probabilities by letter to those of `options`, as seen from (A, B)."""
         by_option = dict(zip(question.options, by_letter, strict=True))
         return tuple(by_option[option] for option in (self.swapped if swapped else self.options))
-
-    def _question(self, first: str, second: str, order: tuple[str, ...]) -> Question:
-        return Question((*self.opening, {"role": "user", "content": _body(first, second, order)}), order)
 
 
 def quote_item(item: Mapping[str, Any]) -> str:
@@ -110,6 +114,18 @@ def clean(text: str, length: int) -> str:
 def _body(first: str, second: str, order: Sequence[str]) -> str:
     options = "\n".join(f"{letter}: {option}" for letter, option in zip(LETTERS, order, strict=True))
     return f"ITEM 1: {first}\nITEM 2: {second}\n{options}\nAnswer:"
+
+
+def _asked(body: str, pictures: Sequence[str]) -> Message:
+    """The turn of the user: the text alone, or behind the pictures of the items that have one."""
+    if not any(pictures):
+        return {"role": "user", "content": body}
+    content: list[dict[str, Any]] = []
+    for number, url in enumerate(pictures, start=1):
+        if url:
+            content.append({"type": "text", "text": f"Picture of ITEM {number}:"})
+            content.append({"type": "image_url", "image_url": {"url": url}})
+    return {"role": "user", "content": [*content, {"type": "text", "text": body}]}
 
 
 def _opening(definitions: str, examples: Sequence[tuple[_Item, _Item, tuple[str, ...], str]]) -> tuple[Message, ...]:
