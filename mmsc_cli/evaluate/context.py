@@ -28,7 +28,7 @@ class Modality:
 
 
 @dataclass(frozen=True)
-class _Catalogue:
+class _Artefacts:
     """Pairs and metadata.
 
     Attributes:
@@ -56,7 +56,7 @@ class _Catalogue:
 
 
 @dataclass(frozen=True)
-class FittingContext(_Catalogue):
+class FittingContext(_Artefacts):
     """All that a baseline may see, which is all that the model sees: pairs that are not held out, and metadata.
 
     Raises:
@@ -73,7 +73,7 @@ class FittingContext(_Catalogue):
 
 
 @dataclass(frozen=True)
-class EvaluationContext(_Catalogue):
+class EvaluationContext(_Artefacts):
     """The artefacts an evaluation reads; `pairs` are those of every split.
 
     Raises:

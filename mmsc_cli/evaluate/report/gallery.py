@@ -61,7 +61,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Answers:
+class ShownAnswers:
     """Held-out partners of a query in one relation (a few of `true_count`), and the model's best answers."""
 
     relation: Relation
@@ -76,7 +76,7 @@ class Exhibit:
 
     query: Card
     cold: bool
-    relations: list[Answers]
+    relations: list[ShownAnswers]
 
     def cards(self) -> list[Card]:
         """The query and all answers."""
@@ -138,10 +138,10 @@ class _CardMaker:
         return image
 
 
-def _answer(scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], card: _CardMaker) -> list[Answers]:
+def _answer(scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], card: _CardMaker) -> list[ShownAnswers]:
     judgement = protocol.judgements["plain"]
     scores = np.array(scorer.scores(protocol.relation, queries), dtype=np.float32)
-    answers: list[Answers] = []
+    answers: list[ShownAnswers] = []
     for query, row in zip(queries, scores, strict=True):
         right = judgement.positives[[query]].indices
         row[judgement.masked[[query]].indices] = -np.inf
@@ -150,7 +150,7 @@ def _answer(scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int6
         # Among equal scores the wrong ones first, as in the metrics.
         best = np.lexsort((positive, -row))[:ANSWERS]
         answers.append(
-            Answers(
+            ShownAnswers(
                 protocol.relation,
                 [card(int(item), pictured=False) for item in right[:PARTNERS]],
                 len(right),
