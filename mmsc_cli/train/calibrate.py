@@ -10,7 +10,7 @@ from scipy import optimize
 
 from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.index.index_file import Index
-from mmsc_cli.metrics.bootstrap import calibration_error
+from mmsc_cli.metrics.bootstrap import calibration_error, calibration_interval
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import CLASSES, RELATIONS
 
@@ -40,8 +40,9 @@ def calibrate(
 
     Returns:
         JSON values: `coefficients` (3, 2), `intercepts` (3,), the scores' `scale` (2,), `examples`; `width`: half the
-        95 % interval of a probability, on average over the scores of random pairs; and the expected calibration error
-        on a fifth of the examples that the fit did not see, None if there are few.
+        95 % interval of a probability, on average over the scores of random pairs; and the calibration
+        errors, of all classes and of each relation, with their 95 % intervals, on a fifth of the examples that the fit
+        did not see, None if there are few.
     """
     pairs = held_back.select(warm[held_back.a] & warm[held_back.b] & ~held_back.ambiguous())
     chosen = rng.permutation(len(pairs))[:EXAMPLES]
@@ -66,14 +67,29 @@ def calibrate(
         "scale": [1.0, 1.0],
         "examples": int(fitted.sum()),
         "width": round(_width(inputs[:EXAMPLES], weights, covariance), 4),
-        "expected_calibration_error": round(calibration_error(probabilities, labels[judged]), 4) if enough else None,
-        "calibration_error": {
-            relation: round(calibration_error(_against_rest(probabilities[:, i]), (labels[judged] != i).astype(int)), 4)
-            for i, relation in enumerate(RELATIONS)
-        }
-        if enough
-        else None,
+        **_errors(probabilities, labels[judged], rng.spawn(1)[0]),
     }
+
+
+def _errors(probabilities: NDArray[np.float64], labels: NDArray[Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Calibration errors with their 95 % intervals; None without any example."""
+    names = "expected_calibration_error", "calibration_error"
+    if not len(labels):
+        return dict.fromkeys([*names, *(f"{name}_ci" for name in names)])
+    relations = {
+        relation: (_against_rest(probabilities[:, number]), (labels != number).astype(int))
+        for number, relation in enumerate(RELATIONS)
+    }
+    return {
+        "expected_calibration_error": round(calibration_error(probabilities, labels), 4),
+        "expected_calibration_error_ci": _interval(probabilities, labels, rng),
+        "calibration_error": {name: round(calibration_error(*given), 4) for name, given in relations.items()},
+        "calibration_error_ci": {name: _interval(*given, rng) for name, given in relations.items()},
+    }
+
+
+def _interval(probabilities: NDArray[np.float64], labels: NDArray[Any], rng: np.random.Generator) -> list[float]:
+    return [round(end, 4) for end in calibration_interval(probabilities, labels, rng)]
 
 
 def _fit(inputs: NDArray[np.float64], labels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -127,6 +127,7 @@ def train(
         "without": list(plan.without),
         "ranked": sorted(rankers),
         "calibration_error": calibration["expected_calibration_error"],
+        "calibration_error_ci": calibration["expected_calibration_error_ci"],
         "calibration_width": calibration["width"],
         "validation": validation,
         "seconds_by_part": making.seconds,

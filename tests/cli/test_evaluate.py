@@ -56,7 +56,7 @@ def test_the_worth_of_labels_that_are_not_there_is_not_called_no_difference(
 
 
 def test_a_model_of_another_workspace_is_refused(mmsc: Mmsc, trained_copy: Workspace) -> None:
-    index = trained_copy.path("index")
+    index = trained_copy.path("judged")
     about = json.loads((index / "index.json").read_bytes())
     (index / "index.json").write_text(json.dumps(about | {"seed": 99}))
     ran = mmsc("evaluate", "-w", trained_copy.root)

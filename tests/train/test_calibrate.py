@@ -56,6 +56,8 @@ def test_probabilities_follow_the_scores(pairs: Pairs) -> None:
     assert coefficients[2].max() < 0
     assert found["expected_calibration_error"] < 0.1
     assert max(found["calibration_error"].values()) < 0.1
+    for relation, (low, high) in found["calibration_error_ci"].items():
+        assert low <= found["calibration_error"][relation] <= high
 
 
 def test_with_few_pairs_to_learn_from_probabilities_are_wide_and_near_what_is_usual(pairs: Pairs) -> None:

@@ -138,7 +138,9 @@ class _CardMaker:
         return image
 
 
-def _answer(scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], card: _CardMaker) -> list[ShownAnswers]:
+def _answer(
+    scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], card: _CardMaker
+) -> list[ShownAnswers]:
     judgement = protocol.judgements["plain"]
     scores = np.array(scorer.scores(protocol.relation, queries), dtype=np.float32)
     answers: list[ShownAnswers] = []
