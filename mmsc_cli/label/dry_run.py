@@ -13,6 +13,7 @@ from mmsc_cli.label.annotators import annotator_without_llm, resolve_model, show
 from mmsc_cli.label.candidates import Candidates, choose_candidates
 from mmsc_cli.label.label import LabelInputs
 from mmsc_cli.label.llm.prompt import DIRECTION, RELATION, Question, quote_items
+from mmsc_cli.label.proposals import ProductTypes
 from mmsc_cli.label.settings import LabelSettings
 
 CHARACTERS_PER_TOKEN = 3.5  # an estimate for JSON in English, not a count
@@ -41,10 +42,10 @@ def dry_run(
         measured: the counts of the last run with this model here, if there was one.
 
     Returns:
-        `annotator`; `pairs` and their `mix`; `prompts`, both full questions about the first candidate (none
-        where nobody is asked); `questions`; `prompt_tokens`, before any saving by a prefix cache (the share
-        `shared_prefix_share` of them is the same in all); `expected_seconds`, once the server is up; and `estimate`,
-        the basis of the last two.
+        `annotator`; `pairs` and their `mix`; `product_types`, where they are asked about, once each; `prompts`, both
+        full questions about the first candidate (none where nobody is asked); `questions`; `prompt_tokens`, before any
+        saving by a prefix cache (the share `shared_prefix_share` of them is the same in all); `expected_seconds`, once
+        the server is up; and `estimate`, the basis of the last two.
 
     Raises:
         InputError: an oracle is asked for where there is no truth, or the model's name is none.
@@ -56,6 +57,8 @@ def dry_run(
         item_table, inputs.pairs, settings.budget, settings.mix, seed=seed, images=inputs.images
     )
     described = {"annotator": annotator, "pairs": len(candidates), "mix": candidates.mix()}
+    if settings.propose:
+        described["product_types"] = len(ProductTypes.of_catalogue(item_table))
     if local is not None:
         nothing = {"prompts": [], "questions": 0, "prompt_tokens": 0, "shared_prefix_share": 0.0}
         return described | nothing | {"expected_seconds": 0, "estimate": "nobody is asked"}

@@ -419,6 +419,12 @@ def test_a_dry_run_shows_two_whole_prompts_and_asks_nobody(shop: pa.Table, behav
     assert 0.5 < plan["shared_prefix_share"] < 1
 
 
+def test_a_dry_run_counts_the_product_types_it_would_ask_about(shop: pa.Table, behaviour: Pairs) -> None:
+    settings = LabelSettings(model="qwen", budget=40, propose=True)
+    assert dry_run(LabelInputs(shop, behaviour), settings, seed=1)["product_types"] == 4
+    assert "product_types" not in dry_run(LabelInputs(shop, behaviour), LabelSettings(model="qwen"), seed=1)
+
+
 def test_a_dry_run_of_rules_has_nothing_to_ask(shop: pa.Table, behaviour: Pairs) -> None:
     plan = dry_run(LabelInputs(shop, behaviour), RULES, seed=1)
     assert (plan["annotator"], plan["pairs"], plan["prompts"]) == ("rules (no LLM)", 100, [])

@@ -107,6 +107,8 @@ def _summary(counts: Mapping[str, Any]) -> str:
     speed = f"{counts['pairs_per_second']:,} pairs/s"
     parts.append(speed + (f", {counts['tokens_per_second']:,} tokens/s" if "tokens_per_second" in counts else ""))
     parts.append(", ".join(f"{counts[name]:,} {name}" for name in ("asked", "reused", "failed", "retried")))
+    if "proposals" in counts:
+        parts.append(f"{counts['proposals']:,} proposals between product types")
     return "; ".join(parts)
 
 
