@@ -18,7 +18,14 @@ from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.settings import EventColumn, EventsSource
 from mmsc_cli.prepare.sources.aliases import LOG_FORMATS, Format, alike, known_format
 from mmsc_cli.prepare.sources.columns import missing_columns
-from mmsc_cli.prepare.sources.log_shard import Shard, open_log_file, open_shard, plain_line_ends, with_partitions
+from mmsc_cli.prepare.sources.log_shard import (
+    Shard,
+    is_empty,
+    open_log_file,
+    open_shard,
+    plain_line_ends,
+    with_partitions,
+)
 
 VIEW, PURCHASE = 0, 1
 LOG_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
@@ -149,7 +156,11 @@ def open_log(
     if not paths:
         raise InputError(f"no file at {settings.events}", hint="paths in [source] are relative to the recipe file")
     shards: list[Shard] = []
-    for number, path in enumerate(paths):
+    # A day without events may have left an empty file.
+    read = [path for path in paths if len(paths) == 1 or not is_empty(path)]
+    if not read:
+        raise InputError(f"{paths[0]}: empty, as are all files of the log", hint="give a file with events")
+    for number, path in enumerate(read):
         first = shards[0] if shards else None
         shard = open_shard(engine, path, folder, number, first, list(settings.columns.values()))
         shards.append(shard if base is None else with_partitions(shard, base))

@@ -126,6 +126,13 @@ FROM (
     JOIN totals ON totals.kind = pairs.kind
 )
 """
+_HINTS = {
+    "events_of_other_type": 'say what your log calls them, for example [source.types] view = ["click"]',
+    "events_without_id": "map the columns session and item under [source.columns]",
+    "events_without_time": "write times as seconds since 1970 or as 2024-05-01T12:00:00Z",
+    "events_outside_period": "change source.since and source.until",
+    "events_cancelled": "map the column quantity to that of the ordered pieces under [source.columns]",
+}
 _FATES = "SELECT coalesce(fate, 'usable'), count(*) FROM normalised GROUP BY fate"
 _XLOGX = "CREATE MACRO xlogx(x) AS CASE WHEN x > 0 THEN x * ln(x) ELSE 0 END"
 # What happens together has no direction: the strength stands in both.
@@ -217,11 +224,9 @@ def _count_fates(
     delivery.counts.update(fates, events=usable + sum(fates.values()), usable=usable)
     _report(engine, log, delivery)
     if not usable:
-        raise InputError(
-            f"{paths[0]}: no event in it is of use: {', '.join(f'{name} {count:,}' for name, count in fates.items())}"
-            + _seen_words(engine, log),
-            hint='say what your log calls them, for example [source.types] view = ["click"]',
-        )
+        reasons = ", ".join(f"{name} {count:,}" for name, count in fates.items()) or "it is empty"
+        hint = _HINTS.get(max(fates, key=fates.__getitem__, default=""), _HINTS["events_of_other_type"])
+        raise InputError(f"{paths[0]}: no event in it is of use: {reasons}{_seen_words(engine, log)}", hint=hint)
     return log
 
 
@@ -258,7 +263,7 @@ def _seen_words(engine: Engine, log: OpenLog) -> str:
     if "type" not in log.columns:
         return ""
     words = engine.run("SELECT coalesce(word, ''), count(*) FROM normalised GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5")
-    return f" (seen: {', '.join(f'{word!r} {count:,}' for word, count in words)})"
+    return f" (seen: {', '.join(f'{word!r} {count:,}' for word, count in words)})" if words else ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -166,6 +166,15 @@ def open_log_file(path: Path) -> Iterator[IO[bytes]]:
         return
     with cast(IO[bytes], gzip.open(path)) if start.startswith(GZIP_MARK) else path.open("rb") as file:
         yield file
+
+
+def is_empty(path: Path) -> bool:
+    """Whether there is nothing in a file (a pipe is not looked at)."""
+    if not path.is_file():
+        return False
+    with suppress(OSError, EOFError), open_log_file(path) as file:
+        return not file.read(1)
+    return False
 
 
 def _place(path: Path, folder: Path, number: int) -> Path:

@@ -314,3 +314,8 @@ def test_a_pipe_is_read(tmp_path: Path, rows: Callable[..., Rows]) -> None:
     writer.start()
     assert rows(pipe)[0][1] == "A"
     writer.join()
+
+
+def test_an_empty_file_among_others_is_a_day_without_events(tmp_path: Path, rows: Callable[..., Rows]) -> None:
+    shards = [_csv(tmp_path, "", "day-1.csv"), _csv(tmp_path, "session,item,type\n1,A,view\n", "day-2.csv")]
+    assert [row[1] for row in rows(shards)] == ["A"]
