@@ -83,7 +83,7 @@ def test_a_stage_before_its_predecessor(mmsc: Mmsc, prepared: Workspace, stage: 
 def test_evaluate_before_train(mmsc: Mmsc, prepared_copy: Workspace) -> None:
     mmsc("encode", "-w", prepared_copy.root)
 
-    _check(mmsc("evaluate", "-w", prepared_copy.root), 2, "index", f"mmsc train -w {prepared_copy.root}")
+    _check(mmsc("evaluate", "-w", prepared_copy.root), 2, "judged", f"mmsc train -w {prepared_copy.root}")
 
 
 def test_several_errors_of_a_recipe_are_told_at_once(mmsc: Mmsc, tmp_path: Path) -> None:
