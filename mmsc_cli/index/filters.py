@@ -121,7 +121,7 @@ class Sieve:
             return np.empty(0, np.int64)
         itself = np.array([query.row], np.int64)
         known = self._index.known
-        return np.append(itself, known.indices[known.row(query.row)]) if self.filters.novel else itself
+        return np.append(itself, known.columns(query.row)) if self.filters.novel else itself
 
     def too_low(self, scores: NDArray[np.float32]) -> None:
         """Set scores below `min_score` to -inf."""

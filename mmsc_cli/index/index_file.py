@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.index.storage import LabelRows, SparseRows, Strings, Vectors, _check_ends, _map
+from mmsc_cli.index.storage import LabelRows, SparseRows, Strings, Vectors, _map
+from mmsc_cli.index.validation import check_description, check_scores, check_tensors
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.os_errors import writing
 from mmsc_cli.tables.relations import RELATIONS, Relation
@@ -68,11 +69,12 @@ class Index:
             tensors, model = _map(folder / "index.safetensors", about["bytes"])
             if model != about.get("model"):
                 raise WorkspaceError(f"{folder}: index.safetensors and index.json are of two models", hint=hint)
-            _check_ends(tensors)
+            check_tensors(tensors)
+            check_description(about)
             return cls(tensors, about)
         except FileNotFoundError as error:
             raise WorkspaceError(f"there is no index at {folder}", hint=hint) from error
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             raise WorkspaceError(f"{folder} is damaged: {error}", hint=hint + " again") from error
 
     def __len__(self) -> int:
@@ -148,6 +150,7 @@ class Index:
         for query, key in ((a, b), (b, a)):
             scores += np.einsum("ij,ij->i", vectors.query[query], vectors.key[key]) / 2
             scores += vectors.linear.values_at(query, key) / 2
+        check_scores(scores)
         return scores
 
 

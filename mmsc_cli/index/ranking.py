@@ -14,6 +14,7 @@ from mmsc_cli.arrays.top import best_rows
 from mmsc_cli.index.filters import Sieve
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
+from mmsc_cli.index.validation import check_scores
 from mmsc_cli.tables.relations import Relation
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Ranker:
         rankings = []
         for query, vector, row, (columns, values) in zip(queries, vectors, scores, additions, strict=True):
             row[columns] += values
+            check_scores(row)
             sieve.leave_out(query, relation, row)
             best = sieve.best(query, relation, row, self._k)
             rankings.append(Ranked(relation, best, row[best], key[best] @ vector))
@@ -127,6 +129,7 @@ class Ranker:
             scores = network.copy()
             added = np.isin(columns, rows)
             scores[np.searchsorted(rows, columns[added])] += values[added]
+            check_scores(scores)
             sieve.too_low(scores)
             best = best_rows(scores, self._k)
             rankings.append(Ranked(relation, rows[best], scores[best], network[best]))

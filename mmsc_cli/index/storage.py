@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import UnknownItemError
+from mmsc_cli.index.validation import check_columns, damaged_index
 
 DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
 PATH_SEPARATOR = " > "
@@ -33,13 +34,20 @@ class SparseRows:
 
     def row(self, number: int) -> slice:
         """The slice of `indices` and `values` that holds a row."""
-        return slice(int(self.indptr[number]), int(self.indptr[number + 1]))
+        start, stop = int(self.indptr[number]), int(self.indptr[number + 1])
+        if not 0 <= start <= stop <= len(self.indices):
+            raise damaged_index("rows do not follow one another")
+        return slice(start, stop)
+
+    def columns(self, number: int) -> NDArray[np.int32]:
+        """Columns of a row."""
+        return check_columns(self.indices[self.row(number)], len(self.indptr) - 1)
 
     def entries(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Columns and values of a row."""
         assert self.values is not None
         entries = self.row(number)
-        return self.indices[entries], self.values[entries]
+        return check_columns(self.indices[entries], len(self.indptr) - 1), self.values[entries]
 
     def values_at(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """The values at pairs of a row and a column, (n_pairs,); 0 where there is no entry."""
@@ -48,6 +56,8 @@ class SparseRows:
         for start in range(0, len(rows), _PAIRS_AT_A_TIME):
             row, column = rows[start : start + _PAIRS_AT_A_TIME], columns[start : start + _PAIRS_AT_A_TIME]
             begin, lengths = self.indptr[row], self.indptr[row + 1] - self.indptr[row]
+            if len(row) and (lengths.min() < 0 or begin.min() < 0 or (begin + lengths).max() > len(self.indices)):
+                raise damaged_index("rows do not follow one another")
             # All entries of all these rows: which pair each belongs to, and its position.
             pair = np.repeat(np.arange(len(row)), lengths)
             position = np.repeat(begin - np.cumsum(lengths) + lengths, lengths) + np.arange(len(pair))
@@ -92,7 +102,10 @@ class Strings(Sequence[str]):
 
     def __getitem__(self, row: Any) -> Any:
         start, stop = self._offsets[row], self._offsets[row + 1]
-        return self._data[start:stop].tobytes().decode()
+        try:
+            return self._data[start:stop].tobytes().decode()
+        except UnicodeDecodeError as error:
+            raise damaged_index("a text is not UTF-8") from error
 
     def position(self, text: str) -> int:
         """The position that `text` has, or would have, in a sorted list; by binary search."""
@@ -164,7 +177,10 @@ def _header(path: Path) -> tuple[int, dict[str, Any]]:
         size = int.from_bytes(file.read(8), "little")
         if size > path.stat().st_size - 8:
             raise ValueError(f"{path.name} has no valid header")
-        return 8 + size, json.loads(file.read(size))
+        header = json.loads(file.read(size))
+    if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
+        raise ValueError(f"{path.name} has no valid header")
+    return 8 + size, header
 
 
 def _map(path: Path, expected_bytes: int) -> tuple[dict[str, NDArray[Any]], str | None]:
@@ -180,12 +196,3 @@ def _map(path: Path, expected_bytes: int) -> tuple[dict[str, NDArray[Any]], str 
         begin, end = entry["data_offsets"]
         tensors[name] = data[start + begin : start + end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
     return tensors, model
-
-
-def _check_ends(tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Refuse offsets that do not end where their data does, as in a file whose end was overwritten."""
-    for ends, data in (("offsets", "bytes"), ("indptr", "indices")):
-        for name in tensors:
-            stem, _, last = name.rpartition(".")
-            if last == ends and int(tensors[name][-1]) != len(tensors[f"{stem}.{data}"]):
-                raise ValueError(f"{name} and {stem}.{data} do not belong together")

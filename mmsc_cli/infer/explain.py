@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
+from mmsc_cli.index.validation import check_scores, damaged_index
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.relations import CLASSES, RELATIONS, Relation
 from mmsc_cli.workspace.checksums import check_at_a_glance
@@ -215,7 +216,7 @@ class Explainer:
     def _partners(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Known partners, sorted, and the sum of their strengths over both relations."""
         entries = self._index.known.row(row)
-        partners = self._index.known.indices[entries]
+        partners = self._index.known.columns(row)
         strengths = [self._index.optional(f"known.strength.{relation}") for relation in RELATIONS]
         present = [strength[entries] for strength in strengths if strength is not None]
         ties = sum(present, np.zeros(len(partners), np.float32))
@@ -238,12 +239,12 @@ class Explainer:
         entry = None if query is None or labels is None else labels.rows.entry(query, row)
         if labels is None or entry is None:
             return None, None, None
+        check_scores(labels.probabilities[entry])
         likeliest = int(labels.probabilities[entry].argmax())
-        return (
-            CLASSES[likeliest],
-            float(labels.probabilities[entry][likeliest]),
-            self._index.about["label_models"][labels.model[entry]],
-        )
+        models, model = self._index.about.get("label_models", []), int(labels.model[entry])
+        if not 0 <= model < len(models):
+            raise damaged_index("a label is by nobody")
+        return CLASSES[likeliest], float(labels.probabilities[entry][likeliest]), models[model]
 
     def _strongest_gate(self, weights: NDArray[np.floating] | None) -> tuple[str | None, float | None]:
         if weights is None or len(weights) != len(self._channels):
