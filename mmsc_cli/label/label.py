@@ -88,19 +88,21 @@ def label(
         WorkspaceError: the cache is damaged.
     """
     item_table, n_items = inputs.item_table, len(inputs.item_table)
+    local = annotator_without_llm(settings.model, item_table, inputs.truth, seed)
+    if local is not None and endpoints:
+        raise InputError(
+            f"--endpoint has no use with --model {settings.model}", hint="name the model that the server serves"
+        )
+    if local is None:
+        resolve_model(settings.model)  # a bad name is an error before the work
     candidates = choose_candidates(
         item_table, inputs.pairs, settings.budget, settings.mix, seed=seed, images=inputs.images
     )
     a, b = candidates.a, candidates.b
     if inputs.gold is not None:
         a, b = np.unique(np.stack([np.append(a, inputs.gold.a), np.append(b, inputs.gold.b)]), axis=1)
-    local = annotator_without_llm(settings.model, item_table, inputs.truth, seed)
     if local is None:
         heard = _ask_model(inputs, a, b, settings, endpoints=endpoints, cache=cache, progress=progress)
-    elif endpoints:
-        raise InputError(
-            f"--endpoint has no use with --model {settings.model}", hint="name the model that the server serves"
-        )
     else:
         heard = _ask_locally(inputs, a, b, local, settings.propose)
     opinions = heard.opinions
