@@ -11,6 +11,7 @@ from mmsc_cli.evaluate.baselines.baseline import on_cpu
 from mmsc_cli.evaluate.baselines.registry import applicable, fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.gates import MODEL
+from mmsc_cli.evaluate.lists import describe_lists
 from mmsc_cli.evaluate.protocol import SLICE_MEANINGS, TAIL_BELOW, check_split
 from mmsc_cli.evaluate.rank import DEGREE_SLICE
 from mmsc_cli.evaluate.sampled import NOTE, PAIR_CAP
@@ -52,8 +53,8 @@ def evaluate(
         progress: told of long work.
 
     Returns:
-        JSON values: `protocol`, `models`, `gains`, `by_degree`, `sampled`, `truth` where it is known, and `ablation` if
-        asked for; see docs/evaluation.md. A figure is None where a slice has no queries.
+        JSON values: `protocol`, `models`, `gains`, `lists`, `by_degree`, `sampled`, `truth` where it is known, and
+        `ablation` if asked for; see docs/evaluation.md. A figure is None where a slice has no queries.
 
     Raises:
         InputError: a baseline is unknown or cannot be fitted here, or scores contain NaN.
@@ -68,17 +69,18 @@ def evaluate(
     board.add(MODEL, model, fit_seconds)
     for name in names:
         board.add(name, fit_baseline(name, context, device, progress))
+    protocols = {relation: asked.protocol for relation, asked in queries.items()}
     result = {
         "protocol": _describe(context, settings.bootstrap, left_out),
         "models": board.models,
         "gains": board.gains(),
+        "lists": describe_lists(context, model, protocols),
         "by_degree": {"slice": DEGREE_SLICE, "models": board.by_degree},
         "sampled": {"note": NOTE, "negatives": settings.negatives, "pair_cap": PAIR_CAP, "models": board.sampled},
     }
     if truth is not None:
         result["truth"] = describe_truth(truth, context.n_items, board.true)
     if ablation is not None:
-        protocols = {relation: asked.protocol for relation, asked in queries.items()}
         result["ablation"] = ablate(
             ablation, protocols, seed=context.seed, resamples=settings.bootstrap, progress=progress
         )

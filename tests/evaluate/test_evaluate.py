@@ -34,7 +34,7 @@ def test_the_result_has_the_keys_of_the_contract(
         ablation=AblationPlan(lambda without, seed: _scorer(fixed_scorer, seed=seed), ("llm",), (1, 2)),
     )
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    assert list(result) == ["protocol", "models", "gains", "by_degree", "sampled", "ablation"]
+    assert list(result) == ["protocol", "models", "gains", "lists", "by_degree", "sampled", "ablation"]
     assert list(result["models"]) == ["mmsc", "popularity", "ease"]
     for model in result["models"].values():
         assert set(model) - {"tuning"} == {"substitute", "complement", "seconds"}

@@ -49,6 +49,7 @@ def render_report(
     )
     environment.filters["figure"] = _figure
     environment.filters["percent"] = lambda value: f"{100 * value:.2f}%"
+    environment.filters["share"] = lambda value: "–" if value is None else f"{100 * value:.0f} %"
     environment.filters["gain"] = lambda value: f"{100 * value:+.1f} %".replace("-", "−")
     environment.filters["span"] = _span
     models = result["models"]
