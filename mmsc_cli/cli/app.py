@@ -11,7 +11,20 @@ from pathlib import Path
 import typer
 from typer.main import get_command
 
-from mmsc_cli.cli.commands import doctor, encode, evaluate, infer, label, prepare, recipes, run, show, train
+from mmsc_cli.cli.commands import (
+    check,
+    doctor,
+    encode,
+    evaluate,
+    infer,
+    init,
+    label,
+    prepare,
+    recipes,
+    run,
+    show,
+    train,
+)
 from mmsc_cli.cli.failures import OK, USAGE, debugging, describe, exit_code
 from mmsc_cli.cli.interrupt import typed_command
 from mmsc_cli.cli.options import HELP_OPTIONS, PanelledHelp, PlainHelp
@@ -47,7 +60,7 @@ def _version() -> None:
     _show_version(True)
 
 
-for module in (prepare, label, encode, train, evaluate, infer, show, run, recipes, doctor):
+for module in (prepare, label, encode, train, evaluate, infer, show, run, init, check, recipes, doctor):
     module.register(app)
 
 

@@ -47,8 +47,8 @@ class EventsSource(Settings):
     """A log of what shoppers viewed and bought; paths are relative to the recipe."""
 
     kind: Literal["events"]
-    events: PathText = Field(
-        description="CSV (also .gz) or Parquet, one event per row; a pattern such as log-*.csv is fine"
+    events: PathText | Annotated[list[PathText], Field(min_length=1)] = Field(
+        description="CSV, JSON lines or Parquet, also packed: a file, a folder, a pattern such as log-*.csv, or a list"
     )
     items: PathText | None = Field(
         default=None, description="a file of items, as for kind = table; none: only ids are known"

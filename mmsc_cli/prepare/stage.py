@@ -62,6 +62,7 @@ def prepare(
     recipe_directory: Path = Path(),
     config: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
+    checking: bool = False,
 ) -> dict[str, Any]:
     """Run the stage and return its counts.
 
@@ -73,6 +74,7 @@ def prepare(
         recipe_directory: what the paths of a `table` or `events` source are relative to.
         config: what `prepare_config` says of the same arguments; None: it is asked, and reads the inputs once more.
         progress: told how far the reading is.
+        checking: only look at the data: place no images, and log no warnings (they are among the counts).
 
     Raises:
         InputError: the source is not what it must be.
@@ -82,7 +84,7 @@ def prepare(
         config = prepare_config(recipe, inputs, recipe_directory)
     with workspace.stage("prepare", config) as stage:
         paths = _local_inputs(recipe, inputs, recipe_directory)
-        images = _image_places(workspace, recipe, paths, recipe_directory, stage, progress)
+        images = None if checking else _image_places(workspace, recipe, paths, recipe_directory, stage, progress)
         delivery = Delivery(stage.directory("delivery"))
         base = _base_of_partitions(recipe, inputs, recipe_directory)
         _read(workspace, recipe, list(paths), base, stage, delivery, progress)
@@ -102,7 +104,7 @@ def prepare(
                 pq.write_table(assembled.truth, file, compression="zstd")
         stage.counts |= _books(delivery, assembled, images.counts if images else Counter())
         stage.counts["warnings"] = [*delivery.warnings, *_doubts(recipe.source, stage.counts)]
-        for warning in stage.counts["warnings"]:
+        for warning in stage.counts["warnings"] if not checking else ():
             _LOG.warning("%s", warning)
     return stage.counts
 
@@ -194,11 +196,20 @@ def _read(
             from mmsc_cli.prepare.sources.shop_tables import read_tables
 
             if len(paths) != 2:
-                raise InputError("a table source takes two inputs", hint="--input ITEMS --input PAIRS")
+                given = ", ".join(map(str, paths))
+                raise InputError(
+                    f"{given}: a table source takes two inputs, the items first, then the pairs",
+                    hint="give both: --input ITEMS --input PAIRS",
+                )
             read_tables(paths[0], paths[1], source, delivery)
         case EventsSource() as source:
             from mmsc_cli.prepare.sources.event_pairs import read_events
 
+            if source.items is not None and len(paths) < 2:
+                raise InputError(
+                    f"{', '.join(map(str, paths))}: this source takes the items first, then the log",
+                    hint="give both: --input ITEMS --input LOG",
+                )
             items = paths.pop(0) if source.items is not None else None
             read_events(paths, items, source, delivery, progress, base=base)
         case DemoSource() as source:

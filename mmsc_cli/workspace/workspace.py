@@ -38,8 +38,9 @@ from mmsc_cli.workspace.regular_file import refuse_link
 from mmsc_cli.workspace.stages import MAKER, STAGE_COMMANDS, STAGES, Stage
 
 _LOG = logging.getLogger(__name__)
+RECIPE = "recipe.toml"  # what was guessed of files that `run` or `prepare` was given
 # What may be in a folder before it is a workspace: what a first `prepare` leaves that did not come to its end.
-_BEFORE_MANIFEST = {LOCK, ".staging", "downloads"}
+_BEFORE_MANIFEST = {LOCK, ".staging", "downloads", RECIPE}
 REPLACED = "replaced"
 
 
@@ -195,7 +196,7 @@ class Workspace:
             WorkspaceError: another process works here (and `wait` is false), the inputs are not ready, or the folder
                 is no workspace.
         """
-        self._enter(stage)
+        self.enter(stage)
         with locked(self.root, wait=wait):
             inputs = self.inputs_of(stage)
             started = time.monotonic()
@@ -215,12 +216,16 @@ class Workspace:
         Raises:
             WorkspaceError: a process that shares nothing works here, or the inputs are not ready.
         """
-        self._enter(stage)
+        self.enter(stage)
         with locked(self.root, shared=True):
             yield self.inputs_of(stage)
 
-    def _enter(self, stage: Stage) -> None:
-        """Refuse a folder that is no workspace before anything is written into it; make one for `prepare`."""
+    def enter(self, stage: Stage) -> None:
+        """Refuse a folder that is no workspace before anything is written into it; make one for `prepare`.
+
+        Raises:
+            WorkspaceError: the folder is no workspace, or not one for this stage.
+        """
         if stage == "prepare":
             self.root.mkdir(parents=True, exist_ok=True)
         if read_manifest_file(self.root) is not None:

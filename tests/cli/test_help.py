@@ -49,6 +49,8 @@ def test_the_commands_of_the_contract_are_there() -> None:
         "doctor",
         "version",
         "show",
+        "init",
+        "check",
     }
 
 
@@ -80,6 +82,8 @@ COMMON_OPTIONS = {
     "evaluate": ALL,
     "infer": ALL - {"--seed"},
     "run": ALL,
+    "init": {"--quiet", "--verbose"},
+    "check": ALL - {"--workspace", "--device", "--seed"},
     "show": {"--workspace", "--json"},
     "doctor": {"--workspace", "--json", "--device"},
     "recipes list": {"--json"},

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mmsc_cli.cli.options import SHARED, InputsOption, Session, command
-from mmsc_cli.recipe.shipped import recipe_path
+from mmsc_cli.cli.sources import SourcesArgument, choose_source
 
 
 def register(app: typer.Typer) -> None:
@@ -20,12 +20,13 @@ def register(app: typer.Typer) -> None:
         "prepare",
         "mmsc prepare demo",
         "mmsc prepare amazon-beauty --input meta_Beauty.json.gz",
-        "mmsc prepare my-shop.toml",
+        "mmsc prepare shop.toml",
+        "mmsc prepare products.csv events.jsonl",
         shared=[name for name in SHARED if name != "device"],
     )
     def prepare_command(
         session: Session,
-        source: Annotated[str, typer.Argument(help="Name of a recipe (`mmsc recipes list`) or path of a recipe file.")],
+        sources: SourcesArgument,
         inputs: InputsOption = None,
         images: Annotated[
             bool | None,
@@ -41,15 +42,15 @@ def register(app: typer.Typer) -> None:
         Holds out pairs and items, chosen by the seed, for evaluation.
         """
         from mmsc_cli.prepare.stage import prepare  # noqa: PLC0415  brings pyarrow and scipy
-        from mmsc_cli.recipe.loading import load_recipe  # noqa: PLC0415  brings pydantic
 
         started = time.monotonic()
-        flags = session.values({"images.download": images, "source.allow_truncated": allow_truncated})
+        flags = {"images.download": images, "source.allow_truncated": allow_truncated}
+        source = choose_source(session, sources, inputs or [], flags, session.workspace)
         counts = prepare(
             session.workspace,
-            load_recipe(source, session.overrides, flags),
-            inputs=inputs or [],
-            recipe_directory=recipe_path(source).parent,
+            source.recipe,
+            inputs=source.inputs,
+            recipe_directory=source.directory,
             progress=session.progress,
         )
         first, *rest = describe_counts(counts)

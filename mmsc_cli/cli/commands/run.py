@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from mmsc_cli.cli.commands.prepare import describe_counts
 from mmsc_cli.cli.options import InputsOption, Session, command
-from mmsc_cli.recipe.shipped import recipe_path
+from mmsc_cli.cli.sources import SourcesArgument, choose_source
 from mmsc_cli.tables.relations import RELATIONS
 
 
@@ -21,38 +22,52 @@ def register(app: typer.Typer) -> None:
         app,
         "run",
         "mmsc run demo",
+        "mmsc run products.csv events.jsonl -w shop",
+        "mmsc run items.parquet 'log/2026-*.csv.gz' --images",
         "mmsc run amazon-beauty --input meta_Beauty.json.gz",
         "mmsc run shop.toml --no-label",
     )
     def run_command(
         session: Session,
-        source: Annotated[str, typer.Argument(help="Name or path of a recipe.")],
+        sources: SourcesArgument,
         inputs: InputsOption = None,
         images: Annotated[
             bool | None,
             typer.Option("--images/--no-images", help="Download the images that items name by URL."),
         ] = None,
+        model: Annotated[
+            str | None, typer.Option(metavar="NAME", help="Label pairs with this model; see `mmsc label --help`.")
+        ] = None,
         label: Annotated[
             bool | None,
-            typer.Option("--label/--no-label", help="Label pairs; default: if the recipe has a table [label]."),
+            typer.Option(
+                "--label/--no-label",
+                help="Label pairs; default: if the recipe has a table [label] or --model is given.",
+            ),
         ] = None,
     ) -> None:
-        """Run all stages of a recipe, skipping what is up to date."""
-        from mmsc_cli.pipeline import run_all  # noqa: PLC0415  brings torch
-        from mmsc_cli.recipe.loading import load_recipe  # noqa: PLC0415  brings pydantic
+        """Run all stages of a recipe, or of files, skipping what is up to date.
 
-        recipe = load_recipe(source, session.overrides, session.values({"images.download": images}))
+        From files, mmsc guesses the recipe: which of them hold items, events or pairs, their columns, and what their
+        events are called. It prints what it decided, and stores the recipe in the workspace.
+        """
+        from mmsc_cli.pipeline import run_all  # noqa: PLC0415  brings torch
+
+        flags = {"images.download": images, "label.model": model}
+        source = choose_source(session, sources, inputs or [], flags, session.workspace)
+        if source.guessed:
+            session.out.note(f"recipe: {source.path}")
         if label is None:
-            label = "label" in recipe.model_fields_set
+            label = "label" in source.recipe.model_fields_set
             if not label:
                 session.out.note(
                     "label: skipped, as the recipe has no [label]; `mmsc label --model rules` needs no LLM"
                 )
         done = run_all(
             session.workspace,
-            recipe,
-            inputs=inputs or [],
-            recipe_directory=recipe_path(source).parent,
+            source.recipe,
+            inputs=source.inputs,
+            recipe_directory=source.directory,
             label=label,
             device=session.device,
             progress=session.progress,
@@ -62,7 +77,7 @@ def register(app: typer.Typer) -> None:
         if session.out.as_json:
             value = {"workspace": str(session.directory), "stages": done, "report": str(report), "example": example}
             session.out.json(value)
-        for line in (*_summary(session), *answers, f"report: {report}", f"next: `mmsc infer {example}`"):
+        for line in (*_summary(session), *answers, f"report: {report}", f"next: `mmsc infer {_typed(example)}`"):
             session.out.note(line)
 
 
@@ -70,6 +85,7 @@ def _summary(session: Session) -> Iterator[str]:
     """What was read and held out, and how well the model does on it."""
     counts = session.workspace.manifest().stages["prepare"].counts
     yield from describe_counts(counts)
+    yield from (f"  warning: {warning}" for warning in counts.get("warnings", []))
     pairs, items = counts["pair_splits"], counts["item_splits"]
     yield (
         f"held out: {pairs['test']:,} pairs and {items['cold_test']:,} items for the test, "
@@ -79,6 +95,11 @@ def _summary(session: Session) -> Iterator[str]:
     for relation in RELATIONS:
         figures = {name: slices[relation]["all"] for name, slices in models.items()}
         yield f"{relation}s: {_verdict(figures)}"
+
+
+def _typed(item_id: str) -> str:
+    """An id as it is typed: the name of an option it is not."""
+    return f"--item={shlex.quote(item_id)}" if item_id.startswith("-") else shlex.quote(item_id)
 
 
 def _verdict(figures: Mapping[str, Mapping[str, Any]]) -> str:

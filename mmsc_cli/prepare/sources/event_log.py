@@ -72,17 +72,23 @@ FATES = (
 )
 
 
-def log_files(folder: Path, pattern: str) -> list[Path]:
-    """The files of a log that a recipe in `folder` names, in the order of their names.
+def log_files(folder: Path, patterns: str | Sequence[str]) -> list[Path]:
+    """The files of a log that a recipe in `folder` names; those of a pattern in the order of their names.
 
     A path that exists is that file, whatever marks are in its name; of a folder, the files in it are meant.
 
     Raises:
-        InputError: it is no pattern.
+        InputError: one is no pattern, or a folder without such files.
     """
-    whole = folder / pattern
+    if not isinstance(patterns, str):
+        return [path for pattern in patterns for path in log_files(folder, pattern)]
+    pattern, whole = patterns, folder / patterns
     if whole.is_dir():
-        return [path for path in sorted(whole.rglob("*")) if _is_log_file(path, whole)] or [whole]
+        if files := [path for path in sorted(whole.rglob("*")) if _is_log_file(path, whole)]:
+            return files
+        raise InputError(
+            f"source.events: no file of a log in the folder {whole}", hint=f"its files end with {' '.join(LOG_ENDINGS)}"
+        )
     if whole.exists():
         return [whole]
     try:
@@ -95,8 +101,13 @@ def log_files(folder: Path, pattern: str) -> list[Path]:
     return [path for path in files if path.is_file()] or [whole]
 
 
-def log_base(folder: Path, pattern: str) -> Path:
-    """The folder below which folders such as `dt=2024-05-01` are partitions of the log that a pattern names."""
+def log_base(folder: Path, pattern: str | Sequence[str]) -> Path | None:
+    """The folder below which folders such as `dt=2024-05-01` are partitions of the log that a pattern names.
+
+    None: several patterns have no such folder.
+    """
+    if not isinstance(pattern, str):
+        return log_base(folder, pattern[0]) if len(pattern) == 1 else None
     whole = folder / pattern
     if whole.is_dir() or not whole.exists():
         fixed = [place for place in (whole, *whole.parents) if not re.search(r"[*?\[]", str(place))]
@@ -111,27 +122,47 @@ def _is_log_file(path: Path, folder: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class OpenLog:
-    """A log whose view `normalised` is there.
+class LogPart:
+    """Files of a log that are the same known export, or none.
 
     Attributes:
-        shards: its files.
-        columns: our columns to the file's.
-        types: our event types to the log's words.
-        all_purchases: it has no column of types, so that all events are purchases.
-        export: the known export that it is.
+        shards: the files.
+        export: the known export that they are.
+        columns: our columns to the files'; without `type` all events are purchases.
+        types: our event types to the files' words.
     """
 
     shards: list[Shard]
+    export: Format | None
     columns: dict[str, str]
     types: Mapping[str, Sequence[str]]
-    all_purchases: bool
-    export: Format | None
+
+
+@dataclass(frozen=True)
+class OpenLog:
+    """A log whose view `normalised` is there."""
+
+    parts: list[LogPart]
+
+    @property
+    def shards(self) -> list[Shard]:
+        """Its files."""
+        return [shard for part in self.parts for shard in part.shards]
 
     @property
     def types_are_a_guess(self) -> bool:
         """Whether the words for the types are the recipe's, not those of a known export."""
-        return self.export is None or self.types is not self.export.types
+        return any(
+            part.export is None
+            or {name: list(words) for name, words in part.export.types.items()}
+            != {name: list(words) for name, words in part.types.items()}
+            for part in self.parts
+            if "type" in part.columns
+        )
+
+    def has(self, column: str) -> bool:
+        """Whether some of its files have one of our columns."""
+        return any(column in part.columns for part in self.parts)
 
 
 def open_log(
@@ -183,17 +214,17 @@ def reopen_with_plain_line_ends(engine: Engine, log: OpenLog, settings: EventsSo
 
 
 def _make_view(engine: Engine, shards: list[Shard], settings: EventsSource) -> OpenLog:
-    export = known_format(LOG_FORMATS, shards[0].names)
-    columns = _columns(shards, settings, export)
-    types: Mapping[str, Sequence[str]] = {str(name): words for name, words in settings.types.items()}
-    if export is not None and export.types and "types" not in settings.model_fields_set:
-        types = export.types
-    log = OpenLog(shards, columns, types, "type" not in columns, export)
-    _check_id_types(engine, log)
+    by_export: dict[str, list[Shard]] = {}
+    for shard in shards:
+        export = known_format(LOG_FORMATS, shard.names)
+        by_export.setdefault(export.name if export else "", []).append(shard)
+    log = OpenLog([_part(of_export, settings, several=len(by_export) > 1) for of_export in by_export.values()])
+    for part in log.parts:
+        _check_id_types(engine, part)
     engine.run(_TIME_ZONE)
     engine.run(
         _NORMALISED.format(
-            shards=" UNION ALL ".join(_select(shard, log) for shard in shards),
+            shards=" UNION ALL ".join(_select(shard, part) for part in log.parts for shard in part.shards),
             asks=str(_asks_for_time(settings)).lower(),
             since=_bound(settings.since, "'-infinity'::DOUBLE"),
             until=_bound(settings.until, "'infinity'::DOUBLE"),
@@ -202,7 +233,30 @@ def _make_view(engine: Engine, shards: list[Shard], settings: EventsSource) -> O
     return log
 
 
-def _check_id_types(engine: Engine, log: OpenLog) -> None:
+def _part(shards: list[Shard], settings: EventsSource, *, several: bool) -> LogPart:
+    export = known_format(LOG_FORMATS, shards[0].names)
+    types: Mapping[str, Sequence[str]] = {str(name): words for name, words in settings.types.items()}
+    if export is not None and export.types and "types" not in settings.model_fields_set:
+        types = export.types
+    given = {str(name): theirs for name, theirs in settings.columns.items()}
+    if several and export is not None:  # what the recipe maps may be the columns of the other files
+        given = {name: theirs for name, theirs in given.items() if shards[0].expression(theirs) is not None}
+    return LogPart(shards, export, _columns(shards, given, export, asks_for_time=_asks_for_time(settings)), types)
+
+
+def event_words(engine: Engine, paths: Sequence[Path], settings: EventsSource, folder: Path) -> dict[str, int]:
+    """The types of a log's events to how many of each are of an item, the most frequent first; see `open_log`."""
+    log = open_log(engine, paths, settings, folder)
+    counted = "SELECT word, count(*) FROM normalised WHERE word <> '' AND item <> '' GROUP BY 1 ORDER BY 2 DESC, 1"
+    try:
+        return dict(engine.run(counted))
+    except duckdb.Error:
+        if reopen_with_plain_line_ends(engine, log, settings, folder) is None:
+            raise
+        return dict(engine.run(counted))
+
+
+def _check_id_types(engine: Engine, log: LogPart) -> None:
     """Refuse shards that hold `00123` as text beside others that hold it as the number 123."""
     kinds = [expression[1] for shard in log.shards if (expression := shard.expression(log.columns["item"]))]
     numbers = [shard for shard, kind in zip(log.shards, kinds, strict=True) if kind != "VARCHAR"]
@@ -217,19 +271,21 @@ def _check_id_types(engine: Engine, log: OpenLog) -> None:
                 )
 
 
-def _columns(shards: Sequence[Shard], settings: EventsSource, export: Format | None) -> dict[str, str]:
+def _columns(
+    shards: Sequence[Shard], mapping: Mapping[str, str], export: Format | None, *, asks_for_time: bool
+) -> dict[str, str]:
     """What each shard calls our columns; every shard must have all that the first has."""
     columns: dict[str, str] = {}
     for name in (*get_args(EventColumn), "cancelled"):
-        given = settings.columns.get(name)
+        given = mapping.get(name)
         wanted = (given,) if given else ((export.columns.get(name, ()) if export else ()) or (name,))
         theirs = next((want for want in wanted if shards[0].expression(want) is not None), None)
         if theirs is not None:
             columns[name] = theirs
     names = shards[0].names
     missing = [name for name in ("session", "item") if name not in columns]
-    missing += [name for name in settings.columns if name in get_args(EventColumn) and name not in columns]
-    if "time" not in columns and _asks_for_time(settings):
+    missing += [name for name in mapping if name in get_args(EventColumn) and name not in columns]
+    if "time" not in columns and asks_for_time:
         missing.append("time")
     if "type" not in columns and (export is None or "type" in export.columns) and alike("type", names):
         missing.append("type")
@@ -237,12 +293,12 @@ def _columns(shards: Sequence[Shard], settings: EventsSource, export: Format | N
         gone = dict.fromkeys(name for name, theirs in columns.items() if shard.expression(theirs) is None)
         if missing or gone:
             lacking = dict.fromkeys((*missing, *gone))
-            theirs_of = columns | {str(name): theirs for name, theirs in settings.columns.items()}
+            theirs_of = {**columns, **mapping}
             raise missing_columns(shard.path, {name: theirs_of.get(name, name) for name in lacking}, shard.names)
     return columns
 
 
-def _select(shard: Shard, log: OpenLog) -> str:
+def _select(shard: Shard, log: LogPart) -> str:
     sql = {name: shard.expression(theirs) for name, theirs in log.columns.items()}
     session, item = (_text(*expression) for expression in (sql["session"], sql["item"]) if expression)
     seconds, timed, cancelled = "NULL::DOUBLE", "false", "false"

@@ -133,7 +133,21 @@ _HINTS = {
     "events_outside_period": "change source.since and source.until",
     "events_cancelled": "map the column quantity to that of the ordered pieces under [source.columns]",
 }
-_FATES = "SELECT coalesce(fate, 'usable'), count(*) FROM normalised GROUP BY fate"
+# One pass over the log for all that is reported of it.
+_TALLY = """
+CREATE OR REPLACE TABLE tally AS
+SELECT coalesce(fate, 'usable') AS fate, coalesce(word, '') AS word, count(*) AS events, min(seconds) AS first_seconds,
+    max(seconds) AS last_seconds, count(*) FILTER (timed) AS timed,
+    count(*) FILTER (timed AND seconds IS NOT NULL) AS readable
+FROM normalised GROUP BY ALL
+"""
+_FATES = "SELECT fate, sum(events)::BIGINT FROM tally GROUP BY fate"
+_WORDS = "SELECT word, sum(events)::BIGINT FROM tally GROUP BY word ORDER BY 2 DESC, 1 LIMIT 20"
+_PERIOD = """
+SELECT strftime(make_timestamp((min(first_seconds) * 1e6)::BIGINT), '%Y-%m-%d'),
+    strftime(make_timestamp((max(last_seconds) * 1e6)::BIGINT), '%Y-%m-%d')
+FROM tally WHERE fate = 'usable' AND isfinite(first_seconds) AND isfinite(last_seconds)
+"""
 _XLOGX = "CREATE MACRO xlogx(x) AS CASE WHEN x > 0 THEN x * ln(x) ELSE 0 END"
 # What happens together has no direction: the strength stands in both.
 _WRITE = """
@@ -212,14 +226,16 @@ def _count_fates(
     try:
         log = open_log(engine, paths, settings, delivery.folder, base)
         try:
-            fates = dict(engine.run(_FATES))
+            engine.run(_TALLY)
         except duckdb.Error:
             plain = reopen_with_plain_line_ends(engine, log, settings, delivery.folder)
             if plain is None:
                 raise
-            log, fates = plain, dict(engine.run(_FATES))
+            log = plain
+            engine.run(_TALLY)
     except duckdb.Error as error:
         raise describe_unreadable(error, paths) from error
+    fates = dict(engine.run(_FATES))
     usable = fates.pop("usable", 0)
     delivery.counts.update(fates, events=usable + sum(fates.values()), usable=usable)
     _report(engine, log, delivery)
@@ -227,20 +243,23 @@ def _count_fates(
         reasons = ", ".join(f"{name} {count:,}" for name, count in fates.items()) or "it is empty"
         hint = _HINTS.get(max(fates, key=fates.__getitem__, default=""), _HINTS["events_of_other_type"])
         raise InputError(f"{paths[0]}: no event in it is of use: {reasons}{_seen_words(engine, log)}", hint=hint)
+    _note_log(engine, log, delivery)
     return log
 
 
 def _report(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
     """Note what was decided, and warn of what looks wrong."""
     counts = delivery.counts
-    renamed = {name: theirs for name, theirs in log.columns.items() if theirs != name}
-    if renamed:
-        delivery.notes.setdefault("columns", {})[log.shards[0].path.name] = renamed
-    if log.export is not None:
-        delivery.notes.setdefault("formats", {})[log.shards[0].path.name] = log.export.name
-    if log.all_purchases:
-        delivery.notes["all_purchases"] = True
-        _LOG.info("%s: no column of types: all events are purchases", log.shards[0].path.name)
+    for part in log.parts:
+        name = part.shards[0].path.name
+        renamed = {ours: theirs for ours, theirs in part.columns.items() if theirs != ours}
+        if renamed:
+            delivery.notes.setdefault("columns", {})[name] = renamed
+        if part.export is not None:
+            delivery.notes.setdefault("formats", {})[name] = part.export.name
+        if "type" not in part.columns:
+            delivery.notes["all_purchases"] = True
+            _LOG.info("%s: no column of types: all events are purchases", name)
     # Of a known export, most events are of other types by nature.
     if log.types_are_a_guess and counts["events_of_other_type"] * 2 > counts["events"]:
         delivery.warnings.append(
@@ -248,9 +267,7 @@ def _report(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
             f'name{_seen_words(engine, log)}; name them, for example [source.types] view = ["click"]'
         )
     ((timed, read),) = engine.run(
-        "SELECT count(*) FILTER (timed), count(*) FILTER (timed AND seconds IS NOT NULL) FROM normalised"
-        if "time" in log.columns
-        else "SELECT 0, 0"
+        "SELECT coalesce(sum(timed), 0)::BIGINT, coalesce(sum(readable), 0)::BIGINT FROM tally"
     )
     if (timed - read) * 2 > timed:
         delivery.warnings.append(
@@ -260,10 +277,46 @@ def _report(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
 
 def _seen_words(engine: Engine, log: OpenLog) -> str:
     """The types that the log has, with the number of their events, as the end of a sentence."""
-    if "type" not in log.columns:
+    if not log.has("type"):
         return ""
-    words = engine.run("SELECT coalesce(word, ''), count(*) FROM normalised GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5")
+    words = engine.run(_WORDS)[:5]
     return f" (seen: {', '.join(f'{word!r} {count:,}' for word, count in words)})" if words else ""
+
+
+def _note_log(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
+    """Note the period of the log and how many events it has of each type."""
+    ((first, last),) = engine.run(_PERIOD)
+    types = dict(engine.run(_WORDS)) if log.has("type") else {}
+    engine.run("DROP TABLE tally")
+    delivery.notes["log"] = {"first_day": first, "last_day": last, "types": types}
+    period = f" from {first} to {last}" if first else ""
+    words = "".join(f", {word or 'without a type'} {count:,}" for word, count in types.items())
+    _LOG.info("log: %s events%s%s", f"{delivery.counts['events']:,}", period, words)
+
+
+def _note_ids(log_ids: set[str], catalogue: _Groups, delivery: Delivery) -> None:
+    """Note how many ids are in log and catalogue, and in one of them alone."""
+    log_only = sorted(log_ids - catalogue.ids - catalogue.standing_for.keys())
+    items_only = sorted(catalogue.ids - log_ids)
+    delivery.notes["ids"] = {
+        "both": len(log_ids) - len(log_only),
+        "log_only": len(log_only),
+        "items_only": len(items_only),
+        "log_only_examples": log_only[:3],
+        "items_only_examples": items_only[:3],
+    }
+    _LOG.info(
+        "ids: %s in log and items, %s in the log alone%s, %s in the items alone%s",
+        f"{len(log_ids) - len(log_only):,}",
+        f"{len(log_only):,}",
+        _examples(log_only),
+        f"{len(items_only):,}",
+        _examples(items_only),
+    )
+
+
+def _examples(ids: Sequence[str]) -> str:
+    return f" ({', '.join(ids[:3])})" if ids else ""
 
 
 @dataclass(frozen=True)
@@ -300,6 +353,7 @@ def _number_items(engine: Engine, catalogue: _Groups | None, delivery: Delivery)
     delivery.counts["ids_mended"] += mended["ids_mended"]
     units = {item_id: catalogue.unit(item_id) if catalogue else item_id for item_id in ids if item_id}
     if catalogue is not None:
+        _note_ids(set(units), catalogue, delivery)
         check_ids_meet(set(units), catalogue.ids | set(catalogue.standing_for), delivery)
     numbers = {item_id: number for number, item_id in enumerate(sorted({*units, *units.values()}))}
     raw_ids = [numbers.get(item_id) for item_id in ids]
@@ -327,6 +381,7 @@ def _count_events(engine: Engine, settings: EventsSource, delivery: Delivery) ->
         events_kept=kept,
         events_without_id=usable - known,
     )
+    delivery.notes["log"]["sessions"] = engine.run("SELECT count(DISTINCT session) FROM kept WHERE kind < 2")[0][0]
     engine.run("DROP TABLE seen")
     engine.run("DROP TABLE over_cap")
 

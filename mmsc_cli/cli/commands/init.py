@@ -1,0 +1,37 @@
+"""`mmsc init`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mmsc_cli.cli.options import Session, command
+from mmsc_cli.cli.sources import guess_source
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(
+        app,
+        "init",
+        "mmsc init products.csv events.jsonl > shop.toml",
+        "mmsc init items.parquet 'log/2026-*.csv.gz' > shop.toml && mmsc run shop.toml",
+        shared=("quiet", "verbose"),
+    )
+    def init_command(
+        session: Session,
+        files: Annotated[list[str], typer.Argument(help="Files, folders or patterns: items, events, orders, pairs.")],
+    ) -> None:
+        """Write a recipe for data files to stdout.
+
+        The recipe is the one that `mmsc run FILES` would use. Its paths are relative to the current folder: store it
+        here, or edit them.
+        """
+        from mmsc_cli.prepare.guess.recipe_text import recipe_text  # noqa: PLC0415  brings pyarrow
+
+        decided = guess_source(files, None)
+        for line in decided.decisions():
+            session.out.note(line)
+        session.out.write(recipe_text(decided))

@@ -1,0 +1,122 @@
+"""What `run`, `init` and `check` work on: a recipe, or data files of which a recipe is guessed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmsc_cli.cli.options import Session
+from mmsc_cli.errors import InputError
+from mmsc_cli.recipe.shipped import recipe_names, recipe_path
+from mmsc_cli.runtime.atomic import atomic_write
+
+if TYPE_CHECKING:
+    from mmsc_cli.prepare.guess.guess import Guess
+    from mmsc_cli.recipe.recipe import Recipe
+    from mmsc_cli.workspace.workspace import Workspace
+
+SourcesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RECIPE|FILES",
+        help="A recipe, by name or path; or files, folders, patterns, - (stdin): items, events, orders, pairs.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class ChosenSource:
+    """A recipe that is to be prepared.
+
+    Attributes:
+        directory: what the paths in the recipe are relative to.
+        inputs: files in place of what the recipe names.
+        path: where the recipe is stored.
+        guessed: it was guessed from files.
+    """
+
+    recipe: Recipe
+    directory: Path
+    inputs: list[Path]
+    path: Path
+    guessed: bool = False
+
+
+def choose_source(
+    session: Session, texts: Sequence[str], inputs: Sequence[Path], flags: Mapping[str, Any], workspace: Workspace
+) -> ChosenSource:
+    """Load the recipe that a command line names, or guess one from its files and store it.
+
+    Args:
+        session: the command's call.
+        texts: a name or path of a recipe, or files.
+        inputs: what --input says.
+        flags: settings by dotted key that win over the recipe.
+        workspace: where a guessed recipe and the content of stdin are stored.
+
+    Raises:
+        InputError: there is no such recipe or file, or the files cannot be understood.
+        WorkspaceError: something else is in the folder of the workspace.
+    """
+    from mmsc_cli.recipe.loading import load_recipe  # noqa: PLC0415  brings pydantic
+
+    if _is_recipe(texts):
+        path = recipe_path(texts[0])
+        return ChosenSource(
+            load_recipe(texts[0], session.overrides, session.values(flags)), path.parent, list(inputs), path
+        )
+    if inputs:
+        raise InputError("--input goes with a recipe", hint=f"give all files by themselves: {' '.join(texts)} ...")
+    from mmsc_cli.prepare.guess.recipe_text import recipe_text  # noqa: PLC0415  brings pyarrow
+    from mmsc_cli.workspace.workspace import RECIPE  # noqa: PLC0415  brings pydantic
+
+    if "-" in texts:
+        workspace.enter("prepare")
+    decided = guess_source(texts, workspace.path("downloads"))
+    for line in decided.decisions():
+        session.out.note(line)
+    workspace.enter("prepare")
+    path = workspace.path(RECIPE)
+    with atomic_write(path) as file:
+        file.write(recipe_text(decided, absolute=True).encode())
+    recipe = load_recipe(str(path.absolute()), session.overrides, session.values(flags))
+    return ChosenSource(recipe, Path(), decided.amazon_files, path, guessed=True)
+
+
+def guess_source(texts: Sequence[str], folder: Path | None) -> Guess:
+    """Guess a recipe from files; `folder` takes the content of stdin, None: there may be no `-`.
+
+    Raises:
+        InputError: a file is missing, or the files cannot be understood.
+    """
+    from mmsc_cli.prepare.guess.arguments import find_sources  # noqa: PLC0415  brings pyarrow
+    from mmsc_cli.prepare.guess.guess import guess  # noqa: PLC0415  brings pyarrow and duckdb
+
+    return guess(find_sources(texts, sys.stdin.buffer if sys.stdin else None, folder))
+
+
+def _is_recipe(texts: Sequence[str]) -> bool:
+    """Whether words of the command line name a recipe: a shipped one before a file of the same name."""
+    shipped = recipe_names()
+    recipes = [
+        text
+        for text in texts
+        if text.endswith(".toml") or (text in shipped and (len(texts) == 1 or not _is_file(text)))
+    ]
+    if recipes and len(texts) > 1:
+        raise InputError(
+            f"{recipes[0]} is a recipe, and the other words are not part of it", hint="give one recipe, or only files"
+        )
+    (text,) = texts if len(texts) == 1 else ("",)
+    # A word that names no file is taken for the name of a recipe, so that the known ones are suggested.
+    unknown = text and text != "-" and not (set("*?[./") & set(text)) and not _is_file(text)
+    return bool(recipes or unknown)
+
+
+def _is_file(text: str) -> bool:
+    return Path(text).exists()

@@ -1,0 +1,93 @@
+"""The files that a command line names: files, folders, patterns, and `-` for stdin."""
+
+from __future__ import annotations
+
+import glob
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from mmsc_cli.errors import InputError
+from mmsc_cli.prepare.guess.head import read_start, sniff_kind
+
+DATA_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".xml")
+_PACKED = (".gz", ".zst", ".zstd")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one word of the command line names.
+
+    Attributes:
+        text: the word, as a recipe names it: a file, a folder or a pattern.
+        files: the data files that it stands for.
+    """
+
+    text: str
+    files: tuple[Path, ...]
+
+
+def find_sources(texts: Sequence[str], stdin: IO[bytes] | None = None, folder: Path | None = None) -> list[Source]:
+    """Look up what the words of a command line name.
+
+    Args:
+        texts: files, folders, patterns; one may be `-`.
+        stdin: what `-` stands for.
+        folder: where the content of stdin is kept; made if it is not there.
+
+    Raises:
+        InputError: a file, or any data in a folder, is missing; `-` is there twice, or cannot be used here.
+    """
+    if texts.count("-") > 1:
+        raise InputError("- is there twice, but there is one stdin", hint="give the other file by its name")
+    if "-" in texts and (stdin is None or folder is None):
+        raise InputError("a recipe cannot name stdin", hint="save the data in a file, and give that")
+    return [_stdin_source(stdin, folder) if text == "-" and stdin and folder else _source(text) for text in texts]
+
+
+def _source(text: str) -> Source:
+    path = Path(text)
+    if path.is_dir():
+        files = tuple(file for file in sorted(path.rglob("*")) if file.is_file() and _is_data_file(file, path))
+        if not files:
+            raise InputError(
+                f"{path}: no data in this folder", hint=f"files that end with {' '.join(DATA_ENDINGS)} are data"
+            )
+        return Source(text, files)
+    if path.exists():
+        return Source(text, (path,))
+    files = tuple(file for match in sorted(_matches(text)) if (file := Path(match)).is_file())
+    if not files:
+        raise InputError(f"no file at {text}", hint="give a file, a folder, a pattern, or - for stdin")
+    return Source(text, files)
+
+
+def _matches(pattern: str) -> list[str]:
+    return glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
+
+
+def _is_data_file(file: Path, folder: Path) -> bool:
+    hidden = any(name.startswith((".", "_")) for name in file.relative_to(folder).parts)
+    return not hidden and _has_data_ending(file)
+
+
+def _has_data_ending(path: Path) -> bool:
+    name = path.name.lower()
+    for ending in _PACKED:
+        name = name.removesuffix(ending)
+    return name.endswith(DATA_ENDINGS)
+
+
+def _stdin_source(stdin: IO[bytes], folder: Path) -> Source:
+    """Copy stdin into a file whose ending is that of its content, as readers go by the ending."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / "stdin"
+    with copy.open("wb") as file:
+        shutil.copyfileobj(stdin, file)
+    if not copy.stat().st_size:
+        copy.unlink()
+        raise InputError("stdin is empty", hint="pipe data into it, or give a file")
+    path = copy.rename(folder / f"stdin.{sniff_kind(read_start(copy))}")
+    return Source(str(path), (path,))

@@ -1,0 +1,156 @@
+"""Which column of a file stands for which of ours: by its name, and by what it holds."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import get_args
+
+from mmsc_cli.files.prices import read_price
+from mmsc_cli.files.table_file import find_name
+from mmsc_cli.prepare.guess.event_types import type_of
+from mmsc_cli.prepare.guess.head import Head
+from mmsc_cli.prepare.settings import ItemColumn, PairColumn
+from mmsc_cli.prepare.sources.aliases import ALIASES
+
+# Columns that say who shops rather than in which visit: their events need a limit in time to be one visit.
+SHOPPER_COLUMNS = ("visitor", "user", "customer", "client", "cookie", "member", "shopper")
+_TIME = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d{8}|\d{9,19}(\.\d+)?")
+_IMAGE = re.compile(r"\.(jpe?g|png|webp|gif|avif)\b", re.IGNORECASE)
+_MOST_TYPES = 200
+_SAMPLE = 500
+_PATH = re.compile(r"\w\s*[>»›]\s*\w")
+_WORDS = re.compile(r"\D{3,}\s.{1,200}")
+# What tells a column whose name is not known.
+_TELLING_CONTENT: dict[str, Callable[[str], object]] = {
+    "image_url": lambda text: "//" in text and _IMAGE.search(text),
+    "category": lambda text: "<" not in text and _PATH.search(text),
+    "title": lambda text: "//" not in text and _WORDS.fullmatch(text),
+}
+# Of the cells of a column, those that must be what the column is for.
+_MOST = 0.8
+
+
+def item_columns(head: Head) -> dict[str, str]:
+    """What a table of items calls our columns, as far as that can be guessed."""
+    columns = _guess(head, [name for name in get_args(ItemColumn) if name != "item_id"], used=())
+    for ours, holds in _TELLING_CONTENT.items():
+        rest = [name for name in head.names if name not in columns.values() and not _taken_by_name(name)]
+        theirs = next((name for name in rest if (texts := head.texts(name)) and _mostly(texts[:_SAMPLE], holds)), None)
+        if ours not in columns and theirs is not None:
+            columns[ours] = theirs
+    for name in id_candidates(head):
+        if name not in {columns.get("title"), columns.get("image_url"), columns.get("price")}:
+            columns = {"item_id": name} | {ours: theirs for ours, theirs in columns.items() if theirs != name}
+            break
+    return columns
+
+
+def log_columns(head: Head) -> dict[str, str]:
+    """What a log calls our columns, as far as that can be guessed."""
+    return _guess(head, ("type", "time", "item", "session", "quantity"), used=())
+
+
+def pair_columns(head: Head) -> dict[str, str]:
+    """What a table of pairs calls our columns; without `a` and `b` it is none."""
+    for first, second in zip(ALIASES["a"], ALIASES["b"], strict=False):
+        a, b = find_name(first, head.names), find_name(second, head.names)
+        if a is not None and b is not None:
+            return {"a": a, "b": b} | _guess(head, get_args(PairColumn)[2:], used=(a, b))
+    return {}
+
+
+def id_candidates(head: Head) -> list[str]:
+    """The columns that may hold the ids of items, one a row: those with a known name first."""
+    known = [theirs for alias in ALIASES["item_id"] if (theirs := find_name(alias, head.names))]
+    others = [name for name in head.names if name not in known and not _taken_by_name(name)]
+    rows = max(map(len, head.columns.values()))
+    return [name for name in dict.fromkeys((*known, *others)) if _are_ids(head.texts(name), rows)]
+
+
+def item_candidates(head: Head) -> list[str]:
+    """The columns of a log with a known name that may hold the ids of items, the likeliest first."""
+    return list(dict.fromkeys(theirs for alias in ALIASES["item"] if (theirs := find_name(alias, head.names))))
+
+
+def _taken_by_name(name: str) -> bool:
+    """Whether the name of a column says that it is one of our others."""
+    return any(
+        find_name(alias, [name])
+        for ours, aliases in ALIASES.items()
+        if ours not in ("item_id", "a")
+        for alias in aliases
+    )
+
+
+def _are_ids(texts: Sequence[str], rows: int) -> bool:
+    """Whether texts can be ids: nearly all there, and nearly all different."""
+    if not texts or len(texts) < 0.5 * rows:
+        return False
+    short = all(len(text) <= 128 and "\n" not in text for text in texts[:_SAMPLE])
+    return short and len(set(texts)) > 0.5 * len(texts)
+
+
+def _guess(head: Head, wanted: Iterable[str], used: Iterable[str]) -> dict[str, str]:
+    """Our columns to those of the file, each of which is used once."""
+    columns: dict[str, str] = {}
+    taken = set(used)
+    for exact in (True, False):
+        for ours in wanted:
+            if ours in columns:
+                continue
+            for theirs in _named(ours, [name for name in head.names if name not in taken], exact):
+                if _fits(ours, head.texts(theirs)):
+                    columns[ours] = theirs
+                    taken.add(theirs)
+                    break
+    return columns
+
+
+def _named(ours: str, names: Sequence[str], exact: bool) -> list[str]:
+    """The names that stand for one of our columns; not exact: those that contain such a name as a whole word."""
+    if exact:
+        return [theirs for alias in ALIASES[ours] if (theirs := find_name(alias, names))]
+    if ours in ("item", "item_id", "session", "a", "b", "quantity"):
+        return []
+    words = {theirs: re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", theirs).lower()) for theirs in names}
+    single = [alias for alias in ALIASES[ours] if alias.isalpha() and len(alias) > 3]
+    return [theirs for alias in single for theirs in names if alias in words[theirs] and "id" not in words[theirs]]
+
+
+def _fits(ours: str, texts: Sequence[str]) -> bool:
+    """Whether the cells of a column can be what one of our columns holds; empty columns fit nothing."""
+    return bool(texts) and (ours not in _CHECKS or _CHECKS[ours](texts[:_SAMPLE]))
+
+
+def _mostly(texts: Sequence[str], check: Callable[[str], object]) -> bool:
+    return sum(bool(check(text)) for text in texts) >= _MOST * len(texts)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text.replace(",", ".")))
+    except ValueError:
+        return False
+
+
+_CHECKS: dict[str, Callable[[Sequence[str]], bool]] = {
+    "title": lambda texts: _mostly(texts, lambda text: any(map(str.isalpha, text))),
+    "description": lambda texts: _mostly(texts, lambda text: any(map(str.isalpha, text))),
+    "brand": lambda texts: not _mostly(texts, _is_number),
+    "price": lambda texts: _mostly(texts, lambda text: text.strip(" 0.,") == "" or read_price(text) > 0),
+    "image_url": lambda texts: _mostly(texts, lambda text: "//" in text),
+    "image_path": lambda texts: _mostly(texts, lambda text: "//" not in text and _IMAGE.search(text)),
+    "group": lambda texts: len(set(texts)) < len(texts) or len(texts) < 20,
+    "type": lambda texts: len(set(texts)) <= _MOST_TYPES and not (texts and _mostly(texts, _TIME.fullmatch)),
+    "time": lambda texts: _mostly(texts, _TIME.fullmatch),
+    "quantity": lambda texts: _mostly(texts, _is_number),
+    "co_view": lambda texts: _mostly(texts, _is_number),
+    "co_purchase": lambda texts: _mostly(texts, _is_number),
+}
+
+
+def has_event_words(texts: Iterable[str]) -> bool:
+    """Whether some cells say that something was viewed or bought."""
+    return any(type_of(text) for text in set(texts))

@@ -1,0 +1,262 @@
+"""From files to the settings of a source: what each file is, which columns it has, what its events are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+
+from mmsc_cli.errors import InputError
+from mmsc_cli.prepare.duckdb import Engine
+from mmsc_cli.prepare.guess.arguments import Source
+from mmsc_cli.prepare.guess.columns import SHOPPER_COLUMNS, id_candidates, item_candidates
+from mmsc_cli.prepare.guess.event_types import types_of
+from mmsc_cli.prepare.guess.head import read_head
+from mmsc_cli.prepare.guess.tables import Kind, Table, recognise
+from mmsc_cli.prepare.settings import EventsSource, EventType
+from mmsc_cli.prepare.sources.event_log import describe_unreadable, event_words
+
+_VISIT_MINUTES = 30
+# So much better than the column with the likeliest name must another one fit.
+_FAR_BETTER = 2
+
+
+@dataclass
+class Guess:
+    """What was decided.
+
+    Attributes:
+        sources: the files, folders or patterns of each kind of data.
+        tables: a table of each layout, by kind.
+        log_files: all files of events.
+        columns: what the recipe maps: our columns to the files'.
+        types: our types of events to the log's words.
+        words: how many events of each type the log has.
+        window_minutes: the longest time between two events of a pair, where sessions are shoppers.
+        all_purchases: the log has no types of events.
+        notes: what else a person should know.
+    """
+
+    sources: dict[Kind, list[str]]
+    tables: dict[Kind, list[Table]]
+    log_files: list[Path] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    types: dict[EventType, list[str]] = field(default_factory=dict)
+    words: dict[str, int] = field(default_factory=dict)
+    window_minutes: int | None = None
+    all_purchases: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def amazon_files(self) -> list[Path]:
+        """The files that a recipe of Amazon's metadata cannot name: they are given as --input."""
+        return [Path(text) for text in self.sources.get("amazon", [])]
+
+    def decisions(self) -> Iterator[str]:
+        """Yield what was decided, a line each."""
+        for kind, tables in self.tables.items():
+            for table in tables:
+                names = ", ".join(self.sources[kind])
+                export = f" ({table.export.name} export)" if table.export else ""
+                yield f"{kind}: {names if len(tables) == 1 else table.head.path}{export}"
+                for ours, theirs in described_columns(table, self.columns).items():
+                    yield f"  {ours} ← {theirs}"
+        if self.words:
+            column = next(filter(None, (type_column(table, self.columns) for table in self.tables["events"])))
+            for name, words in self.types.items():
+                for word in words:
+                    yield f"  {name} ← {column} = {word} ({self.words[word]:,})"
+            used = {word for words in self.types.values() for word in words}
+            if left := [f"{word} ({count:,})" for word, count in self.words.items() if word not in used]:
+                yield f"  left out: {column} = {', '.join(left)}"
+        yield from self.notes
+
+
+def described_columns(table: Table, mapping: Mapping[str, str]) -> dict[str, str]:
+    """What a table calls our columns, for a person to read."""
+    texts: dict[str, str] = {}
+    for ours, theirs in table.export.columns.items() if table.export else ():
+        names = [name for name in theirs if _first_step(name) in table.head.names]
+        if names:
+            texts[ours] = ", else ".join(f'"{name}"' for name in names)
+    texts |= {ours: f'"{theirs}"' for ours, theirs in table.columns.items()}
+    if table.kind in ("items", "events"):
+        ours_of = "item_id" if table.kind == "items" else "item"
+        texts |= {ours_of: f'"{mapping[ours_of]}"'} if ours_of in mapping else {}
+    return texts
+
+
+def _first_step(name: str) -> str:
+    """The column in which a path into nested columns begins."""
+    return name.split(" + ")[0].split("[")[0].split(".")[0]
+
+
+def type_column(table: Table, mapping: Mapping[str, str]) -> str | None:
+    """The column of a log that says of which type an event is."""
+    if table.export is not None:
+        return next(iter(table.export.columns.get("type", ())), None)
+    return mapping.get("type")
+
+
+def guess(sources: Sequence[Source]) -> Guess:
+    """Decide what files are and how they are read.
+
+    Raises:
+        InputError: it cannot be told what a file is, or the files make no source together.
+    """
+    decided = _sort(sources)
+    if decided.tables.keys() == {"amazon"}:
+        return decided
+    _check_together(decided)
+    for tables in decided.tables.values():
+        for table in tables:
+            decided.columns |= table.columns
+    if "items" in decided.tables and "events" in decided.tables:
+        _meet(decided)
+    if "events" in decided.tables:
+        _read_types(decided)
+    return decided
+
+
+def _sort(sources: Sequence[Source]) -> Guess:
+    decided = Guess({}, {})
+    for source in sources:
+        kinds: dict[Kind, list[Path]] = {}
+        for file in source.files:
+            try:
+                table = recognise(read_head(file))
+            except InputError as error:
+                if len(source.files) == 1:
+                    raise
+                decided.notes.append(f"not used: {error.message}")
+                continue
+            kinds.setdefault(table.kind, []).append(file)
+            known = decided.tables.setdefault(table.kind, [])
+            if table.layout not in [other.layout for other in known]:
+                known.append(table)
+        if not kinds:
+            raise InputError(
+                f"{source.text}: no items, events or pairs in it", hint=decided.notes[0] if decided.notes else None
+            )
+        for kind, files in kinds.items():
+            whole = len(kinds) == 1 and len(files) == len(source.files)
+            decided.sources.setdefault(kind, []).extend([source.text] if whole else map(str, files))
+            decided.log_files += files if kind == "events" else []
+    return decided
+
+
+def _check_together(decided: Guess) -> None:
+    sources, tables = decided.sources, decided.tables
+    if "amazon" in sources:
+        raise InputError(
+            f"{sources['amazon'][0]} is Amazon's metadata, which says itself what was viewed and bought",
+            hint="give it without other files",
+        )
+    if "events" in sources and "pairs" in sources:
+        raise InputError(
+            f"{sources['events'][0]} holds events and {sources['pairs'][0]} holds pairs", hint="give one of the two"
+        )
+    if not sources.keys() & {"events", "pairs"}:
+        raise InputError(
+            f"{', '.join(sources['items'])}: items alone say nothing of what shoppers viewed or bought",
+            hint="give a log of events, orders, or a file of pairs as well",
+        )
+    if "pairs" in sources and "items" not in sources:
+        raise InputError(f"{sources['pairs'][0]}: pairs need items", hint="give the file of items as well")
+    for kind in ("items", "pairs"):
+        files = sources.get(kind, [])
+        if len(files) > 1 or len(tables.get(kind, [])) > 1:
+            names = [f"{table.head.path} ({', '.join(table.head.names[:6])})" for table in tables[kind]]
+            raise InputError(
+                f"several files hold {kind}: {', '.join(names if len(names) > 1 else files)}",
+                hint=f"give one file of {kind}",
+            )
+    unknown = [table for table in tables.get("events", []) if table.export is None]
+    if len(unknown) > 1:
+        raise InputError(
+            f"{unknown[0].head.path} and {unknown[1].head.path} are logs with different columns: "
+            f"{unknown[0].columns} and {unknown[1].columns}",
+            hint="give one of them, or give their columns the same names",
+        )
+
+
+def _meet(decided: Guess) -> None:
+    """Choose the columns of ids by the ids that both files have, where those with the likeliest names hardly meet."""
+    (items,), log = decided.tables["items"], decided.tables["events"][0]
+    item_ids = {name: set(items.head.texts(name)) for name in id_candidates(items.head)}
+    chosen_item = items.columns.get("item_id") or (items.export.columns["item_id"][0] if items.export else None)
+    chosen_log = decided.columns.get("item") or (log.export.columns["item"][0] if log.export else None)
+    if chosen_item is None or chosen_log is None:
+        return
+    known = set(items.head.texts(chosen_item))
+    if items.export and "group" in items.export.columns:
+        known |= set(items.head.texts(items.export.columns["group"][0]))
+    log_ids = {name: set(log.head.texts(name)) for name in (chosen_log, *item_candidates(log.head))}
+    share = _share(log_ids[chosen_log], known)
+    best = max(
+        ((_share(ids, others), name, theirs) for name, ids in log_ids.items() for theirs, others in item_ids.items()),
+        default=(0.0, "", ""),
+    )
+    if best[0] > _FAR_BETTER * share and best[0] > 0:
+        if best[1] != chosen_log:
+            decided.columns["item"] = best[1]
+        if best[2] != chosen_item:
+            decided.columns["item_id"] = best[2]
+        decided.notes.append(
+            f'the ids of "{best[1]}" in {log.head.path.name} are those of "{best[2]}" in {items.head.path.name}'
+        )
+
+
+def _share(ids: set[str], others: set[str]) -> float:
+    return len(ids & others) / len(ids) if ids else 0.0
+
+
+def _read_types(decided: Guess) -> None:
+    """Count the types of events in the whole log, and say what they mean."""
+    tables = decided.tables["events"]
+    typed = [table for table in tables if type_column(table, decided.columns)]
+    decided.all_purchases = not typed
+    if any(_of_shoppers(table, decided.columns) for table in tables):
+        decided.window_minutes = _VISIT_MINUTES
+        decided.notes.append(
+            f"  a session is a shopper: only events within {_VISIT_MINUTES} minutes make a pair (window_minutes)"
+        )
+    if not typed:
+        decided.notes.append("  no column of types: all events are purchases")
+        return
+    settings = log_settings(decided)
+    with TemporaryDirectory() as folder, Engine(Path(folder)) as engine:
+        try:
+            decided.words = event_words(engine, decided.log_files, settings, Path(folder))
+        except duckdb.Error as error:
+            raise describe_unreadable(error, decided.log_files) from error
+    decided.types = types_of(decided.words)
+    if not decided.types and len(typed) == len(tables):
+        words = ", ".join(f"{word!r} ({count:,})" for word, count in list(decided.words.items())[:8])
+        raise InputError(
+            f"{typed[0].head.path}: no type of events is known to be a view or a purchase: {words}",
+            hint='`mmsc recipes copy my-events shop.toml`, and name them under [source.types]: view = ["..."]',
+        )
+    if len(typed) < len(tables) and decided.types.pop("purchase", []):
+        decided.notes.append("  the orders say what was bought: the log's own purchases are left out")
+
+
+def _of_shoppers(table: Table, columns: Mapping[str, str]) -> bool:
+    session = columns.get("session", "")
+    if table.export is not None:
+        session = next(iter(table.export.columns["session"]), "")
+        if " + " in session:
+            return False
+    has_time = "time" in columns or (table.export is not None and "time" in table.export.columns)
+    return has_time and any(word in session.lower() for word in SHOPPER_COLUMNS) and "session" not in session.lower()
+
+
+def log_settings(decided: Guess) -> EventsSource:
+    """The settings under which the log is read, as far as they are known."""
+    names = ("session", "item", "type", "time", "quantity")
+    columns: dict[str, Any] = {name: decided.columns[name] for name in names if name in decided.columns}
+    return EventsSource(kind="events", events=decided.sources["events"], columns=columns, types={})

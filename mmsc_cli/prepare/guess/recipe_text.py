@@ -1,0 +1,124 @@
+"""Write a guess as a recipe that a person can edit."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import get_args
+
+from mmsc_cli.prepare.guess.guess import Guess, described_columns
+from mmsc_cli.prepare.guess.tables import Kind
+from mmsc_cli.prepare.settings import EventType
+
+_HEAD = """\
+# Guessed from the files; change what is wrong, then: mmsc run THIS-FILE
+# `mmsc recipes settings` explains every setting, `mmsc check THIS-FILE` shows what the files hold.
+
+name = {name}
+seed = 1
+
+[source]
+kind = {kind}
+"""
+_AMAZON = """\
+# Amazon's metadata is given on the command line: mmsc run THIS-FILE --input {files}
+"""
+_TAIL = """\
+
+[encode]
+encoder = "classic"         # needs no download; "auto" takes an open_clip model
+
+# [label]                   # a second opinion on pairs, by a language model or by rules
+# model = "rules"
+"""
+_EVENT_SETTINGS = """\
+# min_support = 2           # sessions in which a pair must occur; default: what ranks held-out pairs best
+# session_items = 50        # items of a session that count, the earliest first
+# since = 2026-01-01        # leave out what is older
+"""
+
+
+def recipe_text(decided: Guess, *, absolute: bool = False) -> str:
+    """A recipe as TOML.
+
+    Args:
+        decided: what was decided.
+        absolute: name files by absolute paths, so that the recipe works wherever it is stored.
+    """
+    quoted = _absolute if absolute else _quoted
+    sources = decided.sources
+    name = Path(sources[next(iter(kind for kind in ("items", "events", "amazon") if kind in sources))][0])
+    if "amazon" in sources:
+        files = " --input ".join(sources["amazon"])
+        head = _HEAD.format(name=_quoted(_stem(name)), kind='"amazon"')
+        return head + _AMAZON.format(files=files) + _TAIL
+    kind = "table" if "pairs" in sources else "events"
+    lines = [_HEAD.format(name=_quoted(_stem(name)), kind=_quoted(kind)).rstrip("\n")]
+    if kind == "events":
+        lines.append(f"events = {_paths(sources['events'], quoted)}")
+    if "items" in sources:
+        lines.append(f"items = {quoted(sources['items'][0])}")
+    if kind == "table":
+        lines.append(f"pairs = {quoted(sources['pairs'][0])}")
+    if decided.window_minutes is not None:
+        lines.append(
+            f"window_minutes = {decided.window_minutes}         # the longest time between two events of a pair"
+        )
+    if kind == "events":
+        lines.append(_EVENT_SETTINGS.rstrip("\n"))
+    lines += _columns(decided)
+    if kind == "events" and not decided.all_purchases:
+        lines += _types(decided)
+    return "\n".join(lines) + "\n" + _TAIL
+
+
+def _columns(decided: Guess) -> list[str]:
+    lines = ["", "[source.columns]            # our name = the name in your files"]
+    written: set[str] = set()
+    for kind, tables in decided.tables.items():
+        for table in tables:
+            if table.export is not None:
+                lines.append(f"# {_label(kind)}: {table.export.name} export, whose columns are known:")
+            for ours, theirs in described_columns(table, decided.columns).items():
+                if ours in written:
+                    continue
+                if ours in decided.columns:
+                    written.add(ours)
+                    lines.append(f"{ours} = {_quoted(decided.columns[ours])}")
+                else:
+                    lines.append(f"# {ours} = {theirs}")
+    return lines
+
+
+def _types(decided: Guess) -> list[str]:
+    lines = ["", "[source.types]              # what your log calls them"]
+    for name in get_args(EventType):
+        words = decided.types.get(name, [])
+        counts = ", ".join(f"{decided.words[word]:,}" for word in words)
+        lines.append(f"{name} = [{', '.join(map(_quoted, words))}]" + (f"  # {counts}" if counts else ""))
+    used = {word for words in decided.types.values() for word in words}
+    left = [f"{word} ({count:,})" for word, count in decided.words.items() if word not in used]
+    return [*lines, f"# left out: {', '.join(left)}"] if left else lines
+
+
+def _label(kind: Kind) -> str:
+    return "the log" if kind == "events" else kind
+
+
+def _paths(texts: Sequence[str], quoted: Callable[[str], str]) -> str:
+    return quoted(texts[0]) if len(texts) == 1 else f"[{', '.join(map(quoted, texts))}]"
+
+
+def _stem(path: Path) -> str:
+    return path.name.split(".")[0] or "shop"
+
+
+def _quoted(text: str) -> str:
+    # A string of JSON is one of TOML, but for DEL.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _absolute(text: str) -> str:
+    return _quoted(os.path.abspath(text))  # noqa: PTH100  Path.absolute keeps `..`

@@ -1,0 +1,80 @@
+"""Whether a file holds items, events, pairs of items, or Amazon's metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mmsc_cli.errors import InputError
+from mmsc_cli.prepare.guess.columns import has_event_words, item_columns, log_columns, pair_columns
+from mmsc_cli.prepare.guess.head import Head
+from mmsc_cli.prepare.sources.aliases import ITEM_FORMATS, LOG_FORMATS, Format, known_format
+
+Kind = Literal["items", "events", "pairs", "amazon"]
+_AMAZON = {"related", "also_buy", "also_view", "imUrl", "imageURL", "imageURLHighRes", "salesRank"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file of which it is known what it holds.
+
+    Attributes:
+        columns: our columns to the file's, as guessed; of a known export only what differs from it.
+        export: the known export that it is.
+    """
+
+    head: Head
+    kind: Kind
+    columns: dict[str, str] = field(default_factory=dict)
+    export: Format | None = None
+
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """Equal for files that one mapping of columns reads."""
+        return self.kind, self.export.name if self.export else tuple(sorted(self.columns.items()))
+
+
+def recognise(head: Head) -> Table:
+    """Tell what a file holds.
+
+    Raises:
+        InputError: it cannot be told.
+    """
+    names = head.names
+    if (export := known_format(LOG_FORMATS, names)) is not None:
+        return Table(head, "events", {}, export)
+    if (export := known_format(ITEM_FORMATS, names)) is not None:
+        return Table(head, "items", {}, export)
+    if "asin" in names and _AMAZON.intersection(names):
+        return Table(head, "amazon")
+    pairs = pair_columns(head)
+    if pairs.keys() & {"co_view", "co_purchase"}:
+        return Table(head, "pairs", pairs)
+    log, items = log_columns(head), item_columns(head)
+    if _is_log(head, log, items):
+        return Table(head, "events", log)
+    if "item_id" in items and len(items) > 1:
+        return Table(head, "items", items)
+    raise InputError(
+        f"{head.path}: neither items nor events nor pairs: {_missing(log, pairs)}; its columns are {names}",
+        hint="name the columns in a recipe: `mmsc recipes copy my-events shop.toml`, edit it, `mmsc run shop.toml`",
+    )
+
+
+def _is_log(head: Head, log: dict[str, str], items: dict[str, str]) -> bool:
+    if not {"item", "session"} <= log.keys():
+        return False
+    if "type" in log and has_event_words(head.texts(log["type"])):
+        return True
+    texts = head.texts(log["item"])
+    # Each item once, with a title: a catalogue that says when an item was made, and by whom.
+    if "title" in items and len(set(texts)) == len(texts) > 1:
+        return False
+    return bool(log.keys() & {"type", "time", "quantity"}) or len(set(texts)) < len(texts)
+
+
+def _missing(log: dict[str, str], pairs: dict[str, str]) -> str:
+    if pairs:
+        return "two columns of ids, but none that says how often both were viewed (co_view) or bought (co_purchase)"
+    lacking = [name for name in ("session", "item") if name not in log]
+    return f"as a log it lacks the column {' and '.join(lacking)}, as a catalogue an id and a title"
