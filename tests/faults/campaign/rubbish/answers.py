@@ -18,18 +18,9 @@ from mmsc_cli.tables.items import ITEM_SCHEMA
 from tests.faults.campaign.rubbish.target import REFUSED, LostError, Tally, Target
 
 _TITLES = ("Tent", "Mat", "Tent, large")
-_ITEMS = pa.table(
-    {
-        "item_id": ["A", "B", "C"],
-        "title": _TITLES,
-        "description": [""] * 3,
-        "brand": [""] * 3,
-        "category": [["Camping"]] * 3,
-        "price": [1.0, float("nan"), 3.0],
-        "image_url": pa.nulls(3, pa.string()),
-        "image_path": pa.nulls(3, pa.string()),
-        "split": ["warm"] * 3,
-    },
+_EMPTY = {"description": "", "brand": "", "category": ["Camping"], "price": float("nan"), "split": "warm"}
+_ITEMS = pa.Table.from_pylist(
+    [{"item_id": item_id, "title": title} | _EMPTY for item_id, title in zip("ABC", _TITLES, strict=True)],
     schema=ITEM_SCHEMA,
 )
 _A, _B = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
