@@ -1,8 +1,11 @@
+"""The stage `train` in a workspace: reads tables and embeddings, writes `model/`, `judged/` and `index/`."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mmsc_cli.index.build_hnsw import add_hnsw
 from mmsc_cli.model.parts import parse_parts
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.versions import software_versions
@@ -35,10 +38,9 @@ def run_train(
     parts = parse_parts(without)
     config = stage_config("train", recipe) | {"without": list(parts)}
     with workspace.stage("train", config) as stage:
-        from mmsc_cli.index.build_hnsw import add_hnsw
-        from mmsc_cli.runtime.checkpoint import Checkpoints
-        from mmsc_cli.train.inputs import Plan
-        from mmsc_cli.train.train import train
+        from mmsc_cli.runtime.checkpoint import Checkpoints  # noqa: PLC0415  brings torch
+        from mmsc_cli.train.inputs import Plan  # noqa: PLC0415  brings torch
+        from mmsc_cli.train.train import train  # noqa: PLC0415  brings torch
 
         where = device()
         fingerprint = {

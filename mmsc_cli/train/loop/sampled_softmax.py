@@ -14,6 +14,7 @@ would need the full softmax, is free of it at any size (Blanc & Rendle, ICML 201
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,15 +29,28 @@ from mmsc_cli.train.loop.loss import SoftmaxGradient, catalogue_softmax
 GROUP = 512
 
 
+@dataclass(frozen=True)
+class Sample:
+    """The items that stand for the catalogue in one step.
+
+    Attributes:
+        present: the items whose keys are given: all targets of the queries, and `uniform`.
+        uniform: rows drawn without replacement from the items that can be targets, ascending.
+        n_items: the number of items that can be targets.
+    """
+
+    present: Candidates
+    uniform: NDArray[np.int64]
+    n_items: int
+
+
 def sampled_softmax(
     query: torch.Tensor,
     key: torch.Tensor,
-    present: Candidates,
+    sample: Sample,
     asked: NDArray[np.int64],
     targets: sparse.csr_array[Any],
     hidden: sparse.csr_array[Any],
-    uniform: NDArray[np.int64],
-    items: int,
     logits_per_chunk: int,
     group: int = GROUP,
 ) -> SoftmaxGradient:
@@ -44,27 +58,25 @@ def sampled_softmax(
 
     Args:
         query: (asked, dim).
-        key: (present, dim), of the items present: all targets of the queries, and `uniform`.
-        present: the items whose keys are given.
+        key: (present, dim), of the items present.
+        sample: the items present.
         asked: (asked,) rows of query items with targets, in random order, of all such items.
-        targets: symmetric (items, items) weights of what is to be predicted.
-        hidden: (items, items) an entry where a pair is neither target nor negative.
-        uniform: rows drawn without replacement from the items that can be targets, ascending.
-        items: how many items can be targets.
-        logits_per_chunk: how many scores are in memory at a time.
+        targets: symmetric (n_items, n_items) weights of what is to be predicted.
+        hidden: (n_items, n_items) an entry where a pair is neither target nor negative.
+        logits_per_chunk: the number of scores in memory at a time.
         group: queries that share their candidates.
     """
-    found = SoftmaxGradient(0.0, torch.empty_like(query), torch.zeros_like(key))
+    query_gradient, key_gradient = torch.empty_like(query), torch.zeros_like(key)
     population = int(np.count_nonzero(np.diff(targets.indptr)))
     total = 0.0
     for start in range(0, len(asked), group):
         numbers = asked[start : start + group]
         wanted, known = targets[numbers], hidden[numbers]
-        candidates = Candidates(np.union1d(wanted.indices, uniform))
+        candidates = Candidates(np.union1d(wanted.indices, sample.uniform))
         degree = np.diff(targets.indptr)[candidates.rows]
-        log_q = np.log(inclusion(degree, len(numbers), population, len(uniform) / items))
-        columns = torch.from_numpy(present.places(candidates.rows)).to(key.device)
-        part = catalogue_softmax(
+        log_q = np.log(inclusion(degree, len(numbers), population, len(sample.uniform) / sample.n_items))
+        columns = torch.from_numpy(sample.present.places(candidates.rows)).to(key.device)
+        of_group = catalogue_softmax(
             query[start : start + group],
             key[columns],
             candidates.places(numbers),
@@ -73,10 +85,10 @@ def sampled_softmax(
             logits_per_chunk,
             torch.from_numpy(log_q.astype(np.float32)).to(key.device),
         )
-        total += part.loss
-        found.query[start : start + group] = part.query
-        found.key.index_add_(0, columns, part.key)
-    return SoftmaxGradient(total, found.query, found.key)
+        total += of_group.loss
+        query_gradient[start : start + group] = of_group.query
+        key_gradient.index_add_(0, columns, of_group.key)
+    return SoftmaxGradient(total, query_gradient, key_gradient)
 
 
 def inclusion(degree: NDArray[Any], group: int, population: int, uniform_share: float) -> NDArray[np.float64]:

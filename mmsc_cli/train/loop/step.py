@@ -18,7 +18,7 @@ from mmsc_cli.model.mmsc import Mmsc
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.data import Candidates, Problem, View
 from mmsc_cli.train.loop.loss import SoftmaxGradient, agreement, catalogue_softmax
-from mmsc_cli.train.loop.sampled_softmax import sampled_softmax
+from mmsc_cli.train.loop.sampled_softmax import Sample, sampled_softmax
 from mmsc_cli.train.settings import TrainSettings
 
 _LOG = logging.getLogger("mmsc_cli")
@@ -125,12 +125,10 @@ class Step:
             return sampled_softmax(
                 query.float(),
                 key.float(),
-                present,
+                Sample(present, uniform, len(candidates)),
                 asked,
                 targets,
                 hidden,
-                uniform,
-                len(candidates),
                 self.chunks.logits,
             )
         rows = torch.from_numpy(candidates.rows).to(key.device)

@@ -12,7 +12,7 @@ from scipy import sparse
 from mmsc_cli.train.data import Candidates
 from mmsc_cli.train.loop import sampled_softmax as sampled
 from mmsc_cli.train.loop.loss import catalogue_softmax
-from mmsc_cli.train.loop.sampled_softmax import inclusion, sampled_softmax
+from mmsc_cli.train.loop.sampled_softmax import Sample, inclusion, sampled_softmax
 
 ITEMS, DIM, GROUP = 120, 4, 24
 # Three quarters of the catalogue: the bias of an estimate's logarithm (see the module) is far below the noise of DRAWS.
@@ -45,12 +45,10 @@ class Toy:
         found = sampled_softmax(
             self.query[asked],
             self.key,
-            EVERY_ITEM,
+            Sample(EVERY_ITEM, uniform, ITEMS),
             asked,
             self.targets,
             self.hidden,
-            uniform,
-            items=ITEMS,
             logits_per_chunk=7 * ITEMS,
             group=GROUP,
         )
