@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.duckdb import Engine, literal
-from mmsc_cli.prepare.records import Delivery, Kind
+from mmsc_cli.prepare.records import LIST_STRENGTH, Delivery, Kind
 from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.runtime.atomic import atomic_write
@@ -93,8 +93,7 @@ WHERE fate IS NULL AND sibling.position <= $most
 """
 # `fate` says why a relation is dropped, null where it is kept. The first that fits counts. `partner` is the id of an
 # end that the catalogue lacks, where the other end is an item: such relations go to the outside table.
-# The strength of a position in a record's list is .5 + 1/log2(1 + position), counted from 1.
-_FROM_LISTS = """
+_FROM_LISTS = f"""
 INSERT INTO relations
 SELECT s.item_row, t.item_row, view * strength, (1 - view) * strength, CASE
     WHEN s.item_row IS NULL THEN 'relations_of_repeated_records'
@@ -103,7 +102,7 @@ SELECT s.item_row, t.item_row, view * strength, (1 - view) * strength, CASE
     WHEN s.unit = t.unit THEN 'relations_within_group'
 END AS fate, CASE WHEN fate = 'relations_outside' AND target <> '' THEN target END
 FROM (
-    SELECT record, target, view, 0.5 + 1 / log2(1 + position) AS strength FROM (
+    SELECT record, target, view, {LIST_STRENGTH} AS strength FROM (
         SELECT record, 1 AS view, unnest(views) AS target, generate_subscripts(views, 1) AS position
         FROM read_parquet($parts)
         UNION ALL

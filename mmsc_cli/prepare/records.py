@@ -12,8 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from mmsc_cli.tables.items import ITEM_SCHEMA
 
@@ -40,6 +42,14 @@ RELATION_SCHEMA = pa.schema(
     ]
 )
 Kind = Literal["records", "relations"]
+# The strength of a position in a record's own list, counted from 1; in SQL, and below for arrays.
+LIST_STRENGTH = "0.5 + 1 / log2(1 + position)"
+
+
+def list_strength(position: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The strength of positions in a list, counted from 1; LIST_STRENGTH for arrays."""
+    strength: NDArray[np.float64] = 0.5 + 1 / np.log2(1 + position)
+    return strength
 
 
 class Record(NamedTuple):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from mmsc_cli.prepare.records import CATALOGUE_SCHEMA
+from mmsc_cli.prepare.records import CATALOGUE_SCHEMA, RECORD_SCHEMA, RELATION_SCHEMA, Delivery
 from mmsc_cli.prepare.settings import DemoSource
-from mmsc_cli.prepare.sources.demo.catalogue import Catalogue
 from mmsc_cli.prepare.sources.demo.names import item_ids
 from mmsc_cli.prepare.sources.demo.pictures import draw_images, has_image
-from mmsc_cli.prepare.sources.demo.shoppers import BOUGHT, VIEWED, Shoppers, ranked_lists
+from mmsc_cli.prepare.sources.demo.shoppers import BOUGHT, VIEWED, Edges, Shoppers, ranked_lists
 from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
 from mmsc_cli.prepare.sources.demo.truth import true_relations, truth_table
 from mmsc_cli.prepare.sources.demo.wording import write_texts
@@ -20,6 +21,38 @@ from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import numpy_generator
 
 NO_PRICE = 0.04
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items (CATALOGUE_SCHEMA, unique ids), behaviour, and the truth (TRUTH_SCHEMA, ends are rows of `items`)."""
+
+    items: pa.Table
+    views: Edges
+    purchases: Edges
+    truth: pa.Table
+    counts: dict[str, Any] = field(default_factory=dict)
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Hand it over, as any source does."""
+        number = pa.array(np.arange(len(self.items)))
+        records = self.items.append_column("record", number).append_column("richness", number)
+        for name in ("views", "purchases"):
+            records = records.append_column(name, pa.nulls(len(records), pa.list_(pa.string())))
+        delivery.add("records", records.select(RECORD_SCHEMA.names).cast(RECORD_SCHEMA))
+        delivery.counts["records"] += len(self.items)
+        ids = self.items["item_id"]
+        for name, edges in (("view", self.views), ("buy", self.purchases)):
+            strengths = {
+                "view": np.zeros(len(edges.source), np.float32),
+                "buy": np.zeros(len(edges.source), np.float32),
+            }
+            strengths[name] = edges.strength
+            relations = {"source": ids.take(edges.source), "target": ids.take(edges.target), **strengths}
+            delivery.add("relations", pa.table(relations, schema=RELATION_SCHEMA))
+            delivery.counts["relations"] += len(edges.source)
+        delivery.notes |= self.counts
+        delivery.truth = self.truth
 
 
 def generate_demo(settings: DemoSource, seed: int, images: Path | None, progress: Progress = SILENT) -> Catalogue:

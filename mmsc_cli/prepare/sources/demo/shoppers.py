@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.prepare.sources.demo.catalogue import Edges
+from mmsc_cli.prepare.records import list_strength
 from mmsc_cli.prepare.sources.demo.stock import Stock
 from mmsc_cli.prepare.sources.demo.truth import Truth
 from mmsc_cli.runtime.seeds import numpy_generator
@@ -165,11 +165,22 @@ BOUGHT = 40  # longest list of "also bought"
 ENOUGH = 1  # beyond this place, partners seen once are left out
 
 
+@dataclass(frozen=True)
+class Edges:
+    """Directed observations of one behaviour: shoppers of `source` also viewed (or bought) `target`.
+
+    All arrays have shape (edges,); `source` and `target` are rows of the catalogue, `strength` is above 0.
+    """
+
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
+    strength: NDArray[np.float32]
+
+
 def ranked_lists(events: Events, items: int, longest: int, random: np.random.Generator) -> Edges:
     """Rank each item's partners by number of events and keep the first `longest`.
 
-    Strength is 0.5 + 1 / log2(1 + position), position from 1, as for the lists in Amazon's data. `random`
-    breaks ties.
+    Strength is that of the lists in Amazon's data, see `list_strength`. `random` breaks ties.
     """
     pair, count = np.unique(events.source * items + events.target, return_counts=True)
     source, target = np.divmod(pair, items)
@@ -177,5 +188,5 @@ def ranked_lists(events: Events, items: int, longest: int, random: np.random.Gen
     source, target, count = source[order], target[order], count[order]
     position = np.arange(len(source)) - np.searchsorted(source, source) + 1
     keep = (position <= longest) & ((count > 1) | (position <= ENOUGH))
-    strength = 0.5 + 1 / np.log2(1 + position[keep])
+    strength = list_strength(position[keep])
     return Edges(source[keep], target[keep], strength.astype(np.float32))

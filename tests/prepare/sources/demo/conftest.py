@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmsc_cli.prepare.settings import DemoSource
-from mmsc_cli.prepare.sources.demo.catalogue import Catalogue
-from mmsc_cli.prepare.sources.demo.generate import generate_demo
+from mmsc_cli.prepare.sources.demo.generate import Catalogue, generate_demo
 from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
 from mmsc_cli.prepare.sources.demo.truth import Truth, true_relations
 

@@ -11,8 +11,8 @@ import pytest
 
 from mmsc_cli.prepare.records import CATALOGUE_SCHEMA
 from mmsc_cli.prepare.settings import DemoSource
-from mmsc_cli.prepare.sources.demo.catalogue import Catalogue, Edges
-from mmsc_cli.prepare.sources.demo.generate import generate_demo
+from mmsc_cli.prepare.sources.demo.generate import Catalogue, generate_demo
+from mmsc_cli.prepare.sources.demo.shoppers import Edges
 
 SMALL = DemoSource(kind="demo", items=300, images=False)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow.compute as pc
 
-from mmsc_cli.prepare.sources.demo.catalogue import Catalogue
+from mmsc_cli.prepare.sources.demo.generate import Catalogue
 from mmsc_cli.prepare.sources.demo.shop import ATTRIBUTE_INDEX, COMPATIBILITY, PRODUCT_TYPES
 from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
 from mmsc_cli.prepare.sources.demo.truth import Truth, true_relations, truth_table
