@@ -29,7 +29,7 @@ from mmsc_cli.tables.pairs import STRENGTHS, Pairs, PairSplit
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.tables.truth import TRUTH_SCHEMA
 
-ROW_GROUP = 50_000
+ROW_GROUP = 20_000
 FATES = (
     "relations_of_repeated_records",
     "relations_outside",
@@ -192,12 +192,10 @@ SELECT image_url, image_path
 FROM read_parquet($records) JOIN item_rows USING (record)
 ORDER BY item_row
 """
-_WRITE_RECORDS_IN_ORDER = """
-COPY (
-    SELECT records.* EXCLUDE (record, richness, views, purchases)
-    FROM read_parquet($records) records JOIN item_rows USING (record)
-    ORDER BY item_row
-) TO {ordered} (FORMAT parquet, CODEC 'zstd')
+_RECORDS_IN_ORDER = """
+SELECT records.* EXCLUDE (record, richness, views, purchases)
+FROM read_parquet($records) records JOIN item_rows USING (record)
+ORDER BY item_row
 """
 # Where an image of each item lies: from ids, addresses and paths as delivered to paths in the workspace.
 PlaceImages = Callable[[list[str], list[str | None], list[str | None]], list[str | None]]
@@ -339,11 +337,9 @@ def _write_items(
     engine: Engine, delivery: Delivery, path: Path, splits: NDArray[np.str_], image_paths: list[str | None] | None
 ) -> int:
     """Write the item table, some rows at a time, and return how many items have no title."""
-    ordered = delivery.folder / "ordered.parquet"
-    engine.run(_WRITE_RECORDS_IN_ORDER.format(ordered=literal(str(ordered))), records=delivery.parts("records"))
     row = without_title = 0
     with atomic_write(path) as file, pq.ParquetWriter(file, ITEM_SCHEMA, compression="zstd") as writer:
-        for batch in pq.ParquetFile(ordered).iter_batches(ROW_GROUP):
+        for batch in engine.batches(_RECORDS_IN_ORDER, ROW_GROUP, records=delivery.parts("records")):
             end = row + len(batch)
             columns = {name: batch[name] for name in batch.schema.names} | {"split": pa.array(splits[row:end])}
             if image_paths is not None:
@@ -352,7 +348,6 @@ def _write_items(
             writer.write_table(pa.table({name: columns[name] for name in ITEM_SCHEMA.names}).cast(ITEM_SCHEMA))
             without_title += pc.sum(pc.equal(columns["title"], "")).as_py() or 0
             row = end
-    ordered.unlink()
     return without_title
 
 

@@ -77,6 +77,11 @@ class Engine:
             found = self._connection.execute(statement, parameters or None).fetchnumpy()
         return {name: np.asarray(values) for name, values in found.items()}
 
+    def batches(self, statement: str, rows: int, **parameters: Any) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a statement as they come, `rows` at a time."""
+        with self._understood():
+            yield from self._connection.sql(statement, params=parameters or None).to_arrow_reader(rows)
+
     def add_table(self, name: str, table: pa.Table) -> None:
         """Make a table of the engine from one in memory."""
         with self._understood():
@@ -95,6 +100,12 @@ class Engine:
             raise
         except duckdb.OutOfMemoryException as error:
             raise self._not_enough(str(error).splitlines()[0]) from error
+        except OSError as error:  # what pyarrow makes of DuckDB's errors while rows stream
+            if "Out of Memory" in str(error):
+                raise self._not_enough(str(error).splitlines()[0]) from error
+            if "No space left" in str(error) and error.errno is None:
+                raise OSError(errno.ENOSPC, "No space left on device", str(self._overflow)) from error
+            raise
         except RuntimeError as error:
             if str(error) == "Query interrupted":  # what DuckDB makes of a Ctrl-C
                 raise KeyboardInterrupt from error
