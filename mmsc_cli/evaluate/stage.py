@@ -85,7 +85,7 @@ def run_evaluate(
     config = stage_config("evaluate", recipe) | {"ablate": list(without_each), "seeds": seeds}
     with workspace.stage("evaluate", config) as stage:
         context = read_context(workspace, recipe.seed)
-        index = Index.open(workspace.path("judged"))
+        index = Index.open(workspace.path("judged" if "judged" in stage.inputs else "index"))
         training = workspace.manifest().stages["train"]
         first_seed: int = training.config["seed"]
 

@@ -45,6 +45,7 @@ from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import full_text
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.workspace.stages import NEW_ITEMS
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -172,8 +173,7 @@ class NewItemEncoder:
         Raises:
             WorkspaceError: a stage is missing or its artefacts are damaged, or of another model than the index.
         """
-        # New items need what `evaluate` needs: an index made from the embeddings of this workspace.
-        workspace.inputs_of("evaluate")
+        workspace.check_inputs(NEW_ITEMS, "infer --new")
         trained = _Trained.open(workspace, index)
         embeddings = Embeddings.open(workspace.path("embeddings"))
         encoder = open_encoder(workspace.path("embeddings"), device=device)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -24,7 +25,10 @@ from mmsc_cli.infer.probabilities import PairOpinion, pair_probabilities
 from mmsc_cli.runtime.parallel import map_blocks
 from mmsc_cli.tables.relations import EVIDENCE, RELATIONS, Relation
 from mmsc_cli.workspace.checksums import check_at_a_glance
+from mmsc_cli.workspace.digests import artefact_digests
+from mmsc_cli.workspace.lock import is_locked
 from mmsc_cli.workspace.manifest_file import outdated_inputs, read_manifest_file
+from mmsc_cli.workspace.pins import Pins
 
 if TYPE_CHECKING:
     import torch
@@ -66,15 +70,28 @@ def _way_to_index(root: Path) -> str:
     return "run `mmsc train`" if "encode" in stages else "run `mmsc encode`, then `mmsc train`"
 
 
-def _model_of(root: Path) -> str | None:
-    """The model of a workspace, by its sha256; None where there is none, as an index answers alone."""
+def _model_of(folder: Path) -> str | None:
+    """The model in `model/`, by its sha256; None where there is none, as an index answers alone."""
     try:
-        return model_of(root / "model" / "model.safetensors")
+        return model_of(folder / "model.safetensors")
     except FileNotFoundError:
         return None
     except ValueError as error:
-        hint = in_workspace("run `mmsc train` again", root)
-        raise WorkspaceError(f"{root / 'model'} is damaged: {error}", hint=hint) from error
+        raise WorkspaceError(f"{folder} is damaged: {error}", hint="run `mmsc train` again") from error
+
+
+def _is_at_rest(root: Path, manifest: Mapping[str, Any] | None) -> bool:
+    """Whether no stage has replaced anything since the manifest was read, nor is about to.
+
+    A stage that was killed meanwhile holds no lock.
+    """
+    return read_manifest_file(root) == manifest and not ((manifest or {}).get("replacing") and is_locked(root))
+
+
+def _catalogue_of(manifest: Mapping[str, Any] | None) -> str | None:
+    """The digest of the pair table, which new items are answered by beside the index."""
+    prepared = (manifest or {}).get("stages", {}).get("prepare", {})
+    return artefact_digests(prepared).get("pairs.parquet")
 
 
 def _only(outcomes: Iterable[Result | MmscError]) -> Result:
@@ -93,6 +110,8 @@ class Recommender:
         self.index = index
         self._root = root
         self._exact = exact
+        self._pins = Pins(root, ())
+        self._catalogue = _catalogue_of(read_manifest_file(root))
         self._device: Callable[[], torch.device] = _cpu
         self._images: DownloadSettings | None = None
         # The last one is kept, as questions come in batches, and looking up what is in stock takes a while.
@@ -112,17 +131,35 @@ class Recommender:
             WorkspaceError: it has no index, or one that is damaged or of another model.
         """
         root = Path(workspace)
+        while True:
+            manifest = read_manifest_file(root)
+            pins = Pins(root, ("index", "model", "embeddings"))
+            try:
+                opened = cls._open(root, pins, exact)
+            except WorkspaceError as error:
+                if _is_at_rest(root, manifest):
+                    raise WorkspaceError(pins.named(error.message), error.hint) from error
+            else:
+                if _is_at_rest(root, manifest):
+                    return opened
+            # `mmsc train` is putting another index in place: what was opened may be of two models.
+            time.sleep(0.01)
+
+    @classmethod
+    def _open(cls, root: Path, pins: Pins, exact: bool) -> Self:
         check_at_a_glance(root, "train", ["index/index.json", "index/index.safetensors", "model/model.safetensors"])
         if not (root / "index" / "index.json").exists():
             raise WorkspaceError(f"there is no index at {root / 'index'}", hint=in_workspace(_way_to_index(root), root))
-        index = Index.open(root / "index")
+        index = Index.open(pins.path("index"))
         if outdated := outdated_inputs(read_manifest_file(root) or {}, "train"):
             text = f"the index was made from another {outdated[0]} than {root} has now; run `mmsc train` again"
             _LOG.warning("%s", in_workspace(text, root))
-        if _model_of(root) not in (None, index.about.get("model")):
+        if _model_of(pins.path("model")) not in (None, index.about.get("model")):
             again = in_workspace("run `mmsc train` again", root)
             raise WorkspaceError(f"{root}: index/ is of another model than model/", hint=again)
-        return cls(index, root, exact)
+        opened = cls(index, root, exact)
+        opened._pins = pins
+        return opened
 
     def __len__(self) -> int:
         """The number of items in the catalogue."""
@@ -368,7 +405,7 @@ class Recommender:
         from mmsc_cli.infer.explain import Explainer, open_embeddings  # noqa: PLC0415  brings pydantic
         from mmsc_cli.workspace.workspace import Workspace  # noqa: PLC0415  brings pydantic
 
-        return Explainer(self.index, open_embeddings(Workspace(self._root), len(self.index)))
+        return Explainer(self.index, open_embeddings(Workspace(self._root, self._pins), len(self.index)))
 
     @cached_property
     def _approximate(self) -> Hnsw | None:
@@ -377,7 +414,7 @@ class Recommender:
 
         names = [name for relation in RELATIONS for name in file_names(relation)]
         check_at_a_glance(self._root, "train", [f"index/{name}" for name in names])
-        return Hnsw.open(self._root / "index", self.index)
+        return Hnsw.open(self._pins.path("index"), self.index)
 
     @cached_property
     def _encoder(self) -> NewItemEncoder:
@@ -385,4 +422,7 @@ class Recommender:
         from mmsc_cli.infer.new_items import NewItemEncoder  # noqa: PLC0415  brings torch
         from mmsc_cli.workspace.workspace import Workspace  # noqa: PLC0415  brings pydantic
 
-        return NewItemEncoder.open(Workspace(self._root), self.index, self._device, self._images or DownloadSettings())
+        if _catalogue_of(read_manifest_file(self._root)) != self._catalogue:
+            raise WorkspaceError(f"{self._root} was prepared again since its index was opened", hint="open it again")
+        workspace = Workspace(self._root, self._pins)
+        return NewItemEncoder.open(workspace, self.index, self._device, self._images or DownloadSettings())

@@ -37,10 +37,13 @@ STAGES: dict[Stage, StageFiles] = {
     ),
     "evaluate": StageFiles(
         makes=("metrics.json", "report.html"),
-        needs=("items.parquet", "pairs.parquet", "embeddings", "judged", "model"),
-        uses=("outside.parquet", "image_hashes.npy", "images", "truth.parquet"),
+        needs=("items.parquet", "pairs.parquet", "embeddings", "index", "model"),
+        # Where an earlier version trained there is no judged/: it never fitted its index to a held-out pair.
+        uses=("judged", "outside.parquet", "image_hashes.npy", "images", "truth.parquet"),
     ),
 }
+# What `infer --new` reads beside the index.
+NEW_ITEMS = StageFiles(makes=(), needs=("items.parquet", "pairs.parquet", "embeddings", "index", "model"))
 # How a hint names the command of each stage.
 STAGE_COMMANDS: dict[str, str] = {
     stage: "`mmsc prepare SOURCE`" if stage == "prepare" else f"`mmsc {stage}`" for stage in STAGES

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,9 +32,10 @@ from mmsc_cli.workspace.manifest_file import (
     read_manifest_file,
     write_manifest_file,
 )
+from mmsc_cli.workspace.pins import Pins, remove_unread
 from mmsc_cli.workspace.records import FileRecord, Files, Manifest, StageRecord
 from mmsc_cli.workspace.regular_file import refuse_link
-from mmsc_cli.workspace.stages import MAKER, STAGE_COMMANDS, STAGES, Stage
+from mmsc_cli.workspace.stages import MAKER, STAGE_COMMANDS, STAGES, Stage, StageFiles
 
 _LOG = logging.getLogger(__name__)
 RECIPE = "recipe.toml"  # what was guessed of files that `run` or `prepare` was given
@@ -67,8 +67,10 @@ class StageRun:
 class Workspace:
     """One data set and all that was made from it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, pins: Pins | None = None) -> None:
+        """Take its folder; `path` returns the folders that `pins` holds as they were then."""
         self.root = root
+        self._pins = pins
 
     def path(self, artefact: str) -> Path:
         """Return the path of an artefact, or of a folder for unfinished work.
@@ -76,7 +78,8 @@ class Workspace:
         Raises:
             WorkspaceError: it is a link.
         """
-        return refuse_link(self.root / artefact)
+        path = refuse_link(self.root / artefact)
+        return path if self._pins is None else self._pins.path(artefact)
 
     def manifest(self) -> Manifest:
         """Read the manifest; an empty one where there is none.
@@ -105,8 +108,11 @@ class Workspace:
             WorkspaceError: a stage was not run, an artefact is gone, damaged, or older than what it was made from.
                 What is used but not needed is left out, with a warning, where it is older.
         """
+        return self.check_inputs(STAGES[stage], stage)
+
+    def check_inputs(self, files: StageFiles, command: str) -> dict[str, str]:
+        """Do the same as `inputs_of` for any command and the artefacts it reads."""
         manifest = self.manifest()
-        files = STAGES[stage]
         found: dict[str, str] = {}
         for artefact in (*files.needs, *files.uses):
             maker = MAKER[artefact]
@@ -116,7 +122,7 @@ class Workspace:
                 if artefact in files.uses:
                     continue
                 raise WorkspaceError(
-                    f"{self.root} has no {artefact} yet: `mmsc {stage}` comes after `mmsc {maker}`",
+                    f"{self.root} has no {artefact} yet: `mmsc {command}` comes after `mmsc {maker}`",
                     hint=in_workspace(f"run {STAGE_COMMANDS[maker]}", self.root),
                 )
             self._check_whole(artefact, record, maker)
@@ -250,12 +256,12 @@ class Workspace:
         parent.mkdir(exist_ok=True)
         for left in parent.iterdir():
             if left.name.partition("-")[0] == stage and not left.is_symlink():
-                shutil.rmtree(left, ignore_errors=True)
+                remove_unread(left)
         staging = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=parent))
         try:
             yield staging
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            remove_unread(staging)
 
     def _commit(self, stage: Stage, run: StageRun, config: Mapping[str, Any], started: float) -> None:
         made = [name for name in STAGES[stage].makes if run.path(name).exists()]

@@ -75,7 +75,7 @@ def answers(workspace: Path) -> dict[str, list[tuple[str, float]]]:
     """The three best answers to every item in both relations."""
     recommender = Recommender.open(workspace)
     found: dict[str, list[tuple[str, float]]] = {}
-    for outcome in recommender.answer(list(recommender.index.ids), k=3):
+    for outcome in recommender.answer(list(recommender.index.ids), k=3, overlap=True):
         assert isinstance(outcome, list)
         for answer in outcome:
             found.setdefault(f"{answer.query} {answer.relation}", []).append((answer.item, round(answer.score, 4)))
