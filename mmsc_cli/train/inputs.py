@@ -50,8 +50,12 @@ class Inputs:
         return len(self.items)
 
     def training(self) -> Visible:
-        """What the judged index is made from."""
+        """What everything is chosen on."""
         return Visible.training(self.pairs, self.outside, self.item_splits)
+
+    def judging(self) -> Visible:
+        """What the judged index is made from: training and validation pairs between warm items, and no test pair."""
+        return Visible.of(self.pairs.of("train", "valid"), self.outside, self.item_splits != "warm")
 
     def everything(self) -> Visible:
         """What the served index is made from."""

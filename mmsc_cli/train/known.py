@@ -49,7 +49,7 @@ class Visible:
 
     @classmethod
     def training(cls, pairs: Pairs, outside: Outside | None, item_splits: NDArray[np.str_]) -> Visible:
-        """What the judged index is made from: the pairs of the training split; held-out items are cold."""
+        """The pairs of the training split; held-out items are cold."""
         return cls.of(pairs.of("train"), outside, item_splits != "warm")
 
     @cached_property

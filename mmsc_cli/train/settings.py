@@ -8,16 +8,19 @@ from pydantic import Field
 
 from mmsc_cli.runtime.settings import AboveZero, Fraction, NotNegative, Positive, Settings
 
+# A smaller catalogue can afford, and needs, more examples and more candidates.
+SMALL = 5_000
+
 
 class TrainSettings(Settings):
     """The model and how it is trained."""
 
-    dim: Positive = Field(default=128, description="width of the item vectors")
-    epochs: Positive = Field(default=3, description="maximum number of epochs of the network")
+    dim: Positive = Field(default=64, description="width of the item vectors")
+    epochs: Positive = Field(default=2, description="maximum number of epochs of the network")
     patience: Positive = Field(default=2, description="epochs without a better validation figure before training stops")
     learning_rate: AboveZero = Field(default=0.01, description="of the network's optimiser")
     batch_queries: Positive | None = Field(
-        default=None, description="queries per step; none: 40 steps an epoch, at least 256 queries"
+        default=None, description="queries per step; none: 20 steps an epoch, at least 256 queries"
     )
     full_softmax_items: Positive = Field(
         default=100_000, description="catalogues below this size: every item is a negative; else a sample"
@@ -31,13 +34,24 @@ class TrainSettings(Settings):
         default=1.0, description="weight of labels, times how well they agree with behaviour; 0: labels are not used"
     )
     linear_top: Positive = Field(default=256, description="answers per item that the linear branch keeps")
-    folds: Annotated[int, Field(ge=1)] = Field(
-        default=2, description="times that the ranker's examples are made, with other training pairs hidden each time"
+    folds: Positive | None = Field(
+        default=None,
+        description="times that the ranker's examples are made, with other training pairs hidden each time; none: 2, "
+        "and 4 below 5,000 items",
     )
-    rank_candidates: Annotated[int, Field(ge=2)] = Field(
-        default=128, description="answers per item that the ranker orders"
+    rank_candidates: Annotated[int, Field(ge=2)] | None = Field(
+        default=None,
+        description="answers per item that the ranker orders; none: 128, and 256 below 5,000 items",
     )
     rank_epochs: Positive = Field(default=3, description="epochs of the ranker")
     distinct: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="0 to 1: how much pairs of this relation alone go before pairs that are in both"
     )
+
+    def folds_of(self, n_items: int) -> int:
+        """How many folds there are for a catalogue of this size."""
+        return self.folds or (4 if n_items < SMALL else 2)
+
+    def candidates_of(self, n_items: int) -> int:
+        """How many answers are ranked in a catalogue of this size."""
+        return self.rank_candidates or (256 if n_items < SMALL else 128)

@@ -1,7 +1,8 @@
 """Training: choose on the split, judge what was chosen, then fit the same on everything.
 
-Two indexes come out. The judged one is made from training pairs alone, so its figures are those of pairs and items it
-never saw. The served one is made with the same choices (rankers, weights, calibration) from all pairs and all items.
+Rankers, weights and probabilities are chosen with evidence from training pairs alone. Then two indexes are made with
+the same choices. The judged one knows training and validation pairs, so its figures are those of test pairs and items
+that it never saw. The served one knows all pairs and all items.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def train(
     questions = validations_of(pairs, inputs.item_splits, plan.seed)
 
     training = making.look(inputs.training())
+    making.lap("look at the training pairs")
     network = train_network(
         inputs,
         training.denoised.problem.to(device),
@@ -91,27 +93,26 @@ def train(
     making.lap("rankers")
     scorer = NetworkScorer(sides(network.vectors))
     making.about["transfer_weight"] = transfer_weights(scorer, training.known, questions, settings.linear_top)
-    judged = making.index(training, network, rankers)
-    chance = numpy_generator(plan.seed, "calibrate")
-    warm = inputs.item_splits == "warm"
-    calibration = calibrate(judged, inputs.pairs.select(kept_back), pairs, warm, chance)
-    making.about["calibration"] = judged.about["calibration"] = calibration
-    making.write(folder / "judged", judged)
+    chosen = making.index(training, network, rankers)
+    draw, warm = numpy_generator(plan.seed, "calibrate"), inputs.item_splits == "warm"
+    calibration = calibrate(chosen, inputs.pairs.select(kept_back), pairs, warm, draw)
+    making.about["calibration"] = calibration
     # What the rankers learned from is known to them, like training pairs, and no longer a question.
     still_asked = validations_of(_with_examples_as_known(inputs, kept_back), inputs.item_splits, plan.seed)
-    validation = {f"{relation} {kind}": asked.ndcg(judged) for (relation, kind), asked in still_asked.items()}
-    making.lap("judged index")
+    validation = {f"{relation} {kind}": asked.ndcg(chosen) for (relation, kind), asked in still_asked.items()}
+    making.lap("calibration")
 
-    served = network
-    if plan.serve:
-        everything = making.look(inputs.everything())
-        served = network.asked_about(everything.denoised.problem.to(device), training.known.visible.has_behaviour)
-        making.write(folder / "index", making.index(everything, served, rankers))
-        making.lap("served index")
+    trained = training.known.visible.has_behaviour
+    answering = network
+    for name, visible in {"judged": inputs.judging(), **({"index": inputs.everything()} if plan.serve else {})}.items():
+        look = making.look(visible)
+        answering = network.asked_about(look.denoised.problem.to(device), trained)
+        making.write(folder / name, making.index(look, answering, rankers))
+        making.lap(name)
 
     (folder / "model").mkdir(parents=True, exist_ok=True)
     about_model = {"seed": plan.seed, "without": list(plan.without), "settings": settings.model_dump()}
-    write_model(folder / "model", served, inputs.attributes, about_model)
+    write_model(folder / "model", answering, inputs.attributes, about_model)
     write_history(folder / "model" / "metrics.jsonl", network.history)
     if training.denoised.reliability is not None:
         edges = edge_table(training.known.visible.pairs, training.denoised.reliability)
@@ -175,15 +176,12 @@ class _Making:
         settings, plan, progress = self._settings, self._plan, self._progress
         catalogue = Catalogue(self._inputs.features, visible.has_behaviour, settings.neighbours, progress)
         known = Known(catalogue, visible, settings.linear_top, progress)
-        self.lap("linear branch")
-        denoised = denoise(known, self._inputs.labels, settings, plan, progress)
-        self.lap("denoising")
-        return _Look(known, denoised)
+        return _Look(known, denoise(known, self._inputs.labels, settings, plan, progress))
 
     def index(self, look: _Look, network: Network, rankers: Mapping[Relation, Ranker]) -> Index:
         """Rank the candidates of every item, and put all that answering needs together."""
         inputs, settings = self._inputs, self._settings
-        answers = answer(Evidence(look.known), rankers, settings.rank_candidates, self._progress)
+        answers = answer(Evidence(look.known), rankers, settings.candidates_of(len(inputs)), self._progress)
         vectors = sides(network.vectors)
         composed = {
             relation: compose(*vectors[relation], answers[relation], settings.distinct) for relation in RELATIONS

@@ -33,7 +33,7 @@ HEAD_RATE = 1 / 20
 ADAPTER_RATE = 1 / 50
 LARGEST_GRADIENT = 5.0
 # A step propagates over the whole catalogue, so a larger one gets larger steps, not more.
-STEPS_PER_EPOCH = 40
+STEPS_PER_EPOCH = 20
 SMALLEST_BATCH = 256
 
 

@@ -51,19 +51,20 @@ def choose_rankers(
     """
     if "rerank" in plan.without:
         return {}
+    count = settings.candidates_of(len(inputs))
     shares = split_shares(inputs.pairs, inputs.item_splits)
-    draws = [numpy_generator(plan.seed, f"fold {number}") for number in range(settings.folds)]
+    draws = [numpy_generator(plan.seed, f"fold {number}") for number in range(settings.folds_of(len(inputs)))]
     nothing = known.visible.pairs.select(np.zeros(len(known.visible.pairs), np.bool_))
     collected = []
     for fold, draw in zip(make_folds(known.visible, shares, draws), draws, strict=True):
         look = Known(known.catalogue, fold.visible, settings.linear_top, progress)
         evidence = Evidence(look)
-        collected.append(collect_examples(evidence, fold.hidden, nothing, settings.rank_candidates, draw, progress))
+        collected.append(collect_examples(evidence, fold.hidden, nothing, count, draw, progress))
     valid = inputs.pairs.split == "valid"
     examples, unasked = inputs.pairs.select(valid & ~kept_back), inputs.pairs.select(valid & kept_back)
     draw = numpy_generator(plan.seed, "rank/validation")
     evidence = Evidence(known)
-    collected.append(collect_examples(evidence, examples, unasked, settings.rank_candidates, draw, progress))
+    collected.append(collect_examples(evidence, examples, unasked, count, draw, progress))
     rankers = {}
     for relation in RELATIONS:
         joined = Examples.joined([part[relation] for part in collected if relation in part])

@@ -26,7 +26,7 @@ from mmsc_cli.train.settings import TrainSettings
 from tests.train.test_data import random_pairs
 
 ITEMS = 60
-SETTINGS = TrainSettings(dim=8, epochs=3, batch_queries=20)
+SETTINGS = TrainSettings(dim=8, epochs=3, patience=4, batch_queries=20)
 STEPS = 3
 
 
