@@ -1,7 +1,7 @@
-"""What the verdict costs: seconds and peak memory of `mmsc evaluate`, on trained workspaces and on a large made-up one.
+"""The cost of an evaluation: seconds and peak memory of `mmsc evaluate`, on trained workspaces or a made-up one.
 
 python -m benchmarks.evaluate --workspace beauty        a trained workspace; repeatable
-python -m benchmarks.evaluate --items 200000            an index of random vectors, so that nothing has to be trained
+python -m benchmarks.evaluate --items 200000            indexes of random vectors, so that nothing has to be trained
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def make_workspace(workspace: Workspace, items: int) -> None:
             tensors[f"{relation}.linear.indptr"] = np.arange(items + 1, dtype=np.int64) * LINEAR_TOP
             tensors[f"{relation}.linear.indices"] = generator.integers(0, items, items * LINEAR_TOP, np.int32)
             tensors[f"{relation}.linear.values"] = generator.random(items * LINEAR_TOP, np.float32)
-        write_index(stage.directory("index"), tensors, {"items": items, "dim": DIM})
+        for name in ("judged", "index"):
+            write_index(stage.directory(name), tensors, {"items": items, "dim": DIM})
 
 
 def _items(items: int) -> pa.Table:
@@ -111,6 +112,7 @@ def _items(items: int) -> pa.Table:
             "price": np.full(items, np.nan),
             "image_url": pa.nulls(items, pa.string()),
             "image_path": pa.nulls(items, pa.string()),
+            "group": pa.nulls(items, pa.string()),
             "split": split.tolist(),
         }
     )
