@@ -21,7 +21,7 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ from mmsc_cli.index.validation import check_description, check_scores, check_ten
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.os_errors import writing
 from mmsc_cli.tables.relations import RELATIONS, Relation
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 FORMAT_VERSION = 1
 
@@ -114,6 +117,15 @@ class Index:
         if indptr is None or indices is None or probabilities is None or model is None:
             return None
         return LabelRows(SparseRows(indptr, indices), probabilities, model)
+
+    def known_pairs(self, relation: Relation) -> sparse.csr_array[Any]:
+        """Strengths of the pairs that the index was trained on, a symmetric (n_items, n_items) matrix."""
+        from scipy import sparse  # noqa: PLC0415  slow to import, and only new items need it
+
+        mapped = (self.tensors[f"known.strength.{relation}"], self.known.indices, self.known.indptr)
+        pairs = sparse.csr_array(tuple(map(np.array, mapped)), shape=(len(self), len(self)))
+        pairs.eliminate_zeros()
+        return pairs
 
     def vectors(self, relation: Relation) -> Vectors:
         """Query and key vectors and the linear branch of a relation."""

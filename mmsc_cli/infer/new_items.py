@@ -43,7 +43,6 @@ from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
 from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import full_text
-from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.workspace.stages import NEW_ITEMS
 from mmsc_cli.workspace.workspace import Workspace
@@ -98,8 +97,8 @@ class _Trained:
         neighbours: number of similar items a new item borrows from.
         linear_top: entries of the linear branch that are kept per item, the largest.
         transfer_weight: weight of the linear branch, per relation, chosen on cold validation items.
-        adjacency: strengths of the training pairs, symmetric (n_items, n_items), per relation.
-        has_behaviour: which items have a training pair, (n_items,).
+        adjacency: strengths of the pairs that the index knows, symmetric (n_items, n_items), per relation.
+        has_behaviour: which items have such a pair, (n_items,).
     """
 
     model: Mmsc
@@ -131,7 +130,6 @@ class _Trained:
             weight = {relation: index.about["transfer_weight"][relation] for relation in RELATIONS}
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise WorkspaceError(f"{folder} is missing or damaged: {error}", hint="run `mmsc train` again") from error
-        training = Pairs.read(workspace.path("pairs.parquet")).of("train")
         return cls(
             model=model.eval(),
             attributes=attributes,
@@ -140,7 +138,7 @@ class _Trained:
             neighbours=neighbours,
             linear_top=linear_top,
             transfer_weight=weight,
-            adjacency={relation: training.adjacency(relation, len(index)) for relation in RELATIONS},
+            adjacency={relation: index.known_pairs(relation) for relation in RELATIONS},
             has_behaviour=torch.from_numpy(np.diff(index.known.indptr) > 0),
         )
 

@@ -119,23 +119,24 @@ class Recommender:
         self._reported: set[Relation] = set()
 
     @classmethod
-    def open(cls, workspace: str | Path = "workspace", *, exact: bool = False) -> Recommender:
+    def open(cls, workspace: str | Path = "workspace", *, exact: bool = False, judged: bool = False) -> Recommender:
         """Open a trained workspace. Its index is memory-mapped, so that only what answers need is read.
 
         Args:
             workspace: its folder.
             exact: search exactly even if there is an approximate index, which training adds for a large catalogue if
                 faiss is installed.
+            judged: answer from the index that `evaluate` judges, which has not seen the held-out pairs.
 
         Raises:
             WorkspaceError: it has no index, or one that is damaged or of another model.
         """
-        root = Path(workspace)
+        root, folder = Path(workspace), "judged" if judged else "index"
         while True:
             manifest = read_manifest_file(root)
-            pins = Pins(root, ("index", "model", "embeddings"))
+            pins = Pins(root, (folder, "model", "embeddings"))
             try:
-                opened = cls._open(root, pins, exact)
+                opened = cls._open(root, folder, pins, exact)
             except WorkspaceError as error:
                 if _is_at_rest(root, manifest):
                     raise WorkspaceError(pins.named(error.message), error.hint) from error
@@ -146,17 +147,18 @@ class Recommender:
             time.sleep(0.01)
 
     @classmethod
-    def _open(cls, root: Path, pins: Pins, exact: bool) -> Self:
-        check_at_a_glance(root, "train", ["index/index.json", "index/index.safetensors", "model/model.safetensors"])
-        if not (root / "index" / "index.json").exists():
-            raise WorkspaceError(f"there is no index at {root / 'index'}", hint=in_workspace(_way_to_index(root), root))
-        index = Index.open(pins.path("index"))
+    def _open(cls, root: Path, folder: str, pins: Pins, exact: bool) -> Self:
+        files = [f"{folder}/index.json", f"{folder}/index.safetensors", "model/model.safetensors"]
+        check_at_a_glance(root, "train", files)
+        if not (root / folder / "index.json").exists():
+            raise WorkspaceError(f"there is no index at {root / folder}", hint=in_workspace(_way_to_index(root), root))
+        index = Index.open(pins.path(folder))
         if outdated := outdated_inputs(read_manifest_file(root) or {}, "train"):
             text = f"the index was made from another {outdated[0]} than {root} has now; run `mmsc train` again"
             _LOG.warning("%s", in_workspace(text, root))
         if _model_of(pins.path("model")) not in (None, index.about.get("model")):
             again = in_workspace("run `mmsc train` again", root)
-            raise WorkspaceError(f"{root}: index/ is of another model than model/", hint=again)
+            raise WorkspaceError(f"{root}: {folder}/ is of another model than model/", hint=again)
         opened = cls(index, root, exact)
         opened._pins = pins
         return opened

@@ -86,7 +86,7 @@ def test_the_evidence_is_that_of_training(trained: Workspace) -> None:
     from mmsc_cli.tables.labels import Labels
     from mmsc_cli.tables.relations import RELATIONS
 
-    recommender = Recommender.open(trained.root)
+    recommender = Recommender.open(trained.root, judged=True)
     edges, labels = Edges.read(trained.path("model/edges.parquet")), Labels.read(trained.path("labels.parquet"))
     explainer = recommender._explainer
     for place in range(0, len(edges), 97):

@@ -41,7 +41,7 @@ def _answers(opened: Recommender, item: NewItem, relation: Any, k: int, **more: 
 
 
 def test_a_new_item_gets_the_vectors_of_a_cold_item_of_the_catalogue(items: pa.Table, trained: Workspace) -> None:
-    index = Index.open(trained.path("index"))
+    index = Index.open(trained.path("judged"))
     encoder = NewItemEncoder.open(trained, index, lambda: torch.device("cpu"), DownloadSettings())
     cold = [row for row, item in enumerate(items.to_pylist()) if item["split"] == "cold_test"]
     copies = [
@@ -60,7 +60,8 @@ def test_a_new_item_gets_the_vectors_of_a_cold_item_of_the_catalogue(items: pa.T
             side[:, : index.about["dim"]] / np.linalg.norm(side[:, : index.about["dim"]], axis=1, keepdims=True)
             for side in (newcomers.block.vectors[relation], np.asarray(index.vectors(relation).query[cold]))
         )
-        np.testing.assert_allclose(new, old, atol=0.02)
+        # Nearly the same: the neighbours lend what all pairs say of them, the judged index what the training pairs say.
+        assert np.min(np.sum(new * old, axis=1)) > 0.98
 
 
 def test_a_copy_of_an_items_text_ranks_its_kind_on_top(opened: Recommender, items: pa.Table) -> None:

@@ -96,14 +96,19 @@ def test_no_answers_cannot_be_asked_for(opened: Recommender) -> None:
         opened.substitutes(opened.index.ids[0], 0)
 
 
-def test_novel_leaves_out_the_training_pairs_and_nothing_else(opened: Recommender, trained: Workspace) -> None:
-    training = Pairs.read(trained.path("pairs.parquet")).of("train")
-    row, ids = int(training.a[0]), opened.index.ids
-    partners = {*training.b[training.a == row].tolist(), *training.a[training.b == row].tolist()}
+@pytest.mark.parametrize("judged", [False, True])
+def test_novel_leaves_out_the_pairs_the_index_knows_and_nothing_else(trained: Workspace, judged: bool) -> None:
+    recommender = Recommender.open(trained.root, judged=judged)
+    every = Pairs.read(trained.path("pairs.parquet"))
+    known = every.of("train") if judged else every
+    row, ids = int(known.a[0]), recommender.index.ids
+    partners = {*known.b[known.a == row].tolist(), *known.a[known.b == row].tolist()}
 
     for relation in RELATIONS:
-        left = {answer.item for answer in _asked(opened, ids[row], relation, len(opened), Filters(novel=True))}
-        assert left == {ids[other] for other in range(len(opened)) if other not in {row, *partners}}
+        left = {
+            answer.item for answer in _asked(recommender, ids[row], relation, len(recommender), Filters(novel=True))
+        }
+        assert left == {ids[other] for other in range(len(recommender)) if other not in {row, *partners}}
 
 
 @pytest.mark.parametrize("place", [0, 4, 9])
@@ -159,6 +164,19 @@ def test_a_candidate_of_the_linear_branch_is_never_missed(hand_made: Recommender
 
     assert ranked.rows.tolist() == [1, 3]
     assert ranked.scores.tolist() == [-0.75, -3]
+
+
+def test_the_judged_index_has_not_seen_the_held_out_pairs(trained: Workspace, opened: Recommender) -> None:
+    judged = Recommender.open(trained.root, judged=True)
+    held_out = Pairs.read(trained.path("pairs.parquet")).of("test")
+    known = [recommender.index.known for recommender in (judged, opened)]
+    seen = [
+        [rows.entry(int(a), int(b)) is not None for a, b in zip(held_out.a, held_out.b, strict=True)] for rows in known
+    ]
+
+    assert not any(seen[0])
+    assert all(seen[1])
+    assert len(judged.substitutes(judged.index.ids[0])) == 10
 
 
 def test_training_says_whether_there_is_an_approximate_index(trained: Workspace) -> None:

@@ -182,6 +182,14 @@ class FormOptions:
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first invalid line or unknown item.", rich_help_panel=FORM)
     ] = False
+    judged: Annotated[
+        bool,
+        typer.Option(
+            "--judged",
+            help="Answer from the index that was evaluated, which has not seen the held-out pairs.",
+            rich_help_panel=FORM,
+        ),
+    ] = False
     exact: Annotated[
         bool,
         typer.Option("--exact", help="Search exactly even if there is an approximate index.", rich_help_panel=FORM),
@@ -215,7 +223,7 @@ def register(app: typer.Typer) -> None:
         filters = which.filters()
         ids = [*(question.ids or []), *(question.item or [])]
         # Opening an approximate index takes longer than a few exact answers.
-        recommender = Recommender.open(session.directory, exact=form.exact or bool(ids))
+        recommender = Recommender.open(session.directory, exact=form.exact or bool(ids), judged=form.judged)
         columns = _columns(question, form.explain)
         more = [name.strip() for name in (form.columns or "").split(",") if name.strip()]
         extra = recommender.attributes(more) if more else None
