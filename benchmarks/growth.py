@@ -1,40 +1,26 @@
-"""How `mmsc train` grows with the catalogue: seconds an epoch and peak memory of made-up catalogues, 20 pairs an item.
+"""How `mmsc train` grows with the catalogue: processor seconds by part and peak memory of generated catalogues.
 
-python -m benchmarks.growth --sizes 10000,100000,1000000
-python -m benchmarks.growth --sizes 1000000 --steps 4     the first steps of an epoch, the rest in proportion
+python -m benchmarks.growth --sizes 10000,50000,200000
 
-Items lie in clusters: their vectors are near a cluster's, pairs are mostly within one, and popularity is uneven. Every
-epoch asks for every item with pairs, in the same number of steps, whatever the size. An epoch's seconds hold its
-views, steps and validation; with --steps, views and validation are left out, and training ends before its other parts.
+Items lie in clusters: their vectors are near a cluster's, pairs are mostly within one, and popularity is uneven. Each
+has 20 pairs. Both indexes are made, as `mmsc train` does.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import logging
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from benchmarks.measured import machine, markdown_table, run_mmsc, whole_numbers
 from mmsc_cli.recipe.loading import load_recipe
-from mmsc_cli.runtime.progress import Task
 from mmsc_cli.tables.items import write_items
 from mmsc_cli.tables.pairs import Pairs
-from mmsc_cli.train.stage import run_train
 from mmsc_cli.workspace.config import stage_config
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -48,136 +34,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m benchmarks.growth"
     )
-    parser.add_argument("--sizes", type=whole_numbers, default=[10_000, 100_000, 1_000_000], metavar="N,N")
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--sizes", type=whole_numbers, default=[10_000, 50_000, 200_000], metavar="N,N")
     parser.add_argument("--text-dim", type=int, default=64)
-    parser.add_argument("--steps", type=int, help="take so many steps of each size instead of whole trainings")
     parser.add_argument("--workspaces", type=Path, help="where to make them, or to find them again; else temporary")
-    parser.add_argument("--timed", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.timed:
-        _time_steps(given.timed, given.steps)
-        return
-    logging.getLogger("mmsc_cli").setLevel(logging.WARNING)
+    head: list[str] = []
+    rows: list[list[str]] = []
+    per_item: list[float] = []
     with tempfile.TemporaryDirectory() as temporary:
-        rows: list[list[str]] = []
-        first: _Growth | None = None
         for size in given.sizes:
             folder = (given.workspaces or Path(temporary)) / f"{size}-{given.text_dim}"
             if not (folder / "manifest.json").exists():
                 folder.mkdir(parents=True)
                 make_workspace(Workspace(folder), size, given.text_dim)
-            found = _measure_steps(folder, size, given.steps) if given.steps else _measure(folder, size, given.epochs)
-            first = first or found
-            rows.append(found.row(first))
+            measured = run_mmsc("train", "-q", "--json", "--device", "cpu", "-w", folder)
+            by_part: dict[str, float] = json.loads(measured.output)["counts"]["cpu_seconds"]
+            per_item.append(sum(by_part.values()) / size)
+            head = ["items", *by_part, "all", "an item, times linear", "peak GiB"]
+            seconds = [f"{value:.0f}" for value in (*by_part.values(), sum(by_part.values()))]
+            rows.append([f"{size:,}", *seconds, f"{per_item[-1] / per_item[0]:.2f}", f"{measured.peak_gib:.1f}"])
             sys.stderr.write(" ".join(rows[-1]) + "\n")
-    sys.stdout.write(machine() + "\n\n")
-    head = [
-        "items",
-        "seconds an epoch",
-        "times linear",
-        "CPU seconds",
-        "times linear",
-        "all of `train`, seconds",
-        "peak GiB",
-    ]
-    sys.stdout.write(markdown_table(head, rows))
-
-
-@dataclass(frozen=True)
-class _Growth:
-    """Wall and CPU seconds of an epoch, wall seconds of the whole stage, and its peak memory."""
-
-    items: int
-    seconds: float
-    processor: float | None
-    whole: float | None
-    peak_gib: float
-
-    def row(self, first: _Growth) -> list[str]:
-        """The table's row; growth is against the first size."""
-        linear = self.items / first.items
-        of_processor = self.processor and first.processor and self.processor / first.processor / linear
-        return [
-            f"{self.items:,}",
-            f"{self.seconds:.1f}",
-            f"{self.seconds / first.seconds / linear:.2f}",
-            f"{self.processor:.1f}" if self.processor else "–",
-            f"{of_processor:.2f}" if of_processor else "–",
-            f"{self.whole:.0f}" if self.whole else "–",
-            f"{self.peak_gib:.1f}",
-        ]
-
-
-def _measure(folder: Path, items: int, epochs: int) -> _Growth:
-    """Of a whole training; an epoch's seconds are the median."""
-    ran = run_mmsc("train", "-q", "--device", "cpu", "--epochs", epochs, "-w", folder)
-    lines = (folder / "model" / "metrics.jsonl").read_text().splitlines()
-    seconds = statistics.median(json.loads(line)["seconds"] for line in lines)
-    return _Growth(items, seconds, None, ran.seconds, ran.peak_gib)
-
-
-def _measure_steps(folder: Path, items: int, steps: int) -> _Growth:
-    """In proportion to an epoch's first steps; the peak memory is that up to there."""
-    command = [sys.executable, "-m", "benchmarks.growth", "--timed", str(folder), "--steps", str(steps)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"the training of {folder} failed with exit code {process.returncode}")
-    seconds, processor = (float(line) for line in output.split())
-    return _Growth(items, seconds, processor, None, usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20))
-
-
-class _EnoughError(Exception):
-    """So many steps are enough."""
-
-
-class _Stopwatch:
-    """Progress that takes the time of the training's steps and ends it after some."""
-
-    def __init__(self, steps: int) -> None:
-        self.seconds: list[float] = []
-        self.processor: list[float] = []
-        self.total = 0
-        self._steps = steps
-        self._last: tuple[float, float] | None = None
-        self._timing = False
-
-    @contextmanager
-    def task(self, label: str, total: int | None = None, unit: Literal["", "bytes"] = "") -> Iterator[Task]:
-        self._last = None
-        self._timing = label == "Training"
-        self.total = total or 0
-        started = time.monotonic()
-        yield self
-        sys.stderr.write(f"{label}: {time.monotonic() - started:.1f} s\n")
-
-    def advance(self, steps: int = 1) -> None:
-        now = time.monotonic(), time.process_time()
-        if self._timing and steps and self._last is not None:
-            self.seconds.append(now[0] - self._last[0])
-            self.processor.append(now[1] - self._last[1])
-            if len(self.seconds) == self._steps:
-                raise _EnoughError
-        self._last = now
-
-    def show(self, **figures: float) -> None:
-        """Nobody watches."""
-
-
-def _time_steps(folder: Path, steps: int) -> None:
-    """In a process of its own: write the seconds of an epoch to stdout."""
-    workspace = Workspace(folder)
-    recipe = load_recipe("demo", ["train.epochs=1"])
-    watch = _Stopwatch(steps)
-    try:
-        run_train(workspace, recipe, [], lambda: torch.device("cpu"), watch, "never")
-    except _EnoughError:
-        for each in (watch.seconds, watch.processor):
-            sys.stdout.write(f"{statistics.median(each) * watch.total}\n")
+    sys.stdout.write(f"{machine()}; processor seconds\n\n{markdown_table(head, rows)}")
 
 
 def make_workspace(workspace: Workspace, items: int, text_dim: int) -> None:

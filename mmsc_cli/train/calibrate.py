@@ -19,7 +19,7 @@ EXAMPLES = 5_000
 FEWEST_JUDGED = 100
 # What is assumed before any example: rows are CLASSES, columns the two scores and an intercept. From the shipped demo
 # and Beauty; the deviation is how far other catalogues are expected to differ.
-PRIOR = np.array([[0.45, -0.2, -0.9], [-0.2, 0.45, -0.9], [-0.25, -0.25, 1.8]])
+PRIOR = np.array([[0.85, -0.5, -0.9], [-0.6, 0.9, -0.8], [-0.25, -0.4, 1.7]])
 PRIOR_DEVIATION = 0.5
 
 
