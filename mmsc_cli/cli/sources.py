@@ -72,10 +72,11 @@ def choose_source(
         )
     if inputs:
         raise InputError("--input goes with a recipe", hint=f"give all files by themselves: {' '.join(texts)} ...")
+    from mmsc_cli.prepare.guess.arguments import is_pipe  # noqa: PLC0415  brings pyarrow
     from mmsc_cli.prepare.guess.recipe_text import recipe_text  # noqa: PLC0415  brings pyarrow
     from mmsc_cli.workspace.workspace import RECIPE  # noqa: PLC0415  brings pydantic
 
-    if "-" in texts:
+    if any(map(is_pipe, texts)):
         workspace.enter("prepare")
     decided = guess_source(texts, workspace.path("downloads"))
     for line in decided.decisions():

@@ -33,18 +33,33 @@ def find_sources(texts: Sequence[str], stdin: IO[bytes] | None = None, folder: P
     """Look up what the words of a command line name.
 
     Args:
-        texts: files, folders, patterns; one may be `-`.
+        texts: files, pipes, folders, patterns; one may be `-`.
         stdin: what `-` stands for.
-        folder: where the content of stdin is kept; made if it is not there.
+        folder: where the content of stdin and pipes is kept; made if it is not there. None: there may be none.
 
     Raises:
         InputError: a file, or any data in a folder, is missing; `-` is there twice, or cannot be used here.
     """
     if texts.count("-") > 1:
         raise InputError("- is there twice, but there is one stdin", hint="give the other file by its name")
-    if "-" in texts and (stdin is None or folder is None):
-        raise InputError("a recipe cannot name stdin", hint="save the data in a file, and give that")
-    return [_stdin_source(stdin, folder) if text == "-" and stdin and folder else _source(text) for text in texts]
+    sources = []
+    for number, text in enumerate(texts):
+        if text != "-" and not is_pipe(text):
+            sources.append(_source(text))
+        elif folder is None or (text == "-" and stdin is None):
+            raise InputError(f"{text}: a recipe cannot name a pipe", hint="save the data in a file, and give that")
+        elif text == "-" and stdin is not None:
+            sources.append(_copy(stdin, folder, "stdin"))
+        else:
+            with Path(text).open("rb") as pipe:
+                sources.append(_copy(pipe, folder, f"pipe-{number}"))
+    return sources
+
+
+def is_pipe(text: str) -> bool:
+    """Whether a word names what can be read only once, such as a pipe."""
+    path = Path(text)
+    return text == "-" or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def _source(text: str) -> Source:
@@ -80,14 +95,14 @@ def _has_data_ending(path: Path) -> bool:
     return name.endswith(DATA_ENDINGS)
 
 
-def _stdin_source(stdin: IO[bytes], folder: Path) -> Source:
-    """Copy stdin into a file whose ending is that of its content, as readers go by the ending."""
+def _copy(pipe: IO[bytes], folder: Path, name: str) -> Source:
+    """Copy a pipe into a file whose ending is that of its content, as readers go by the ending."""
     folder.mkdir(parents=True, exist_ok=True)
-    copy = folder / "stdin"
+    copy = folder / name
     with copy.open("wb") as file:
-        shutil.copyfileobj(stdin, file)
+        shutil.copyfileobj(pipe, file)
     if not copy.stat().st_size:
         copy.unlink()
-        raise InputError("stdin is empty", hint="pipe data into it, or give a file")
-    path = copy.rename(folder / f"stdin.{sniff_kind(read_start(copy))}")
+        raise InputError(f"{name} is empty", hint="pipe data into it, or give a file")
+    path = copy.rename(folder / f"{name}.{sniff_kind(read_start(copy))}")
     return Source(str(path), (path,))

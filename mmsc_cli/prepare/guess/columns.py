@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import get_args
 
 from mmsc_cli.files.prices import read_price
@@ -21,6 +21,7 @@ _IMAGE = re.compile(r"\.(jpe?g|png|webp|gif|avif)\b", re.IGNORECASE)
 _MOST_TYPES = 200
 _SAMPLE = 500
 _PATH = re.compile(r"\w\s*[>»›]\s*\w")
+_DAY = re.compile(r"(19|20)\d\d-\d\d-\d\d([T ].*)?")
 _WORDS = re.compile(r"\D{3,}\s.{1,200}")
 # What tells a column whose name is not known.
 _TELLING_CONTENT: dict[str, Callable[[str], object]] = {
@@ -35,11 +36,7 @@ _MOST = 0.8
 def item_columns(head: Head) -> dict[str, str]:
     """What a table of items calls our columns, as far as that can be guessed."""
     columns = _guess(head, [name for name in get_args(ItemColumn) if name != "item_id"], used=())
-    for ours, holds in _TELLING_CONTENT.items():
-        rest = [name for name in head.names if name not in columns.values() and not _taken_by_name(name)]
-        theirs = next((name for name in rest if (texts := head.texts(name)) and _mostly(texts[:_SAMPLE], holds)), None)
-        if ours not in columns and theirs is not None:
-            columns[ours] = theirs
+    columns |= _by_content(head, _TELLING_CONTENT, columns)
     for name in id_candidates(head):
         if name not in {columns.get("title"), columns.get("image_url"), columns.get("price")}:
             columns = {"item_id": name} | {ours: theirs for ours, theirs in columns.items() if theirs != name}
@@ -49,7 +46,10 @@ def item_columns(head: Head) -> dict[str, str]:
 
 def log_columns(head: Head) -> dict[str, str]:
     """What a log calls our columns, as far as that can be guessed."""
-    return _guess(head, ("type", "time", "item", "session", "quantity"), used=())
+    columns = _guess(head, ("type", "time", "item", "session", "quantity"), used=())
+    if "time" not in columns:
+        columns |= _by_content(head, {"time": _DAY.fullmatch}, columns)
+    return columns
 
 
 def pair_columns(head: Head) -> dict[str, str]:
@@ -92,6 +92,19 @@ def _are_ids(texts: Sequence[str], rows: int) -> bool:
     return short and len(set(texts)) > 0.5 * len(texts)
 
 
+def _by_content(head: Head, telling: Mapping[str, Callable[[str], object]], known: Mapping[str, str]) -> dict[str, str]:
+    """Our columns that are not known yet to those of the file that hold what tells them."""
+    columns: dict[str, str] = {}
+    for ours in (name for name in telling if name not in known):
+        for name in head.names:
+            if name in (*known.values(), *columns.values()) or _taken_by_name(name):
+                continue
+            if (texts := head.texts(name)[:_SAMPLE]) and _mostly(texts, telling[ours]):
+                columns[ours] = name
+                break
+    return columns
+
+
 def _guess(head: Head, wanted: Iterable[str], used: Iterable[str]) -> dict[str, str]:
     """Our columns to those of the file, each of which is used once."""
     columns: dict[str, str] = {}
@@ -112,7 +125,7 @@ def _named(ours: str, names: Sequence[str], exact: bool) -> list[str]:
     """The names that stand for one of our columns; not exact: those that contain such a name as a whole word."""
     if exact:
         return [theirs for alias in ALIASES[ours] if (theirs := find_name(alias, names))]
-    if ours in ("item", "item_id", "session", "a", "b", "quantity"):
+    if ours in ("item", "item_id", "session", "a", "b", "quantity", "group"):
         return []
     words = {theirs: re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", theirs).lower()) for theirs in names}
     single = [alias for alias in ALIASES[ours] if alias.isalpha() and len(alias) > 3]

@@ -220,7 +220,10 @@ def _read_types(decided: Guess) -> None:
     tables = decided.tables["events"]
     typed = [table for table in tables if type_column(table, decided.columns)]
     decided.all_purchases = not typed
-    if any(_of_shoppers(table, decided.columns) for table in tables):
+    shoppers = [table for table in tables if _of_shoppers(table, decided.columns)]
+    if shoppers and not all(_has_time(table, decided.columns) for table in shoppers):
+        decided.notes.append("  a session is a shopper, and there are no times: all that a shopper did makes pairs")
+    elif shoppers:
         decided.window_minutes = _VISIT_MINUTES
         decided.notes.append(
             f"  a session is a shopper: only events within {_VISIT_MINUTES} minutes make a pair (window_minutes)"
@@ -251,8 +254,11 @@ def _of_shoppers(table: Table, columns: Mapping[str, str]) -> bool:
         session = next(iter(table.export.columns["session"]), "")
         if " + " in session:
             return False
-    has_time = "time" in columns or (table.export is not None and "time" in table.export.columns)
-    return has_time and any(word in session.lower() for word in SHOPPER_COLUMNS) and "session" not in session.lower()
+    return any(word in session.lower() for word in SHOPPER_COLUMNS) and "session" not in session.lower()
+
+
+def _has_time(table: Table, columns: Mapping[str, str]) -> bool:
+    return "time" in columns or (table.export is not None and "time" in table.export.columns)
 
 
 def log_settings(decided: Guess) -> EventsSource:

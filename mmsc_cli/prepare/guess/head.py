@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.feed import read_feed
 from mmsc_cli.files.item_fields import is_missing, plain_text
-from mmsc_cli.files.separated import Dialect, column_names, sniff_separator
+from mmsc_cli.files.separated import Dialect, column_names, sniff_separator, undecodable_place
 from mmsc_cli.files.table_file import find_name, read_table_file
-from mmsc_cli.files.unpacking import read_unpacked
+from mmsc_cli.files.unpacking import check_packing, read_unpacked
 from mmsc_cli.prepare.sources.log_shard import open_log_file
 
 _BYTES = 4 << 20
@@ -67,8 +67,13 @@ def read_head(path: Path) -> Head:
         start = read_start(path)
         kind = sniff_kind(start)
         columns = _parquet(path) if kind == "parquet" else _text(path, kind, start)
+    except UnicodeDecodeError as error:
+        with open_log_file(path) as file:
+            place = undecodable_place(file) or str(error)
+        raise InputError(f"{path}: not readable: {place}", hint="save it as UTF-8") from error
     except (ValueError, OSError, EOFError, pa.ArrowException) as error:
-        raise InputError(f"{path}: not readable: {' '.join(str(error).split())}", hint="save it as UTF-8") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not readable: {reason}", hint="check that the file is whole") from error
     if not any(len(cells) for cells in columns.values()):
         raise InputError(f"{path}: no rows in it", hint="give a file with a header and at least one row")
     return Head(path, {name: cells for name, cells in columns.items() if name})
@@ -77,7 +82,9 @@ def read_head(path: Path) -> Head:
 def read_start(path: Path) -> bytes:
     """The first bytes of a file, unpacked, without the mark of UTF-8."""
     with open_log_file(path) as file:
-        return file.read(_BYTES).removeprefix(b"\xef\xbb\xbf")
+        start: bytes = file.read(_BYTES)
+    check_packing(path, start[:8])
+    return start.removeprefix(b"\xef\xbb\xbf")
 
 
 def sniff_kind(start: bytes) -> str:
@@ -136,6 +143,8 @@ def _separated(path: Path, start: bytes, whole: bool) -> dict[str, Sequence[Any]
     text = text.replace("\r", " " if "\n" in text else "\n")
     if not whole:
         text = text[: text.rfind("\n") + 1]
+    if not text.strip():
+        return {}
     separator = sniff_separator(text.lstrip("\n").split("\n", 1)[0])
     for dialect in (Dialect(separator), Dialect(separator, backslash=True), Dialect(separator, line_by_line=True)):
         header, *rows = _rows(dialect, text)

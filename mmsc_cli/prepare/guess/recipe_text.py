@@ -13,8 +13,8 @@ from mmsc_cli.prepare.guess.tables import Kind
 from mmsc_cli.prepare.settings import EventType
 
 _HEAD = """\
-# Guessed from the files; change what is wrong, then: mmsc run THIS-FILE
-# `mmsc recipes settings` explains every setting, `mmsc check THIS-FILE` shows what the files hold.
+# Guessed from the files; {then}.
+# `mmsc recipes settings` explains every setting, `mmsc check` with this file shows what the data hold.
 
 name = {name}
 seed = 1
@@ -22,8 +22,10 @@ seed = 1
 [source]
 kind = {kind}
 """
+_THEN = "change what is wrong, then: mmsc run with this file; its paths are relative to it"
+_THEN_IN_WORKSPACE = "`mmsc run FILES` writes this file again, so copy it before you change it"
 _AMAZON = """\
-# Amazon's metadata is given on the command line: mmsc run THIS-FILE --input {files}
+# Amazon's metadata is given on the command line: --input {files}
 """
 _TAIL = """\
 
@@ -48,14 +50,14 @@ def recipe_text(decided: Guess, *, absolute: bool = False) -> str:
         absolute: name files by absolute paths, so that the recipe works wherever it is stored.
     """
     quoted = _absolute if absolute else _quoted
+    then = _THEN_IN_WORKSPACE if absolute else _THEN
     sources = decided.sources
     name = Path(sources[next(iter(kind for kind in ("items", "events", "amazon") if kind in sources))][0])
     if "amazon" in sources:
         files = " --input ".join(sources["amazon"])
-        head = _HEAD.format(name=_quoted(_stem(name)), kind='"amazon"')
-        return head + _AMAZON.format(files=files) + _TAIL
+        return _HEAD.format(then=then, name=_quoted(_stem(name)), kind='"amazon"') + _AMAZON.format(files=files) + _TAIL
     kind = "table" if "pairs" in sources else "events"
-    lines = [_HEAD.format(name=_quoted(_stem(name)), kind=_quoted(kind)).rstrip("\n")]
+    lines = [_HEAD.format(then=then, name=_quoted(_stem(name)), kind=_quoted(kind)).rstrip("\n")]
     if kind == "events":
         lines.append(f"events = {_paths(sources['events'], quoted)}")
     if "items" in sources:

@@ -212,6 +212,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("invoice", "invoice_no", "basket_id", "basket", "transaction_id", "order", "order_number", "order_no"),
         *("order_name", "visitor_id", "visitorid", "user_id", "userid", "customer_id", "customerid", "client_id"),
         *("user_pseudo_id", "cookie_id", "user", "customer"),
+        *("bestellnummer", "auftragsnummer", "rechnungsnummer", "belegnummer", "kundennummer"),
     ),
     "item": (
         *(
@@ -244,7 +245,18 @@ ALIASES: dict[str, tuple[str, ...]] = {
     ),
     "time": (
         *("time", "timestamp", "event_time", "datetime", "date", "ts", "created_at", "event_timestamp", "invoicedate"),
-        *("order_date", "invoice_date", "event_date", "occurred_at", "created", "time_stamp", "eventtime", "date_time"),
+        *(
+            "order_date",
+            "bestelldatum",
+            "datum",
+            "invoice_date",
+            "event_date",
+            "occurred_at",
+            "created",
+            "time_stamp",
+            "eventtime",
+            "date_time",
+        ),
     ),
     "quantity": ("quantity", "qty", "lineitem_quantity", "lineitem quantity", "units", "count", "menge", "amount"),
 }
