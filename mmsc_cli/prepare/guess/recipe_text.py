@@ -14,7 +14,7 @@ from mmsc_cli.prepare.settings import EventType
 
 _HEAD = """\
 # Guessed from the files; {then}.
-# `mmsc recipes settings` explains every setting, `mmsc check` with this file shows what the data hold.
+# `mmsc recipes settings` explains every setting, `mmsc check THIS-FILE` shows what the data hold.
 
 name = {name}
 seed = 1
