@@ -16,6 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.files.image_download import download_images
 from mmsc_cli.files.images import FORMATS, UnusableImageError, open_checked
 from mmsc_cli.prepare.settings import ImageSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
@@ -117,8 +118,6 @@ class ImagePlaces:
     def _download(self, urls: Sequence[str]) -> tuple[Mapping[str, Path], Mapping[str, str]]:
         if not urls:
             return {}, {}
-        from mmsc_cli.files.image_download import download_images
-
         return download_images(urls, self._cache, self._settings, self._progress)
 
     def _from_folder(self, item_ids: Sequence[str], paths: Sequence[str | None]) -> Sequence[str | None]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.files.download import download, file_name
 from mmsc_cli.prepare.assemble import Assembled, assemble
 from mmsc_cli.prepare.counts import BALANCES, balance
 from mmsc_cli.prepare.image_placement import ImagePlaces
@@ -26,6 +27,11 @@ from mmsc_cli.prepare.settings import (
     SplitSettings,
     TableSource,
 )
+from mmsc_cli.prepare.sources.amazon import read_amazon
+from mmsc_cli.prepare.sources.demo.generate import generate_demo
+from mmsc_cli.prepare.sources.event_log import log_base, log_files
+from mmsc_cli.prepare.sources.event_pairs import read_events
+from mmsc_cli.prepare.sources.shop_tables import read_tables
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.redaction import recorded_address
@@ -159,8 +165,6 @@ def _local_inputs(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_director
         case TableSource() as source:
             return [recipe_directory / source.items, recipe_directory / source.pairs]
         case EventsSource() as source:
-            from mmsc_cli.prepare.sources.event_log import log_files
-
             items = [] if source.items is None else [recipe_directory / source.items]
             return items + log_files(recipe_directory, source.events)
     return []
@@ -169,8 +173,6 @@ def _local_inputs(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_director
 def _base_of_partitions(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directory: Path) -> Path | None:
     if inputs or not isinstance(recipe.source, EventsSource):
         return None
-    from mmsc_cli.prepare.sources.event_log import log_base
-
     return log_base(recipe_directory, recipe.source.events)
 
 
@@ -186,15 +188,11 @@ def _read(
     """Have the source deliver."""
     match recipe.source:
         case AmazonSource() as source:
-            from mmsc_cli.prepare.sources.amazon import read_amazon
-
             if not paths:
                 path, delivery.notes["download"] = _download(workspace, source, progress)
                 paths = [path]
             read_amazon(paths, delivery, allow_truncated=source.allow_truncated, progress=progress)
         case TableSource() as source:
-            from mmsc_cli.prepare.sources.shop_tables import read_tables
-
             if len(paths) != 2:
                 given = ", ".join(map(str, paths))
                 raise InputError(
@@ -203,8 +201,6 @@ def _read(
                 )
             read_tables(paths[0], paths[1], source, delivery)
         case EventsSource() as source:
-            from mmsc_cli.prepare.sources.event_pairs import read_events
-
             if source.items is not None and len(paths) < 2:
                 raise InputError(
                     f"{', '.join(map(str, paths))}: this source takes the items first, then the log",
@@ -213,8 +209,6 @@ def _read(
             items = paths.pop(0) if source.items is not None else None
             read_events(paths, items, source, delivery, progress, base=base)
         case DemoSource() as source:
-            from mmsc_cli.prepare.sources.demo.generate import generate_demo
-
             if paths:
                 raise InputError("the demo source is generated: it takes no input files", hint="leave --input out")
             images = stage.directory("images") if source.images else None
@@ -248,8 +242,6 @@ def _image_places(
 
 def _download(workspace: Workspace, source: AmazonSource, progress: Progress) -> tuple[Path, dict[str, Any]]:
     """The downloaded file, and what the manifest says of it."""
-    from mmsc_cli.files.download import download, file_name
-
     if source.url is None:
         raise InputError("the recipe names no source.url", hint="give the metadata file with --input FILE")
     # Files of different addresses often share a name.

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.files import image_download
+from mmsc_cli.prepare import image_placement
 from mmsc_cli.prepare.counts import balance
 from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.loading import load_recipe
@@ -93,7 +93,7 @@ def test_addresses_are_fetched_if_asked_for_and_kept_from_run_to_run(
         (cache / "d.png").write_bytes(OF_D)
         return {URL: cache / "d.png"}, {"https://images.example/e.png": "the server answers 404"}
 
-    monkeypatch.setattr(image_download, "download_images", fake)
+    monkeypatch.setattr(image_placement, "download_images", fake)
     recipe = load_recipe("my-shop", values={"images.download": True})
     counts = balance(prepare(workspace, recipe, recipe_directory=shop))
     assert asked == [[URL, "https://images.example/e.png"]], "a local file comes before an address"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.files import download
+from mmsc_cli.prepare import stage
 from mmsc_cli.prepare.stage import prepare, prepare_config
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.tables.items import read_items
@@ -102,7 +102,7 @@ def test_a_download_is_kept_apart_by_its_address(tmp_path: Path, monkeypatch: py
         target.write_text(json.dumps({"asin": "A", "also_view": ["B"]}) + "\n" + json.dumps({"asin": "B"}))
         return ""
 
-    monkeypatch.setattr(download, "download", fake)
+    monkeypatch.setattr(stage, "download", fake)
     workspace = Workspace(tmp_path / "space")
     for address in ("https://x.example/2014/meta.json.gz", "https://x.example/2018/meta.json.gz?v=1"):
         assert prepare(workspace, _recipe(kind="amazon", url=address))["pairs"] == 1
