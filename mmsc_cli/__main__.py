@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
+from contextlib import suppress
+from typing import Any
 
 from mmsc_cli.cli.interrupt import INTERRUPTED, interruption, typed_command
 from mmsc_cli.runtime.cores import limit_threads
 
 
+class _Stderr(io.TextIOWrapper):
+    """stderr, of which a full disk or a closed pipe does not change the exit code of work that is done."""
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what can be flushed."""
+        with suppress(OSError):
+            super().flush()
+
+
+def _guard_stderr() -> None:
+    if sys.stderr is not None:
+        # Written through, so that nothing is left to fail when Python ends.
+        raw: Any = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
+        sys.stderr = _Stderr(raw, sys.stderr.encoding, "backslashreplace", line_buffering=True, write_through=True)
+
+
 def main() -> None:
     """Run `mmsc`."""
+    _guard_stderr()
     try:
         limit_threads()
         from mmsc_cli.cli.app import run_command  # noqa: PLC0415  an interrupt during this import is answered too

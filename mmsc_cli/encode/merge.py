@@ -93,7 +93,7 @@ def _write_failures(
     items_path: Path, rows: NDArray[np.int64], of_row: NDArray[np.int64], reasons: Mapping[int, str], path: Path
 ) -> None:
     numbers = iter(of_row[rows].tolist())
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for table in take_items(items_path, ["item_id", "image_path"], rows):
             for row in table.to_pylist():
                 line = {"item_id": row["item_id"], "path": row["image_path"], "reason": reasons[next(numbers)]}

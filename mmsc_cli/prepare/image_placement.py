@@ -92,7 +92,7 @@ class ImagePlaces:
         placed: list[str | None] = []
         named = sum(bool(path or url) for path, url in zip(paths, urls, strict=True))
         with (
-            (self._target / FAILURES).open("w", encoding="utf-8") as failures,
+            (self._target / FAILURES).open("w", encoding="utf-8", errors="backslashreplace") as failures,
             self._progress.task("Placing images", named) as task,
         ):
             for item_id, url, path in zip(item_ids, urls, paths, strict=True):

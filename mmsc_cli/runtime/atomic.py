@@ -44,7 +44,12 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically. NaN is refused: it is not JSON."""
     with atomic_write(path) as file:
-        file.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        file.write(encode_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + b"\n")
+
+
+def encode_json(text: str) -> bytes:
+    """Return JSON as UTF-8; what is none, as the bytes of a file name in another encoding, as escapes of JSON."""
+    return text.encode(errors="backslashreplace")
 
 
 def sync_directory(path: Path) -> None:

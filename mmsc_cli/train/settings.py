@@ -39,11 +39,11 @@ class TrainSettings(Settings):
         description="times that the ranker's examples are made, with other training pairs hidden each time; none: 2, "
         "and 4 below 5,000 items",
     )
-    rank_candidates: Annotated[int, Field(ge=2)] | None = Field(
+    rerank_candidates: Annotated[int, Field(ge=2)] | None = Field(
         default=None,
         description="answers per item that the ranker orders; none: 128, and 256 below 5,000 items",
     )
-    rank_epochs: Positive = Field(default=3, description="epochs of the ranker")
+    rerank_epochs: Positive = Field(default=3, description="epochs of the ranker")
     distinct: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="0 to 1: how much pairs of this relation alone go before pairs that are in both"
     )
@@ -54,4 +54,4 @@ class TrainSettings(Settings):
 
     def candidates_of(self, n_items: int) -> int:
         """How many answers are ranked in a catalogue of this size."""
-        return self.rank_candidates or (256 if n_items < SMALL else 128)
+        return self.rerank_candidates or (256 if n_items < SMALL else 128)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsc_cli.errors import WorkspaceError, in_workspace
-from mmsc_cli.runtime.atomic import write_json
+from mmsc_cli.runtime.atomic import encode_json, write_json
 from mmsc_cli.version import __version__
 from mmsc_cli.workspace.digests import artefact_digests
 from mmsc_cli.workspace.regular_file import open_regular
@@ -89,4 +89,4 @@ def _misshapen(content: Mapping[str, Any]) -> str | None:
 
 
 def _seal(content: Mapping[str, Any]) -> str:
-    return sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return sha256(encode_json(json.dumps(content, sort_keys=True, ensure_ascii=False))).hexdigest()

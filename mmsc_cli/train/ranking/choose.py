@@ -69,5 +69,5 @@ def choose_rankers(
     for relation in RELATIONS:
         joined = Examples.joined([part[relation] for part in collected if relation in part])
         if len(joined) >= FEWEST_QUERIES:
-            rankers[relation] = fit_ranker(joined, settings.rank_epochs, plan.seed, relation, progress)
+            rankers[relation] = fit_ranker(joined, settings.rerank_epochs, plan.seed, relation, progress)
     return rankers
