@@ -59,11 +59,10 @@ def map_in_processes(function: Callable[[Input], Result], inputs: Iterable[Input
     from loky import ProcessPoolExecutor  # noqa: PLC0415  0.4 s
 
     helpers = cores - 1
+    # For processes that are started from here: a json.py of the user's in the current folder must not be imported.
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
-        # Python files of the current folder, such as a json.py of the user's, must not be imported by a helper.
-        executor = ProcessPoolExecutor(
-            helpers, timeout=10, initializer=_follow, initargs=(os.getpid(),), env={"PYTHONSAFEPATH": "1"}
-        )
+        executor = ProcessPoolExecutor(helpers, timeout=10, initializer=_follow, initargs=(os.getpid(),))
         ready = executor.submit(os.getpid)
     except OSError as error:  # no shared memory or no temporary folder that can be written to
         _LOG.warning("working in one process, as no other can be started: %s", error)

@@ -85,7 +85,7 @@ MIDDLES = {
     "label --budget 30": ["mmsc_cli.label.label.choose_candidates", "mmsc_cli.tables.labels.Labels.write"],
     "encode --seed 2": ["mmsc_cli.encode.encode.encode_texts", "mmsc_cli.encode.stage.merge"],
     "train --seed 2": [
-        "mmsc_cli.train.train.fit",
+        "mmsc_cli.train.train.train_network",
         "mmsc_cli.train.train.write_index",
         "mmsc_cli.train.train.write_model",
     ],

@@ -56,18 +56,21 @@ def test_less_protection_is_said_once_and_stops_nothing(
             raise OSError(number, os.strerror(number))
         sync(descriptor)
 
+    change = Path.chmod
+
+    def of_the_stage_only(path: Path, mode: int) -> None:
+        if mode != 0o600:
+            raise OSError(number, os.strerror(number))
+        change(path, mode)
+
+    if lacking == "chmod":
+        monkeypatch.setattr(Path, "chmod", of_the_stage_only)
+    if lacking == "flock":
+        monkeypatch.setattr(fcntl, "flock", _refuse(number))
     if lacking == "fsync":
         monkeypatch.setattr(os, "fsync", files_only)
     for content in "12":
-        if lacking == "flock":
-            monkeypatch.setattr(fcntl, "flock", _refuse(number))
-        with monkeypatch.context() as patched:
-            if lacking == "chmod":
-                real = Path.chmod
-                patched.setattr(
-                    Path, "chmod", lambda path, mode: real(path, mode) if mode == 0o600 else _refuse(number)()
-                )
-            _prepare(tmp_path / "space", content)
+        _prepare(tmp_path / "space", content)
 
     assert (tmp_path / "space/items.parquet").read_text() == "2"
     assert Workspace(tmp_path / "space").is_current("prepare", {})
