@@ -104,12 +104,12 @@ def _gram(inputs: sparse.csr_array[Any], width: int) -> tuple[NDArray[np.int32],
 def _leave_out_own(
     columns: NDArray[np.int32], values: NDArray[np.float32], neighbours: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The first `neighbours` entries of each row but its own, (items, neighbours)."""
+    """The first `neighbours` entries of each row but the item's own, (items, neighbours)."""
     items = len(columns)
     first = columns[:, : neighbours + 1]
-    own = first == np.arange(items)[:, None]
-    own[~own.any(axis=1), -1] = True
-    return first[~own].reshape(items, -1), values[:, : neighbours + 1][~own].reshape(items, -1)
+    is_self = first == np.arange(items)[:, None]
+    is_self[~is_self.any(axis=1), -1] = True
+    return first[~is_self].reshape(items, -1), values[:, : neighbours + 1][~is_self].reshape(items, -1)
 
 
 def _among(columns: NDArray[np.int32], values: NDArray[np.float32], nearest: NDArray[np.int32]) -> NDArray[np.float32]:

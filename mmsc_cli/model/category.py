@@ -39,16 +39,20 @@ class CategoryAffinity:
         self._total = np.bincount(leaf[entries.row], minlength=self._leaves).astype(np.float64)
 
     def log_ratio(
-        self, a: NDArray[np.int64], b: NDArray[np.int64], own: NDArray[np.float32] | float = 0.0
+        self, a: NDArray[np.int64], b: NDArray[np.int64], self_count: NDArray[np.float32] | float = 0.0
     ) -> NDArray[np.float32]:
-        """Of the pairs (a, b), which are broadcast; `own` is taken off all counts: 1 where the pair itself is in it."""
+        """Of the pairs (a, b), which are broadcast; `self_count`: 1 where the pair itself is in the counts."""
         left, right = self._leaf[a], self._leaf[b]
         keys = left * self._leaves + right
-        place = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
-        seen = np.where(self._keys[place] == keys, self._count[place], 0) if len(self._keys) else np.zeros(keys.shape)
+        position = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
+        seen = (
+            np.where(self._keys[position] == keys, self._count[position], 0)
+            if len(self._keys)
+            else np.zeros(keys.shape)
+        )
         # A pair within one category stands in its cell twice, once in each direction.
-        taken = own * np.where(left == right, 2, 1)
-        rest = np.maximum(self._total.sum() - 2 * own, 1)
+        taken = self_count * np.where(left == right, 2, 1)
+        rest = np.maximum(self._total.sum() - 2 * self_count, 1)
         seen, expected = seen - taken, (self._total[left] - taken) * (self._total[right] - taken) / rest
         ratio: NDArray[np.float32] = np.log((seen + 0.5) / (expected + 0.5)).astype(np.float32)
         return ratio

@@ -34,8 +34,8 @@ class Graph:
 
     def propagate(self, vectors: torch.Tensor) -> torch.Tensor:
         """Weighted sum of each row's neighbours' vectors, (items, dim) to (rows, dim)."""
-        found: torch.Tensor = _Propagate.apply(vectors, self)
-        return found
+        summed: torch.Tensor = _Propagate.apply(vectors, self)
+        return summed
 
     def sums(self, vectors: torch.Tensor) -> torch.Tensor:
         """The same without a gradient."""
@@ -97,9 +97,9 @@ class _Propagate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        found = ctx.graph.transposed.sums(gradient.contiguous())
+        summed = ctx.graph.transposed.sums(gradient.contiguous())
         # A table may hold more rows than the matrix has columns: what is never a neighbour gets nothing.
-        return functional.pad(found, (0, 0, 0, ctx.items - len(found))), None
+        return functional.pad(summed, (0, 0, 0, ctx.items - len(summed))), None
 
 
 def symmetric_graph(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor, items: int) -> Graph:

@@ -18,8 +18,8 @@ def mix(gate: torch.Tensor, channels: Sequence[torch.Tensor]) -> torch.Tensor:
     """Weighted sums of channels, (rows, heads, dim), from gates (rows, heads, channels) and channels (rows, dim)."""
     if gate.device.type != "cpu":
         return torch.bmm(gate, torch.stack(list(channels), dim=1))
-    found: torch.Tensor = _Mix.apply(gate, *channels)
-    return found
+    mixed_rows: torch.Tensor = _Mix.apply(gate, *channels)
+    return mixed_rows
 
 
 class _Mix(torch.autograd.Function):

@@ -76,17 +76,17 @@ class Mmsc(nn.Module):
     def in_parts(self, parts: Sequence[ItemFeatures], around: Surroundings) -> tuple[Vectors, Lendable]:
         """The same for a whole catalogue that is given in parts: only one part of it is in the task level at a time."""
         channels, lendable = self.behaviour(torch.cat([self.semantic(part) for part in parts]), self._shown(around))
-        found: list[Vectors] = []
+        by_part: list[Vectors] = []
         start = 0
         for part in parts:
             rows = slice(start, start + len(part))
             features = gate_features(around.degree[rows], part.present)
-            found.append(
+            by_part.append(
                 self._scaled(self.task([channel[rows] for channel in channels], lendable.channel_size, features))
             )
             start += len(part)
         joined = {
-            relation: tuple(torch.cat([vectors[relation][side] for vectors in found]) for side in range(SIDES))
+            relation: tuple(torch.cat([vectors[relation][side] for vectors in by_part]) for side in range(SIDES))
             for relation in RELATIONS
         }
         return {relation: (sides[0], sides[1]) for relation, sides in joined.items()}, lendable

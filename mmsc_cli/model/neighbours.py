@@ -9,7 +9,7 @@ import torch
 
 from mmsc_cli.runtime.progress import SILENT, Progress
 
-_LOG = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
 CHUNK_ROWS = 2_048
 CHUNK_CELLS = 1 << 26
 # Comparing every item with every other takes time in the square of them; from here on an index may do it.
@@ -44,8 +44,8 @@ def nearest_items(
         catalogue: (items, dim) vectors.
         allowed: (items,) bool, which items may be neighbours.
         k: neighbours per query.
-        self_rows: (queries,) each query's own row in the catalogue, never its own neighbour; None for new items.
-        progress: told of queries.
+        self_rows: (queries,) each query's row in the catalogue, never its own neighbour; None for new items.
+        progress: counts queries.
 
     Returns:
         Rows (queries, k), -1 where there are fewer, and similarities (queries, k), sharpened by the fourth power.
@@ -61,15 +61,15 @@ def nearest_items(
                 "semantic neighbours of %d items: exact search takes long; `pip install faiss-cpu` shortens it",
                 len(queries),
             )
-    found, similar = [], []
+    nearest, similar = [], []
     with progress.task("Semantic neighbours", len(queries)) as task:
         for start in range(0, len(queries), chunk):
-            own = None if self_rows is None else self_rows[start : start + chunk]
-            values, rows = search(queries[start : start + chunk], k, own)
-            found.append(torch.where(values > 0, rows, -1))
+            self_row = None if self_rows is None else self_rows[start : start + chunk]
+            values, rows = search(queries[start : start + chunk], k, self_row)
+            nearest.append(torch.where(values > 0, rows, -1))
             similar.append(values.clamp_min(0) ** 4)
             task.advance(len(rows))
-    return torch.cat(found), torch.cat(similar)
+    return torch.cat(nearest), torch.cat(similar)
 
 
 class _Exact:
@@ -77,12 +77,14 @@ class _Exact:
         self._catalogue = catalogue
         self._banned = ~allowed
 
-    def __call__(self, queries: torch.Tensor, k: int, own: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(
+        self, queries: torch.Tensor, k: int, self_row: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Similarities and rows of the k nearest, each (queries, k); similarity 0 where there are fewer."""
         scores = queries @ self._catalogue.T
         scores[:, self._banned] = 0
-        if own is not None:
-            scores.scatter_(1, own[:, None], 0)
+        if self_row is not None:
+            scores.scatter_(1, self_row[:, None], 0)
         values, rows = scores.topk(k, dim=1)
         return values, rows
 
@@ -107,11 +109,13 @@ class _Approximate(_Exact):
         for part in torch.split(self._rows, 1 << 17):
             self._index.add(catalogue[part].cpu().numpy())
 
-    def __call__(self, queries: torch.Tensor, k: int, own: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        values, places = (torch.from_numpy(found) for found in self._index.search(queries.cpu().numpy(), k + 1))
+    def __call__(
+        self, queries: torch.Tensor, k: int, self_row: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        values, places = (torch.from_numpy(nearest) for nearest in self._index.search(queries.cpu().numpy(), k + 1))
         rows = torch.where(places >= 0, self._rows.cpu()[places], -1)
         values = values.masked_fill(rows < 0, 0)
-        if own is not None:
-            values = values.masked_fill(rows == own.cpu()[:, None], 0)
+        if self_row is not None:
+            values = values.masked_fill(rows == self_row.cpu()[:, None], 0)
         values, order = values.sort(dim=1, descending=True)
         return values[:, :k].to(queries.device), rows.gather(1, order)[:, :k].to(queries.device)

@@ -24,7 +24,7 @@ from mmsc_cli.tables.edges import Edges
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS, Relation
-from mmsc_cli.train.data import Problem
+from mmsc_cli.train.loop.data import Problem
 from mmsc_cli.train.network import Network
 from mmsc_cli.train.ranking.answers import Composed
 
@@ -85,7 +85,7 @@ def attribute_tensors(items: pa.Table) -> dict[str, NDArray[Any]]:
     """Price, category and group of each item, and the sorted list of whole category paths."""
     paths = [PATH_SEPARATOR.join(path) for path in items["category"].to_pylist()]
     known = sorted(set(paths) - {""})
-    number = {"": -1} | {path: place for place, path in enumerate(known)}
+    number = {"": -1} | {path: label_row for label_row, path in enumerate(known)}
     tensors: dict[str, NDArray[Any]] = {
         "price": items["price"].to_numpy().astype(np.float32),
         "category": np.array([number[path] for path in paths], np.int32),
@@ -112,14 +112,14 @@ def behaviour_tensors(pairs: Pairs, reliability: NDArray[np.float32] | None, n_i
 
 def label_tensors(labels: Labels, items: int, about: dict[str, Any]) -> dict[str, NDArray[Any]]:
     """The annotator's opinions as sparse rows; the names of the annotators go into `about`."""
-    indptr, indices, place = _symmetric_rows(labels.a, labels.b, items)
+    indptr, indices, label_row = _symmetric_rows(labels.a, labels.b, items)
     names, number = np.unique(labels.model, return_inverse=True)
     about["label_models"] = names.tolist()
     return {
         "labels.indptr": indptr,
         "labels.indices": indices,
-        "labels.probabilities": labels.probabilities()[place],
-        "labels.model": number.astype(np.int32)[place],
+        "labels.probabilities": labels.probabilities()[label_row],
+        "labels.model": number.astype(np.int32)[label_row],
     }
 
 

@@ -72,7 +72,7 @@ class Catalogue:
             items: metadata.
             candidates: (n_items,) the items that may be neighbours: those with behaviour, as a rule.
             neighbours: how many an item has.
-            progress: told of items.
+            progress: counts items.
         """
         self.items = items
         self.neighbours = neighbours

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.tables.labels import Labels
-from mmsc_cli.train.data import TrainingPairs
+from mmsc_cli.train.loop.data import TrainingPairs
 
 FEWEST_JUDGED = 20
 

@@ -17,10 +17,10 @@ from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import derive_seed
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.relations import Relation
-from mmsc_cli.train.data import Problem, TrainingPairs
 from mmsc_cli.train.inputs import Inputs, Plan
 from mmsc_cli.train.known import Known
 from mmsc_cli.train.label_supervision import Supervision, label_trust, read_supervision
+from mmsc_cli.train.loop.data import Problem, TrainingPairs
 from mmsc_cli.train.loop.trainer import answer, fit
 from mmsc_cli.train.reliability import PairEvidence, fit_reliability
 from mmsc_cli.train.settings import TrainSettings

@@ -81,11 +81,11 @@ class PairEvidence:
         parts = np.split(order, ends[:-1])
 
         def look(number: int) -> NDArray[np.float32]:
-            part = parts[number]
-            return self._block(blocks[number], a[part], b[part], holds[part])
+            pair_rows = parts[number]
+            return self._block(blocks[number], a[pair_rows], b[pair_rows], holds[pair_rows])
 
-        for part, block in zip(parts, map_blocks(look, range(len(blocks))), strict=False):
-            features[part] = block
+        for pair_rows, block in zip(parts, map_blocks(look, range(len(blocks))), strict=False):
+            features[pair_rows] = block
         return features
 
     def _block(

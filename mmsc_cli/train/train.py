@@ -66,7 +66,7 @@ def train(
         folder: gets `model`, `judged` and, if it is to be served, `index`.
         device: where the network computes.
         checkpoints: where the network's training saves its state, and resumes from; None: nowhere.
-        progress: told of every part.
+        progress: shows every part.
 
     Returns:
         Counts and validation figures for the manifest.

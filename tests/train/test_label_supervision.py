@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mmsc_cli.tables.labels import Labels
-from mmsc_cli.train.data import TrainingPairs
 from mmsc_cli.train.label_supervision import Supervision, read_supervision
+from mmsc_cli.train.loop.data import TrainingPairs
 
 PAIRS = TrainingPairs(torch.tensor([0, 2]), torch.tensor([1, 3]), torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
 

@@ -13,9 +13,9 @@ from mmsc_cli.label.stage import run_label
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
-from mmsc_cli.train.data import TrainingPairs
 from mmsc_cli.train.inputs import Plan
 from mmsc_cli.train.label_supervision import label_trust
+from mmsc_cli.train.loop.data import TrainingPairs
 from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.train import train
 from mmsc_cli.workspace.workspace import Workspace

@@ -27,7 +27,7 @@ class SoftmaxGradient:
 def catalogue_softmax(
     query: torch.Tensor,
     key: torch.Tensor,
-    own: NDArray[np.int64],
+    self_column: NDArray[np.int64],
     targets: sparse.csr_array[Any],
     hidden: sparse.csr_array[Any],
     logits_per_chunk: int,
@@ -42,38 +42,38 @@ def catalogue_softmax(
     Args:
         query: (queries, dim), of queries that have targets.
         key: (candidates, dim).
-        own: (queries,) the candidate that is the query item itself, neither target nor negative; -1 where none is.
+        self_column: (queries,) the candidate that is the query itself, neither target nor negative; -1 if none is.
         targets: (queries, candidates) weights of what is to be predicted.
         hidden: (queries, candidates) an entry where a pair is already known to the model: neither target nor negative.
         logits_per_chunk: how many scores are in memory at a time.
         log_inclusion: (candidates,) where they are a sample: log-probability of each to be in it, see
             `mmsc_cli.train.loop.sampled_softmax`. A query's targets are always in the sample.
     """
-    found = SoftmaxGradient(0.0, torch.empty_like(query), torch.zeros_like(key))
+    gradient = SoftmaxGradient(0.0, torch.empty_like(query), torch.zeros_like(key))
     chunk = max(1, logits_per_chunk // len(key))
     total = 0.0
     for start in range(0, len(query), chunk):
         rows = slice(start, start + chunk)
-        part = query[rows]
-        logits = (part @ key.T).float()
+        part_query = query[rows]
+        logits = (part_query @ key.T).float()
         row, column = _coordinates(targets[rows], key.device)
         if log_inclusion is not None:
             logits -= log_inclusion
             logits[row, column] += log_inclusion[column]
         logits[_coordinates(hidden[rows], key.device)] = -torch.inf
-        itself = np.flatnonzero(own[rows] >= 0)
-        logits[itself, own[rows][itself]] = -torch.inf
+        itself = np.flatnonzero(self_column[rows] >= 0)
+        logits[itself, self_column[rows][itself]] = -torch.inf
         log_share = torch.log_softmax(logits, dim=1, out=logits)
         weight = torch.from_numpy(targets[rows].data.astype(np.float32)).to(key.device)
         # Square root: an item with many partners counts more than one with few, but not in proportion.
-        root = torch.zeros(len(part), device=key.device).index_add_(0, row, weight).sqrt()
+        root = torch.zeros(len(part_query), device=key.device).index_add_(0, row, weight).sqrt()
         total -= float((weight / root[row] * log_share[row, column]).sum())
         # Share of the softmax less share of the targets; times the root it is the gradient to the scores.
         difference = log_share.exp_()
         difference[row, column] -= weight / root[row].square()
-        found.query[rows] = (difference @ key) * root[:, None]
-        found.key.addmm_(difference.T, part * root[:, None])
-    return SoftmaxGradient(total, found.query, found.key)
+        gradient.query[rows] = (difference @ key) * root[:, None]
+        gradient.key.addmm_(difference.T, part_query * root[:, None])
+    return SoftmaxGradient(total, gradient.query, gradient.key)
 
 
 def agreement(first: torch.Tensor, second: torch.Tensor, temperature: float = 0.2) -> torch.Tensor:
@@ -84,8 +84,8 @@ def agreement(first: torch.Tensor, second: torch.Tensor, temperature: float = 0.
     first, second = functional.normalize(first, dim=1), functional.normalize(second, dim=1)
     total = first.new_zeros(())
     groups = (torch.split(vectors, AGREEMENT_GROUP) for vectors in (first, second))
-    for one, other in zip(*groups, strict=True):
-        logits = one @ other.T / temperature
+    for first_group, second_group in zip(*groups, strict=True):
+        logits = first_group @ second_group.T / temperature
         labels = torch.arange(len(logits), device=logits.device)
         both_ways = functional.cross_entropy(logits, labels) + functional.cross_entropy(logits.T, labels)
         total = total + both_ways / 2 * len(logits) / len(first)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import gammaln
 
-from mmsc_cli.train.data import Candidates
+from mmsc_cli.train.loop.data import Candidates
 from mmsc_cli.train.loop.loss import SoftmaxGradient, catalogue_softmax
 
 GROUP = 512

@@ -16,12 +16,12 @@ from torch.utils.checkpoint import checkpoint
 from mmsc_cli.model.behaviour import WantedRows
 from mmsc_cli.model.mmsc import Mmsc
 from mmsc_cli.tables.relations import RELATIONS, Relation
-from mmsc_cli.train.data import Candidates, Problem, View
+from mmsc_cli.train.loop.data import Candidates, Problem, View
 from mmsc_cli.train.loop.loss import SoftmaxGradient, agreement, catalogue_softmax
 from mmsc_cli.train.loop.sampled_softmax import Sample, sampled_softmax
 from mmsc_cli.train.settings import TrainSettings
 
-_LOG = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
 FLOOR = 1 << 18
 
 
@@ -63,7 +63,7 @@ class Step:
         """The mean loss of the two views.
 
         Args:
-            views: from `mmsc_cli.train.data.masked_views`.
+            views: from `mmsc_cli.train.loop.data.masked_views`.
             batch: (queries,) rows of query items, in random order.
             generator: the random stream, on the CPU.
         """
@@ -132,7 +132,7 @@ class Step:
                 self.chunks.logits,
             )
         rows = torch.from_numpy(candidates.rows).to(key.device)
-        found = catalogue_softmax(
+        softmax = catalogue_softmax(
             query.float(),
             key.float()[rows],
             candidates.places(asked),
@@ -140,8 +140,8 @@ class Step:
             candidates.columns(hidden[asked]),
             self.chunks.logits,
         )
-        of_all = torch.zeros_like(key, dtype=torch.float32).index_copy_(0, rows, found.key)
-        return SoftmaxGradient(found.loss, found.query, of_all)
+        of_all = torch.zeros_like(key, dtype=torch.float32).index_copy_(0, rows, softmax.key)
+        return SoftmaxGradient(softmax.loss, softmax.query, of_all)
 
     def _draw_uniform(self, generator: torch.Generator) -> NDArray[np.int64] | None:
         """Rows of uniform negatives, ascending; None where the softmax is over the whole catalogue."""

@@ -22,7 +22,7 @@ from mmsc_cli.runtime.checkpoint import Checkpoints
 from mmsc_cli.runtime.memory import is_out_of_memory
 from mmsc_cli.runtime.progress import SILENT, Progress, Task
 from mmsc_cli.runtime.seeds import torch_generator
-from mmsc_cli.train.data import PART, Problem, View, masked_views
+from mmsc_cli.train.loop.data import PART, Problem, View, masked_views
 from mmsc_cli.train.loop.step import ChunkSize, Step
 from mmsc_cli.train.settings import TrainSettings
 
@@ -69,7 +69,7 @@ def fit(
         seed: of all random choices.
         use_agreement: whether the two views must agree.
         checkpoints: where to save the state, and to resume from; None: nowhere.
-        progress: told of steps and figures.
+        progress: counts steps and figures.
 
     Raises:
         MmscError: the loss or its gradient is not a number, or the checkpoint must be resumed and cannot be.

@@ -47,7 +47,7 @@ def choose_rankers(
         kept_back: (pairs,) the validation pairs that are no examples.
         settings: folds, candidates, epochs.
         plan: seed and parts left out.
-        progress: told of everything.
+        progress: shows every part.
     """
     if "rerank" in plan.without:
         return {}

@@ -82,9 +82,9 @@ class Evidence:
             # What is much for one item is little for another, so where the candidate stands among the query's.
             *(_standing(column) for column in (*linear[::2], *walks[:2], *network[::2], content[0])),
         ]
-        own = np.broadcast_to(self._own[queries][:, None], (*candidates.shape, self._own.shape[1]))
+        asking = np.broadcast_to(self._own[queries][:, None], (*candidates.shape, self._own.shape[1]))
         return np.concatenate(
-            [np.stack(columns, axis=2).astype(np.float32, copy=False), own, self._own[candidates]], axis=2
+            [np.stack(columns, axis=2).astype(np.float32, copy=False), asking, self._own[candidates]], axis=2
         )
 
     def linear_column(self, relation: Relation) -> int:

@@ -77,7 +77,7 @@ def collect_examples(
         unasked: further hidden pairs, which are neither right nor wrong here.
         count: candidates of a query.
         rng: draws the sample.
-        progress: told of queries.
+        progress: counts queries.
     """
     known = evidence.known
     n_items = len(known.catalogue)

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mmsc_cli.train.data import Candidates
 from mmsc_cli.train.loop import sampled_softmax as sampled
+from mmsc_cli.train.loop.data import Candidates
 from mmsc_cli.train.loop.loss import catalogue_softmax
 from mmsc_cli.train.loop.sampled_softmax import Sample, inclusion, sampled_softmax
 

@@ -16,14 +16,14 @@ from mmsc_cli.model.graph import neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
 from mmsc_cli.runtime.checkpoint import CHECKPOINT, Checkpoints, Resume
 from mmsc_cli.runtime.progress import SILENT, Progress, Task
-from mmsc_cli.train import data as problem
-from mmsc_cli.train.data import Problem, masked_views
+from mmsc_cli.train.loop import data as problem
 from mmsc_cli.train.loop import loss, step, trainer
 from mmsc_cli.train.loop import step as memory
+from mmsc_cli.train.loop.data import Problem, masked_views
 from mmsc_cli.train.loop.step import Step
 from mmsc_cli.train.loop.trainer import Fitted, fit
 from mmsc_cli.train.settings import TrainSettings
-from tests.train.test_data import random_pairs
+from tests.train.loop.test_data import random_pairs
 
 ITEMS = 60
 SETTINGS = TrainSettings(dim=8, epochs=3, patience=4, batch_queries=20)

@@ -8,7 +8,7 @@ import torch
 
 from mmsc_cli.model.graph import Graph, neighbour_graph
 from mmsc_cli.tables.relations import RELATIONS
-from mmsc_cli.train.data import Problem, TrainingPairs, View, masked_views
+from mmsc_cli.train.loop.data import Problem, TrainingPairs, View, masked_views
 
 ITEMS = 60
 

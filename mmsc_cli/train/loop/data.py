@@ -48,12 +48,12 @@ class TrainingPairs:
             *(torch.cat([getattr(self, name), getattr(others, name)]) for name in ("a", "b", "strength"))
         )
 
-    def touched(self, items: int) -> torch.Tensor:
-        """(items,) bool: items with any of these pairs."""
-        found = torch.zeros(items, dtype=torch.bool, device=self.a.device)
-        found[self.a] = True
-        found[self.b] = True
-        return found
+    def touched(self, n_items: int) -> torch.Tensor:
+        """(n_items,) bool: items with any of these pairs."""
+        has_pair = torch.zeros(n_items, dtype=torch.bool, device=self.a.device)
+        has_pair[self.a] = True
+        has_pair[self.b] = True
+        return has_pair
 
     def to(self, device: torch.device) -> TrainingPairs:
         """The same on another device."""
@@ -70,16 +70,16 @@ class Candidates:
         return len(self.rows)
 
     def places(self, items: NDArray[Any]) -> NDArray[np.int64]:
-        """The place of each item among the candidates, -1 of those that are none."""
-        place = np.minimum(np.searchsorted(self.rows, items), len(self) - 1)
-        return np.where(self.rows[place] == items, place, -1)
+        """The position of each item among the candidates, -1 of those that are none."""
+        position = np.minimum(np.searchsorted(self.rows, items), len(self) - 1)
+        return np.where(self.rows[position] == items, position, -1)
 
     def columns(self, matrix: sparse.csr_array[Any]) -> sparse.csr_array[Any]:
         """A sparse (n, items) matrix as (n, candidates); entries of other items are left out."""
-        place = self.places(matrix.indices)
-        kept = place >= 0
+        position = self.places(matrix.indices)
+        kept = position >= 0
         pointers = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
-        return sparse.csr_array((matrix.data[kept], place[kept], pointers), shape=(matrix.shape[0], len(self)))
+        return sparse.csr_array((matrix.data[kept], position[kept], pointers), shape=(matrix.shape[0], len(self)))
 
 
 @dataclass(frozen=True)
