@@ -138,6 +138,8 @@ def test_killed_in_the_middle_of_a_download_the_same_command_goes_on(tmp_path: P
         asked.append(handler.headers["Range"])
         start = int((asked[-1] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
         handler.send_response(206 if start else 200)
+        if start:
+            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         handler.send_header("Content-Length", str(len(content) - start))
         handler.send_header("ETag", '"one"')
         handler.end_headers()

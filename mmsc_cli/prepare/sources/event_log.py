@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -19,6 +20,7 @@ from mmsc_cli.prepare.settings import EventColumn, EventsSource
 from mmsc_cli.prepare.sources.aliases import LOG_FORMATS, Format, alike, known_format
 from mmsc_cli.prepare.sources.columns import missing_columns
 from mmsc_cli.prepare.sources.log_shard import (
+    UNPACKING_ERRORS,
     Shard,
     is_empty,
     open_log_file,
@@ -341,7 +343,7 @@ def describe_unreadable(error: duckdb.Error, paths: Sequence[Path]) -> InputErro
     first = " ".join(reason[:1])
     if "unicode" in str(error).lower() or "utf8" in str(error).lower():
         for path in paths:
-            with open_log_file(path) as file:
+            with suppress(*UNPACKING_ERRORS), open_log_file(path) as file:
                 if place := undecodable_place(file):
                     return InputError(f"{path}: {place}", hint="save it as UTF-8")
     detail = next((line for line in reason[1:] if not line.startswith(("Original Line", " ")) and line.strip()), "")

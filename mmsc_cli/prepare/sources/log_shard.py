@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from mmsc_cli.prepare.duckdb import Engine, literal
 
 _HEAD_BYTES = 1 << 20
 _JSON = "json"  # the column of a shard of JSON lines
+UNPACKING_ERRORS = (OSError, EOFError, zlib.error, pa.ArrowException)
 _HINT = "write it again, as CSV, JSON lines or Parquet"
 
 
@@ -145,7 +147,7 @@ def open_shard(
                 place = folder / f"shard-{number}.parquet"
                 place.write_bytes(read_unpacked(path))
             return _parquet(engine, path, place)
-    except (OSError, EOFError, pa.ArrowException) as error:
+    except UNPACKING_ERRORS as error:
         raise InputError(f"{path}: not readable: {error}", hint=_HINT) from error
     content = head.removeprefix(b"\xef\xbb\xbf")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -172,7 +174,7 @@ def is_empty(path: Path) -> bool:
     """Whether there is nothing in a file (a pipe is not looked at)."""
     if not path.is_file():
         return False
-    with suppress(OSError, EOFError), open_log_file(path) as file:
+    with suppress(*UNPACKING_ERRORS), open_log_file(path) as file:
         return not file.read(1)
     return False
 
@@ -308,9 +310,10 @@ def plain_line_ends(shard: Shard, folder: Path, number: int) -> Path | None:
         return None
     copy = folder / f"plain-{number}.csv"
     mixed = False
-    with open_log_file(shard.path) as file, copy.open("wb") as target:
+    with suppress(*UNPACKING_ERRORS), open_log_file(shard.path) as file, copy.open("wb") as target:
         for line in file:
             plain = line.replace(b"\r\n", b"\n").replace(b"\r", b" ")
             mixed |= plain != line
             target.write(plain)
-    return copy if mixed else None
+        return copy if mixed else None
+    return None  # it breaks off: the engine has said so
