@@ -78,7 +78,7 @@ def choose_encoder(
             hint=f"use auto, classic, {OPEN_CLIP}ARCH/PRETRAINED, or {SENTENCE_TRANSFORMERS}NAME",
         )
     from mmsc_cli.encoders.open_clip import OpenClipEncoder  # noqa: PLC0415  imports torch and open_clip
-    from mmsc_cli.encoders.open_clip_weights import DEFAULT, find_weights  # noqa: PLC0415
+    from mmsc_cli.encoders.open_clip_weights import DEFAULT, find_weights  # noqa: PLC0415  brings torch
 
     weights = find_weights(DEFAULT if name == "auto" else name)
     return Choice(
@@ -118,6 +118,6 @@ def open_encoder(
         encoder = reopen_open_clip(card, folder, device=device(), batch_size=batch_size)
     if card.adapter != "projection" or card.adapter_sha256 is None:
         return encoder
-    from mmsc_cli.encoders.projection import AdaptedEncoder, open_adapter  # noqa: PLC0415  safetensors
+    from mmsc_cli.encoders.projection import AdaptedEncoder, open_adapter  # noqa: PLC0415  brings safetensors
 
     return AdaptedEncoder(encoder, open_adapter(folder, card.adapter_sha256))

@@ -48,8 +48,8 @@ def trains_towers(settings: EncodeSettings, encoder: Encoder, device: Callable[[
 def adapt_towers(encoder: Encoder, reopen: Callable[[], Encoder], task: EncodeTask, folder: Path) -> Encoder:
     """Train low-rank matrices in the towers, unless `folder` has them, and return the encoder with them."""
     from mmsc_cli.encode.adapt.train_towers import fine_tune  # noqa: PLC0415  torch and open_clip are slow to import
-    from mmsc_cli.encoders.lora import open_lora  # noqa: PLC0415
-    from mmsc_cli.encoders.open_clip import OpenClipEncoder  # noqa: PLC0415
+    from mmsc_cli.encoders.lora import open_lora  # noqa: PLC0415  brings torch
+    from mmsc_cli.encoders.open_clip import OpenClipEncoder  # noqa: PLC0415  brings torch
 
     assert isinstance(encoder, OpenClipEncoder)
     if not (folder / _REPORT).exists():
@@ -71,8 +71,8 @@ def read_report(folder: Path) -> dict[str, Any]:
 def adapt_vectors(encoder: Encoder, task: EncodeTask, folder: Path, out: Path) -> tuple[Encoder, dict[str, Any]]:
     """Train a projection over the vectors in `out` and apply it to them; return the encoder with it, and a report."""
     from mmsc_cli.encode.adapt.train_projection import train_adapter  # noqa: PLC0415  torch is slow to import
-    from mmsc_cli.encoders.projection import AdaptedEncoder  # noqa: PLC0415
-    from mmsc_cli.runtime.checkpoint import Checkpoints  # noqa: PLC0415
+    from mmsc_cli.encoders.projection import AdaptedEncoder  # noqa: PLC0415  brings torch
+    from mmsc_cli.runtime.checkpoint import Checkpoints  # noqa: PLC0415  brings torch
 
     device = task.device()
     cost = _log_cost(encoder, device)
@@ -102,7 +102,7 @@ def _log_cost(encoder: Encoder, device: torch.device) -> dict[str, float]:
     if not encoder.shared_space:
         return {}
     from mmsc_cli.encode.adapt.train_towers import SCHEDULE, hours_per_epoch  # noqa: PLC0415  imports torch
-    from mmsc_cli.encoders.open_clip import OpenClipEncoder  # noqa: PLC0415
+    from mmsc_cli.encoders.open_clip import OpenClipEncoder  # noqa: PLC0415  brings torch
 
     assert isinstance(encoder, OpenClipEncoder)
     hours = hours_per_epoch(encoder)
