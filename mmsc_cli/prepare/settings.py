@@ -50,8 +50,8 @@ class EventsSource(Settings):
     events: PathText | Annotated[list[PathText], Field(min_length=1)] = Field(
         description="CSV, JSON lines or Parquet, also packed: a file, a folder, a pattern such as log-*.csv, or a list"
     )
-    items: PathText | None = Field(
-        default=None, description="a file of items, as for kind = table; none: only ids are known"
+    items: PathText | Annotated[list[PathText], Field(min_length=1)] | None = Field(
+        default=None, description="as for events; none: only ids are known"
     )
     columns: dict[Literal[ItemColumn, EventColumn], str] = Field(default_factory=dict, description="our name = yours")
     category_separator: CategorySeparator = None

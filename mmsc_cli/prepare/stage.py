@@ -6,6 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +30,7 @@ from mmsc_cli.prepare.settings import (
 )
 from mmsc_cli.prepare.sources.amazon import read_amazon
 from mmsc_cli.prepare.sources.demo.generate import generate_demo
-from mmsc_cli.prepare.sources.event_log import log_base, log_files
+from mmsc_cli.prepare.sources.event_log import LOG_ENDINGS, log_base, log_files
 from mmsc_cli.prepare.sources.event_pairs import read_events
 from mmsc_cli.prepare.sources.shop_tables import read_tables
 from mmsc_cli.runtime.atomic import atomic_write
@@ -89,11 +90,10 @@ def prepare(
     if config is None:
         config = prepare_config(recipe, inputs, recipe_directory)
     with workspace.stage("prepare", config) as stage:
-        paths = _local_inputs(recipe, inputs, recipe_directory)
-        images = None if checking else _image_places(workspace, recipe, paths, recipe_directory, stage, progress)
+        files = _local_files(recipe, inputs, recipe_directory)
+        images = None if checking else _image_places(workspace, recipe, files.items, recipe_directory, stage, progress)
         delivery = Delivery(stage.directory("delivery"))
-        base = _base_of_partitions(recipe, inputs, recipe_directory)
-        _read(workspace, recipe, list(paths), base, stage, delivery, progress)
+        _read(workspace, recipe, files, stage, delivery, progress)
         assembled = assemble(
             delivery,
             stage.path("items.parquet"),
@@ -139,7 +139,8 @@ def prepare_config(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directo
     An input is recorded with the sha256 of its content (null where it is not there), so that new content is noticed.
     """
     hashes: dict[str, str | None] = {}
-    for path in _local_inputs(recipe, inputs, recipe_directory):
+    files = _local_files(recipe, inputs, recipe_directory)
+    for path in (*files.items, *files.others):
         # The name alone, so that nothing is prepared anew where all was moved.
         name = os.fsencode(path.name).decode(errors="backslashreplace")
         key = name if name not in hashes else f"{name} ({len(hashes)})"
@@ -157,35 +158,52 @@ def _books(delivery: Delivery, assembled: Assembled, images: Counter[str]) -> di
     return dict(delivery.notes) | balance(dict(assembled.counts) | counts)
 
 
-def _local_inputs(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directory: Path) -> list[Path]:
-    """The files that are read instead of a download: those given, else those the recipe names."""
+@dataclass(frozen=True)
+class _LocalFiles:
+    """The files that are read instead of a download.
+
+    Attributes:
+        items: tables of items.
+        others: pairs, logs, or metadata.
+        base: see `log_base`.
+    """
+
+    items: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    base: Path | None = None
+
+
+def _local_files(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directory: Path) -> _LocalFiles:
+    """The files given, else those the recipe names."""
+    source = recipe.source
     if inputs:
-        return list(inputs)
-    match recipe.source:
-        case TableSource() as source:
-            return [recipe_directory / source.items, recipe_directory / source.pairs]
-        case EventsSource() as source:
-            items = [] if source.items is None else [recipe_directory / source.items]
-            return items + log_files(recipe_directory, source.events)
-    return []
-
-
-def _base_of_partitions(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directory: Path) -> Path | None:
-    if inputs or not isinstance(recipe.source, EventsSource):
-        return None
-    return log_base(recipe_directory, recipe.source.events)
+        has_items = isinstance(source, TableSource) or (isinstance(source, EventsSource) and source.items is not None)
+        if has_items and len(inputs) < 2:
+            what = "the pairs" if isinstance(source, TableSource) else "the log"
+            raise InputError(
+                f"{inputs[0]}: this source takes two inputs, the items first, then {what}",
+                hint=f"give both: --input ITEMS --input {what.split()[-1].upper()}",
+            )
+        return _LocalFiles(list(inputs[:has_items]), list(inputs[has_items:]))
+    if isinstance(source, TableSource):
+        return _LocalFiles([recipe_directory / source.items], [recipe_directory / source.pairs])
+    if isinstance(source, EventsSource):
+        items = [] if source.items is None else log_files(recipe_directory, source.items, (*LOG_ENDINGS, ".xml"))
+        base = log_base(recipe_directory, source.events)
+        return _LocalFiles(items, log_files(recipe_directory, source.events), base)
+    return _LocalFiles()
 
 
 def _read(
     workspace: Workspace,
     recipe: PrepareRecipe,
-    paths: list[Path],
-    base: Path | None,
+    files: _LocalFiles,
     stage: StageRun,
     delivery: Delivery,
     progress: Progress,
 ) -> None:
     """Have the source deliver."""
+    paths = files.others
     match recipe.source:
         case AmazonSource() as source:
             if not paths:
@@ -193,21 +211,14 @@ def _read(
                 paths = [path]
             read_amazon(paths, delivery, allow_truncated=source.allow_truncated, progress=progress)
         case TableSource() as source:
-            if len(paths) != 2:
-                given = ", ".join(map(str, paths))
+            if len(paths) != 1:
                 raise InputError(
-                    f"{given}: a table source takes two inputs, the items first, then the pairs",
+                    f"{', '.join(map(str, paths))}: a table source takes two inputs, the items first, then the pairs",
                     hint="give both: --input ITEMS --input PAIRS",
                 )
-            read_tables(paths[0], paths[1], source, delivery)
+            read_tables(files.items[0], paths[0], source, delivery)
         case EventsSource() as source:
-            if source.items is not None and len(paths) < 2:
-                raise InputError(
-                    f"{', '.join(map(str, paths))}: this source takes the items first, then the log",
-                    hint="give both: --input ITEMS --input LOG",
-                )
-            items = paths.pop(0) if source.items is not None else None
-            read_events(paths, items, source, delivery, progress, base=base)
+            read_events(paths, files.items, source, delivery, progress, base=files.base)
         case DemoSource() as source:
             if paths:
                 raise InputError("the demo source is generated: it takes no input files", hint="leave --input out")
@@ -218,7 +229,7 @@ def _read(
 def _image_places(
     workspace: Workspace,
     recipe: PrepareRecipe,
-    paths: Sequence[Path],
+    item_files: Sequence[Path],
     recipe_directory: Path,
     stage: StageRun,
     progress: Progress,
@@ -231,7 +242,7 @@ def _image_places(
     if not (names_files or images.download or images.folder):
         return None
     return ImagePlaces(
-        paths[0].parent if names_files else None,
+        item_files[0].parent if names_files else None,
         None if images.folder is None else recipe_directory / images.folder,
         stage.directory("images"),
         workspace.path("downloads") / "images",

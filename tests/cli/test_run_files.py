@@ -105,7 +105,7 @@ def test_init_writes_the_recipe_that_run_uses(mmsc: Mmsc, shop: Path) -> None:
         (["nowhere"], "no recipe named 'nowhere'"),
         (["shop.toml", "log.jsonl"], "is a recipe, and the other words are not part of it"),
         (["empty"], "no data in this folder"),
-        (["my-events", "--set", "source.events=."], "the folder empty"),
+        (["my-events", "--set", "source.events=."], "no data in the folder empty"),
         (["my-events", "--set", "source.items=x.csv", "--input", "log.jsonl"], "the items first, then the log"),
         (["products.csv", "log.jsonl", "--input", "x.csv"], "--input goes with a recipe"),
     ],
@@ -115,7 +115,7 @@ def test_wrong_input_is_refused_and_says_how_to_fix_it(
 ) -> None:
     (shop / "empty").mkdir()
     (shop / "shop.toml").touch()
-    if message == "the folder empty":
+    if message == "no data in the folder empty":
         recipe = mmsc("recipes", "show", "my-events").out
         (shop / "empty" / "my.toml").write_text(recipe)
         arguments = ["empty/my.toml", *arguments[1:]]

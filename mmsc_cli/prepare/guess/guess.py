@@ -169,11 +169,12 @@ def _check_together(decided: Guess) -> None:
         raise InputError(f"{sources['pairs'][0]}: pairs need items", hint="give the file of items as well")
     for kind in ("items", "pairs"):
         files = sources.get(kind, [])
-        if len(files) > 1 or len(tables.get(kind, [])) > 1:
+        one_file = kind == "pairs" or "pairs" in sources
+        if len(tables.get(kind, [])) > 1 or (one_file and len(files) > 1):
             names = [f"{table.head.path} ({', '.join(table.head.names[:6])})" for table in tables[kind]]
             raise InputError(
                 f"several files hold {kind}: {', '.join(names if len(names) > 1 else files)}",
-                hint=f"give one file of {kind}",
+                hint=f"give one file of {kind}, or files with the same columns",
             )
     unknown = [table for table in tables.get("events", []) if table.export is None]
     if len(unknown) > 1:

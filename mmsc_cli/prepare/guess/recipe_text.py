@@ -61,7 +61,7 @@ def recipe_text(decided: Guess, *, absolute: bool = False) -> str:
     if kind == "events":
         lines.append(f"events = {_paths(sources['events'], quoted)}")
     if "items" in sources:
-        lines.append(f"items = {quoted(sources['items'][0])}")
+        lines.append(f"items = {_paths(sources['items'], quoted)}")
     if kind == "table":
         lines.append(f"pairs = {quoted(sources['pairs'][0])}")
     if decided.window_minutes is not None:

@@ -74,22 +74,23 @@ FATES = (
 )
 
 
-def log_files(folder: Path, patterns: str | Sequence[str]) -> list[Path]:
-    """The files of a log that a recipe in `folder` names; those of a pattern in the order of their names.
+def log_files(folder: Path, patterns: str | Sequence[str], endings: tuple[str, ...] = LOG_ENDINGS) -> list[Path]:
+    """The files of a log, or of items, that a recipe in `folder` names; those of a pattern in the order of their names.
 
-    A path that exists is that file, whatever marks are in its name; of a folder, the files in it are meant.
+    A path that exists is that file, whatever marks are in its name; of a folder, the files in it with one of
+    the endings are meant.
 
     Raises:
         InputError: one is no pattern, or a folder without such files.
     """
     if not isinstance(patterns, str):
-        return [path for pattern in patterns for path in log_files(folder, pattern)]
+        return [path for pattern in patterns for path in log_files(folder, pattern, endings)]
     pattern, whole = patterns, folder / patterns
     if whole.is_dir():
-        if files := [path for path in sorted(whole.rglob("*")) if _is_log_file(path, whole)]:
+        if files := [path for path in sorted(whole.rglob("*")) if _is_data_file(path, whole, endings)]:
             return files
         raise InputError(
-            f"source.events: no file of a log in the folder {whole}", hint=f"its files end with {' '.join(LOG_ENDINGS)}"
+            f"source: no data in the folder {whole}", hint=f"files that end with {' '.join(endings)} are data"
         )
     if whole.exists():
         return [whole]
@@ -117,10 +118,10 @@ def log_base(folder: Path, pattern: str | Sequence[str]) -> Path | None:
     return whole.parent
 
 
-def _is_log_file(path: Path, folder: Path) -> bool:
+def _is_data_file(path: Path, folder: Path, endings: tuple[str, ...]) -> bool:
     hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
     name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
-    return path.is_file() and not hidden and name.endswith(LOG_ENDINGS)
+    return path.is_file() and not hidden and name.endswith(endings)
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ COPY (
 
 def read_events(
     paths: Sequence[Path],
-    items: Path | None,
+    items: Sequence[Path],
     settings: EventsSource,
     delivery: Delivery,
     progress: Progress = SILENT,
@@ -176,7 +176,7 @@ def read_events(
 
     Args:
         paths: the files of the log.
-        items: a table of items; None: the items are the ids of the log.
+        items: tables of items; none: the items are the ids of the log.
         settings: the recipe's `[source]`.
         delivery: where records, relations and counts go.
         progress: told of the pairs that may be.
@@ -188,8 +188,9 @@ def read_events(
     with Engine(delivery.folder, settings.memory_gib) as engine:
         log = _count_fates(engine, paths, settings, delivery, base)
         catalogue = None
-        if items is not None:
-            read_item_table(items, settings.columns, delivery, settings.category_separator)
+        for item_file in items:
+            read_item_table(item_file, settings.columns, delivery, settings.category_separator)
+        if items:
             catalogue = _groups(engine, delivery)
         _number_items(engine, catalogue, delivery)
         _count_events(engine, settings, delivery)

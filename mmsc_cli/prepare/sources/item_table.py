@@ -54,6 +54,7 @@ def read_item_table(
     names = resolve_columns(table, mapping, get_args(ItemColumn), ("item_id",), known, delivery)
     cells = {name: _first_given([table[theirs] for theirs in columns]) for name, columns in names.items()}
     counts = delivery.counts
+    first_record = counts["records"]
     counts["records"] += table.rows
     if known is not None and known.name in _INHERITANCE:
         cells = _INHERITANCE[known.name](table, cells, counts)
@@ -62,7 +63,7 @@ def read_item_table(
     counts["without_id"] += len(ids) - len(identified)
     for name, column in cells.items():
         cells[name] = [_known(column[row], counts) for row in identified]
-    records = _records([ids[row] for row in identified], cells, category_separator, counts)
+    records = _records([ids[row] for row in identified], cells, category_separator, counts, first_record)
     for start in range(0, len(records), ROWS_AT_A_TIME):
         delivery.add("records", record_table(records[start : start + ROWS_AT_A_TIME]))
 
@@ -83,7 +84,7 @@ def _first_given(columns: Sequence[list[Any]]) -> list[Any]:
     return [next((cell for cell in row if not is_missing(cell)), None) for row in zip(*columns, strict=True)]
 
 
-def _records(ids: Sequence[str], cells: Cells, separator: str | None, counts: Counter[str]) -> list[Record]:
+def _records(ids: Sequence[str], cells: Cells, separator: str | None, counts: Counter[str], first: int) -> list[Record]:
     columns = {name: cells.get(name) or [None] * len(ids) for name in Record._fields}
     separator = separator or guess_category_separator(columns["category"])
     commas = commas_part_paths(columns["category"])
@@ -92,7 +93,7 @@ def _records(ids: Sequence[str], cells: Cells, separator: str | None, counts: Co
     for number, item_id in enumerate(ids):
         cell = {name: column[number] for name, column in columns.items()}
         record = Record(
-            record=number,
+            record=first + number,
             item_id=item_id,
             title=read_text(cell["title"], MAX_TITLE, name="titles", counts=counts),
             description=read_text(

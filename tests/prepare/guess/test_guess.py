@@ -17,8 +17,10 @@ from mmsc_cli.prepare.guess.arguments import find_sources
 from mmsc_cli.prepare.guess.event_types import type_of
 from mmsc_cli.prepare.guess.guess import Guess, guess
 from mmsc_cli.prepare.guess.recipe_text import recipe_text
+from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.recipe import Recipe
+from mmsc_cli.workspace.workspace import Workspace
 
 ITEMS = "SKU;Product Name;Warengruppe;Preis EUR;Hersteller;Bild\n" + "".join(
     f"A-{number};Lamp number {number};Home > Lamps;{number},50 €;Nordo;https://x.example/{number}.jpg\n"
@@ -157,6 +159,25 @@ def test_a_folder_of_daily_files_stays_a_folder(tmp_path: Path, shop: tuple[Path
 
     assert decided.sources["events"] == [str(folder)]
     assert decided.words["view"] == 600
+
+
+def test_parts_of_a_table_of_items_are_read_together(tmp_path: Path, shop: tuple[Path, Path]) -> None:
+    header, *lines = ITEMS.splitlines()
+    for part, rows in enumerate((lines[:20], lines[15:])):
+        (tmp_path / f"part-{part}.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+    decided = guess(find_sources([str(tmp_path / "part-*.csv"), str(shop[1])]))
+    recipe = _recipe(tmp_path, decided)
+
+    counts = [
+        prepare(Workspace(tmp_path / name), whole, config={})
+        for name, whole in (("parts", recipe), ("whole", _recipe(tmp_path, _guess(*shop))))
+    ]
+
+    assert decided.sources["items"] == [str(tmp_path / "part-*.csv")]
+    assert [count["items"] for count in counts] == [39, 39]
+    assert counts[0]["repeated"] == 5
+    for name in ("items.parquet", "pairs.parquet"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_folder_of_everything_is_sorted_out(tmp_path: Path, shop: tuple[Path, Path]) -> None:

@@ -35,7 +35,7 @@ def read(tmp_path: Path, delivery: Delivery) -> Callable[..., Scores]:
     def run(log: Sequence[Event] | pd.DataFrame, **given: Any) -> Scores:
         frame = log if isinstance(log, pd.DataFrame) else pd.DataFrame(log, columns=["session", "item", "type", "time"])
         frame.to_csv(tmp_path / "log.csv", index=False)
-        read_events([tmp_path / "log.csv"], None, _settings(**given), delivery)
+        read_events([tmp_path / "log.csv"], (), _settings(**given), delivery)
         return _scores(delivery)
 
     return run
@@ -139,14 +139,14 @@ def test_the_order_of_the_log_does_not_matter(read: Callable[..., Scores], tmp_p
     (tmp_path / "again").mkdir()
     again = Delivery(tmp_path / "again")
     log.sample(frac=1, random_state=1).to_csv(tmp_path / "shuffled.csv", index=False)
-    read_events([tmp_path / "shuffled.csv"], None, _settings(session_items=3), again)
+    read_events([tmp_path / "shuffled.csv"], (), _settings(session_items=3), again)
     assert _scores(again) == found
 
 
 def test_a_log_alone_makes_a_catalogue_of_ids(tmp_path: Path, delivery: Delivery, assembled: Any) -> None:
     log = [(str(s), item, "view", s) for s in range(3) for item in ("B", "A")] + [("9", "C", "purchase", 1)]
     pd.DataFrame(log, columns=["session", "item", "type", "time"]).to_csv(tmp_path / "log.csv", index=False)
-    read_events([tmp_path / "log.csv"], None, _settings(), delivery)
+    read_events([tmp_path / "log.csv"], (), _settings(), delivery)
     shop = assembled(delivery)
     assert shop.ids == ["A", "B", "C"]
     assert set(shop.edges("view")) == {("A", "B"), ("B", "A")}
@@ -159,7 +159,7 @@ def test_items_of_a_table_bring_their_titles_and_limit_the_catalogue(
     pd.DataFrame(log, columns=["session", "item", "type", "time"]).to_csv(tmp_path / "log.csv", index=False)
     (tmp_path / "items.csv").write_text("sku,title\nA,Tent\nB,Mat\n")
     settings = _settings(columns={"item_id": "sku"})
-    read_events([tmp_path / "log.csv"], tmp_path / "items.csv", settings, delivery)
+    read_events([tmp_path / "log.csv"], [tmp_path / "items.csv"], settings, delivery)
     shop = assembled(delivery)
     assert shop.items["title"].to_pylist() == ["Tent", "Mat"]
     balance(shop.counts | {"repeated": 0})

@@ -30,7 +30,7 @@ def check_events(form: str) -> Callable[[bytes], Tally]:
         settings = EventsSource(kind="events", events=log.name, min_support=1, window_minutes=30.0)
         delivery = Delivery(empty_folder("delivery"))
         try:
-            read_events([log], None, settings, delivery)
+            read_events([log], (), settings, delivery)
         except InputError:
             return REFUSED
         counts = delivery.counts
