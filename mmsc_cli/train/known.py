@@ -26,6 +26,9 @@ from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.linear_branch import LinearRows, Sparse, linear_rows
 
+# Content neighbours whose partners are evidence. More than are fitted on: for an item that nobody has met, what many
+# look-alikes have in common says more than what the nearest few have.
+LOOK_ALIKES = 100
 # A partner of more items than this says little, and would make the pairs of items that share it many.
 MOST_ITEMS_OF_A_PARTNER = 1_000
 
@@ -77,12 +80,12 @@ class Catalogue:
         self.items = items
         self.neighbours = neighbours
         self.semantic = semantic_vectors(items.text, items.image, items.present)
-        # Twice as many as wanted: in a fold some of them play cold.
+        # More than are wanted: in a fold some of them play cold.
         nearest, likeness = nearest_items(
             self.semantic,
             self.semantic,
             torch.from_numpy(candidates),
-            2 * neighbours,
+            max(2 * neighbours, LOOK_ALIKES + 20),
             torch.arange(len(items)),
             progress,
         )
@@ -91,10 +94,13 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.items)
 
-    def similar(self, allowed: NDArray[np.bool_]) -> Graph:
-        """The nearest neighbours among the allowed items, (n_items,) bool, as a graph whose rows sum to one."""
+    def similar(self, allowed: NDArray[np.bool_], count: int | None = None) -> Graph:
+        """The nearest neighbours among the allowed items, (n_items,) bool, as a graph whose rows sum to one.
+
+        `count` of them; None: as many as the linear branch is fitted on.
+        """
         usable = torch.from_numpy(allowed)[self._nearest] & (self._nearest >= 0)
-        usable &= usable.cumsum(dim=1) <= self.neighbours
+        usable &= usable.cumsum(dim=1) <= (count or self.neighbours)
         nearest = torch.where(usable, self._nearest, -1)
         return neighbour_graph(nearest, torch.where(usable, self._likeness, 0), len(self))
 
@@ -122,6 +128,7 @@ class Known:
         self.lists = {relation: visible.pairs.lists(relation, n_items) for relation in RELATIONS}
         self.similar_graph = catalogue.similar(visible.has_behaviour)
         self.similar = self.similar_graph.as_sparse()
+        self.look_alikes = catalogue.similar(visible.has_behaviour, LOOK_ALIKES).as_sparse()
         self.outside = _outside_rows(visible.outside, n_items)
         self.linear: dict[Relation, LinearRows] = {}
         with progress.task("Linear branch", len(RELATIONS)) as task:

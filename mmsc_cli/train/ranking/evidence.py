@@ -128,8 +128,8 @@ def _walks(known: Known) -> list[tuple[Sparse, Sparse]]:
         walks += [(back, from_lister), (ahead, _scaled(back, listed)), (ahead, from_lister), (back, to_lister)]
         degree = np.asarray(adjacency[relation].sum(axis=0)).ravel()
         damped = _csr(adjacency[relation] @ sparse.diags_array(reciprocal(np.sqrt(degree))))
-        walks += [(near, damped) for near in (known.similar, alike)]
-        walks += [(_csr(damped.T), _csr(near.T)) for near in (known.similar, alike)]
+        walks += [(near, damped) for near in (known.similar, known.look_alikes, alike)]
+        walks += [(_csr(damped.T), _csr(near.T)) for near in (known.similar, known.look_alikes, alike)]
         outside = known.outside[relation]
         sharing = np.log(2 + np.bincount(outside.indices, minlength=outside.shape[1]))
         counted = _csr(outside > 0).astype(np.float32)
