@@ -7,6 +7,7 @@ field therefore means the same in every file.
 from __future__ import annotations
 
 import ast
+import html
 import json
 import math
 import re
@@ -15,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date, time
 from functools import lru_cache
-from html import unescape
 from typing import Any
 
 MAX_TITLE = 1_000
@@ -24,11 +24,15 @@ MAX_DESCRIPTION = 10_000
 # What databases, spreadsheets and data frames write where there is nothing.
 NULL_WORDS = frozenset(("NA", "N/A", "n/a", "#N/A", "NULL", "null", "nan", "NaN", "NAN", r"\N", "None", "<NA>", "NaT"))
 _DEBRIS = re.compile(
-    r"<script|<style|function\s*\w*\s*\([\w\s,]*\)\s*\{|var\s+\w+\s*=|(?-i:getElementById)|\{\s*[\w-]+\s*:",
+    # Possessive (*+): nothing is given back, or a text of many blanks would take the square of its length.
+    r"<script|<style|function\s*+\w*+\s*+\([\w\s,]*+\)\s*+\{|var\s++\w++\s*+=|(?-i:getElementById)"
+    r"|\{\s*+[\w-]++\s*+:",
     re.IGNORECASE,
 )
 # A tag begins with a letter, so that "sizes <3 and >5" stays; one that the end of the text cuts off has attributes.
 _TAG = re.compile(r"<(?:/?[a-z]|!--)[^<>]{0,2000}>|<[a-z]+\s+[\w-]+=[^<>]*$", re.IGNORECASE)
+# Of so many digits is no character; Python converts no number of thousands of digits.
+_LONG_REFERENCE = re.compile(r"&#(?:[0-9]{20,}|[xX][0-9a-fA-F]{20,});?")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _MARKUP, _PAGE_CODE, _CUT = "texts_with_markup", "{}_of_page_code", "texts_cut"
 # Spreadsheets keep the zeros of ="00123".
@@ -41,6 +45,11 @@ _ADDRESS_ENDS = re.compile(r"[\s,;|]+(?=(?:https?:)?//)", re.IGNORECASE)
 _ARROWS = re.compile("[>»›→]")
 _PATH_ENDS = re.compile(r"[;|\n]+")
 _COMMA = re.compile(r"(?<!\\),")
+
+
+def unescape(text: str) -> str:
+    """Return a text with the characters that its entities name."""
+    return html.unescape(_LONG_REFERENCE.sub("\ufffd", text))
 
 
 def is_missing(value: Any) -> bool:

@@ -17,7 +17,9 @@ _SECRET_VARIABLES = (*API_KEY_VARIABLES, "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _SHORTEST_SECRET = 8
 _HIDDEN = "***"
 _USER_OF_ADDRESS = re.compile(r"(?<=://)[^\s/?#@'\"]+(?:@[^\s/?#@'\"]+)*(?=@)")
-_QUERY_OF_ADDRESS = re.compile(r"(https?://[^\s?#'\"]*)\?[^\s'\"]*", re.IGNORECASE)
+# Each is taken whole, queries cut off afterwards: a search for the mark from every address on would take the square of
+# the length of a text of many addresses.
+_ADDRESS = re.compile(r"https?://[^\s'\"]*", re.IGNORECASE)
 
 
 def api_key() -> str:
@@ -48,8 +50,13 @@ def redact(text: str) -> str:
         text = text.replace(form, _HIDDEN)
     if "://" in text:
         text = _USER_OF_ADDRESS.sub(_HIDDEN, text)
-        text = _QUERY_OF_ADDRESS.sub(rf"\1?{_HIDDEN}", text)
+        text = _ADDRESS.sub(_without_query, text)
     return text
+
+
+def _without_query(address: re.Match[str]) -> str:
+    base, mark, _ = address[0].partition("?")
+    return f"{base}?{_HIDDEN}" if mark else base
 
 
 def _secret_forms() -> set[str]:
