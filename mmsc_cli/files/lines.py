@@ -15,7 +15,7 @@ from mmsc_cli.errors import InputError
 # A title and a description fit many times over; a file without line ends does not.
 LONGEST_LINE = 2**20
 _CHUNK = 2**16
-_LOG = logging.getLogger("mmsc_cli")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
