@@ -22,7 +22,7 @@ _LESS_MEMORY = {
     "prepare": "prepare fewer files (--input); for events, set source.memory_gib with --set",
     "encode": "use --encoder classic, which needs no PyTorch; or --set encode.batch_size=8, encode.text_dim=128",
     "label": "label fewer pairs: --set label.budget=1000",
-    "train": "use --set train.dim=64, or --set train.linear_items=1",
+    "train": "use --set train.dim=32, or --set train.full_softmax_items=1",
     "evaluate": "use --baselines none, or fewer baselines: ease, als and networks need most",
     "infer": "ask for fewer items at a time; for --new, encode with --encoder classic",
     "run": "run the stages one by one; each reports how it needs less",
