@@ -1,0 +1,68 @@
+"""`check`: what a person should look at before training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Mmsc
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Items of which many say little, and a log that only partly meets them."""
+    rows = [f"A{number},Lamp {number // 2},{number + 1 if number < 4 else ''},{number // 3}" for number in range(10)]
+    (tmp_path / "items.csv").write_text("sku,title,price,item_group_id\n" + "\n".join([*rows, rows[0]]))
+    events = [
+        f"2026-05-{1 + session % 9:02},s{session},{kind},{sku}"
+        for session in range(12)
+        for kind, sku in (
+            ("view", f"A{session % 2}"),
+            ("view", f"A{4 + 3 * (session % 2)}"),
+            ("view", f"B{session}"),
+            ("scroll", "A1"),
+        )
+    ]
+    (tmp_path / "log.csv").write_text("date,session,event,sku\n" + "\n".join(events))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_figures_and_problems(mmsc: Mmsc, shop: Path) -> None:
+    report = json.loads(mmsc("check", "items.csv", "log.csv", "--set", "source.min_support=1", "--json").out)
+
+    assert "no co_purchase pairs: complements cannot be learned" in report["problems"]
+    assert "60% of the items have no price" in report["problems"]
+    assert "100% of the items have no category" in report["problems"]
+    assert report["rows"] == {"records": 11, "relations": report["rows"]["relations"], "events": 48}
+    assert report["items"]["items"] == 10
+    assert report["items"]["without title"] == 0
+    assert report["items"]["records with an id twice"] == 1
+    assert report["items"]["groups of variants"] == 4
+    assert report["items"]["titles of several products"] == 2
+    assert report["log"] == {
+        "first_day": "2026-05-01",
+        "last_day": "2026-05-09",
+        "types": {"view": 36, "scroll": 12},
+        "sessions": 12,
+    }
+    assert report["ids"]["both"] == 4
+    assert report["ids"]["log_only"] == 12
+    assert report["ids"]["log_only_examples"] == ["B0", "B1", "B10"]
+    assert report["ids"]["items_only_examples"] == ["A2", "A3", "A5"]
+    assert report["pairs"]["co-view"]["pairs"] >= 1
+    assert report["lost"]["events of other types"] == 12
+
+
+def test_problems_come_first_and_nothing_is_kept(mmsc: Mmsc, shop: Path) -> None:
+    before = sorted(shop.rglob("*"))
+
+    ran = mmsc("check", "items.csv", "log.csv", "--set", "source.min_support=1")
+
+    assert ran.out.splitlines()[1].startswith("problems\t1\t")
+    assert "warning" not in ran.err
+    assert sorted(shop.rglob("*")) == before
