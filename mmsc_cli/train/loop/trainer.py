@@ -236,7 +236,7 @@ class _Loop:
         self._step.chunks.logits = state["logits"]
         self._generator.set_state(state["random"]["loop"])
         torch.set_rng_state(state["random"]["global"])
-        _LOG.info("training resumes after epoch %d", self._position.epoch)
+        _LOG.info("training continues in epoch %d", self._position.epoch + 1)
 
 
 def _copy(model: Mmsc) -> dict[str, torch.Tensor]:
