@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmsc_cli.runtime.atomic import write_json
+from mmsc_cli.runtime.checkpoint import Checkpoints
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -10,9 +10,7 @@ if TYPE_CHECKING:
 
 
 def leave_checkpoint_of_another_run(workspace: Workspace) -> None:
-    workspace.path("training").mkdir()
-    content = {"fingerprint": {"settings": {"seed": 7}}, "tensors": "step-000000001.safetensors", "values": {}}
-    write_json(workspace.path("training") / "checkpoint.json", content)
+    Checkpoints(workspace.path("training"), {"settings": {"seed": 7}}).save({"epoch": 1})
 
 
 def test_a_checkpoint_that_does_not_fit_is_an_error_where_it_must_be_continued(
@@ -32,7 +30,7 @@ def test_a_checkpoint_that_does_not_fit_is_named_and_left_behind(mmsc: Mmsc, tra
     leave_checkpoint_of_another_run(trained_copy)
     ran = mmsc("train", "--epochs", "1", "--set", "train.dim=16", "-w", trained_copy.root)
     assert ran.code == 0
-    assert "training begins anew" in ran.err
+    assert "training starts over" in ran.err
     assert not trained_copy.path("training").exists()
 
 

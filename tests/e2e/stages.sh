@@ -8,7 +8,7 @@ test "$(mmsc train --epochs 1 --json -q | jq .counts.epochs)" -eq 1
 mmsc evaluate --json -q > verdict.json
 jq --exit-status '.models.mmsc.substitute.all["ndcg@10"] > 0.1' verdict.json
 jq --exit-status '.truth.reliability.substitute.auroc > 0.7' verdict.json
-jq --exit-status '.models | has("popularity") and has("resource-allocation")' verdict.json
+jq --exit-status '.models | has("ease") and has("knn-transfer") and has("resource-allocation")' verdict.json
 cmp <(jq --sort-keys . verdict.json) <(jq --sort-keys . workspace/metrics.json)
 grep -qi '<html' workspace/report.html
 jq --exit-status '.stages | keys == ["encode", "evaluate", "label", "prepare", "train"]' workspace/manifest.json
