@@ -36,7 +36,7 @@ def test_every_setting_of_a_recipe_is_there(recipe: str) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "default", "values", "stages"),
     [
-        ("train.epochs", "", "15", "integer > 0", ("train", "evaluate")),
+        ("train.epochs", "", "2", "integer > 0", ("train", "evaluate")),
         ("split.valid", "", "0.1", "number >= 0 and < 1", ("prepare", "encode", "label", "train", "evaluate")),
         ("encode.batch_size", "", "none", "integer > 0 or none", ()),
         ("label.mix.random", "", "0.1", "number >= 0", ("label", "train", "evaluate")),

@@ -45,7 +45,8 @@ def attributes_read() -> set[str]:
             if isinstance(node, ast.Attribute):
                 holder = node.value
                 name = holder.attr if isinstance(holder, ast.Attribute) else getattr(holder, "id", "")
-                if name.lstrip("_") in HOLDERS:
+                # A method of settings reads its own.
+                if name.lstrip("_") in HOLDERS or (name == "self" and path.name == "settings.py"):
                     names.add(node.attr)
     return names
 

@@ -62,8 +62,9 @@ def test_a_stage_that_ends_is_in_the_manifest_with_all_it_made(workspace: Worksp
     assert manifest.format_version == FORMAT_VERSION
     assert list(manifest.stages) == list(STAGES)
     train = manifest.stages["train"]
-    assert sorted(train.outputs) == ["index", "model"]
-    assert sorted(train.inputs) == ["embeddings", "items.parquet", "labels.parquet", "pairs.parquet"]
+    assert sorted(train.outputs) == ["index", "judged", "model"]
+    tables = ["items.parquet", "labels.parquet", "outside.parquet", "pairs.parquet"]
+    assert sorted(train.inputs) == ["embeddings", *tables]
     assert train.counts == {"items": 3}
     assert {"mmsc-cli", "python", "numpy"} <= set(train.software)
     assert not any(workspace.path(".staging").iterdir())
