@@ -8,9 +8,6 @@ from pydantic import Field
 
 from mmsc_cli.runtime.settings import AboveZero, Fraction, NotNegative, Positive, Settings
 
-# A smaller catalogue can afford, and needs, more examples and more candidates.
-SMALL = 5_000
-
 
 class TrainSettings(Settings):
     """The model and how it is trained."""
@@ -34,24 +31,13 @@ class TrainSettings(Settings):
         default=1.0, description="weight of labels, times how well they agree with behaviour; 0: labels are not used"
     )
     linear_top: Positive = Field(default=256, description="answers per item that the linear branch keeps")
-    folds: Positive | None = Field(
-        default=None,
-        description="times that the ranker's examples are made, with other training pairs hidden each time; none: 2, "
-        "and 4 below 5,000 items",
+    folds: Positive = Field(
+        default=2, description="times that the ranker's examples are made, with other training pairs hidden each time"
     )
-    rerank_candidates: Annotated[int, Field(ge=2)] | None = Field(
-        default=None,
-        description="answers per item that the ranker orders; none: 128, and 256 below 5,000 items",
+    rerank_candidates: Annotated[int, Field(ge=2)] = Field(
+        default=128, description="answers per item that the ranker orders"
     )
     rerank_epochs: Positive = Field(default=3, description="epochs of the ranker")
     distinct: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="0 to 1: how much pairs of this relation alone go before pairs that are in both"
     )
-
-    def folds_of(self, n_items: int) -> int:
-        """How many folds there are for a catalogue of this size."""
-        return self.folds or (4 if n_items < SMALL else 2)
-
-    def candidates_of(self, n_items: int) -> int:
-        """How many answers are ranked in a catalogue of this size."""
-        return self.rerank_candidates or (256 if n_items < SMALL else 128)

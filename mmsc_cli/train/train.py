@@ -181,7 +181,7 @@ class _Making:
     def index(self, look: _Look, network: Network, rankers: Mapping[Relation, Ranker]) -> Index:
         """Rank the candidates of every item, and put all that answering needs together."""
         inputs, settings = self._inputs, self._settings
-        answers = answer(Evidence(look.known), rankers, settings.candidates_of(len(inputs)), self._progress)
+        answers = answer(Evidence(look.known), rankers, settings.rerank_candidates, self._progress)
         vectors = sides(network.vectors)
         composed = {
             relation: compose(*vectors[relation], answers[relation], settings.distinct) for relation in RELATIONS

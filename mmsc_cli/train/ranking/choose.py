@@ -51,9 +51,9 @@ def choose_rankers(
     """
     if "rerank" in plan.without:
         return {}
-    count = settings.candidates_of(len(inputs))
+    count = settings.rerank_candidates
     shares = split_shares(inputs.pairs, inputs.item_splits)
-    draws = [numpy_generator(plan.seed, f"fold {number}") for number in range(settings.folds_of(len(inputs)))]
+    draws = [numpy_generator(plan.seed, f"fold {number}") for number in range(settings.folds)]
     nothing = known.visible.pairs.select(np.zeros(len(known.visible.pairs), np.bool_))
     collected = []
     for fold, draw in zip(make_folds(known.visible, shares, draws), draws, strict=True):
