@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.measured import machine, markdown_table, run_mmsc
-from mmsc_cli.label.candidates import Candidates, choose_candidates
+from mmsc_cli.label.candidates import PairsToAsk, choose_candidates
 from mmsc_cli.label.llm.interview import interview
 from mmsc_cli.label.llm.prompt import LETTERS, RELATION, quote_items
 from mmsc_cli.label.llm.servers import Servers
@@ -132,7 +132,7 @@ def _json_answer(properties: Mapping[str, Any]) -> Body:
     return {"max_tokens": 200, "structured_outputs": {"json": schema, "disable_any_whitespace": True}}
 
 
-def _bodies(items: pa.Table, candidates: Candidates, model: str, extra: Mapping[str, Any]) -> list[Body]:
+def _bodies(items: pa.Table, candidates: PairsToAsk, model: str, extra: Mapping[str, Any]) -> list[Body]:
     quoted = quote_items(items, np.concatenate([candidates.a, candidates.b]).tolist())
     ids = items["item_id"].to_pylist()
     keyed = []
@@ -181,7 +181,7 @@ def _load(server: Server, bodies: Sequence[Body], concurrency: int) -> float:
     return len(bodies) / (time.perf_counter() - started)
 
 
-def _ask(server: Server, items: pa.Table, candidates: Candidates, settings: LabelSettings) -> float:
+def _ask(server: Server, items: pa.Table, candidates: PairsToAsk, settings: LabelSettings) -> float:
     """Requests per second of `label`, with all it does beside asking: reading, combining, saving."""
     _forget(server)
     with tempfile.TemporaryDirectory() as cache:

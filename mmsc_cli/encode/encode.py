@@ -14,8 +14,8 @@ import numpy as np
 
 from mmsc_cli.encode.adapt.adapt import adapt_towers, trains_towers
 from mmsc_cli.encode.encode_parts import encode_images, encode_texts
-from mmsc_cli.encode.inputs import Inputs, image_hashes, text_hashes
-from mmsc_cli.encode.parts import Modality, Part, cut_parts, unfinished
+from mmsc_cli.encode.inputs import DifferentInputs, image_hashes, text_hashes
+from mmsc_cli.encode.parts import Modality, PartFile, cut_parts, unfinished
 from mmsc_cli.encode.shards import WHOLE, Shard
 from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encoders.encoder import Encoder
@@ -41,12 +41,12 @@ class Encoding:
     task: EncodeTask
     folder: Path
     encoder: Encoder
-    inputs: Mapping[Modality, Inputs]
-    parts: Mapping[Modality, list[Part]]
+    inputs: Mapping[Modality, DifferentInputs]
+    parts: Mapping[Modality, list[PartFile]]
     per_second: dict[Modality, float]
 
     @property
-    def all_parts(self) -> list[Part]:
+    def all_parts(self) -> list[PartFile]:
         """The parts of both modalities, of which shards take every n-th one."""
         return [*self.parts["text"], *self.parts["image"]]
 
@@ -77,12 +77,12 @@ def encode_shard(task: EncodeTask, shard: Shard = WHOLE) -> Encoding:
         _remove_other_folders(folder)
     with locked(folder, wait=True):  # one process of several does what all of them need
         encoder = _open(task, choice, folder)
-        texts = Inputs.of(text_hashes(task.items_path, folder / "text_hashes.npy", task.progress))
+        texts = DifferentInputs.of(text_hashes(task.items_path, folder / "text_hashes.npy", task.progress))
     no_hashes = np.zeros(len(texts.of_row), np.uint64)
     recorded = read_image_hashes(task.workspace_root)
     if recorded is None:
         recorded = no_hashes
-    images = Inputs.of(image_hashes(task.items_path, recorded) if encoder.reads_images else no_hashes)
+    images = DifferentInputs.of(image_hashes(task.items_path, recorded) if encoder.reads_images else no_hashes)
     encoding = Encoding(
         task,
         folder,

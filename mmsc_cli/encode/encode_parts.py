@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.encode.inputs import Inputs
-from mmsc_cli.encode.parts import Part
+from mmsc_cli.encode.inputs import DifferentInputs
+from mmsc_cli.encode.parts import PartFile
 from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.files.images import UnusableImageError, load_image, resolve_image
@@ -24,7 +24,7 @@ from mmsc_cli.workspace.checksums import damaged_file
 _BATCHES_A_BLOCK = 8
 
 
-def encode_texts(task: EncodeTask, encoder: Encoder, inputs: Inputs, parts: Sequence[Part]) -> int:
+def encode_texts(task: EncodeTask, encoder: Encoder, inputs: DifferentInputs, parts: Sequence[PartFile]) -> int:
     """Encode and write the parts, tokenising the next block while one is on the device; return how many texts."""
     size = _BATCHES_A_BLOCK * encoder.batch_size
 
@@ -52,7 +52,7 @@ def encode_texts(task: EncodeTask, encoder: Encoder, inputs: Inputs, parts: Sequ
 
 
 def encode_images(
-    task: EncodeTask, encoder: Encoder, inputs: Inputs, recorded: NDArray[np.uint64], parts: Sequence[Part]
+    task: EncodeTask, encoder: Encoder, inputs: DifferentInputs, recorded: NDArray[np.uint64], parts: Sequence[PartFile]
 ) -> int:
     """Encode and write the parts, decoding the next batches while one is on the device; return how many images.
 

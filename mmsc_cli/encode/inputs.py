@@ -20,7 +20,7 @@ NO_INPUT = 0
 
 
 @dataclass(frozen=True)
-class Inputs:
+class DifferentInputs:
     """The different inputs of one modality, numbered in the order in which rows first have them.
 
     Attributes:
@@ -32,7 +32,7 @@ class Inputs:
     of_row: NDArray[np.int64]
 
     @classmethod
-    def of(cls, hashes: NDArray[np.uint64]) -> Inputs:
+    def of(cls, hashes: NDArray[np.uint64]) -> DifferentInputs:
         """Number the inputs of rows by their hashes, (rows,)."""
         rows = np.flatnonzero(hashes != NO_INPUT)
         _, first, group = np.unique(hashes[rows], return_index=True, return_inverse=True)

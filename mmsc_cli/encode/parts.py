@@ -1,4 +1,4 @@
-"""Part files: the vectors of 4,096 different inputs each, as numbered .npy files that are written atomically.
+"""PartFile files: the vectors of 4,096 different inputs each, as numbered .npy files that are written atomically.
 
 A part exists whole or not at all, so a killed run repeats at most the part it was working on, and all that shards have
 to agree on are the numbers of their parts.
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mmsc_cli.encode.inputs import Inputs
+from mmsc_cli.encode.inputs import DifferentInputs
 from mmsc_cli.runtime.atomic import atomic_write, write_json
 from mmsc_cli.tables.embeddings import map_array
 
@@ -24,7 +24,7 @@ PART_INPUTS = 4_096
 
 
 @dataclass(frozen=True)
-class Part:
+class PartFile:
     """The inputs `numbers` of a modality, and the files of their vectors and of the inputs that cannot be used."""
 
     modality: Modality
@@ -54,15 +54,15 @@ class Part:
         return {self.numbers.start + int(position): reason for position, reason in reasons.items()}
 
 
-def cut_parts(folder: Path, modality: Modality, inputs: Inputs) -> list[Part]:
+def cut_parts(folder: Path, modality: Modality, inputs: DifferentInputs) -> list[PartFile]:
     """Return the parts of a modality, in order. The cuts depend on nothing but the number of inputs."""
     return [
-        Part(modality, range(start, min(start + PART_INPUTS, len(inputs))), folder / f"{modality}-{number:06d}.npy")
+        PartFile(modality, range(start, min(start + PART_INPUTS, len(inputs))), folder / f"{modality}-{number:06d}.npy")
         for number, start in enumerate(range(0, len(inputs), PART_INPUTS))
     ]
 
 
-def unfinished(parts: Iterable[Part]) -> list[Part]:
+def unfinished(parts: Iterable[PartFile]) -> list[PartFile]:
     """Return the parts without a file."""
     return [part for part in parts if not part.path.exists()]
 

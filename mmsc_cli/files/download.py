@@ -49,7 +49,7 @@ def download(
     shown = redact(url)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = _Part(target)
+        part = _PartialFile(target)
         try:
             with httpx.Client(
                 transport=transport,
@@ -97,7 +97,7 @@ def _no_address(url: str, error: Exception) -> InputError:
     return InputError(f"{redact(url)}: no web address: {error}", hint="change source.url")
 
 
-class _Part:
+class _PartialFile:
     """What has arrived of a file, and the server's mark of the version that it is a part of."""
 
     def __init__(self, target: Path) -> None:
@@ -126,7 +126,7 @@ class _Part:
         self._version.unlink(missing_ok=True)
 
 
-def _fetch(client: httpx.Client, url: str, part: _Part, progress: Progress, *, checked: bool) -> None:
+def _fetch(client: httpx.Client, url: str, part: _PartialFile, progress: Progress, *, checked: bool) -> None:
     """Fetch what is missing of a file, or all of it where the rest might be of another version.
 
     `checked`: the whole file will be compared with a known hash, so a part without the server's mark may go on.

@@ -21,7 +21,7 @@ _GZIP_WINDOW = 31  # zlib's name for "a gzip stream, with its header and check s
 
 
 @dataclass(frozen=True)
-class Block:
+class LineBlock:
     """Whole lines; `first` is the number of the first of them, from 1. Only the last block may lack a line end."""
 
     first: int
@@ -50,7 +50,7 @@ class LineBlocks:
         self.allow_truncated = allow_truncated
         self._block_bytes = block_bytes
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Iterator[LineBlock]:
         """Yield the blocks; memory follows a block, not the file.
 
         Raises:
@@ -66,7 +66,7 @@ class LineBlocks:
                 if len(rest) >= self._block_bytes:
                     end = rest.rfind(b"\n") + 1
                     if end:
-                        yield Block(number, rest[:end])
+                        yield LineBlock(number, rest[:end])
                         number += rest.count(b"\n", 0, end)
                         rest = rest[end:]
                 if len(rest) > _LONGEST_LINE:
@@ -86,7 +86,7 @@ class LineBlocks:
             self.truncated_after = last
             rest = rest[:end]
         if rest:
-            yield Block(number, rest)
+            yield LineBlock(number, rest)
 
 
 def _content(path: Path) -> Iterator[bytes]:

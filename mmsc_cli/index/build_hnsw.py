@@ -18,7 +18,7 @@ from mmsc_cli.index.filters import Filters, sieves
 from mmsc_cli.index.hnsw import Hnsw, file_names, graph_in
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
-from mmsc_cli.index.ranking import Block, Ranker
+from mmsc_cli.index.ranking import IndexRanker, QueryBlock
 from mmsc_cli.index.search import block_size
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.progress import SILENT, Progress
@@ -119,7 +119,7 @@ def _build(keys: NDArray[np.float32], relation: Relation, progress: Progress) ->
 
 def _answers(index: Index, queries: list[Query], relation: Relation, graphs: Hnsw | None) -> list[NDArray[np.int64]]:
     """The rows of the best answers to each query."""
-    ranker = Ranker(index, sieves(index, Filters()), _TOP, graphs)
+    ranker = IndexRanker(index, sieves(index, Filters()), _TOP, graphs)
     size = block_size(len(index))
     blocks = (queries[start : start + size] for start in range(0, len(queries), size))
-    return [ranked[0].rows for block in blocks for ranked in ranker.rank(Block.of_items(index, block, [relation]))]
+    return [ranked[0].rows for block in blocks for ranked in ranker.rank(QueryBlock.of_items(index, block, [relation]))]

@@ -25,7 +25,7 @@ Additions = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Block:
+class QueryBlock:
     """Queries that are ranked together: score(i, j) = vectors[relation][i] . key[j] + additions[relation][i][j]."""
 
     queries: Sequence[Query]
@@ -33,7 +33,7 @@ class Block:
     additions: dict[Relation, list[Additions]]
 
     @classmethod
-    def of_items(cls, index: Index, queries: Sequence[Query], relations: Sequence[Relation]) -> Block:
+    def of_items(cls, index: Index, queries: Sequence[Query], relations: Sequence[Relation]) -> QueryBlock:
         """A block of items of the catalogue."""
         rows = np.array([query.row for query in queries], np.int64)
         vectors, additions = {}, {}
@@ -65,7 +65,7 @@ class Ranked:
         return Ranked(self.relation, self.rows[positions], self.scores[positions], self.network[positions])
 
 
-class Ranker:
+class IndexRanker:
     """Ranks the catalogue for blocks of queries; may be used by several threads at once."""
 
     def __init__(self, index: Index, sieves: Mapping[Relation, Sieve], k: int, approximate: Hnsw | None = None) -> None:
@@ -79,7 +79,7 @@ class Ranker:
         self._approximate = approximate
         self._memory = threading.local()
 
-    def rank(self, block: Block) -> list[list[Ranked]]:
+    def rank(self, block: QueryBlock) -> list[list[Ranked]]:
         """Rank the answers: per query one ranking for each relation, in the block's order."""
         rankings: list[list[Ranked]] = [[] for _ in block.queries]
         for relation, vectors in block.vectors.items():

@@ -30,7 +30,7 @@ from mmsc_cli.files.images import UnusableImageError, open_image
 from mmsc_cli.files.settings import DownloadSettings
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
-from mmsc_cli.index.ranking import Additions, Block
+from mmsc_cli.index.ranking import Additions, QueryBlock
 from mmsc_cli.index.storage import PATH_SEPARATOR
 from mmsc_cli.infer.explain import Subject
 from mmsc_cli.infer.new_item import NewItem
@@ -81,7 +81,7 @@ def read_images(items: Sequence[NewItem], settings: DownloadSettings) -> list[Im
 class Newcomers:
     """New items as queries; `subjects`, for explanations, has one entry per query of `block`."""
 
-    block: Block
+    block: QueryBlock
     subjects: list[Subject]
 
 
@@ -197,7 +197,7 @@ class NewItemEncoder:
         images, errors = self._read_images(items, names)
         kept = [position for position in range(len(items)) if position not in errors]
         if not kept:
-            return Newcomers(Block([], {}, {}), []), errors
+            return Newcomers(QueryBlock([], {}, {}), []), errors
         items, names = [items[position] for position in kept], [names[position] for position in kept]
         features = self._features(items, [images[position] for position in kept])
         content = semantic_vectors(features.text, features.image, features.present)
@@ -207,7 +207,7 @@ class NewItemEncoder:
         vectors = trained.model.new_items(features, similar, trained.lendable)
         gates = trained.model.gates(features, torch.zeros(len(items), len(RELATIONS))).numpy()
         queries = [self._query(items[row], names[row], features, row) for row in range(len(items))]
-        block = Block(
+        block = QueryBlock(
             queries,
             {relation: self._padded(relation, vectors[relation][0].numpy()) for relation in relations},
             {relation: self._additions(relation, similar) for relation in relations},

@@ -11,7 +11,7 @@ from mmsc_cli.index.filters import Sieve
 from mmsc_cli.index.hnsw import Hnsw
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
-from mmsc_cli.index.ranking import Block, Ranked, Ranker
+from mmsc_cli.index.ranking import IndexRanker, QueryBlock, Ranked
 from mmsc_cli.infer.probabilities import class_probabilities, pair_probabilities
 from mmsc_cli.tables.relations import Relation
 
@@ -24,14 +24,14 @@ class SeparateRanker:
     """
 
     def __init__(self, index: Index, sieves: Mapping[Relation, Sieve], k: int, approximate: Hnsw | None = None) -> None:
-        """Rank the `k` best items of each relation; see Ranker."""
+        """Rank the `k` best items of each relation; see IndexRanker."""
         self._index = index
         self._sieves = sieves
         self._k = k
         # An item that leaves a list is shown in the other one, so that at most k items leave.
-        self._ranker = Ranker(index, sieves, 2 * k, approximate)
+        self._ranker = IndexRanker(index, sieves, 2 * k, approximate)
 
-    def rank(self, block: Block) -> list[list[Ranked]]:
+    def rank(self, block: QueryBlock) -> list[list[Ranked]]:
         """Rank the answers: per query substitutes, then complements."""
         rankings = self._ranker.rank(block)
         return [self._separate(query, *both) for query, both in zip(block.queries, rankings, strict=True)]

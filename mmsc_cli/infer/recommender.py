@@ -16,7 +16,7 @@ from mmsc_cli.index.filters import Filters, Sieve, sieves
 from mmsc_cli.index.hnsw import Hnsw, file_names
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
-from mmsc_cli.index.ranking import Block, Ranked, Ranker
+from mmsc_cli.index.ranking import IndexRanker, QueryBlock, Ranked
 from mmsc_cli.index.search import block_size
 from mmsc_cli.index.storage import model_of
 from mmsc_cli.infer.answers import Answer, Asked, asked_relations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 # Conditions on answers, the same for both relations or one for each.
 AnyFilters = Filters | Mapping[Relation, Filters]
-AnyRanker = Ranker | SeparateRanker
+AnyRanker = IndexRanker | SeparateRanker
 _LOG = logging.getLogger(__name__)
 # The outcome of one question of many: its answers, or the error that says why there are none.
 Outcome = list[Answer] | MmscError
@@ -230,7 +230,7 @@ class Recommender:
         blocks = [queries[start : start + size] for start in range(0, len(queries), size)]
 
         def rank(block: Sequence[Query]) -> list[list[Ranked]]:
-            return ranker.rank(Block.of_items(self.index, block, relations))
+            return ranker.rank(QueryBlock.of_items(self.index, block, relations))
 
         ranked = (rankings for block in map_blocks(rank, blocks) for rankings in block)
         answered = zip(queries, ranked, strict=True)
@@ -367,7 +367,7 @@ class Recommender:
         if self._sieves is None or self._sieves[0] is not filters:
             self._sieves = filters, sieves(self.index, filters)
         if overlap or len(relations) < len(RELATIONS):
-            return Ranker(self.index, self._sieves[1], k, self._approximate)
+            return IndexRanker(self.index, self._sieves[1], k, self._approximate)
         return SeparateRanker(self.index, self._sieves[1], k, self._approximate)
 
     def _answers(

@@ -30,7 +30,7 @@ FAR = 0.1  # cosine of the texts below which two items have little in common
 
 
 @dataclass(frozen=True)
-class Candidates:
+class PairsToAsk:
     """Pairs to annotate, `a < b`, sorted and unique; all arrays have shape (candidates,)."""
 
     a: NDArray[np.int32]
@@ -54,7 +54,7 @@ def choose_candidates(
     *,
     seed: int,
     images: NDArray[np.float16] | None = None,
-) -> Candidates:
+) -> PairsToAsk:
     """Choose at most `budget` pairs, each strategy its share; what one leaves goes to all others but `random`.
 
     Memory follows the budget, time min(budget, n_items) * n_items at worst. Same arguments, same candidates.
@@ -89,7 +89,7 @@ def choose_candidates(
     strategy = np.repeat(np.array(list(chosen), dtype=np.str_), [len(keys) for keys in chosen.values()])
     order = np.argsort(keys)
     a, b = np.divmod(keys[order], n_items)
-    return Candidates(a.astype(np.int32), b.astype(np.int32), strategy[order])
+    return PairsToAsk(a.astype(np.int32), b.astype(np.int32), strategy[order])
 
 
 def _quotas(budget: int, mix: CandidateMix) -> dict[str, int]:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmsc_cli.label.annotators import annotator_without_llm, resolve_model, shows_pictures
-from mmsc_cli.label.candidates import Candidates, choose_candidates
+from mmsc_cli.label.candidates import PairsToAsk, choose_candidates
 from mmsc_cli.label.label import LabelInputs
 from mmsc_cli.label.llm.prompt import DIRECTION, RELATION, Question, quote_items
 from mmsc_cli.label.proposals import ProductTypes
@@ -91,7 +91,7 @@ def _cost(
     return round(total), seconds, estimate
 
 
-def _first_questions(item_table: pa.Table, candidates: Candidates) -> tuple[Question, ...]:
+def _first_questions(item_table: pa.Table, candidates: PairsToAsk) -> tuple[Question, ...]:
     if not len(candidates):
         return ()
     a, b = int(candidates.a[0]), int(candidates.b[0])
@@ -104,7 +104,7 @@ def _shown(question: Question) -> str:
     return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in question.messages)
 
 
-def _tokens(item_table: pa.Table, candidates: Candidates, picture_tokens: int) -> tuple[float, float]:
+def _tokens(item_table: pa.Table, candidates: PairsToAsk, picture_tokens: int) -> tuple[float, float]:
     """Tokens of the questions' constant prefixes, and of the questions as a whole, over both kinds of questions."""
     rows, uses = np.unique(np.concatenate([candidates.a, candidates.b]), return_counts=True)
     quoted = quote_items(item_table, rows.tolist())

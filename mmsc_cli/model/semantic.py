@@ -8,7 +8,7 @@ from torch import nn
 from mmsc_cli.model.features import ItemFeatures
 
 
-class Adapter(nn.Module):
+class ModalityAdapter(nn.Module):
     """Projection of a frozen embedding with a residual bottleneck."""
 
     def __init__(self, width: int, dim: int) -> None:
@@ -34,8 +34,8 @@ class SemanticLevel(nn.Module):
         self, text_dim: int, image_dim: int, categories: int, brands: int, dim: int, attention: bool = True
     ) -> None:
         super().__init__()
-        self.text = Adapter(text_dim, dim)
-        self.image = Adapter(image_dim, dim)
+        self.text = ModalityAdapter(text_dim, dim)
+        self.image = ModalityAdapter(image_dim, dim)
         self.category = nn.Embedding(categories + 1, dim, padding_idx=0)
         self.brand = nn.Embedding(brands + 1, dim, padding_idx=0)
         self.price = nn.Linear(1, dim)

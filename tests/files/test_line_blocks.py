@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.files import line_blocks
-from mmsc_cli.files.line_blocks import Block, LineBlocks
+from mmsc_cli.files.line_blocks import LineBlock, LineBlocks
 
 CONTENT = b"".join(b"line %d\n" % number for number in range(1_000))
 
@@ -33,7 +33,7 @@ def test_blocks_are_whole_lines_with_their_numbers(tmp_path: Path, packed: bool,
 
 def test_members_of_a_gzip_and_zeros_behind_it_are_one_stream(tmp_path: Path) -> None:
     path = _write(tmp_path / "x", gzip.compress(b"one\n") + gzip.compress(b"two\n") + b"\0" * 600)
-    assert list(LineBlocks(path)) == [Block(1, b"one\ntwo\n")]
+    assert list(LineBlocks(path)) == [LineBlock(1, b"one\ntwo\n")]
 
 
 @given(cut=st.integers(2, len(gzip.compress(CONTENT, mtime=0)) - 1))

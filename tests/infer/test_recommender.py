@@ -158,9 +158,9 @@ def test_a_candidate_of_the_linear_branch_is_never_missed(hand_made: Recommender
             return np.array([3, 4], np.int64)
 
     sieve = sieves(hand_made.index, Filters(min_score=-3.5))
-    ranker = ranking.Ranker(hand_made.index, sieve, 5, Nothing())  # type: ignore[arg-type]
+    ranker = ranking.IndexRanker(hand_made.index, sieve, 5, Nothing())  # type: ignore[arg-type]
     query = Query.of_item(hand_made.index, "I00")
-    ((ranked,),) = ranker.rank(ranking.Block.of_items(hand_made.index, [query], ["substitute"]))
+    ((ranked,),) = ranker.rank(ranking.QueryBlock.of_items(hand_made.index, [query], ["substitute"]))
 
     assert ranked.rows.tolist() == [1, 3]
     assert ranked.scores.tolist() == [-0.75, -3]

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mmsc_cli.label import similarity as neighbours
-from mmsc_cli.label.candidates import Candidates, choose_candidates
+from mmsc_cli.label.candidates import PairsToAsk, choose_candidates
 from mmsc_cli.label.settings import CandidateMix
 from mmsc_cli.tables.pairs import Pairs
 
@@ -16,11 +16,11 @@ MIX = CandidateMix()
 NONE = dict.fromkeys(CandidateMix.model_fields, 0.0)
 
 
-def as_set(candidates: Candidates) -> set[tuple[int, int]]:
+def as_set(candidates: PairsToAsk) -> set[tuple[int, int]]:
     return set(zip(candidates.a.tolist(), candidates.b.tolist(), strict=True))
 
 
-def assert_same(one: Candidates, other: Candidates) -> None:
+def assert_same(one: PairsToAsk, other: PairsToAsk) -> None:
     for name in ("a", "b", "strategy"):
         assert_array_equal(getattr(one, name), getattr(other, name))
 

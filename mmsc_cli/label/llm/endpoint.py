@@ -15,7 +15,7 @@ import openai
 
 from mmsc_cli.errors import InputError, MmscError, UnreachableError
 from mmsc_cli.label.llm.prompt import LETTERS, Message, Question
-from mmsc_cli.label.llm.reply import Answer, BadReplyError, NoLogprobsError, read_choice, read_logprobs, read_text
+from mmsc_cli.label.llm.reply import BadReplyError, NoLogprobsError, Reply, read_choice, read_logprobs, read_text
 from mmsc_cli.runtime.redaction import API_KEY_VARIABLES, api_key
 
 TOP_LOGPROBS = 20  # the most that OpenAI's API and vLLM's default allow
@@ -93,7 +93,7 @@ class Endpoint:
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: Question) -> Reply:
         """Ask a question.
 
         Raises:
@@ -239,7 +239,7 @@ class _Way:
 
     options: dict[str, Any]
     tokens: int
-    read: Callable[[object], Answer]
+    read: Callable[[object], Reply]
     instead: str = ""
 
 

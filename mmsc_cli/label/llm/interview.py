@@ -18,7 +18,7 @@ from mmsc_cli.label.llm.client import LabelClient
 from mmsc_cli.label.llm.endpoint import Endpoint
 from mmsc_cli.label.llm.pictures import Pictures
 from mmsc_cli.label.llm.prompt import DIRECTION, RELATION, Form, Question, quote_items
-from mmsc_cli.label.llm.reply import Answer
+from mmsc_cli.label.llm.reply import Reply
 from mmsc_cli.label.llm.servers import Servers
 from mmsc_cli.label.opinions import Calibration, Opinions
 from mmsc_cli.runtime.progress import Task
@@ -153,7 +153,7 @@ class _Asking:
         self.todo: list[int] = []
         self.seconds = 0.0
         self._keys: dict[int, str] = {}
-        self._waiting: dict[int, dict[bool, tuple[Question, Answer]]] = {}
+        self._waiting: dict[int, dict[bool, tuple[Question, Reply]]] = {}
         self._asked: dict[_Key, Question] = {}
         self._finished: list[int] = []
         self._saved = time.monotonic()
@@ -182,7 +182,7 @@ class _Asking:
         started = self._saved = time.monotonic()
         questions, tokens = client.answered, client.tokens  # of the kinds of questions before
 
-        def answered(key: _Key, answer: Answer | None) -> None:
+        def answered(key: _Key, answer: Reply | None) -> None:
             self._take(key, answer)
             seconds = max(time.monotonic() - started, 1e-6)
             task.advance()
@@ -216,7 +216,7 @@ class _Asking:
             for _, key in sorted(order):
                 yield key, self._asked[key]
 
-    def _take(self, key: _Key, answer: Answer | None) -> None:
+    def _take(self, key: _Key, answer: Reply | None) -> None:
         index, swapped = key
         question = self._asked.pop(key)
         if answer is None:

@@ -20,7 +20,7 @@ class NoLogprobsError(ValueError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """Probabilities by letter, summing to one, and the fraction of the whole distribution that fell on letters.
 
     `label_mass` is 1 where the server gives no log-probabilities: it cannot be known there.
@@ -30,7 +30,7 @@ class Answer:
     label_mass: float
 
 
-def read_logprobs(reply: object) -> Answer:
+def read_logprobs(reply: object) -> Reply:
     """Read the answer from the log-probabilities of the one generated token.
 
     A letter may come as several tokens ("A", " A"): their probabilities add up. A token without a number
@@ -55,13 +55,13 @@ def read_logprobs(reply: object) -> Answer:
         raise BadReplyError(f"log-probabilities not understood: {error!r}") from error
     total = sum(mass.values())
     if total > 0:
-        return Answer(tuple(value / total for value in mass.values()), min(total, 1.0))
+        return Reply(tuple(value / total for value in mass.values()), min(total, 1.0))
     if tokens and not {token for token, _ in tokens} & set(LETTERS) and _text(choice) in LETTERS:
         raise NoLogprobsError
     raise BadReplyError(f"no option letter among the likeliest tokens ({_shown(choice)})")
 
 
-def read_choice(reply: object) -> Answer:
+def read_choice(reply: object) -> Reply:
     """Read the answer from the generated text, which must be one letter: all probability on it.
 
     Raises:
@@ -71,7 +71,7 @@ def read_choice(reply: object) -> Answer:
     letter = _text(choice).strip(" \t\n.:()\"'*`")
     if letter not in LETTERS:
         raise BadReplyError(f"the answer is none of {', '.join(LETTERS)} ({_shown(choice)})")
-    return Answer(tuple(float(letter == option) for option in LETTERS), 1.0)
+    return Reply(tuple(float(letter == option) for option in LETTERS), 1.0)
 
 
 def read_text(reply: object) -> str:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.files.line_blocks import Block, LineBlocks
+from mmsc_cli.files.line_blocks import LineBlock, LineBlocks
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.sources.amazon_record import RecordError, check_lines, deliver_block
 from mmsc_cli.runtime.cores import usable_cores
@@ -83,7 +83,7 @@ def _worthwhile_cores(path: Path) -> int:
     return usable_cores() if path.is_file() and path.stat().st_size > SMALL_BYTES else 1
 
 
-def _whole_lines(blocks: LineBlocks) -> Iterator[Block]:
+def _whole_lines(blocks: LineBlocks) -> Iterator[LineBlock]:
     """The blocks, without the last line of a plain file that is cut short within it.
 
     Raises:
@@ -95,7 +95,7 @@ def _whole_lines(blocks: LineBlocks) -> Iterator[Block]:
         if end < len(block.content):
             last = block.first + block.content.count(b"\n")
             try:
-                check_lines(Block(last, block.content[end:]))
+                check_lines(LineBlock(last, block.content[end:]))
             except RecordError as error:
                 cut = error
                 if blocks.allow_truncated:

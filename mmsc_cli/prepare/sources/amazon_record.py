@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from mmsc_cli.files.item_fields import MAX_TITLE, clean_node, clean_text, read_id
-from mmsc_cli.files.line_blocks import Block
+from mmsc_cli.files.line_blocks import LineBlock
 from mmsc_cli.files.prices import read_price
 from mmsc_cli.prepare.records import Record, record_table, write_part
 from mmsc_cli.prepare.sources.python_literal import read_dict_literal
@@ -52,7 +52,7 @@ class BlockReport:
     first_error: RecordError | None
 
 
-def deliver_block(block: Block, folder: Path, file_number: int) -> BlockReport:
+def deliver_block(block: LineBlock, folder: Path, file_number: int) -> BlockReport:
     """Parse and clean the products of a block, and write them as a part of the delivery in `folder`.
 
     A line that is no product of either schema is counted as `records_unreadable`.
@@ -96,14 +96,14 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _lines(block: Block) -> Iterator[tuple[int, bytes]]:
+def _lines(block: LineBlock) -> Iterator[tuple[int, bytes]]:
     """Each line that is not blank, with its number."""
     for number, line in enumerate(block.content.split(b"\n"), start=block.first):
         if line and not line.isspace():
             yield number, line
 
 
-def check_lines(block: Block) -> None:
+def check_lines(block: LineBlock) -> None:
     """Read a block.
 
     Raises:

@@ -21,7 +21,7 @@ from mmsc_cli.prepare.sources.aliases import LOG_FORMATS, Format, alike, known_f
 from mmsc_cli.prepare.sources.columns import missing_columns
 from mmsc_cli.prepare.sources.log_shard import (
     UNPACKING_ERRORS,
-    Shard,
+    LogShard,
     is_empty,
     open_log_file,
     open_shard,
@@ -135,7 +135,7 @@ class LogPart:
         types: our event types to the files' words.
     """
 
-    shards: list[Shard]
+    shards: list[LogShard]
     export: Format | None
     columns: dict[str, str]
     types: Mapping[str, Sequence[str]]
@@ -148,7 +148,7 @@ class OpenLog:
     parts: list[LogPart]
 
     @property
-    def shards(self) -> list[Shard]:
+    def shards(self) -> list[LogShard]:
         """Its files."""
         return [shard for part in self.parts for shard in part.shards]
 
@@ -189,7 +189,7 @@ def open_log(
     """
     if not paths:
         raise InputError(f"no file at {settings.events}", hint="paths in [source] are relative to the recipe file")
-    shards: list[Shard] = []
+    shards: list[LogShard] = []
     # A day without events may have left an empty file.
     read = [path for path in paths if len(paths) == 1 or not is_empty(path)]
     if not read:
@@ -206,7 +206,7 @@ def reopen_with_plain_line_ends(engine: Engine, log: OpenLog, settings: EventsSo
     copies = [plain_line_ends(shard, folder, number) for number, shard in enumerate(log.shards)]
     if not any(copies):
         return None
-    shards: list[Shard] = []
+    shards: list[LogShard] = []
     for number, (copy, shard) in enumerate(zip(copies, log.shards, strict=True)):
         if copy is not None:
             first = shards[0] if shards else None
@@ -216,8 +216,8 @@ def reopen_with_plain_line_ends(engine: Engine, log: OpenLog, settings: EventsSo
     return _make_view(engine, shards, settings)
 
 
-def _make_view(engine: Engine, shards: list[Shard], settings: EventsSource) -> OpenLog:
-    by_export: dict[str, list[Shard]] = {}
+def _make_view(engine: Engine, shards: list[LogShard], settings: EventsSource) -> OpenLog:
+    by_export: dict[str, list[LogShard]] = {}
     for shard in shards:
         export = known_format(LOG_FORMATS, shard.names)
         by_export.setdefault(export.name if export else "", []).append(shard)
@@ -236,7 +236,7 @@ def _make_view(engine: Engine, shards: list[Shard], settings: EventsSource) -> O
     return log
 
 
-def _part(shards: list[Shard], settings: EventsSource, *, several: bool) -> LogPart:
+def _part(shards: list[LogShard], settings: EventsSource, *, several: bool) -> LogPart:
     export = known_format(LOG_FORMATS, shards[0].names)
     types: Mapping[str, Sequence[str]] = {str(name): words for name, words in settings.types.items()}
     if export is not None and export.types and "types" not in settings.model_fields_set:
@@ -275,7 +275,7 @@ def _check_id_types(engine: Engine, log: LogPart) -> None:
 
 
 def _columns(
-    shards: Sequence[Shard], mapping: Mapping[str, str], export: Format | None, *, asks_for_time: bool
+    shards: Sequence[LogShard], mapping: Mapping[str, str], export: Format | None, *, asks_for_time: bool
 ) -> dict[str, str]:
     """What each shard calls our columns; every shard must have all that the first has."""
     columns: dict[str, str] = {}
@@ -301,7 +301,7 @@ def _columns(
     return columns
 
 
-def _select(shard: Shard, log: LogPart) -> str:
+def _select(shard: LogShard, log: LogPart) -> str:
     sql = {name: shard.expression(theirs) for name, theirs in log.columns.items()}
     session, item = (_text(*expression) for expression in (sql["session"], sql["item"]) if expression)
     seconds, timed, cancelled = "NULL::DOUBLE", "false", "false"

@@ -29,7 +29,7 @@ _HINT = "write it again, as CSV, JSON lines or Parquet"
 
 
 @dataclass(frozen=True)
-class Shard:
+class LogShard:
     """A file of a log.
 
     Attributes:
@@ -115,8 +115,8 @@ def identifier(column: str) -> str:
 
 
 def open_shard(
-    engine: Engine, path: Path, folder: Path, number: int, first: Shard | None, wanted: Sequence[str]
-) -> Shard:
+    engine: Engine, path: Path, folder: Path, number: int, first: LogShard | None, wanted: Sequence[str]
+) -> LogShard:
     """Look at the head of a file.
 
     Args:
@@ -203,7 +203,7 @@ def _is_utf_8(name: str) -> bool:
     return True
 
 
-def _parquet(engine: Engine, path: Path, place: Path) -> Shard:
+def _parquet(engine: Engine, path: Path, place: Path) -> LogShard:
     scan = f"read_parquet([{literal(str(place))}], hive_partitioning=false)"
     try:
         types = {name: kind for name, kind, *_ in engine.run(f"DESCRIBE SELECT * FROM {scan}")}
@@ -214,10 +214,10 @@ def _parquet(engine: Engine, path: Path, place: Path) -> Shard:
         # Text is UTF-8, whatever the writer called it.
         sql = f"decode({identifier(name)})" if kind == "BLOB" else identifier(name)
         columns[name.strip()] = sql, "VARCHAR" if kind == "BLOB" else kind
-    return Shard(path, scan, columns)
+    return LogShard(path, scan, columns)
 
 
-def _json_lines(path: Path, place: Path, head: bytes, packing: str) -> Shard:
+def _json_lines(path: Path, place: Path, head: bytes, packing: str) -> LogShard:
     names: dict[str, None] = {}
     lines = head.splitlines()
     for line in lines[: max(len(lines) - 1, 1)]:
@@ -230,7 +230,7 @@ def _json_lines(path: Path, place: Path, head: bytes, packing: str) -> Shard:
     columns = {
         name.strip(): (f"json_extract_string({_JSON}, {literal(_json_name(name))})", "VARCHAR") for name in names
     }
-    return Shard(path, scan, columns, json=True)
+    return LogShard(path, scan, columns, json=True)
 
 
 def _json_name(name: str) -> str:
@@ -238,8 +238,8 @@ def _json_name(name: str) -> str:
 
 
 def _separated(
-    path: Path, place: Path, content: bytes, packing: str, first: Shard | None, wanted: Sequence[str]
-) -> Shard:
+    path: Path, place: Path, content: bytes, packing: str, first: LogShard | None, wanted: Sequence[str]
+) -> LogShard:
     text = content.decode("utf-8", errors="replace")
     line_end = "\\r" if "\n" not in text and "\r" in text else ""
     lines = [line for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line.strip()]
@@ -276,7 +276,7 @@ def _separated(
     written = ", ".join(f"{name}={value}" for name, value in options.items())
     scan = f"read_csv([{literal(str(place))}], {written}, columns={{{types}}})"
     repeated = frozenset(name for name in header if name and header.count(name) > 1)
-    return Shard(path, scan, columns, repeated, header=header)
+    return LogShard(path, scan, columns, repeated, header=header)
 
 
 def _has_backslashes(lines: Sequence[str], separator: str, width: int) -> bool:
@@ -294,14 +294,14 @@ def _has_backslashes(lines: Sequence[str], separator: str, width: int) -> bool:
     return not fits(Dialect(separator)) and fits(Dialect(separator, backslash=True))
 
 
-def with_partitions(shard: Shard, base: Path) -> Shard:
+def with_partitions(shard: LogShard, base: Path) -> LogShard:
     """The shard with the values of folders such as `type=view` between `base` and the file."""
     folders = shard.path.parent.relative_to(base).parts if shard.path.is_relative_to(base) else ()
     values = dict(folder.split("=", 1) for folder in folders if "=" in folder)
     return replace(shard, partitions={name: unquote(value) for name, value in values.items()})
 
 
-def plain_line_ends(shard: Shard, folder: Path, number: int) -> Path | None:
+def plain_line_ends(shard: LogShard, folder: Path, number: int) -> Path | None:
     """A copy of separated values whose lines all end with a line feed; None where they all do, or all end otherwise.
 
     A carriage return that ends no line is a blank.

@@ -17,7 +17,7 @@ from mmsc_cli.errors import GateError, InputError, UnreachableError
 from mmsc_cli.label.llm.client import LabelClient
 from mmsc_cli.label.llm.endpoint import Endpoint, base_url
 from mmsc_cli.label.llm.prompt import Question
-from mmsc_cli.label.llm.reply import Answer
+from mmsc_cli.label.llm.reply import Reply
 from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.tables.relations import CLASSES
 from mmsc_cli.workspace.workspace import Workspace
@@ -31,12 +31,12 @@ FAST: dict[str, Any] = {"backoff": 0.001, "retries": 3, "timeout": 5, "max_failu
 
 def ask(
     endpoints: Sequence[str], count: int = 1, settings: dict[str, Any] | None = None
-) -> tuple[LabelClient, dict[int, Answer]]:
+) -> tuple[LabelClient, dict[int, Reply]]:
     client = LabelClient(endpoints, "some-model", LabelSettings(**FAST | (settings or {})))
     questions = {n: Question(({"role": "user", "content": str(n)},), CLASSES) for n in range(count)}
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Reply] = {}
 
-    def answered(key: int, answer: Answer | None) -> None:
+    def answered(key: int, answer: Reply | None) -> None:
         if answer:
             answers[key] = answer
 
@@ -253,7 +253,7 @@ def test_a_server_without_structured_output_is_read_as_text(
 def test_an_answer_that_cannot_be_kept_is_an_error_by_itself(
     fake_llm: Callable[..., Any], completion: Callable[..., Any]
 ) -> None:
-    def full(key: int, answer: Answer | None) -> None:
+    def full(key: int, answer: Reply | None) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     async def run() -> None:

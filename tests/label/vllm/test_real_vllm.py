@@ -22,7 +22,7 @@ import pytest
 
 from mmsc_cli.label.llm import endpoint
 from mmsc_cli.label.llm.prompt import RELATION
-from mmsc_cli.label.llm.reply import Answer
+from mmsc_cli.label.llm.reply import Reply
 from mmsc_cli.label.vllm.server import Server, serve
 from mmsc_cli.label.vllm.settings import ServerSettings
 from mmsc_cli.tables.items import read_items
@@ -123,7 +123,7 @@ def test_a_structured_choice_is_one_of_the_letters(
     monkeypatch.setattr(endpoint, "_WAYS", endpoint._WAYS[2:])  # as if it gave no log-probabilities
     questions = RELATION.ask('{"title": "kettle"}', '{"title": "teapot"}', ("kettle", "teapot"))
 
-    async def ask() -> list[Answer]:
+    async def ask() -> list[Reply]:
         async with endpoint.Endpoint(server.url, str(tiny_llama), 60) as asked:
             return [await asked.ask(question) for question in questions]
 

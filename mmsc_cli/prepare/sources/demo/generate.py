@@ -13,7 +13,7 @@ from mmsc_cli.prepare.records import CATALOGUE_SCHEMA, RECORD_SCHEMA, RELATION_S
 from mmsc_cli.prepare.settings import DemoSource
 from mmsc_cli.prepare.sources.demo.names import item_ids
 from mmsc_cli.prepare.sources.demo.pictures import draw_images, has_image
-from mmsc_cli.prepare.sources.demo.shoppers import BOUGHT, VIEWED, Edges, Shoppers, ranked_lists
+from mmsc_cli.prepare.sources.demo.shoppers import BOUGHT, VIEWED, ShopEdges, Shoppers, ranked_lists
 from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
 from mmsc_cli.prepare.sources.demo.truth import true_relations, truth_table
 from mmsc_cli.prepare.sources.demo.wording import write_texts
@@ -24,12 +24,12 @@ NO_PRICE = 0.04
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class DemoCatalogue:
     """Items (CATALOGUE_SCHEMA, unique ids), behaviour, and the truth (TRUTH_SCHEMA, ends are rows of `items`)."""
 
     items: pa.Table
-    views: Edges
-    purchases: Edges
+    views: ShopEdges
+    purchases: ShopEdges
     truth: pa.Table
     counts: dict[str, Any] = field(default_factory=dict)
 
@@ -55,7 +55,7 @@ class Catalogue:
         delivery.truth = self.truth
 
 
-def generate_demo(settings: DemoSource, seed: int, images: Path | None, progress: Progress = SILENT) -> Catalogue:
+def generate_demo(settings: DemoSource, seed: int, images: Path | None, progress: Progress = SILENT) -> DemoCatalogue:
     """Make a synthetic catalogue with simulated shoppers and its true relations; the same for the same seed.
 
     Pictures are drawn into the folder `images` (made if need be), unless it is None or `settings.images` is
@@ -88,7 +88,7 @@ def generate_demo(settings: DemoSource, seed: int, images: Path | None, progress
         "purchase_edges": len(purchases.source),
         "images": int(shown.sum()),
     }
-    return Catalogue(_items(stock, ids, paths, seed), views, purchases, truth_table(truth), counts)
+    return DemoCatalogue(_items(stock, ids, paths, seed), views, purchases, truth_table(truth), counts)
 
 
 def _items(stock: Stock, ids: list[str], image_paths: list[str | None], seed: int) -> pa.Table:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.prepare.records import list_strength
 from mmsc_cli.prepare.sources.demo.stock import Stock
-from mmsc_cli.prepare.sources.demo.truth import Truth
+from mmsc_cli.prepare.sources.demo.truth import TruePairs
 from mmsc_cli.runtime.seeds import numpy_generator
 
 
@@ -75,7 +75,7 @@ class Events:
 class Shoppers:
     """What shoppers choose next to an item, and how they are misled."""
 
-    def __init__(self, stock: Stock, truth: Truth, noise: float, seed: int) -> None:
+    def __init__(self, stock: Stock, truth: TruePairs, noise: float, seed: int) -> None:
         """`noise` is the share of choices that are misled, in [0, 1)."""
         self._stock = stock
         self._noise = noise
@@ -166,7 +166,7 @@ ENOUGH = 1  # beyond this place, partners seen once are left out
 
 
 @dataclass(frozen=True)
-class Edges:
+class ShopEdges:
     """Directed observations of one behaviour: shoppers of `source` also viewed (or bought) `target`.
 
     All arrays have shape (edges,); `source` and `target` are rows of the catalogue, `strength` is above 0.
@@ -177,7 +177,7 @@ class Edges:
     strength: NDArray[np.float32]
 
 
-def ranked_lists(events: Events, items: int, longest: int, random: np.random.Generator) -> Edges:
+def ranked_lists(events: Events, items: int, longest: int, random: np.random.Generator) -> ShopEdges:
     """Rank each item's partners by number of events and keep the first `longest`.
 
     Strength is that of the lists in Amazon's data, see `list_strength`. `random` breaks ties.
@@ -189,4 +189,4 @@ def ranked_lists(events: Events, items: int, longest: int, random: np.random.Gen
     position = np.arange(len(source)) - np.searchsorted(source, source) + 1
     keep = (position <= longest) & ((count > 1) | (position <= ENOUGH))
     strength = list_strength(position[keep])
-    return Edges(source[keep], target[keep], strength.astype(np.float32))
+    return ShopEdges(source[keep], target[keep], strength.astype(np.float32))

@@ -18,7 +18,7 @@ from mmsc_cli.tables.truth import TRUTH_SCHEMA
 
 
 @dataclass(frozen=True)
-class Truth:
+class TruePairs:
     """True pairs; every array has shape (pairs of that relation,).
 
     Substitutes are listed once, as `first` < `second`. Complements as `main` and `accessory`; where `mutual`,
@@ -32,7 +32,7 @@ class Truth:
     mutual: NDArray[np.bool_]
 
 
-def true_relations(stock: Stock) -> Truth:
+def true_relations(stock: Stock) -> TruePairs:
     """Apply the rules to a stock. Memory and time follow the number of true pairs."""
     of_type = [np.flatnonzero(stock.product_type == index) for index in range(len(PRODUCT_TYPES))]
     alike = []
@@ -48,7 +48,7 @@ def true_relations(stock: Stock) -> Truth:
         together.append((main, accessory, np.full(len(main), edge.mutual)))
     first, second = (np.concatenate(column) for column in zip(*alike, strict=True))
     main, accessory, mutual = (np.concatenate(column) for column in zip(*together, strict=True))
-    return Truth(first, second, main, accessory, mutual)
+    return TruePairs(first, second, main, accessory, mutual)
 
 
 def _agreeing(
@@ -71,7 +71,7 @@ def _agreeing(
     return one[near], other[near]
 
 
-def truth_table(truth: Truth) -> pa.Table:
+def truth_table(truth: TruePairs) -> pa.Table:
     """The true pairs as a table of TRUTH_SCHEMA, sorted by (a, b)."""
     flipped = truth.main > truth.accessory
     a = np.concatenate([truth.first, np.minimum(truth.main, truth.accessory)])

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mmsc_cli.prepare.settings import DemoSource
-from mmsc_cli.prepare.sources.demo.generate import Catalogue, generate_demo
+from mmsc_cli.prepare.sources.demo.generate import DemoCatalogue, generate_demo
 from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
-from mmsc_cli.prepare.sources.demo.truth import Truth, true_relations
+from mmsc_cli.prepare.sources.demo.truth import TruePairs, true_relations
 
 ITEMS = 1_000
 SEED = 3
@@ -22,7 +22,7 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def catalogue(image_folder: Path) -> Catalogue:
+def catalogue(image_folder: Path) -> DemoCatalogue:
     """1,000 items with pictures."""
     return generate_demo(DemoSource(kind="demo", items=ITEMS), SEED, image_folder)
 
@@ -34,6 +34,6 @@ def stock() -> Stock:
 
 
 @pytest.fixture(scope="session")
-def truth(stock: Stock) -> Truth:
+def truth(stock: Stock) -> TruePairs:
     """The true relations of `stock`."""
     return true_relations(stock)

@@ -11,13 +11,13 @@ import pytest
 
 from mmsc_cli.prepare.records import CATALOGUE_SCHEMA
 from mmsc_cli.prepare.settings import DemoSource
-from mmsc_cli.prepare.sources.demo.generate import Catalogue, generate_demo
-from mmsc_cli.prepare.sources.demo.shoppers import Edges
+from mmsc_cli.prepare.sources.demo.generate import DemoCatalogue, generate_demo
+from mmsc_cli.prepare.sources.demo.shoppers import ShopEdges
 
 SMALL = DemoSource(kind="demo", items=300, images=False)
 
 
-def fingerprint(catalogue: Catalogue) -> str:
+def fingerprint(catalogue: DemoCatalogue) -> str:
     """A hash over everything a catalogue says."""
     digest = sha256(repr((catalogue.items.to_pylist(), catalogue.counts)).encode())
     for edges in (catalogue.views, catalogue.purchases):
@@ -44,14 +44,14 @@ def test_same_seed_same_catalogue_in_any_process(tmp_path: Path) -> None:
     assert answer.stdout.decode() == here
 
 
-def test_items_have_their_schema_and_unique_ids(catalogue: Catalogue) -> None:
+def test_items_have_their_schema_and_unique_ids(catalogue: DemoCatalogue) -> None:
     assert catalogue.items.schema == CATALOGUE_SCHEMA
     catalogue.items.validate(full=True)
     ids = catalogue.items["item_id"].to_pylist()
     assert len(set(ids)) == len(ids) == 1_000
 
 
-def test_some_modalities_are_missing(catalogue: Catalogue) -> None:
+def test_some_modalities_are_missing(catalogue: DemoCatalogue) -> None:
     items = catalogue.items.to_pydict()
     missing = {
         "image": np.mean([path is None for path in items["image_path"]]),
@@ -63,8 +63,8 @@ def test_some_modalities_are_missing(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("name", ["views", "purchases"])
-def test_edges_are_sound(catalogue: Catalogue, name: str) -> None:
-    edges: Edges = getattr(catalogue, name)
+def test_edges_are_sound(catalogue: DemoCatalogue, name: str) -> None:
+    edges: ShopEdges = getattr(catalogue, name)
     items = len(catalogue.items)
     assert (edges.source != edges.target).all()
     assert min(edges.source.min(), edges.target.min()) >= 0
@@ -75,7 +75,7 @@ def test_edges_are_sound(catalogue: Catalogue, name: str) -> None:
     assert np.bincount(edges.source).max() <= 40
 
 
-def test_every_item_has_behaviour_and_degrees_have_a_heavy_tail(catalogue: Catalogue) -> None:
+def test_every_item_has_behaviour_and_degrees_have_a_heavy_tail(catalogue: DemoCatalogue) -> None:
     ends = [np.concatenate([edges.source, edges.target]) for edges in (catalogue.views, catalogue.purchases)]
     degree = np.bincount(np.concatenate(ends), minlength=1_000)
     assert degree.min() >= 1
@@ -84,7 +84,7 @@ def test_every_item_has_behaviour_and_degrees_have_a_heavy_tail(catalogue: Catal
     assert (bought < 3).mean() > 0.1
 
 
-def test_counts_say_what_was_made(catalogue: Catalogue) -> None:
+def test_counts_say_what_was_made(catalogue: DemoCatalogue) -> None:
     assert catalogue.counts == {
         "items": 1_000,
         "sessions": 40_000,
@@ -103,7 +103,7 @@ def test_without_pictures(tmp_path: Path, images: bool) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_pictures_do_not_change_the_rest(catalogue: Catalogue) -> None:
+def test_pictures_do_not_change_the_rest(catalogue: DemoCatalogue) -> None:
     bare = generate_demo(DemoSource(kind="demo", items=1_000, images=False), 3, None)
     columns = [name for name in CATALOGUE_SCHEMA.names if name not in ("image_path", "price")]
     assert bare.items.select(columns).equals(catalogue.items.select(columns))

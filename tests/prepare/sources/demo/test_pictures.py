@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmsc_cli.prepare.sources.demo.generate import Catalogue
+from mmsc_cli.prepare.sources.demo.generate import DemoCatalogue
 from mmsc_cli.prepare.sources.demo.pictures import SIDE, draw_images
 from mmsc_cli.prepare.sources.demo.stock import Stock
 from mmsc_cli.runtime.progress import SILENT
 
 
-def test_pictures_open_and_differ(catalogue: Catalogue, image_folder: Path) -> None:
+def test_pictures_open_and_differ(catalogue: DemoCatalogue, image_folder: Path) -> None:
     paths = [path for path in catalogue.items["image_path"].to_pylist() if path]
     assert {Path(path).name for path in paths} == {file.name for file in image_folder.iterdir()}
     contents = set()

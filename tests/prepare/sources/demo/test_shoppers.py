@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.prepare.sources.demo.shoppers import Events, Shoppers
 from mmsc_cli.prepare.sources.demo.stock import Stock
-from mmsc_cli.prepare.sources.demo.truth import Truth
+from mmsc_cli.prepare.sources.demo.truth import TruePairs
 
 SESSIONS = 40_000
 
@@ -18,7 +18,7 @@ def true_share(events: Events, one: NDArray[np.int64], other: NDArray[np.int64],
     return float(np.isin(seen, true).mean())
 
 
-def test_noise_is_planted_and_none_means_next_to_none(stock: Stock, truth: Truth) -> None:
+def test_noise_is_planted_and_none_means_next_to_none(stock: Stock, truth: TruePairs) -> None:
     substitutes, complements = [], []
     for noise in (0.0, 0.25, 0.6):
         views, purchases = Shoppers(stock, truth, noise, seed=1).visit(SESSIONS)
@@ -30,27 +30,27 @@ def test_noise_is_planted_and_none_means_next_to_none(stock: Stock, truth: Truth
         assert shares[2] < 0.6
 
 
-def test_every_item_is_seen_with_another(stock: Stock, truth: Truth) -> None:
+def test_every_item_is_seen_with_another(stock: Stock, truth: TruePairs) -> None:
     views, _ = Shoppers(stock, truth, 0.25, seed=1).visit(len(stock))
     assert set(views.source.tolist()) == set(range(len(stock)))
     assert (views.source != views.target).all()
 
 
-def test_bestsellers_lie_in_baskets_of_every_kind(stock: Stock, truth: Truth) -> None:
+def test_bestsellers_lie_in_baskets_of_every_kind(stock: Stock, truth: TruePairs) -> None:
     _, purchases = Shoppers(stock, truth, 0.25, seed=1).visit(SESSIONS)
     bestseller = int(np.argmax(stock.popularity))
     bought_with = purchases.source[purchases.target == bestseller]
     assert len(np.unique(stock.product_type[bought_with])) > 20
 
 
-def test_colour_variants_are_bought_together(stock: Stock, truth: Truth) -> None:
+def test_colour_variants_are_bought_together(stock: Stock, truth: TruePairs) -> None:
     for noise, planted in ((0.0, False), (0.25, True)):
         _, purchases = Shoppers(stock, truth, noise, seed=1).visit(SESSIONS)
         same_model = stock.model[purchases.source] == stock.model[purchases.target]
         assert bool(same_model.any()) is planted
 
 
-def test_accessories_follow_their_main_product_more_than_the_reverse(stock: Stock, truth: Truth) -> None:
+def test_accessories_follow_their_main_product_more_than_the_reverse(stock: Stock, truth: TruePairs) -> None:
     _, purchases = Shoppers(stock, truth, 0.0, seed=1).visit(SESSIONS)
     key = purchases.source * len(stock) + purchases.target
     one_way = ~truth.mutual
@@ -61,6 +61,6 @@ def test_accessories_follow_their_main_product_more_than_the_reverse(stock: Stoc
 
 
 @pytest.mark.parametrize("sessions", [1_000, 5_000])
-def test_more_visits_more_events(stock: Stock, truth: Truth, sessions: int) -> None:
+def test_more_visits_more_events(stock: Stock, truth: TruePairs, sessions: int) -> None:
     fewer, more = (Shoppers(stock, truth, 0.25, seed=1).visit(count)[0] for count in (sessions, 2 * sessions))
     assert len(more.source) > len(fewer.source)

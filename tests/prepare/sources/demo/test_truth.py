@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow.compute as pc
 
-from mmsc_cli.prepare.sources.demo.generate import Catalogue
+from mmsc_cli.prepare.sources.demo.generate import DemoCatalogue
 from mmsc_cli.prepare.sources.demo.shop import ATTRIBUTE_INDEX, COMPATIBILITY, PRODUCT_TYPES
 from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
-from mmsc_cli.prepare.sources.demo.truth import Truth, true_relations, truth_table
+from mmsc_cli.prepare.sources.demo.truth import TruePairs, true_relations, truth_table
 from mmsc_cli.tables.truth import TRUTH_SCHEMA
 
 
@@ -43,13 +43,13 @@ def test_truth_is_what_the_written_rules_say_for_every_pair() -> None:
     assert set(found.values()) == {"substitute", "a_to_b", "b_to_a", "both"}
 
 
-def test_colour_variants_are_substitutes(stock: Stock, truth: Truth) -> None:
+def test_colour_variants_are_substitutes(stock: Stock, truth: TruePairs) -> None:
     _, variants = np.unique(stock.model, return_counts=True)
     listed = np.count_nonzero(stock.model[truth.first] == stock.model[truth.second])
     assert listed == (variants * (variants - 1) // 2).sum()
 
 
-def test_table_has_its_schema_and_order(catalogue: Catalogue) -> None:
+def test_table_has_its_schema_and_order(catalogue: DemoCatalogue) -> None:
     table = catalogue.truth
     assert table is not None
     assert table.schema == TRUTH_SCHEMA
