@@ -28,7 +28,7 @@ from benchmarks.measured import machine, markdown_table, run_mmsc, whole_numbers
 from mmsc_cli.evaluate.protocol import SliceName, TrueSliceName, relation_protocol
 from mmsc_cli.evaluate.rank import rank_catalogue
 from mmsc_cli.evaluate.stage import read_context, read_known_truth
-from mmsc_cli.evaluate.truth import with_truth
+from mmsc_cli.evaluate.truth_mode import with_truth
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.metrics.bootstrap import bootstrap_interval
 from mmsc_cli.metrics.retrieval import NDCG

@@ -35,7 +35,7 @@ from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.sources.amazon import read_amazon
 from mmsc_cli.prepare.sources.demo.shoppers import Shoppers
 from mmsc_cli.prepare.sources.demo.stock import stock_up
-from mmsc_cli.prepare.sources.demo.truth import true_relations
+from mmsc_cli.prepare.sources.demo.true_pairs import true_relations
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS

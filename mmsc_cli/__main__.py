@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from mmsc_cli.cli.interrupt import INTERRUPTED, interruption, typed_command
-from mmsc_cli.runtime.cores import limit_threads
+from mmsc_cli.runtime.machine.cores import limit_threads
 
 
 class _Stderr(io.TextIOWrapper):

@@ -9,10 +9,10 @@ from importlib.util import find_spec
 
 from mmsc_cli.errors import MmscError, in_workspace
 from mmsc_cli.label.vllm.command import PYTHON_VARIABLE
-from mmsc_cli.runtime.device import DeviceRequest, choose_device
-from mmsc_cli.runtime.versions import software_versions
+from mmsc_cli.runtime.machine.device import DeviceRequest, choose_device
+from mmsc_cli.runtime.machine.versions import software_versions
+from mmsc_cli.workspace.manifest import StageRecord
 from mmsc_cli.workspace.manifest_file import outdated_inputs, read_manifest_file
-from mmsc_cli.workspace.records import StageRecord
 from mmsc_cli.workspace.stages import STAGE_COMMANDS, STAGES, Stage
 from mmsc_cli.workspace.workspace import Workspace
 

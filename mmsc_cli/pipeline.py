@@ -23,12 +23,12 @@ from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.stage import run_train
 from mmsc_cli.train.train import train
 from mmsc_cli.workspace.config import current_labels, stage_config
-from mmsc_cli.workspace.records import StageRecord
+from mmsc_cli.workspace.manifest import StageRecord
 from mmsc_cli.workspace.stages import Stage
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mmsc_cli.runtime.device import DeviceChooser
+    from mmsc_cli.runtime.machine.device import DeviceChooser
 
 _LOG = logging.getLogger(__name__)
 

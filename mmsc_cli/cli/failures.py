@@ -11,7 +11,7 @@ import typer
 from mmsc_cli import errors
 from mmsc_cli.cli.interrupt import INTERRUPTED, interruption
 from mmsc_cli.cli.output import shown
-from mmsc_cli.runtime.memory import is_out_of_memory
+from mmsc_cli.runtime.machine.memory import is_out_of_memory
 from mmsc_cli.runtime.os_errors import system_error
 from mmsc_cli.runtime.redaction import redact
 

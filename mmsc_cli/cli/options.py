@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from mmsc_cli.cli.failures import debugging
 from mmsc_cli.cli.output import Output
 from mmsc_cli.errors import MmscError, WorkspaceError, in_workspace
-from mmsc_cli.runtime.device import DeviceRequest
+from mmsc_cli.runtime.machine.device import DeviceRequest
 from mmsc_cli.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Session:
 
     @functools.cached_property
     def _device(self) -> torch.device:
-        from mmsc_cli.runtime.device import choose_device  # noqa: PLC0415  brings torch
+        from mmsc_cli.runtime.machine.device import choose_device  # noqa: PLC0415  brings torch
 
         choice = choose_device(self.device_name)
         self.out.note(f"device: {choice.device.type} ({choice.reason})")

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from mmsc_cli.encode.adapt.adapt import adapt_towers, trains_towers
+from mmsc_cli.encode.different_inputs import DifferentInputs, image_hashes, text_hashes
 from mmsc_cli.encode.encode_parts import encode_images, encode_texts
-from mmsc_cli.encode.inputs import DifferentInputs, image_hashes, text_hashes
-from mmsc_cli.encode.parts import Modality, PartFile, cut_parts, unfinished
+from mmsc_cli.encode.part_files import Modality, PartFile, cut_parts, unfinished
 from mmsc_cli.encode.shards import WHOLE, Shard
 from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encoders.encoder import Encoder

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.encode.inputs import DifferentInputs
-from mmsc_cli.encode.parts import PartFile
+from mmsc_cli.encode.different_inputs import DifferentInputs
+from mmsc_cli.encode.part_files import PartFile
 from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.files.images import UnusableImageError, load_image, resolve_image

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.encode.adapt.adapt import adapt_vectors, read_report, trains_towers
 from mmsc_cli.encode.encode import Encoding
-from mmsc_cli.encode.parts import Modality, write_array
+from mmsc_cli.encode.part_files import Modality, write_array
 from mmsc_cli.tables.items import take_items
 
 _ROWS = 4_096

@@ -16,7 +16,7 @@ from mmsc_cli.workspace.config import StageRecipe, stage_config
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mmsc_cli.runtime.device import DeviceChooser
+    from mmsc_cli.runtime.machine.device import DeviceChooser
 
 
 class EncodeRecipe(StageRecipe, Protocol):

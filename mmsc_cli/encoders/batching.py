@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.encoders.encoder import DEFAULT_BATCH
 from mmsc_cli.errors import NotEnoughMemoryError
-from mmsc_cli.runtime.memory import is_out_of_memory
+from mmsc_cli.runtime.machine.memory import is_out_of_memory
 
 # A GPU is fully used long before.
 LARGEST_BATCH = 1_024

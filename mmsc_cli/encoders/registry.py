@@ -49,7 +49,7 @@ def choose_encoder(
     if name == "classic":
 
         def open_or_fit(batch_size: int | None, fitted: Path) -> Encoder:
-            from mmsc_cli.encoders.classic import fit_on_catalogue, open_classic  # noqa: PLC0415  imports scikit-learn
+            from mmsc_cli.encoders.classic.classic import fit_on_catalogue, open_classic  # noqa: PLC0415  imports scikit-learn
 
             if not (fitted / "encoder.json").exists():
                 encoder = fit_on_catalogue(items_path, settings, workspace_root, seed, progress)
@@ -105,7 +105,7 @@ def open_encoder(
     card = read_card(folder)
     encoder: Encoder
     if card.kind == "classic":
-        from mmsc_cli.encoders.classic import open_classic  # noqa: PLC0415  imports scikit-learn
+        from mmsc_cli.encoders.classic.classic import open_classic  # noqa: PLC0415  imports scikit-learn
 
         encoder = open_classic(folder, card)
     elif card.kind == "sentence_transformers":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsc_cli.evaluate.ablation import AblationPlan, ablate
 from mmsc_cli.evaluate.baselines.baseline import on_cpu
-from mmsc_cli.evaluate.baselines.registry import applicable, fit_baseline
+from mmsc_cli.evaluate.baselines.choose import applicable, fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.gates import MODEL
 from mmsc_cli.evaluate.lists import describe_lists
@@ -17,7 +17,7 @@ from mmsc_cli.evaluate.rank import DEGREE_SLICE
 from mmsc_cli.evaluate.sampled import NOTE, PAIR_CAP
 from mmsc_cli.evaluate.scoreboard import Scoreboard, draw_queries
 from mmsc_cli.evaluate.settings import EvaluateSettings
-from mmsc_cli.evaluate.truth import KnownTruth, describe_truth
+from mmsc_cli.evaluate.truth_mode import KnownTruth, describe_truth
 from mmsc_cli.metrics.bootstrap import LEVEL
 from mmsc_cli.metrics.retrieval import CUTOFF
 from mmsc_cli.metrics.scorer import Scorer

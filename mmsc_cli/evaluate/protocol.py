@@ -23,7 +23,7 @@ from mmsc_cli.tables.relations import Relation
 
 SliceName = Literal["all", "clean", "tail", "cold", "cold_clean"]
 SLICES: tuple[SliceName, ...] = get_args(SliceName)
-# The judgements and slices of truth mode (`mmsc_cli.evaluate.truth`) are there for synthetic catalogues alone.
+# The judgements and slices of truth mode (`mmsc_cli.evaluate.truth_mode`) are there for synthetic catalogues alone.
 TrueSliceName = Literal["true_warm", "true_cold", "true_warm_unasked", "true_cold_unasked"]
 JudgementName = Literal["plain", "clean", "true", "true_unasked"]
 

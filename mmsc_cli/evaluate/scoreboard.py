@@ -23,7 +23,7 @@ from mmsc_cli.evaluate.protocol import (
 )
 from mmsc_cli.evaluate.rank import by_degree, mean_figures, rank_catalogue, summarise_slice
 from mmsc_cli.evaluate.sampled import SampledPairs, draw_sampled_pairs
-from mmsc_cli.evaluate.truth import TRUE_SLICES, KnownTruth, with_truth
+from mmsc_cli.evaluate.truth_mode import TRUE_SLICES, KnownTruth, with_truth
 from mmsc_cli.metrics.bootstrap import paired_gain
 from mmsc_cli.metrics.retrieval import NDCG
 from mmsc_cli.metrics.scorer import Scorer

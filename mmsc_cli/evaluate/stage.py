@@ -18,7 +18,7 @@ from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.report.gallery import ShownItems, build_gallery
 from mmsc_cli.evaluate.report.report import render_report, write_report
 from mmsc_cli.evaluate.settings import EvaluateSettings
-from mmsc_cli.evaluate.truth import KnownTruth
+from mmsc_cli.evaluate.truth_mode import KnownTruth
 from mmsc_cli.files.images import UnusableImageError, resolve_image
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.model.parts import Part, parse_parts
@@ -34,11 +34,11 @@ from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.truth import Truth
 from mmsc_cli.version import __version__
 from mmsc_cli.workspace.config import StageRecipe, stage_config
-from mmsc_cli.workspace.records import StageRecord
+from mmsc_cli.workspace.manifest import StageRecord
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mmsc_cli.runtime.device import DeviceChooser
+    from mmsc_cli.runtime.machine.device import DeviceChooser
 
 # Trains again (workspace, record of the judged model's training, folder, without, seed, device, progress). Only the
 # pipeline knows both stages.

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.index.soundness import check_description, check_scores, check_tensors
 from mmsc_cli.index.storage import LabelRows, SparseRows, Strings, Vectors, _map
-from mmsc_cli.index.validation import check_description, check_scores, check_tensors
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.os_errors import writing
 from mmsc_cli.tables.relations import RELATIONS, Relation

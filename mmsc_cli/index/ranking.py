@@ -14,7 +14,7 @@ from mmsc_cli.arrays.top import best_rows
 from mmsc_cli.index.filters import Sieve
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
-from mmsc_cli.index.validation import check_scores
+from mmsc_cli.index.soundness import check_scores
 from mmsc_cli.tables.relations import Relation
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mmsc_cli.runtime.cores import usable_cores
-from mmsc_cli.runtime.memory import available_memory
+from mmsc_cli.runtime.machine.cores import usable_cores
+from mmsc_cli.runtime.machine.memory import available_memory
 
 # Maximum size of the scores of a block of queries; larger blocks are hardly faster.
 BLOCK_BYTES = 64 * 2**20

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import UnknownItemError
-from mmsc_cli.index.validation import check_columns, damaged_index
+from mmsc_cli.index.soundness import check_columns, damaged_index
 
 DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
 PATH_SEPARATOR = " > "

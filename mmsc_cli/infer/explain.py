@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
-from mmsc_cli.index.validation import check_scores, damaged_index
+from mmsc_cli.index.soundness import check_scores, damaged_index
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.relations import CLASSES, RELATIONS, Relation
 from mmsc_cli.workspace.checksums import check_at_a_glance

@@ -25,9 +25,9 @@ from mmsc_cli.arrays.sparse_rows import greatest
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.files.image_download import download_images
 from mmsc_cli.files.images import UnusableImageError, open_image
 from mmsc_cli.files.settings import DownloadSettings
+from mmsc_cli.files.web.image_download import download_images
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.ranking import Additions, QueryBlock

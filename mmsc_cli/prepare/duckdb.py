@@ -16,8 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import NotEnoughMemoryError
-from mmsc_cli.runtime.cores import usable_cores
-from mmsc_cli.runtime.memory import available_memory
+from mmsc_cli.runtime.machine.cores import usable_cores
+from mmsc_cli.runtime.machine.memory import available_memory
 
 MEMORY_GIB = 1.0
 MEMORY_FLOOR = 128 << 20

@@ -16,8 +16,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.files.image_download import download_images
 from mmsc_cli.files.images import FORMATS, UnusableImageError, open_checked
+from mmsc_cli.files.web.image_download import download_images
 from mmsc_cli.prepare.settings import ImageSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.redaction import redact

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.files.download import download, file_name
+from mmsc_cli.files.web.download import download, file_name
 from mmsc_cli.prepare.assemble import Assembled, assemble
 from mmsc_cli.prepare.counts import BALANCES, balance
 from mmsc_cli.prepare.image_placement import ImagePlaces

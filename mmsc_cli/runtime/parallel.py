@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from mmsc_cli.runtime.cores import usable_cores
+from mmsc_cli.runtime.machine.cores import usable_cores
 
 _LOG = logging.getLogger(__name__)
 Input = TypeVar("Input")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.runtime.atomic import atomic_write
-from mmsc_cli.runtime.cores import usable_cores
+from mmsc_cli.runtime.machine.cores import usable_cores
 from mmsc_cli.tables.embeddings import map_array
 from mmsc_cli.tables.items import count_items, item_batches, take_items
 from mmsc_cli.workspace.checksums import damaged_file

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mmsc_cli.index.build_hnsw import add_hnsw
 from mmsc_cli.model.parts import parse_parts
+from mmsc_cli.runtime.machine.versions import software_versions
 from mmsc_cli.runtime.progress import SILENT, Progress
-from mmsc_cli.runtime.versions import software_versions
 from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.workspace.config import StageRecipe, current_labels, stage_config
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from mmsc_cli.runtime.checkpoint import Resume
-    from mmsc_cli.runtime.device import DeviceChooser
+    from mmsc_cli.runtime.machine.device import DeviceChooser
 
 
 class TrainRecipe(StageRecipe, Protocol):

@@ -23,17 +23,17 @@ from pydantic import ValidationError
 
 from mmsc_cli.errors import WorkspaceError, in_workspace
 from mmsc_cli.runtime.atomic import exchange, settle, sync_directory
-from mmsc_cli.runtime.versions import software_versions
+from mmsc_cli.runtime.machine.versions import software_versions
 from mmsc_cli.workspace.checksums import damaged_file, describe, first_difference, list_files
 from mmsc_cli.workspace.digests import artefact_digest
 from mmsc_cli.workspace.lock import LOCK, is_marked, locked
+from mmsc_cli.workspace.manifest import FileRecord, Files, Manifest, StageRecord
 from mmsc_cli.workspace.manifest_file import (
     damaged_manifest,
     read_manifest_file,
     write_manifest_file,
 )
 from mmsc_cli.workspace.pins import Pins, remove_unread
-from mmsc_cli.workspace.records import FileRecord, Files, Manifest, StageRecord
 from mmsc_cli.workspace.regular_file import refuse_link
 from mmsc_cli.workspace.stages import MAKER, STAGE_COMMANDS, STAGES, Stage, StageFiles
 

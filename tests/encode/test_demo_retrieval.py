@@ -14,7 +14,7 @@ import torch
 
 from mmsc_cli.encode.adapt import early_stopping
 from mmsc_cli.encode.adapt import train_towers as fine_tuning
-from mmsc_cli.encode.adapt.examples import epoch_batches
+from mmsc_cli.encode.adapt.pair_batches import epoch_batches
 from mmsc_cli.encode.stage import run_encode
 from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.prepare.stage import prepare

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmsc_cli.encode import merge as merging
-from mmsc_cli.encode import parts
+from mmsc_cli.encode import part_files as parts
 from mmsc_cli.encode.encode import encode_shard
 from mmsc_cli.encode.merge import merge
 from mmsc_cli.encode.shards import WHOLE, Shard
 from mmsc_cli.encode.task import EncodeTask
-from mmsc_cli.encoders.classic import ClassicEncoder
+from mmsc_cli.encoders.classic.classic import ClassicEncoder
 from mmsc_cli.encoders.open_clip import OpenClipEncoder
 
 MakeTask = Callable[..., EncodeTask]
@@ -30,7 +30,7 @@ Table = Callable[..., pa.Table]
 KILLED_AT = """
 import os, pathlib, signal, sys
 from mmsc_cli.encode import parts
-from mmsc_cli.encoders.classic import ClassicEncoder
+from mmsc_cli.encoders.classic.classic import ClassicEncoder
 from mmsc_cli.encode.encode import encode_shard
 from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encode.settings import EncodeSettings
@@ -191,7 +191,7 @@ def test_other_work_is_not_continued(
 
 
 def test_a_part_is_finished_when_its_vectors_are_there(tmp_path: Path) -> None:
-    part = parts.Part("image", range(14, 16), tmp_path / "image-000001.npy")
+    part = parts.PartFile("image", range(14, 16), tmp_path / "image-000001.npy")
     assert parts.unfinished([part]) == [part]
     part.write(np.ones((2, 3), np.float16), {1: "broken"})
     assert parts.unfinished([part]) == []

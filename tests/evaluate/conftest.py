@@ -16,7 +16,7 @@ from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.report.gallery import ShownItems, build_gallery
 from mmsc_cli.evaluate.report.report import render_report
 from mmsc_cli.evaluate.settings import EvaluateSettings
-from mmsc_cli.evaluate.truth import KnownTruth
+from mmsc_cli.evaluate.truth_mode import KnownTruth
 from mmsc_cli.tables.edges import Edges
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS, Relation

@@ -13,7 +13,7 @@ from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.protocol import relation_protocol
 from mmsc_cli.evaluate.settings import EvaluateSettings
-from mmsc_cli.evaluate.truth import KnownTruth
+from mmsc_cli.evaluate.truth_mode import KnownTruth
 from mmsc_cli.metrics.scorer import Scorer
 from mmsc_cli.model.parts import Part
 from mmsc_cli.tables.relations import RELATIONS

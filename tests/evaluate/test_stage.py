@@ -19,7 +19,7 @@ from mmsc_cli.evaluate.stage import (
 )
 from mmsc_cli.model.parts import Part
 from mmsc_cli.tables.relations import RELATIONS, Relation
-from mmsc_cli.workspace.records import StageRecord
+from mmsc_cli.workspace.manifest import StageRecord
 from mmsc_cli.workspace.workspace import Workspace
 
 PARTS: tuple[Part, ...] = ("llm", "denoise", "aggregation", "image", "text", "id")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmsc_cli.workspace.checksums import describe
-from mmsc_cli.workspace.records import FileRecord
+from mmsc_cli.workspace.manifest import FileRecord
 from mmsc_cli.workspace.stages import MAKER, STAGES
 from mmsc_cli.workspace.workspace import Workspace
 

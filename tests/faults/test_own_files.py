@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mmsc_cli.workspace import workspace as workspace_module
-from mmsc_cli.workspace.records import Manifest
+from mmsc_cli.workspace.manifest import Manifest
 from mmsc_cli.workspace.stages import STAGES, Stage
 from mmsc_cli.workspace.workspace import Workspace
 

@@ -13,10 +13,10 @@ import pytest
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.files import unpacking
-from mmsc_cli.files.download import file_name
 from mmsc_cli.files.images import UnusableImageError
 from mmsc_cli.files.line_blocks import BLOCK_BYTES, LineBlocks
 from mmsc_cli.files.table_file import read_table_file
+from mmsc_cli.files.web.download import file_name
 from mmsc_cli.infer.new_item import NewItem
 from mmsc_cli.infer.new_items import read_images
 from mmsc_cli.prepare.settings import ImageSettings

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from PIL import Image
 
-from mmsc_cli.files.image_download import download_images
 from mmsc_cli.files.images import UnusableImageError
-from mmsc_cli.files.public_network import PrivateAddressError, PublicTransport
 from mmsc_cli.files.settings import DownloadSettings
+from mmsc_cli.files.web.image_download import download_images
+from mmsc_cli.files.web.public_network import PrivateAddressError, PublicTransport
 from mmsc_cli.infer.new_item import NewItem
 from mmsc_cli.infer.new_items import read_images
 
@@ -57,7 +57,7 @@ def connected() -> Iterator[Connected]:
             return await super().connect_tcp(host, port)
 
     with (
-        patch("mmsc_cli.files.public_network._resolve", resolve),
+        patch("mmsc_cli.files.web.public_network._resolve", resolve),
         patch.object(httpcore, "AnyIOBackend", lambda: Backend(list(_answer))),
     ):
         yield found
@@ -132,7 +132,7 @@ def test_every_connection_is_checked_anew(connected: Connected, answers: Callabl
         async def resolve(host: str, port: int) -> list[str]:
             return next(turns)
 
-        with patch("mmsc_cli.files.public_network._resolve", resolve):
+        with patch("mmsc_cli.files.web.public_network._resolve", resolve):
             transport = PublicTransport(allow_private=False, connections=1)
             async with httpx.AsyncClient(transport=transport) as client:
                 await client.get("https://rebound.example/")

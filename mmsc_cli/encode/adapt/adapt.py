@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmsc_cli.encode.adapt.examples import usable_rows
-from mmsc_cli.encode.parts import write_array
+from mmsc_cli.encode.adapt.pair_batches import usable_rows
+from mmsc_cli.encode.part_files import write_array
 from mmsc_cli.encode.settings import EncodeSettings
 from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encoders.encoder import Encoder

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmsc_cli.encode.adapt.examples import Rows
+from mmsc_cli.encode.adapt.pair_batches import Rows
 
 MODALITIES = ("text", "image")
 # Returns the unit vectors, (rows, dim), of a modality and item rows.

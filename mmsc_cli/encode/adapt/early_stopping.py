@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmsc_cli.encode.adapt.examples import Rows, epoch_batches, hold_out, in_batches
+from mmsc_cli.encode.adapt.pair_batches import Rows, epoch_batches, hold_out, in_batches
 from mmsc_cli.runtime.checkpoint import Checkpoints
 from mmsc_cli.runtime.progress import Progress
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmsc_cli.encode.adapt.contrastive_loss import MODALITIES, Temperatures, contrastive_loss
-from mmsc_cli.encode.adapt.examples import Rows
+from mmsc_cli.encode.adapt.pair_batches import Rows
 from mmsc_cli.encoders.open_clip import OpenClipEncoder
 from mmsc_cli.files.images import UnusableImageError, load_image
 from mmsc_cli.runtime.parallel import map_in_threads

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from mmsc_cli.encode.adapt.contrastive_loss import MODALITIES, Temperatures, contrastive_loss
 from mmsc_cli.encode.adapt.early_stopping import Schedule, train_early_stopping
-from mmsc_cli.encode.adapt.examples import Rows
+from mmsc_cli.encode.adapt.pair_batches import Rows
 from mmsc_cli.encoders.projection import Adapter
 from mmsc_cli.runtime.checkpoint import Checkpoints
 from mmsc_cli.runtime.progress import SILENT, Progress

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from mmsc_cli.encode.adapt.contrastive_loss import Temperatures
 from mmsc_cli.encode.adapt.early_stopping import Schedule, copy_parameters, set_parameters, train_early_stopping
-from mmsc_cli.encode.adapt.examples import usable_rows
+from mmsc_cli.encode.adapt.pair_batches import usable_rows
 from mmsc_cli.encode.adapt.tower_batches import TowerBatch, TowerReader
 from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encoders.lora import RANK, inject_lora, save_lora, trained_matrices
 from mmsc_cli.encoders.open_clip import OpenClipEncoder
 from mmsc_cli.runtime.checkpoint import Checkpoints
-from mmsc_cli.runtime.memory import is_out_of_memory
+from mmsc_cli.runtime.machine.memory import is_out_of_memory
 from mmsc_cli.runtime.seeds import derive_seed
 from mmsc_cli.tables.pairs import Pairs
 

@@ -17,7 +17,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.files.line_blocks import LineBlock, LineBlocks
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.sources.amazon_record import RecordError, check_lines, deliver_block
-from mmsc_cli.runtime.cores import usable_cores
+from mmsc_cli.runtime.machine.cores import usable_cores
 from mmsc_cli.runtime.parallel import map_in_processes
 from mmsc_cli.runtime.progress import SILENT, Progress
 

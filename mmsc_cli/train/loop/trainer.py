@@ -19,7 +19,7 @@ from mmsc_cli.model.behaviour import Lendable, Surroundings
 from mmsc_cli.model.mmsc import Mmsc, Vectors
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.runtime.checkpoint import Checkpoints
-from mmsc_cli.runtime.memory import is_out_of_memory
+from mmsc_cli.runtime.machine.memory import is_out_of_memory
 from mmsc_cli.runtime.progress import SILENT, Progress, Task
 from mmsc_cli.runtime.seeds import torch_generator
 from mmsc_cli.train.loop.data import PART, Problem, View, masked_views

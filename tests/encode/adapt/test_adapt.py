@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mmsc_cli.arrays.rows import unit_rows
 from mmsc_cli.encode.adapt import early_stopping
 from mmsc_cli.encode.adapt import train_projection as adapt
-from mmsc_cli.encode.adapt.examples import epoch_batches, usable_rows
+from mmsc_cli.encode.adapt.pair_batches import epoch_batches, usable_rows
 from mmsc_cli.encode.adapt.train_projection import train_adapter
 from mmsc_cli.encoders.projection import Adapter, open_adapter
 from mmsc_cli.encoders.registry import open_encoder

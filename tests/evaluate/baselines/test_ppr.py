@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from mmsc_cli.evaluate.baselines.choose import fit_baseline
 from mmsc_cli.evaluate.baselines.ppr import walk_rows
-from mmsc_cli.evaluate.baselines.registry import fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
 
 

@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from mmsc_cli.prepare.records import CATALOGUE_SCHEMA, RECORD_SCHEMA, RELATION_SCHEMA, Delivery
 from mmsc_cli.prepare.settings import DemoSource
+from mmsc_cli.prepare.sources.demo.drawings import draw_images, has_image
 from mmsc_cli.prepare.sources.demo.names import item_ids
-from mmsc_cli.prepare.sources.demo.pictures import draw_images, has_image
 from mmsc_cli.prepare.sources.demo.shoppers import BOUGHT, VIEWED, ShopEdges, Shoppers, ranked_lists
 from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
-from mmsc_cli.prepare.sources.demo.truth import true_relations, truth_table
+from mmsc_cli.prepare.sources.demo.true_pairs import true_relations, truth_table
 from mmsc_cli.prepare.sources.demo.wording import write_texts
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import numpy_generator

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.prepare.records import list_strength
 from mmsc_cli.prepare.sources.demo.stock import Stock
-from mmsc_cli.prepare.sources.demo.truth import TruePairs
+from mmsc_cli.prepare.sources.demo.true_pairs import TruePairs
 from mmsc_cli.runtime.seeds import numpy_generator
 
 

@@ -10,12 +10,12 @@ import httpcore
 import numpy as np
 from PIL import Image
 
-from mmsc_cli.encoders.classic_image import image_statistics
+from mmsc_cli.encoders.classic.image import image_statistics
 from mmsc_cli.evaluate.report.gallery import thumbnail
-from mmsc_cli.files.image_download import download_images
 from mmsc_cli.files.image_limits import MAX_PIXELS
 from mmsc_cli.files.images import UnusableImageError, image_suffix, open_image
 from mmsc_cli.files.settings import DownloadSettings
+from mmsc_cli.files.web.image_download import download_images
 from tests.faults.campaign.rubbish.target import Tally, Target, scratch, scratch_file
 
 _FORMS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "ICO")
@@ -57,7 +57,7 @@ def check_address(content: bytes) -> Tally:
         return [_PUBLIC]
 
     with (
-        patch("mmsc_cli.files.public_network._resolve", resolve),
+        patch("mmsc_cli.files.web.public_network._resolve", resolve),
         patch.object(httpcore, "AnyIOBackend", lambda: httpcore.AsyncMockBackend([answer])),
     ):
         files, reasons = download_images([url], cache, _SETTINGS)

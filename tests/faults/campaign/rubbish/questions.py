@@ -61,7 +61,7 @@ def _check(ask: Ask, kind: type, columns: Sequence[str]) -> Callable[[bytes], Ta
             contextlib.redirect_stdout(io.StringIO()) as out,
             contextlib.redirect_stderr(io.StringIO()),
             # Addresses of images lead nowhere, at once.
-            patch("mmsc_cli.files.public_network._resolve", _nowhere),
+            patch("mmsc_cli.files.web.public_network._resolve", _nowhere),
         ):
             choose_form(Output(quiet=True), typed_columns(kind, columns), "tsv")(counted())
         tally = replace(tally, skipped=failures.count)

@@ -9,7 +9,7 @@ import pytest
 from mmsc_cli.prepare.settings import DemoSource
 from mmsc_cli.prepare.sources.demo.generate import DemoCatalogue, generate_demo
 from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
-from mmsc_cli.prepare.sources.demo.truth import TruePairs, true_relations
+from mmsc_cli.prepare.sources.demo.true_pairs import TruePairs, true_relations
 
 ITEMS = 1_000
 SEED = 3

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from mmsc_cli.prepare.sources.demo.pictures import SHAPES
+from mmsc_cli.prepare.sources.demo.drawings import SHAPES
 from mmsc_cli.prepare.sources.demo.shop import (
     ATTRIBUTE_INDEX,
     ATTRIBUTES,

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.prepare.sources.demo.shoppers import Events, Shoppers
 from mmsc_cli.prepare.sources.demo.stock import Stock
-from mmsc_cli.prepare.sources.demo.truth import TruePairs
+from mmsc_cli.prepare.sources.demo.true_pairs import TruePairs
 
 SESSIONS = 40_000
 

@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from mmsc_cli.runtime.control_groups import control_groups
+from mmsc_cli.runtime.machine.control_groups import control_groups
 
 _UNLIMITED = 1 << 60  # where there is no limit, the first version of control groups writes one near 2**63
 _FILES = {1: ("memory.limit_in_bytes", "memory.usage_in_bytes"), 2: ("memory.max", "memory.current")}

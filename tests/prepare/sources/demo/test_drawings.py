@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mmsc_cli.prepare.sources.demo.drawings import SIDE, draw_images
 from mmsc_cli.prepare.sources.demo.generate import DemoCatalogue
-from mmsc_cli.prepare.sources.demo.pictures import SIDE, draw_images
 from mmsc_cli.prepare.sources.demo.stock import Stock
 from mmsc_cli.runtime.progress import SILENT
 

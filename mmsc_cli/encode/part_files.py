@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mmsc_cli.encode.inputs import DifferentInputs
+from mmsc_cli.encode.different_inputs import DifferentInputs
 from mmsc_cli.runtime.atomic import atomic_write, write_json
 from mmsc_cli.tables.embeddings import map_array
 

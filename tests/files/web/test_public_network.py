@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mmsc_cli.files.public_network import PrivateAddressError, PublicTransport, is_public
+from mmsc_cli.files.web.public_network import PrivateAddressError, PublicTransport, is_public
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "64:ff9b::808:808"])

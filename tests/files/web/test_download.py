@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmsc_cli.errors import InputError, UnreachableError
-from mmsc_cli.files.download import download
+from mmsc_cli.files.web.download import download
 
 URL = "https://data.example/meta.json.gz"
 CONTENT = bytes(range(256)) * 40

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 from mmsc_cli.prepare.sources.demo.generate import DemoCatalogue
 from mmsc_cli.prepare.sources.demo.shop import ATTRIBUTE_INDEX, COMPATIBILITY, PRODUCT_TYPES
 from mmsc_cli.prepare.sources.demo.stock import Stock, stock_up
-from mmsc_cli.prepare.sources.demo.truth import TruePairs, true_relations, truth_table
+from mmsc_cli.prepare.sources.demo.true_pairs import TruePairs, true_relations, truth_table
 from mmsc_cli.tables.truth import TRUTH_SCHEMA
 
 

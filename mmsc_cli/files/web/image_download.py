@@ -16,8 +16,8 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from mmsc_cli.files.images import SUFFIXES, UnusableImageError, image_suffix
-from mmsc_cli.files.public_network import PrivateAddressError, PublicTransport
 from mmsc_cli.files.settings import DownloadSettings
+from mmsc_cli.files.web.public_network import PrivateAddressError, PublicTransport
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.redaction import redact

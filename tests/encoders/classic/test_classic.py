@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from mmsc_cli.encoders.classic_image import fit_images, image_statistics
-from mmsc_cli.encoders.classic_text import fit_text
+from mmsc_cli.encoders.classic.image import fit_images, image_statistics
+from mmsc_cli.encoders.classic.text import fit_text
 from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.tables.items import full_text

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.runtime.device import DeviceRequest, choose_device
+from mmsc_cli.runtime.machine.device import DeviceRequest, choose_device
 
 Machine = tuple[bool, bool]
 NOTHING: Machine = (False, False)

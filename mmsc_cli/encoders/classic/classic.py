@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from mmsc_cli.encoders.classic_image import STATISTICS, ImageStatistics, fit_images, image_statistics
-from mmsc_cli.encoders.classic_text import LatentSemanticText, fit_text
+from mmsc_cli.encoders.classic.image import STATISTICS, ImageStatistics, fit_images, image_statistics
+from mmsc_cli.encoders.classic.text import LatentSemanticText, fit_text
 from mmsc_cli.encoders.encoder import Encoder, EncoderCard, write_card
 from mmsc_cli.encoders.settings import EncoderSettings
 from mmsc_cli.encoders.weights import read_weights, write_weights

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mmsc_cli.runtime import cores
-from mmsc_cli.runtime.cores import limit_threads, usable_cores
+from mmsc_cli.runtime.machine import cores
+from mmsc_cli.runtime.machine.cores import limit_threads, usable_cores
 
 
 @pytest.fixture

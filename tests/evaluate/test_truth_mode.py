@@ -16,7 +16,7 @@ from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.protocol import RelationProtocol, relation_protocol
 from mmsc_cli.evaluate.rank import rank_catalogue
 from mmsc_cli.evaluate.settings import EvaluateSettings
-from mmsc_cli.evaluate.truth import KnownTruth, judge_reliability, with_truth
+from mmsc_cli.evaluate.truth_mode import KnownTruth, judge_reliability, with_truth
 from mmsc_cli.tables.edges import Edges
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.relations import RELATIONS

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from mmsc_cli.runtime.control_groups import control_groups
+from mmsc_cli.runtime.machine.control_groups import control_groups
 
 # Read when OpenBLAS, MKL, torch, faiss and Arrow are imported.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsc_cli.runtime.memory import available_memory, is_out_of_memory
+from mmsc_cli.runtime.machine.memory import available_memory, is_out_of_memory
 
 MIB = 1 << 20
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import Baseline, on_cpu
-from mmsc_cli.evaluate.baselines.counts import (
+from mmsc_cli.evaluate.baselines.counting import (
     RESOURCE_ALLOCATION_GRID,
     fit_category_popularity,
     fit_common_neighbours,

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mmsc_cli.files.image_download import download_images
 from mmsc_cli.files.settings import DownloadSettings
+from mmsc_cli.files.web.image_download import download_images
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 

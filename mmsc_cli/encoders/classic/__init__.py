@@ -1,0 +1,1 @@
+"""The classic encoder: no downloads, no GPU."""

@@ -1,0 +1,1 @@
+"""Files from the network: downloads, images by address, and which hosts may be asked."""
