@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from benchmarks.measured import machine, markdown_table, run_mmsc
-from mmsc_cli.evaluate.baselines.choose import applicable, fit_baseline
+from mmsc_cli.evaluate.baselines.named import applicable, fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import SLICES, relation_protocol
 from mmsc_cli.evaluate.rank import rank_catalogue

@@ -14,7 +14,6 @@ ROOT = Path(__file__).parents[1]
 DATA = (
     "recipes/*.toml",
     "mmsc_cli/prepare/sources/demo/*.toml",
-    "mmsc_cli/label/vllm/*.jinja",
     "mmsc_cli/evaluate/report/templates/*",
     "mmsc_cli/py.typed",
 )

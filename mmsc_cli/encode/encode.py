@@ -15,9 +15,9 @@ import numpy as np
 from mmsc_cli.encode.adapt.adapt import adapt_towers, trains_towers
 from mmsc_cli.encode.different_inputs import DifferentInputs, image_hashes, text_hashes
 from mmsc_cli.encode.encode_parts import encode_images, encode_texts
+from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encode.part_files import Modality, PartFile, cut_parts, unfinished
 from mmsc_cli.encode.shards import WHOLE, Shard
-from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.encoders.registry import Choice, choose_encoder
 from mmsc_cli.runtime.atomic import write_json

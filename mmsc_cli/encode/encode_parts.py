@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.encode.different_inputs import DifferentInputs
+from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encode.part_files import PartFile
-from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.files.images import UnusableImageError, load_image, resolve_image
 from mmsc_cli.runtime.parallel import map_in_threads

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsc_cli.evaluate.ablation import AblationPlan, ablate
 from mmsc_cli.evaluate.baselines.baseline import on_cpu
-from mmsc_cli.evaluate.baselines.choose import applicable, fit_baseline
+from mmsc_cli.evaluate.baselines.named import applicable, fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.gates import MODEL
 from mmsc_cli.evaluate.lists import describe_lists

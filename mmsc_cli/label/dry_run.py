@@ -13,7 +13,7 @@ from mmsc_cli.label.annotators import annotator_without_llm, resolve_model, show
 from mmsc_cli.label.candidates import PairsToAsk, choose_candidates
 from mmsc_cli.label.label import LabelInputs
 from mmsc_cli.label.llm.prompt import DIRECTION, RELATION, Question, quote_items
-from mmsc_cli.label.propose import ProductTypes
+from mmsc_cli.label.product_types import ProductTypes
 from mmsc_cli.label.settings import LabelSettings
 
 CHARACTERS_PER_TOKEN = 3.2  # an estimate for JSON in English: 3.1 with a vocabulary of 49,000, more with larger ones

@@ -19,7 +19,7 @@ from mmsc_cli.label.annotators import LocalAnnotator, annotator_without_llm, res
 from mmsc_cli.label.candidates import choose_candidates
 from mmsc_cli.label.gold import Gold, calibrate, judge
 from mmsc_cli.label.opinions import Calibration, Opinions
-from mmsc_cli.label.propose import ProductTypes, as_table, proposed_by_pairs
+from mmsc_cli.label.product_types import ProductTypes, as_table, proposed_by_pairs
 from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.labels import Labels

@@ -19,9 +19,9 @@ from PIL import Image
 from mmsc_cli.encode import merge as merging
 from mmsc_cli.encode import part_files as parts
 from mmsc_cli.encode.encode import encode_shard
+from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encode.merge import merge
 from mmsc_cli.encode.shards import WHOLE, Shard
-from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encoders.classic.classic import ClassicEncoder
 from mmsc_cli.encoders.open_clip import OpenClipEncoder
 
@@ -32,7 +32,7 @@ import os, pathlib, signal, sys
 from mmsc_cli.encode import parts
 from mmsc_cli.encoders.classic.classic import ClassicEncoder
 from mmsc_cli.encode.encode import encode_shard
-from mmsc_cli.encode.task import EncodeTask
+from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encode.settings import EncodeSettings
 
 root, unfinished, method, batches = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])

@@ -11,7 +11,7 @@ import pytest
 
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.evaluate.ablation import AblationPlan
-from mmsc_cli.evaluate.baselines.choose import fit_baseline
+from mmsc_cli.evaluate.baselines.named import fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.settings import EvaluateSettings

@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
 
         Ranks the whole catalogue for each held-out query; writes metrics.json and report.html.
         """
-        from mmsc_cli.evaluate.baselines.choose import parse_baselines  # noqa: PLC0415  brings scipy
+        from mmsc_cli.evaluate.baselines.named import parse_baselines  # noqa: PLC0415  brings scipy
         from mmsc_cli.evaluate.gates import check_gates, parse_gates  # noqa: PLC0415  brings pyarrow and scipy
         from mmsc_cli.evaluate.stage import run_evaluate  # noqa: PLC0415  brings torch
         from mmsc_cli.pipeline import retrain  # noqa: PLC0415  brings torch

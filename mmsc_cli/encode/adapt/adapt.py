@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmsc_cli.encode.adapt.pair_batches import usable_rows
+from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encode.part_files import write_array
 from mmsc_cli.encode.settings import EncodeSettings
-from mmsc_cli.encode.task import EncodeTask
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.errors import InputError
 from mmsc_cli.runtime.atomic import write_json

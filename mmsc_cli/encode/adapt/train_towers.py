@@ -15,7 +15,7 @@ from mmsc_cli.encode.adapt.contrastive_loss import Temperatures
 from mmsc_cli.encode.adapt.early_stopping import Schedule, copy_parameters, set_parameters, train_early_stopping
 from mmsc_cli.encode.adapt.pair_batches import usable_rows
 from mmsc_cli.encode.adapt.tower_batches import TowerBatch, TowerReader
-from mmsc_cli.encode.task import EncodeTask
+from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encoders.lora import RANK, inject_lora, save_lora, trained_matrices
 from mmsc_cli.encoders.open_clip import OpenClipEncoder
 from mmsc_cli.runtime.checkpoint import Checkpoints

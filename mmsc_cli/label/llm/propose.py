@@ -11,7 +11,7 @@ from mmsc_cli.label.llm.cache import AnswerCache
 from mmsc_cli.label.llm.endpoint import Endpoint
 from mmsc_cli.label.llm.prompt import Message, clean
 from mmsc_cli.label.llm.servers import Servers
-from mmsc_cli.label.propose import MOST_PROPOSED, ProductTypes, Proposal, matched_types
+from mmsc_cli.label.product_types import MOST_PROPOSED, ProductTypes, Proposal, matched_types
 from mmsc_cli.tables.relations import Relation
 
 VERSION = "types-1"

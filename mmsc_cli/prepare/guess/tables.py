@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.prepare.guess.columns import has_event_words, item_columns, log_columns, pair_columns
 from mmsc_cli.prepare.guess.head import Head
+from mmsc_cli.prepare.guess.roles import has_event_words, item_columns, log_columns, pair_columns
 from mmsc_cli.prepare.sources.aliases import ITEM_FORMATS, LOG_FORMATS, Format, known_format
 
 Kind = Literal["items", "events", "pairs", "amazon"]

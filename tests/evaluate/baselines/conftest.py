@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows
-from mmsc_cli.evaluate.baselines.choose import BASELINES
 from mmsc_cli.evaluate.baselines.graph import training
+from mmsc_cli.evaluate.baselines.named import BASELINES
 from mmsc_cli.evaluate.baselines.tuning import RowScorer, ValidationQueries
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.protocol import SliceName, relation_protocol

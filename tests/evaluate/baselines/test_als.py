@@ -8,7 +8,7 @@ import pytest
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines import factors as als
 from mmsc_cli.evaluate.baselines.baseline import ScoreRows
-from mmsc_cli.evaluate.baselines.choose import applicable
+from mmsc_cli.evaluate.baselines.named import applicable
 from mmsc_cli.evaluate.context import EvaluationContext
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsc_cli.evaluate.baselines.choose import BASELINES
+from mmsc_cli.evaluate.baselines.named import BASELINES
 
 PAGE = Path(__file__).parents[3] / "docs" / "baselines.md"
 

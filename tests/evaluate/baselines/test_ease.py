@@ -7,7 +7,7 @@ import pytest
 
 from mmsc_cli.evaluate.baselines import factors as ease
 from mmsc_cli.evaluate.baselines.baseline import ScoreRows
-from mmsc_cli.evaluate.baselines.choose import fit_baseline
+from mmsc_cli.evaluate.baselines.named import fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
 
 

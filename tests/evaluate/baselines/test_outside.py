@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmsc_cli.evaluate.baselines.baseline import FittingTask
-from mmsc_cli.evaluate.baselines.choose import BASELINES, fit_baseline
+from mmsc_cli.evaluate.baselines.named import BASELINES, fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.tables.outside import Outside
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from mmsc_cli.evaluate.baselines.choose import fit_baseline
+from mmsc_cli.evaluate.baselines.named import fit_baseline
 from mmsc_cli.evaluate.baselines.ppr import walk_rows
 from mmsc_cli.evaluate.context import EvaluationContext
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmsc_cli.evaluate.baselines.baseline import Baseline, FittingTask, ScoreRows, Setting, every
-from mmsc_cli.evaluate.baselines.choose import BASELINES, fit_baseline
+from mmsc_cli.evaluate.baselines.named import BASELINES, fit_baseline
 from mmsc_cli.evaluate.baselines.tuning import BaselineScorer, ValidationQueries
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.protocol import validation_protocol

@@ -11,7 +11,7 @@ import pytest
 from mmsc_cli.errors import GateError
 from mmsc_cli.label.llm.propose import propose, read_names
 from mmsc_cli.label.llm.servers import Servers
-from mmsc_cli.label.propose import ProductTypes
+from mmsc_cli.label.product_types import ProductTypes
 from mmsc_cli.label.settings import LabelSettings
 
 SETTINGS = LabelSettings(backoff=0.001, retries=1, timeout=5, concurrency=4)

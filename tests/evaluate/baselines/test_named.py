@@ -11,7 +11,7 @@ import pytest
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import Baseline, FittingTask, ScoreRows
-from mmsc_cli.evaluate.baselines.choose import BASELINES, applicable, fit_baseline, parse_baselines
+from mmsc_cli.evaluate.baselines.named import BASELINES, applicable, fit_baseline, parse_baselines
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.tables.relations import RELATIONS
 
@@ -147,6 +147,6 @@ def test_each_relation_is_tuned_once_and_its_time_counted(
 
 
 def test_naming_the_baselines_imports_no_network() -> None:
-    program = "import sys, mmsc_cli.evaluate.baselines.choose; print(*{'torch', 'torch_geometric'} & set(sys.modules))"
+    program = "import sys, mmsc_cli.evaluate.baselines.named; print(*{'torch', 'torch_geometric'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == ""

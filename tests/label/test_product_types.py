@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmsc_cli.label.propose import ProductTypes, as_table, matched_types, proposed_by_pairs
+from mmsc_cli.label.product_types import ProductTypes, as_table, matched_types, proposed_by_pairs
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.proposals import read_proposals
 from mmsc_cli.tables.truth import Truth
