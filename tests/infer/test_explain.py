@@ -81,28 +81,41 @@ def test_embeddings_of_another_run_are_not_compared(trained_copy: Workspace, cap
     assert "not what this index was made from" in caplog.text
 
 
-def test_the_evidence_is_that_of_training(trained: Workspace) -> None:
-    from mmsc_cli.tables.edges import Edges
+def test_the_evidence_is_what_the_judged_index_was_made_from(
+    trained: Workspace, demo_settings: tuple[str, ...]
+) -> None:
+    from mmsc_cli.recipe.loading import load_recipe
     from mmsc_cli.tables.labels import Labels
     from mmsc_cli.tables.relations import RELATIONS
+    from mmsc_cli.train.export import edge_table
+    from mmsc_cli.train.inputs import Plan, read_inputs
+    from mmsc_cli.train.known import Catalogue, Known
+    from mmsc_cli.train.network import denoise
 
-    recommender = Recommender.open(trained.root, judged=True)
-    edges, labels = Edges.read(trained.path("model/edges.parquet")), Labels.read(trained.path("labels.parquet"))
-    explainer = recommender._explainer
-    for place in range(0, len(edges), 97):
-        a, b = int(edges.a[place]), int(edges.b[place])
+    recipe = load_recipe("demo", demo_settings)
+    plan = Plan(recipe.seed, labels=trained.path("labels.parquet"))
+    inputs = read_inputs(trained, plan)
+    visible = inputs.judging()
+    catalogue = Catalogue(inputs.features, visible.has_behaviour, recipe.train.neighbours)
+    known = Known(catalogue, visible, recipe.train.linear_top)
+    reliability = denoise(known, inputs.labels, recipe.train, plan).reliability
+    assert reliability is not None
+    edges, labels = edge_table(visible.pairs, reliability), Labels.read(trained.path("labels.parquet"))
+    explainer = Recommender.open(trained.root, judged=True)._explainer
+    for row in range(0, len(edges), 97):
+        a, b = int(edges.a[row]), int(edges.b[row])
         for relation in RELATIONS:
             for query, answer in ((a, b), (b, a)):
-                strength, reliability = explainer._tie(query, relation, answer)
-                if edges.strength[relation][place] > 0:
-                    assert strength == pytest.approx(edges.strength[relation][place])
-                    assert reliability == pytest.approx(edges.reliability[relation][place])
+                strength, trust = explainer._tie(query, relation, answer)
+                if edges.strength[relation][row] > 0:
+                    assert strength == pytest.approx(edges.strength[relation][row])
+                    assert trust == pytest.approx(edges.reliability[relation][row])
                 else:
-                    assert (strength, reliability) == (None, None)
-    for place in range(0, len(labels), 29):
-        name, share, model = explainer._label(int(labels.b[place]), int(labels.a[place]))
-        likeliest = labels.probabilities()[place].max()
-        assert (name is not None, model) == (True, labels.model[place])
+                    assert (strength, trust) == (None, None)
+    for row in range(0, len(labels), 29):
+        name, share, model = explainer._label(int(labels.b[row]), int(labels.a[row]))
+        likeliest = labels.probabilities()[row].max()
+        assert (name is not None, model) == (True, labels.model[row])
         assert share == pytest.approx(likeliest)
 
 

@@ -19,6 +19,7 @@ from mmsc_cli.index.query import Query
 from mmsc_cli.infer import recommender
 from mmsc_cli.infer.answers import Answer
 from mmsc_cli.infer.recommender import Recommender
+from mmsc_cli.tables.items import item_splits, read_items
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.workspace.workspace import Workspace
@@ -99,8 +100,10 @@ def test_no_answers_cannot_be_asked_for(opened: Recommender) -> None:
 @pytest.mark.parametrize("judged", [False, True])
 def test_novel_leaves_out_the_pairs_the_index_knows_and_nothing_else(trained: Workspace, judged: bool) -> None:
     recommender = Recommender.open(trained.root, judged=judged)
-    every = Pairs.read(trained.path("pairs.parquet"))
-    known = every.of("train") if judged else every
+    known = Pairs.read(trained.path("pairs.parquet"))
+    if judged:
+        warm = item_splits(read_items(trained.path("items.parquet"))) == "warm"
+        known = known.select((known.split != "test") & warm[known.a] & warm[known.b])
     row, ids = int(known.a[0]), recommender.index.ids
     partners = {*known.b[known.a == row].tolist(), *known.a[known.b == row].tolist()}
 
