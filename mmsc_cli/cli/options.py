@@ -224,13 +224,13 @@ def command(
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        options = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         groups: dict[str, Any] = {
-            parameter.name: parameter.annotation for parameter in own if is_dataclass(parameter.annotation)
+            parameter.name: parameter.annotation for parameter in options if is_dataclass(parameter.annotation)
         }
         parameters = [
             option
-            for parameter in own
+            for parameter in options
             for option in (_options_of(groups[parameter.name]) if parameter.name in groups else [parameter])
         ]
         parameters += _options_of(_SharedOptions, tuple(shared))

@@ -63,10 +63,12 @@ class TableFile(Mapping[str, list[Any]]):
         Raises:
             InputError: two columns have the name.
         """
-        found = find_name(name, self._names)
-        if found in self.repeated:
-            raise InputError(f"{self.path}: two columns are called {found!r}", hint="give every column its own name")
-        return found
+        column_name = find_name(name, self._names)
+        if column_name in self.repeated:
+            raise InputError(
+                f"{self.path}: two columns are called {column_name!r}", hint="give every column its own name"
+            )
+        return column_name
 
 
 def find_name(name: str, names: Sequence[str]) -> str | None:

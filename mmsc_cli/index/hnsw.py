@@ -44,10 +44,10 @@ class Hnsw:
 
         parts: dict[Relation, list[Any]] = {}
         breadth = {}
-        for relation, about in index.about["hnsw"].items():
-            breadth[relation] = about["breadth"]
+        for relation, graph_of in index.about["hnsw"].items():
+            breadth[relation] = graph_of["breadth"]
             parts[relation] = []
-            for name, size in zip(file_names(relation), about["bytes"], strict=True):
+            for name, size in zip(file_names(relation), graph_of["bytes"], strict=True):
                 path = folder / name
                 try:
                     if path.stat().st_size != size:

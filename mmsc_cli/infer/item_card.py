@@ -46,8 +46,8 @@ class ItemCards:
         matches = pc.fill_null(pc.match_substring(titles, "", ignore_case=True), False)
         for word in words:
             matches = pc.and_(matches, pc.match_substring(titles, word, ignore_case=True))
-        found: list[dict[str, Any]] = self._names.filter(matches).to_pylist()
-        return sorted(found, key=lambda item: (len(item["title"]), item["item_id"]))[:count]
+        matching: list[dict[str, Any]] = self._names.filter(matches).to_pylist()
+        return sorted(matching, key=lambda item: (len(item["title"]), item["item_id"]))[:count]
 
     def item(self, item_id: str) -> dict[str, Any]:
         """All columns of an item; an unknown price is None.
@@ -82,11 +82,11 @@ class ItemCards:
                 {
                     "relation": relation,
                     "item": partner["item_id"],
-                    "strength": float(strength[place]),
-                    "split": str(pairs.split[place]),
+                    "strength": float(strength[partner_row]),
+                    "split": str(pairs.split[partner_row]),
                     "title": partner["title"],
                 }
-                for place, partner in zip(strongest.tolist(), named, strict=True)
+                for partner_row, partner in zip(strongest.tolist(), named, strict=True)
             ]
         return records
 

@@ -128,10 +128,10 @@ def matched_types(types: ProductTypes, named: Sequence[str]) -> list[tuple[int, 
     vectors = vectorizer.fit_transform(texts)
     similarity = (vectorizer.transform(named) @ vectors.T).toarray().reshape(len(named), 2, len(types)).max(axis=1)
     best = similarity.argmax(axis=1)
-    found = similarity[np.arange(len(named)), best]
+    best_similarity = similarity[np.arange(len(named)), best]
     return [
         (int(number), float(value)) if value >= LEAST_SIMILARITY else None
-        for number, value in zip(best, found, strict=True)
+        for number, value in zip(best, best_similarity, strict=True)
     ]
 
 

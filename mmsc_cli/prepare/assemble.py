@@ -352,9 +352,9 @@ def _write_items(
 
 
 def _renumber_truth(truth: pa.Table, engine: Engine) -> pa.Table:
-    found = engine.columns("SELECT record, item_row FROM item_rows")
-    row_of = np.empty(len(found["record"]), np.int64)
-    row_of[found["record"]] = found["item_row"]
+    matched = engine.columns("SELECT record, item_row FROM item_rows")
+    row_of = np.empty(len(matched["record"]), np.int64)
+    row_of[matched["record"]] = matched["item_row"]
     a, b = row_of[truth["a"].to_numpy()], row_of[truth["b"].to_numpy()]
     swapped = a > b
     turned = {"a_to_b": "b_to_a", "b_to_a": "a_to_b"}

@@ -99,13 +99,13 @@ class ImagePlaces:
                 if not (path or url):
                     placed.append(None)
                     continue
-                found = self._local(path) if path else fetched.get(str(url), reasons.get(str(url), ""))
-                placed.append(self._put(found, item_id, link=not path) if isinstance(found, Path) else None)
+                source_path = self._local(path) if path else fetched.get(str(url), reasons.get(str(url), ""))
+                placed.append(self._put(source_path, item_id, link=not path) if isinstance(source_path, Path) else None)
                 task.advance()
-                if not isinstance(found, Path):
+                if not isinstance(source_path, Path):
                     self.counts["images_not_found" if path else "images_failed"] += 1
-                    self.reasons[_kind_of(found)] += 1
-                    line = {"item_id": item_id, "image": path or redact(str(url)), "reason": found}
+                    self.reasons[_kind_of(source_path)] += 1
+                    line = {"item_id": item_id, "image": path or redact(str(url)), "reason": source_path}
                     failures.write(json.dumps(line, ensure_ascii=False) + "\n")
         if not self.counts:
             (self._target / FAILURES).unlink()
@@ -128,19 +128,19 @@ class ImagePlaces:
 
     def _local(self, path: str) -> Path | str:
         """The file that a path leads to, or why there is none to take."""
-        found = (self._source or Path()) / path
+        source_path = (self._source or Path()) / path
         try:
-            if not found.is_file():
+            if not source_path.is_file():
                 return "there is no such file"
             # A table may come from anywhere: through it, no file of this machine may get into the workspace.
-            if not (self._settings.allow_outside or any(map(found.resolve().is_relative_to, self._roots))):
+            if not (self._settings.allow_outside or any(map(source_path.resolve().is_relative_to, self._roots))):
                 return "the path leads out of the item file's folder (images.allow_outside takes it)"
         except (ValueError, OSError) as error:  # a NUL byte, a name that is too long
             return f"not a path: {error}"
         try:
             # By content, not by name: a path may name a key or a letter that lies beside the item file.
-            with open_checked(found, formats=FORMATS):
-                return found
+            with open_checked(source_path, formats=FORMATS):
+                return source_path
         except UnusableImageError as error:
             return str(error)
 

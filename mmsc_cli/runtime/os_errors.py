@@ -14,11 +14,11 @@ _TOLD = re.compile(r"\(os error (?P<number>\d+)\)(?: at path \"(?P<path>[^\"]*)\
 
 def system_error(error: BaseException) -> OSError | None:
     """The system's error that an error of a Rust library tells of; None where it tells of none."""
-    found = None if isinstance(error, OSError) else _TOLD.search(str(error))
-    if found is None:
+    match = None if isinstance(error, OSError) else _TOLD.search(str(error))
+    if match is None:
         return None
-    number = int(found["number"] or found["old_number"])
-    return OSError(number, os.strerror(number), found["path"])
+    number = int(match["number"] or match["old_number"])
+    return OSError(number, os.strerror(number), match["path"])
 
 
 @contextmanager

@@ -35,15 +35,15 @@ def hash_image(path: Path) -> int:
 
 def write_image_hashes(items: Path, root: Path, out: Path) -> None:
     """Write the hashes of the images that an item table names, by paths relative to `root`; atomically."""
-    found = np.zeros(count_items(items), np.uint64)
+    hashes = np.zeros(count_items(items), np.uint64)
     row = 0
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for batch in item_batches(items, ["image_path"], 0, len(found)):
+        for batch in item_batches(items, ["image_path"], 0, len(hashes)):
             paths = batch["image_path"].to_pylist()
-            found[row : row + len(paths)] = list(pool.map(lambda path: _hash_if_there(root, path), paths))
+            hashes[row : row + len(paths)] = list(pool.map(lambda path: _hash_if_there(root, path), paths))
             row += len(paths)
     with atomic_write(out) as file:
-        np.save(file, found, allow_pickle=False)
+        np.save(file, hashes, allow_pickle=False)
 
 
 def read_image_hashes(root: Path) -> NDArray[np.uint64] | None:
@@ -56,7 +56,7 @@ def read_image_hashes(root: Path) -> NDArray[np.uint64] | None:
     return map_array(path, "mmsc prepare SOURCE") if path.exists() else None
 
 
-def check_images(root: Path, items: Path, rows: range, found: NDArray[np.uint64]) -> None:
+def check_images(root: Path, items: Path, rows: range, hashes: NDArray[np.uint64]) -> None:
     """Refuse images of some rows, hashed as `hash_image` does, that are not what `prepare` put in place.
 
     Raises:
@@ -66,7 +66,7 @@ def check_images(root: Path, items: Path, rows: range, found: NDArray[np.uint64]
     if recorded is None:
         return
     placed = recorded[rows.start : rows.stop]
-    changed = rows.start + np.flatnonzero((placed != NO_IMAGE) & (placed != found))
+    changed = rows.start + np.flatnonzero((placed != NO_IMAGE) & (placed != hashes))
     for batch in take_items(items, ["image_path"], changed[:1]):
         raise damaged_file(root, batch["image_path"][0].as_py(), "prepare")
 

@@ -15,9 +15,9 @@ def register(app: typer.Typer) -> None:
         """Show versions, extras, device and stages."""
         from mmsc_cli.doctor import examine  # noqa: PLC0415  brings pydantic
 
-        found = examine(session.workspace, session.device_name)
+        examined = examine(session.workspace, session.device_name)
         if session.out.as_json:
-            session.out.json(found)
+            session.out.json(examined)
             return
-        rows = [[topic, name, value] for topic, values in found.items() for name, value in values.items()]
+        rows = [[topic, name, value] for topic, values in examined.items() for name, value in values.items()]
         session.out.table(("topic", "name", "value"), rows)

@@ -293,7 +293,10 @@ EVENT_WORDS: dict[str, tuple[str, ...]] = {
 
 def known_format(formats: Sequence[Format], names: Sequence[str]) -> Format | None:
     """The first format all of whose marks are among the names of columns."""
-    return next((one for one in formats if all(find_name(mark, names) for mark in one.marks)), None)
+    return next(
+        (export_format for export_format in formats if all(find_name(mark, names) for mark in export_format.marks)),
+        None,
+    )
 
 
 def alike(column: str, names: Sequence[str]) -> str | None:

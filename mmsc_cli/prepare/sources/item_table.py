@@ -166,8 +166,10 @@ def _woocommerce_rows(table: TableFile, cells: Cells, counts: Counter[str]) -> C
     for position, row in enumerate(kept):
         parent = parents[row]
         if is_missing(parent):
-            own = next((name for name in (f"id:{numbers[row]}", table["SKU"][row]) if name in with_variants), None)
-            rows["group"][position] = own
+            own_group = next(
+                (name for name in (f"id:{numbers[row]}", table["SKU"][row]) if name in with_variants), None
+            )
+            rows["group"][position] = own_group
             continue
         rows["group"][position] = parent
         if (parent_row := row_of.get(str(parent))) is None:

@@ -132,11 +132,11 @@ def open_shard(
     """
     if not path.exists() or path.is_dir():
         raise InputError(f"no file at {path}", hint="paths in [source] are relative to the recipe file")
-    place = _place(path, folder, number)
+    shard_path = _place(path, folder, number)
     try:
-        with open_log_file(place) as file:
+        with open_log_file(shard_path) as file:
             head = file.read(_HEAD_BYTES)
-        with place.open("rb") as packed:
+        with shard_path.open("rb") as packed:
             start = packed.read(8)
         check_packing(path, start)
         packing = "gzip" if start.startswith(GZIP_MARK) else "zstd" if start.startswith(ZSTD_MARK) else "none"
@@ -144,17 +144,17 @@ def open_shard(
             check_packing(path, head[:8], inside=True)
         if path.suffix.lower() == ".parquet" or head.startswith(b"PAR1"):
             if packing != "none":
-                place = folder / f"shard-{number}.parquet"
-                place.write_bytes(read_unpacked(path))
-            return _parquet(engine, path, place)
+                shard_path = folder / f"shard-{number}.parquet"
+                shard_path.write_bytes(read_unpacked(path))
+            return _parquet(engine, path, shard_path)
     except UNPACKING_ERRORS as error:
         raise InputError(f"{path}: not readable: {error}", hint=_HINT) from error
     content = head.removeprefix(b"\xef\xbb\xbf")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{path}: not readable: it is UTF-16", hint="save it as UTF-8")
     if content.lstrip().startswith(b"{"):
-        return _json_lines(path, place, content, packing)
-    return _separated(path, place, content, packing, first, wanted)
+        return _json_lines(path, shard_path, content, packing)
+    return _separated(path, shard_path, content, packing, first, wanted)
 
 
 @contextmanager
@@ -203,8 +203,8 @@ def _is_utf_8(name: str) -> bool:
     return True
 
 
-def _parquet(engine: Engine, path: Path, place: Path) -> LogShard:
-    scan = f"read_parquet([{literal(str(place))}], hive_partitioning=false)"
+def _parquet(engine: Engine, path: Path, shard_path: Path) -> LogShard:
+    scan = f"read_parquet([{literal(str(shard_path))}], hive_partitioning=false)"
     try:
         types = {name: kind for name, kind, *_ in engine.run(f"DESCRIBE SELECT * FROM {scan}")}
     except duckdb.Error as error:
@@ -217,7 +217,7 @@ def _parquet(engine: Engine, path: Path, place: Path) -> LogShard:
     return LogShard(path, scan, columns)
 
 
-def _json_lines(path: Path, place: Path, head: bytes, packing: str) -> LogShard:
+def _json_lines(path: Path, shard_path: Path, head: bytes, packing: str) -> LogShard:
     names: dict[str, None] = {}
     lines = head.splitlines()
     for line in lines[: max(len(lines) - 1, 1)]:
@@ -226,7 +226,7 @@ def _json_lines(path: Path, place: Path, head: bytes, packing: str) -> LogShard:
         except ValueError:
             continue
         names |= dict.fromkeys(record if isinstance(record, dict) else ())
-    scan = f"read_ndjson_objects([{literal(str(place))}], compression={literal(packing)})"
+    scan = f"read_ndjson_objects([{literal(str(shard_path))}], compression={literal(packing)})"
     columns = {
         name.strip(): (f"json_extract_string({_JSON}, {literal(_json_name(name))})", "VARCHAR") for name in names
     }
@@ -238,7 +238,7 @@ def _json_name(name: str) -> str:
 
 
 def _separated(
-    path: Path, place: Path, content: bytes, packing: str, first: LogShard | None, wanted: Sequence[str]
+    path: Path, shard_path: Path, content: bytes, packing: str, first: LogShard | None, wanted: Sequence[str]
 ) -> LogShard:
     text = content.decode("utf-8", errors="replace")
     line_end = "\\r" if "\n" not in text and "\r" in text else ""
@@ -274,7 +274,7 @@ def _separated(
     # Told what it will find, the engine refuses a row that is different; left to guess, it would skip rows.
     types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in inner)
     written = ", ".join(f"{name}={value}" for name, value in options.items())
-    scan = f"read_csv([{literal(str(place))}], {written}, columns={{{types}}})"
+    scan = f"read_csv([{literal(str(shard_path))}], {written}, columns={{{types}}})"
     repeated = frozenset(name for name in header if name and header.count(name) > 1)
     return LogShard(path, scan, columns, repeated, header=header)
 

@@ -99,11 +99,11 @@ def _choose_brands(
     usual_tier = random.uniform(0, len(TIERS) - 1, size=(len(DEPARTMENTS), per_department))
     size = random.lognormal(sigma=0.6, size=usual_tier.shape)
     brand = np.empty(len(product_type), np.int64)
-    for place in range(len(DEPARTMENTS)):
+    for department_row in range(len(DEPARTMENTS)):
         for level in range(len(TIERS)):
-            here = np.flatnonzero((department == place) & (tier == level))
-            weight = size[place] * np.exp(-1.5 * np.abs(usual_tier[place] - level))
-            brand[here] = place * per_department + random.choice(
+            here = np.flatnonzero((department == department_row) & (tier == level))
+            weight = size[department_row] * np.exp(-1.5 * np.abs(usual_tier[department_row] - level))
+            brand[here] = department_row * per_department + random.choice(
                 per_department, size=len(here), p=weight / weight.sum()
             )
     return brand

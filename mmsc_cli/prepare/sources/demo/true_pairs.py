@@ -65,10 +65,10 @@ def _agreeing(
     start = np.searchsorted(right_group[order], left_group, side="left")
     count = np.searchsorted(right_group[order], left_group, side="right") - start
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    one = np.repeat(left, count)
+    repeated = np.repeat(left, count)
     other = right[order][np.repeat(start, count) + within]
-    near = np.abs(stock.tier[one] - stock.tier[other]) <= NEAR_TIERS
-    return one[near], other[near]
+    near = np.abs(stock.tier[repeated] - stock.tier[other]) <= NEAR_TIERS
+    return repeated[near], other[near]
 
 
 def truth_table(truth: TruePairs) -> pa.Table:
