@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 export NO_MKDOCS_2_WARNING := 1
 # What the tests try beyond a plain installation.
 EXTRAS := adapt,baselines,faiss,llm,text
+# Each process runs on one core. A file's tests stay together, so that its fixtures are made once.
+WORKERS ?= 2
 PROSE := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs
 # A camera, a printer and a tent of the demo shop, which is the same everywhere.
 DEMO_ITEMS := D25RD2NSAV D2S0VKAV0K D2G7E8M117
@@ -20,7 +22,7 @@ demo: $(VENV)/.installed
 test: lint pytest
 
 pytest: $(VENV)/.test-installed
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.test-installed
 	$(BIN)/ruff check .
