@@ -86,6 +86,14 @@ def item_splits(item_table: pa.Table) -> np.ndarray[Any, np.dtype[np.str_]]:
     return np.asarray(item_table["split"].to_pylist(), dtype=np.str_)
 
 
+def first_variants(item_table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the row of the first variant of each item's product, shape (n_items,): its own where it stands alone."""
+    first: dict[str, int] = {}
+    groups = item_table["group"].to_pylist()
+    rows = (row if group is None else first.setdefault(group, row) for row, group in enumerate(groups))
+    return np.fromiter(rows, np.int64, len(groups))
+
+
 def full_text(item_table: pa.Table) -> list[str]:
     """Return one text per item for encoders: title, brand, category path, description, in that order."""
     columns = (item_table[name].to_pylist() for name in TEXT_COLUMNS)

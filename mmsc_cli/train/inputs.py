@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mmsc_cli.model.features import Attributes, ItemFeatures
 from mmsc_cli.model.parts import Part
 from mmsc_cli.tables.embeddings import Embeddings
-from mmsc_cli.tables.items import item_splits, read_items
+from mmsc_cli.tables.items import first_variants, item_splits, read_items
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
@@ -40,6 +40,7 @@ class Inputs:
 
     items: pa.Table
     item_splits: NDArray[np.str_]
+    first_variants: NDArray[np.int64]
     pairs: Pairs
     outside: Outside | None
     attributes: Attributes
@@ -71,6 +72,7 @@ def read_inputs(workspace: Workspace, plan: Plan) -> Inputs:
     return Inputs(
         items=items,
         item_splits=item_splits(items),
+        first_variants=first_variants(items),
         pairs=Pairs.read(workspace.path("pairs.parquet")),
         outside=Outside.read(outside) if outside.exists() and "outside" not in plan.without else None,
         attributes=attributes,

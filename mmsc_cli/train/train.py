@@ -73,7 +73,7 @@ def train(
     """
     inputs = read_inputs(workspace, plan)
     making = _Making(inputs, settings, plan, device, progress)
-    kept_back = keep_back(inputs.pairs, plan.seed)
+    kept_back = keep_back(inputs.pairs, inputs.first_variants, plan.seed)
     pairs = inputs.pairs.select(inputs.pairs.split != "test")
     questions = validations_of(pairs, inputs.item_splits, plan.seed)
 

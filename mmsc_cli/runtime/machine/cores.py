@@ -29,6 +29,8 @@ def limit_threads() -> None:
     BLAS, torch and Arrow start as many threads as the machine has cores, also in a container with a quota of few: there
     they only wait for one another. Variables that the user set are kept.
     """
+    # A thread that waits for the others would keep its core busy: small steps then take several times the time.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     cores = usable_cores()
     if cores < _affinity():
         for name in _THREAD_VARIABLES:

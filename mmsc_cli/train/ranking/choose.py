@@ -12,7 +12,7 @@ from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.inputs import Inputs, Plan
 from mmsc_cli.train.known import Known
 from mmsc_cli.train.ranking.evidence import Evidence
-from mmsc_cli.train.ranking.examples import collect_examples, make_folds, split_shares
+from mmsc_cli.train.ranking.examples import collect_examples, first_copies, make_folds, split_shares
 from mmsc_cli.train.ranking.ranker import Examples, Ranker, fit_ranker
 from mmsc_cli.train.settings import TrainSettings
 
@@ -22,12 +22,13 @@ FEWEST_KEPT_BACK = 200
 FEWEST_QUERIES = 50
 
 
-def keep_back(pairs: Pairs, seed: int) -> NDArray[np.bool_]:
-    """(pairs,) the validation pairs that no ranker learns from."""
+def keep_back(pairs: Pairs, first: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """Draw the validation pairs that no ranker learns from, (pairs,); `first` (n_items,): first variants."""
     valid = np.flatnonzero(pairs.split == "valid")
+    copies = first_copies(pairs.select(valid), first)
     fraction = min(0.5, max(KEPT_BACK, FEWEST_KEPT_BACK / max(len(valid), 1)))
     kept_back = np.zeros(len(pairs), np.bool_)
-    kept_back[valid] = numpy_generator(seed, "rank/kept back").random(len(valid)) < fraction
+    kept_back[valid] = numpy_generator(seed, "rank/kept back").random(len(valid))[copies] < fraction
     return kept_back
 
 
@@ -56,7 +57,7 @@ def choose_rankers(
     draws = [numpy_generator(plan.seed, f"fold {number}") for number in range(settings.folds)]
     nothing = known.visible.pairs.select(np.zeros(len(known.visible.pairs), np.bool_))
     collected = []
-    for fold, draw in zip(make_folds(known.visible, shares, draws), draws, strict=True):
+    for fold, draw in zip(make_folds(known.visible, inputs.first_variants, shares, draws), draws, strict=True):
         look = Known(known.catalogue, fold.visible, settings.linear_top, progress)
         evidence = Evidence(look)
         collected.append(collect_examples(evidence, fold.hidden, nothing, count, draw, progress))

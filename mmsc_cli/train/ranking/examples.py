@@ -37,22 +37,38 @@ class Fold:
     hidden: Pairs
 
 
-def make_folds(whole: Visible, shares: tuple[float, float], rngs: Iterable[np.random.Generator]) -> list[Fold]:
+def make_folds(
+    whole: Visible, first: NDArray[np.int64], shares: tuple[float, float], rngs: Iterable[np.random.Generator]
+) -> list[Fold]:
     """Hide pairs and let items play cold, as the split did with validation pairs and items.
+
+    Variants of a product share what is known of it, so they play cold together, and so are their pairs hidden: the
+    ranker would trust the copy of a hidden pair, and there is none where it counts.
 
     Args:
         whole: what may be looked at.
+        first: (n_items,) the first variant of each item's product.
         shares: the fraction of pairs to hide, and of items to play cold.
         rngs: one for each fold.
     """
     hide, play_cold = shares
     folds = []
     for rng in rngs:
-        cold = whole.cold | ((rng.random(len(whole.cold)) < play_cold) & whole.has_behaviour)
+        cold = whole.cold | ((rng.random(len(whole.cold))[first] < play_cold) & whole.has_behaviour)
         pairs = whole.pairs
-        seen = (rng.random(len(pairs)) >= hide) & ~(cold[pairs.a] | cold[pairs.b])
+        seen = (rng.random(len(pairs))[first_copies(pairs, first)] >= hide) & ~(cold[pairs.a] | cold[pairs.b])
         folds.append(Fold(Visible.of(pairs.select(seen), whole.outside, cold), pairs.select(~seen)))
     return folds
+
+
+def first_copies(pairs: Pairs, first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first pair of the same two products as each pair, (pairs,); `first` (n_items,) as in `make_folds`."""
+    a, b = first[pairs.a], first[pairs.b]
+    _, where, inverse = np.unique(
+        np.minimum(a, b) * len(first) + np.maximum(a, b), return_index=True, return_inverse=True
+    )
+    copies: NDArray[np.int64] = where[inverse]
+    return copies
 
 
 def split_shares(pairs: Pairs, item_splits: NDArray[np.str_]) -> tuple[float, float]:

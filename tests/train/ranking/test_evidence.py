@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.model.features import Attributes, ItemFeatures
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import item_splits, read_items
 from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.train.known import Catalogue, Known, Visible
+from mmsc_cli.train.ranking.choose import keep_back
 from mmsc_cli.train.ranking.evidence import Evidence
 from mmsc_cli.train.ranking.examples import make_folds
 from mmsc_cli.workspace.workspace import Workspace
@@ -62,7 +64,7 @@ def test_no_hidden_pair_and_no_partner_of_a_cold_item_is_visible_in_any_fold(
     whole = Visible.of(pairs.of("train"), outside_of(len(features), seed), cold)
     assert whole.outside is not None
     assert not cold[whole.outside.item].any()
-    for fold in make_folds(whole, (hide, play_cold), [np.random.default_rng(seed)]):
+    for fold in make_folds(whole, np.arange(len(cold)), (hide, play_cold), [np.random.default_rng(seed)]):
         visible = fold.visible
         assert visible.outside is not None
         seen, hidden = (
@@ -79,6 +81,28 @@ def test_no_hidden_pair_and_no_partner_of_a_cold_item_is_visible_in_any_fold(
             assert not np.diff(matrix.indptr)[visible.cold].any()
         for linear in known.linear.values():
             assert not visible.cold[linear.columns[linear.columns >= 0]].any()
+
+
+def test_pairs_of_the_variants_of_two_products_are_hidden_and_kept_back_together(
+    catalogue: tuple[Pairs, ItemFeatures, np.ndarray],
+) -> None:
+    pairs, _, cold = catalogue
+    first = np.arange(len(cold)) // 4 * 4
+    products = np.sort(np.stack([first[pairs.a], first[pairs.b]]), axis=0)
+
+    def products_of(rows: np.ndarray) -> set[tuple[int, ...]]:
+        return set(map(tuple, products[:, rows].T.tolist()))
+
+    whole = Visible.of(pairs, None, np.zeros(len(cold), np.bool_))
+    (fold,) = make_folds(whole, first, (0.3, 0.1), [np.random.default_rng(1)])
+    at_hidden = find_pairs(fold.hidden.a, fold.hidden.b, pairs.a, pairs.b, len(cold)) >= 0
+    assert 0 < at_hidden.sum() < len(pairs)
+    assert not products_of(at_hidden) & products_of(~at_hidden)
+    kept_back = keep_back(pairs, first, seed=1)
+    rest = (pairs.split == "valid") & ~kept_back
+    assert kept_back.any()
+    assert rest.any()
+    assert not products_of(kept_back) & products_of(rest)
 
 
 def test_partners_held_out_look_more_related_than_strangers(
