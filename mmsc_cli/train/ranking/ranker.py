@@ -23,7 +23,7 @@ LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1e-4
 BATCH = 64
 # A small catalogue has few examples; they are gone through more often, until there were as many steps.
-FEWEST_STEPS = 500
+FEWEST_STEPS = 250
 MOST_EPOCHS = 12
 OUTLIER = 5.0
 
