@@ -55,9 +55,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "run": ("run", "demo", *SHOP, "--seed", "2", "--device", "cpu"),
 }
 ARTEFACTS = tuple(name for files in STAGES.values() for name in files.makes)
-# Keys of JSON values, and cells of the report, that hold times or what follows from them.
+# Keys of JSON values, and what of the report, that hold times or what follows from them.
 _TIME = re.compile(r"seconds|.*_per_second")
-_TIME_CELL = re.compile(rb'(<td class="seconds">)[^<]*')
+_TIME_TEXT = re.compile(rb'(<td class="seconds">|mmsc [0-9.]+ \xc2\xb7 trained )[^<\xc2]*')
 _IN_A_ROW = 4
 _LONGEST = 1_800.0
 
@@ -241,7 +241,7 @@ def _timeless(path: Path) -> str:
         elif file.suffix == ".jsonl":
             whole.update(repr([_without_times(json.loads(line)) for line in file.read_bytes().splitlines()]).encode())
         elif file.is_file():
-            whole.update(_TIME_CELL.sub(rb"\1", file.read_bytes()))
+            whole.update(_TIME_TEXT.sub(rb"\1", file.read_bytes()))
     return whole.hexdigest()
 
 
