@@ -81,8 +81,8 @@ def test_an_ablation_retrains_the_model_that_is_judged(
     class StopError(Exception):
         """Enough was seen."""
 
-    def train(_: Workspace, settings: Any, **rest: Any) -> None:
-        seen.append({"epochs": settings.epochs, "seed": rest["seed"], "without": list(rest["without"])})
+    def train(_: Workspace, settings: Any, plan: Any, *rest: Any) -> None:
+        seen.append({"epochs": settings.epochs, "seed": plan.seed, "without": list(plan.without)})
         raise StopError
 
     monkeypatch.setattr("mmsc_cli.pipeline.train", train)
