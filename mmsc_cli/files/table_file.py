@@ -152,11 +152,11 @@ def _read_parquet(path: Path, content: Any) -> TableFile:
             if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
                 values = values.cast(pa.large_string())
             values.validate(full=True)  # texts are not checked when they are read
-        except pa.ArrowInvalid as error:
+            cells: list[Any] = values.to_pylist()
+        except (ValueError, OverflowError) as error:  # a moment outside the years 1 to 9999 overflows
             raise InputError(
                 f"{path}: not readable as parquet: column {names[position]}: {error}", hint=_MENDS["parquet"]
             ) from error
-        cells: list[Any] = values.to_pylist()
         return cells
 
     return TableFile(path, [name.strip() for name in names], table.num_rows, column)

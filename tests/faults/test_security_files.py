@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.files import unpacking
@@ -29,13 +32,21 @@ from mmsc_cli.workspace.workspace import Workspace
 SECRET = b"not for the shop"
 
 
+def _png(comment: bytes) -> bytes:
+    """An image that carries a text."""
+    chunks, content = PngInfo(), io.BytesIO()
+    chunks.add_text("Comment", comment)
+    Image.new("RGB", (8, 8)).save(content, "PNG", pnginfo=chunks)
+    return content.getvalue()
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     """A catalogue that a stranger sent: some of its image paths lead to a secret beside it."""
-    (tmp_path / "secret.png").write_bytes(SECRET)
+    (tmp_path / "secret.png").write_bytes(_png(SECRET))
     folder = tmp_path / "shop"
     (folder / "photos").mkdir(parents=True)
-    (folder / "photos" / "own.png").write_bytes(b"own")
+    (folder / "photos" / "own.png").write_bytes(_png(b"own"))
     (folder / "photos" / "link.png").symlink_to(tmp_path / "secret.png")
     (folder / "photos" / "linked").symlink_to(tmp_path)
     paths = {
@@ -81,7 +92,7 @@ def test_who_trusts_a_catalogue_may_say_so(shop: Path, tmp_path: Path) -> None:
     placed, failures = _prepare(shop, tmp_path / "workspace", "images.allow_outside=true")
 
     assert {failure["item_id"] for failure in failures} == {"nul", "long"}
-    assert (tmp_path / "workspace" / str(placed["up"])).read_bytes() == SECRET
+    assert (tmp_path / "workspace" / str(placed["up"])).read_bytes() == _png(SECRET)
 
 
 def test_a_new_items_image_path_tells_nothing_of_a_file_that_is_no_image(tmp_path: Path) -> None:

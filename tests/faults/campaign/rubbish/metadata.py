@@ -36,7 +36,7 @@ _OLD_RECORD = {
 
 
 def check_amazon(content: bytes) -> Tally:
-    """Every line that says something is a record, every entry of its lists is kept or counted, or all is refused.
+    """Every line that says something is a record, kept or counted, as is every entry of its lists, or all is refused.
 
     A file that is cut short is asked for what is whole of it.
     """
@@ -57,7 +57,7 @@ def check_amazon(content: bytes) -> Tally:
     cut = "truncated" in delivery.notes
     lines = delivery.notes["truncated"][path.name]["after_record"] if cut else None
     whole = [line for line in _unpacked(content).split(b"\n")[:lines] if line and not line.isspace()]
-    return Tally(len(whole), sum(map(len, parts))).checked("records")
+    return Tally(len(whole), sum(map(len, parts)), counts["records_unreadable"]).checked("records")
 
 
 def _unpacked(content: bytes) -> bytes:
