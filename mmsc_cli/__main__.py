@@ -38,6 +38,9 @@ def _guard_stderr() -> None:
 def main() -> None:
     """Run `mmsc`."""
     _guard_stderr()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # stdout is data: UTF-8 whatever the locale, so that no answer ends in the middle at a letter the locale lacks.
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
         limit_threads()
         from mmsc_cli.cli.app import run_command  # noqa: PLC0415  an interrupt during this import is answered too

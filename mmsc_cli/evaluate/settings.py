@@ -8,12 +8,14 @@ from pydantic import Field
 
 from mmsc_cli.runtime.settings import Positive, Settings
 
+DEFAULT_BASELINES = ("ease", "knn-transfer", "resource-allocation")
+
 
 class EvaluateSettings(Settings):
     """What the evaluation covers."""
 
     baselines: list[str] | Literal["all", "none"] = Field(
-        default=["ease", "knn-transfer", "resource-allocation"],
+        default=list(DEFAULT_BASELINES),
         description="models fitted on the same data, to compare with",
     )
     negatives: Positive = Field(default=1_000, description="random negatives per query in the sampled protocol")

@@ -130,3 +130,17 @@ def test_progress_is_shown_to_a_terminal_only(prepared_copy: Workspace, watched:
     os.close(ours)
     assert b"\x1b[" in shown
     assert b"encode: 300 texts" in shown
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252"])
+def test_stdout_is_utf8_whatever_the_locale(encoding: str) -> None:
+    program = (
+        "import sys; import mmsc_cli.cli.app as app, mmsc_cli.__main__ as main;"
+        "app.run_command = lambda: print('caf\\u00e9 \\u2615') or 0; main.main()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}
+    )
+
+    assert ran.stdout.decode("utf-8") == "caf\u00e9 \u2615\n"
+    assert ran.returncode == 0

@@ -88,8 +88,8 @@ def _summary(session: Session) -> Iterator[str]:
     yield from (f"  warning: {warning}" for warning in counts.get("warnings", []))
     pairs, items = counts["pair_splits"], counts["item_splits"]
     yield (
-        f"held out: {pairs['test']:,} pairs and {items['cold_test']:,} items for the test, "
-        f"{pairs['valid']:,} and {items['cold_valid']:,} for validation"
+        f"held out: {pairs['test']:,} pairs and {items.get('cold_test', 0):,} items for the test, "
+        f"{pairs['valid']:,} and {items.get('cold_valid', 0):,} for validation"
     )
     models = json.loads(session.workspace.path("metrics.json").read_bytes())["models"]
     for relation in RELATIONS:

@@ -30,6 +30,7 @@ from mmsc_cli.evaluate.baselines.nearest import KNN_TRANSFER_GRID, find_modality
 from mmsc_cli.evaluate.baselines.ppr import PPR_GRID, fit_ppr
 from mmsc_cli.evaluate.baselines.tuning import BaselineScorer
 from mmsc_cli.evaluate.context import EvaluationContext, FittingContext
+from mmsc_cli.evaluate.settings import DEFAULT_BASELINES
 from mmsc_cli.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -79,17 +80,20 @@ def parse_baselines(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def applicable(value: str | Sequence[str], context: FittingContext) -> tuple[list[str], dict[str, str]]:
-    """Split what `parse_baselines` reads into the names to fit and, for `all`, those left out with the reason.
+    """Split what `parse_baselines` reads into the names to fit and those left out with the reason.
+
+    Of `all` and of the default set, what does not apply is left out: nobody asked for it by name.
 
     Raises:
         InputError: a baseline that was named is unknown or cannot be fitted here.
     """
     names, left_out = list(parse_baselines(value)), {}
+    by_name = value != "all" and tuple(value) != DEFAULT_BASELINES
     for name in parse_baselines(value):
         try:
             BASELINES[name].check(context)
         except InputError as error:
-            if value != "all":
+            if by_name:
                 raise
             names.remove(name)
             left_out[name] = error.message

@@ -13,6 +13,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import Baseline, FittingTask, ScoreRows
 from mmsc_cli.evaluate.baselines.named import BASELINES, applicable, fit_baseline, parse_baselines
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
+from mmsc_cli.evaluate.settings import DEFAULT_BASELINES
 from mmsc_cli.tables.relations import RELATIONS
 
 # What each must at least reach on the planted catalogue: popularity knows nothing of it.
@@ -113,6 +114,15 @@ def test_all_leaves_out_what_cannot_be_fitted_but_a_name_is_taken_at_its_word(
     assert skipped == {"image-knn": "there are no image embeddings"}
     with pytest.raises(InputError, match="no image embeddings"):
         applicable("image-knn", fitting)
+
+
+def test_the_default_set_leaves_out_what_needs_texts(random_context: Callable[..., EvaluationContext]) -> None:
+    fitting = replace(random_context(), text=None).for_fitting("train")
+    names, skipped = applicable(list(DEFAULT_BASELINES), fitting)
+    assert set(names) | set(skipped) == set(DEFAULT_BASELINES)
+    assert set(skipped) == {"knn-transfer"}
+    with pytest.raises(InputError, match="no text embeddings"):
+        applicable("knn-transfer", fitting)
 
 
 def test_an_item_without_the_modality_scores_lowest(random_context: Callable[..., EvaluationContext]) -> None:
