@@ -217,7 +217,7 @@ class NewItemEncoder:
     def _padded(self, relation: Relation, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """Query vectors (new, dim), padded with zeros to the width of the keys.
 
-        Keys may have a column that only reranked items use; see `mmsc_cli.train.rerank.second_stage.compose`.
+        Keys may have a column that only reranked items use; see `mmsc_cli.train.ranking.answers.compose`.
         """
         return np.pad(query, ((0, 0), (0, self._index.vectors(relation).key.shape[1] - query.shape[1])))
 

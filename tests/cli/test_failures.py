@@ -39,7 +39,7 @@ def _check(ran: Ran, code: int, *words: str) -> None:
         ("train --epoch 3", ["--epoch", "--help"]),
         ("train --epochs many", ["--epochs", "integer"]),
         ("train --without brain", ["brain", "denoise"]),
-        ("prepare", ["source", "--help"]),
+        ("prepare", ["RECIPE|FILES", "mmsc prepare --help"]),
         ("prepare no-such-shop", ["no-such-shop", "demo", "mmsc recipes list"]),
         ("prepare amazon-beuty", ["did you mean amazon-beauty?"]),
         ("prepare nowhere.toml", ["nowhere.toml", "mmsc recipes copy"]),
@@ -83,7 +83,7 @@ def test_a_stage_before_its_predecessor(mmsc: Mmsc, prepared: Workspace, stage: 
 def test_evaluate_before_train(mmsc: Mmsc, prepared_copy: Workspace) -> None:
     mmsc("encode", "-w", prepared_copy.root)
 
-    _check(mmsc("evaluate", "-w", prepared_copy.root), 2, "judged", f"mmsc train -w {prepared_copy.root}")
+    _check(mmsc("evaluate", "-w", prepared_copy.root), 2, "no index yet", f"mmsc train -w {prepared_copy.root}")
 
 
 def test_several_errors_of_a_recipe_are_told_at_once(mmsc: Mmsc, tmp_path: Path) -> None:

@@ -29,14 +29,14 @@ MakeTask = Callable[..., EncodeTask]
 Table = Callable[..., pa.Table]
 KILLED_AT = """
 import os, pathlib, signal, sys
-from mmsc_cli.encode import parts
+from mmsc_cli.encode import part_files
 from mmsc_cli.encoders.classic.classic import ClassicEncoder
 from mmsc_cli.encode.encode import encode_shard
 from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encode.settings import EncodeSettings
 
 root, unfinished, method, batches = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-parts.PART_INPUTS = 14
+part_files.PART_INPUTS = 14
 whole, seen = getattr(ClassicEncoder, method), 0
 
 def until_killed(self, inputs):
