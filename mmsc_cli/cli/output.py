@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from mmsc_cli.runtime.redaction import redact
 if TYPE_CHECKING:
     from rich.console import Console
 
+_NARROWEST = 20  # characters: the least width of a drawn table
 LOG = logging.getLogger("mmsc_cli")
 # C0 and C1 controls, the marks that reorder text, ends of lines and paragraphs, halves of surrogate pairs: a title must
 # not steer the terminal, nor break a TSV row.
@@ -124,7 +126,9 @@ class Output:
         from rich.table import Table  # noqa: PLC0415  Rich is slow to import
         from rich.text import Text  # noqa: PLC0415  Rich is slow to import
 
-        console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 100)
+        # COLUMNS=0, or a terminal that says 0, is a width that nobody knows.
+        width = max(shutil.get_terminal_size().columns, _NARROWEST) if sys.stdout.isatty() else 100
+        console = Console(file=sys.stdout, highlight=False, width=width)
         if title:
             console.print(Text(shown(title), style="bold"), no_wrap=True, overflow="ellipsis")
         table = Table()

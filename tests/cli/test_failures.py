@@ -51,6 +51,7 @@ def _check(ran: Ran, code: int, *words: str) -> None:
         ("infer", ["--item", "--new"]),
         ("infer A --top-k 5", ["--top-k", "did you mean -k?"]),
         ("infer A --price-within 20", ["did you mean 20%?", "--price-within 20%"]),
+        ("infer A --price-within 0.2", ["did you mean 20%?", "--price-within 20%"]),
         ("show", ["--title", "mmsc show --help"]),
         ("show A", ["no items", "mmsc run SOURCE"]),
         ("infer --item A --pairs B", ["--item", "--pairs"]),

@@ -344,5 +344,7 @@ def _fraction(text: str) -> float:
     except ValueError:
         raise InputError(f"--price-within {text}: not a percentage", hint="for example --price-within 20%") from None
     if not text.endswith("%"):
-        raise InputError(f"--price-within {text}: did you mean {number}%?", hint=f"write --price-within {number}%")
+        value = 100 * fraction
+        meant = f"{value if value >= 1 else 100 * value:g}%"  # 0.2 is how Python writes 20%
+        raise InputError(f"--price-within {text}: did you mean {meant}?", hint=f"write --price-within {meant}")
     return fraction

@@ -98,7 +98,12 @@ def _summary(session: Session) -> Iterator[str]:
 
 
 def _typed(item_id: str) -> str:
-    """An id as it is typed: the name of an option it is not."""
+    """An id as it is typed: an option's name it is not, and control characters are escaped as Bash reads them."""
+    if not item_id.isprintable():
+        escaped = "".join(
+            f"\\x{ord(letter):02x}" if ord(letter) < 32 or letter in "\\'" else letter for letter in item_id
+        )
+        return f"$'{escaped}'"
     return f"--item={shlex.quote(item_id)}" if item_id.startswith("-") else shlex.quote(item_id)
 
 

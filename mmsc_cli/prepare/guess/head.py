@@ -152,6 +152,8 @@ def _separated(path: Path, start: bytes, whole: bool) -> dict[str, Sequence[Any]
         rows = [row for row in rows if len(row) >= len(names)]
         if rows:
             return {name: [row[position] for row in rows] for position, name in enumerate(names) if name}
+    if "\n" not in text.strip():
+        raise InputError(f"{path}: no rows under its header", hint="give a table with at least one row")
     raise InputError(f"{path}: no row has the columns of the header", hint="check separator and quotes")
 
 
