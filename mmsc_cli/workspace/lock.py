@@ -56,12 +56,17 @@ def locked(root: Path, *, shared: bool = False, wait: bool = False) -> Iterator[
 
 def is_locked(root: Path) -> bool:
     """Return whether a process works in a workspace alone, as while it replaces artefacts."""
+    return is_held(root / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, fcntl.LOCK_SH)
+
+
+def is_held(path: Path, flags: int, lock: int) -> bool:
+    """Return whether another process holds a lock on a file or folder, opened with `flags`, that excludes `lock`."""
     try:
-        descriptor = os.open(root / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, flags)
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:

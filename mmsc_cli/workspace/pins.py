@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from mmsc_cli.workspace.lock import is_held
+
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DESCRIPTORS = Path("/proc/self/fd")
 
@@ -55,23 +57,7 @@ def remove_unread(folder: Path) -> None:
         for inner in folder.iterdir():
             if inner.is_symlink() or not inner.is_dir():
                 inner.unlink()
-            elif not _is_read(inner):
+            elif not is_held(inner, _OPEN, fcntl.LOCK_EX):
                 shutil.rmtree(inner, ignore_errors=True)
     with suppress(OSError):
         folder.rmdir()
-
-
-def _is_read(folder: Path) -> bool:
-    try:
-        descriptor = os.open(folder, _OPEN)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return False
