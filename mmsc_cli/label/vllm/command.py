@@ -13,6 +13,7 @@ from mmsc_cli.label.vllm.settings import ServerSettings
 from mmsc_cli.runtime.redaction import API_KEY_VARIABLES
 
 PYTHON_VARIABLE = "MMSC_VLLM_PYTHON"
+CPU_CACHE_GIB = "4"  # read by a CPU build alone; for an 8B model 32,000 tokens
 WAYS_OUT = (
     f"on a machine with a GPU `pip install 'mmsc-cli[vllm]'` (or set {PYTHON_VARIABLE} to the Python of an environment "
     "with vLLM, also a CPU build of it), name a running server with `--endpoint URL`, or use `--model rules`, which "
@@ -57,9 +58,12 @@ def server_options(settings: ServerSettings) -> list[str]:
     return [word for option, value in given.items() if value is not None for word in (option, str(value))]
 
 
-def server_environment(key: str) -> dict[str, str]:
+def server_environment(key: str, settings: ServerSettings) -> dict[str, str]:
     """The environment of a server that believes `key` alone: never the user's key, never Python files of the folder."""
     inherited = {name: value for name, value in os.environ.items() if name not in API_KEY_VARIABLES}
+    if settings.memory_share is None:
+        # On a CPU it would ask for 92 % of the machine's memory, and end where something else holds a tenth.
+        inherited.setdefault("VLLM_CPU_KVCACHE_SPACE", CPU_CACHE_GIB)
     return inherited | {"VLLM_API_KEY": key, "VLLM_NO_USAGE_STATS": "1", "PYTHONSAFEPATH": "1"}
 
 

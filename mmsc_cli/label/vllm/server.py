@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
@@ -26,6 +27,7 @@ from mmsc_cli.runtime.progress import SILENT, Progress
 LOG_LINES = 20
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 _LISTENING = "0A"  # in the tables of Linux
+_ERROR = re.compile(r"\b\w+(Error|Exception): \S")  # the last line of a traceback
 _LOG = logging.getLogger(__name__)
 
 
@@ -74,7 +76,7 @@ def serve(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=server_environment(key),
+            env=server_environment(key, settings),
             process_group=0,  # not the terminal's: a Ctrl-C is ours to handle
             preexec_fn=_end_with_parent(),
         )
@@ -163,6 +165,9 @@ def _free_port() -> int:
 
 
 def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
-    printable = ("".join(char for char in line if char.isprintable()) for line in lines)
+    """What a person reads of a log: the first error, which a process of vLLM's met, and the last lines."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    first_error = next((line for line in lines[:-LOG_LINES] if _ERROR.search(line)), None)
+    shown = [line for line in (first_error, *lines[-LOG_LINES:]) if line is not None]
+    printable = ("".join(char for char in line if char.isprintable()) for line in shown)
     return "".join(f"\n  {line}" for line in printable)

@@ -16,7 +16,7 @@ import pytest
 
 from mmsc_cli.errors import InputError, UnreachableError
 from mmsc_cli.label.vllm import server
-from mmsc_cli.label.vllm.command import server_command, server_options
+from mmsc_cli.label.vllm.command import server_command, server_environment, server_options
 from mmsc_cli.label.vllm.server import serve
 from mmsc_cli.label.vllm.settings import ServerSettings
 
@@ -28,6 +28,7 @@ model, port = sys.argv[-1], int(sys.argv[5])
 pathlib.Path(__file__).with_name("started.json").write_text(json.dumps([sys.argv, dict(os.environ), sys.path]))
 print("loading", model, flush=True)
 if model == "crash":
+    print("(VllmWorker-0) ValueError: Available memory (1 GiB) is less than desired")
     for n in range(40):
         print("line", n)
     sys.exit("CUDA out of memory\\x1b[31m")
@@ -168,6 +169,23 @@ def test_what_the_settings_leave_open_is_chosen_by_vllm() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("settings", "named", "gib"),
+    [
+        (ServerSettings(), None, "4"),
+        (ServerSettings(), "1", "1"),
+        (ServerSettings(memory_share=0.5), None, None),
+    ],
+)
+def test_on_a_cpu_it_takes_no_more_than_it_needs(
+    settings: ServerSettings, named: str | None, gib: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+    if named:
+        monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", named)
+    assert server_environment("key", settings).get("VLLM_CPU_KVCACHE_SPACE") == gib
+
+
 @pytest.mark.parametrize(("build", "module"), [("vllm", "vllm.entrypoints.cli.main"), ("vllm-cpu", "api_server")])
 def test_another_environment_is_used_by_its_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: str, module: str
@@ -225,10 +243,11 @@ def test_it_is_gone_when_we_are_killed(
     assert gone(fake_vllm)
 
 
-def test_a_failed_start_shows_the_end_of_the_log(fake_vllm: Path, tmp_path: Path) -> None:
+def test_a_failed_start_shows_the_first_error_and_the_end_of_the_log(fake_vllm: Path, tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match="ended with status 1 while starting") as caught:
         serve("crash", tmp_path / "log", QUICK).__enter__()
     lines = caught.value.message.splitlines()
+    assert lines[1] == "  (VllmWorker-0) ValueError: Available memory (1 GiB) is less than desired"
     assert lines[-1] == "  CUDA out of memory[31m"
     assert "  line 39" in lines
     assert "  line 15" not in lines
