@@ -13,7 +13,7 @@ from mmsc_cli.label.vllm.settings import ServerSettings
 from mmsc_cli.runtime.redaction import API_KEY_VARIABLES
 
 PYTHON_VARIABLE = "MMSC_VLLM_PYTHON"
-CPU_CACHE_GIB = "4"  # read by a CPU build alone; for an 8B model 32,000 tokens
+CPU_CACHE_GIB = "2"  # read by a CPU build alone; 16,000 tokens of an 8B model
 WAYS_OUT = (
     f"on a machine with a GPU `pip install 'mmsc-cli[vllm]'` (or set {PYTHON_VARIABLE} to the Python of an environment "
     "with vLLM, also a CPU build of it), name a running server with `--endpoint URL`, or use `--model rules`, which "

@@ -81,7 +81,7 @@ def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> li
 
 
 def test_started_by_us_killed_and_continued(tiny_llama: Path, prepared_copy: Workspace) -> None:
-    asking = command(prepared_copy, tiny_llama, "--budget", 200)
+    asking = command(prepared_copy, tiny_llama, "--budget", 60)
     with subprocess.Popen(asking, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         started = kill_when(process, lambda: shards(prepared_copy) >= 3)
     assert len(started) >= 2  # the server and its engine
@@ -90,11 +90,11 @@ def test_started_by_us_killed_and_continued(tiny_llama: Path, prepared_copy: Wor
 
     ran = subprocess.run(asking, capture_output=True, text=True, check=True)
     counts = json.loads(ran.stdout)["counts"]
-    assert counts["labelled"] == 200
+    assert counts["labelled"] == 60
     assert counts["reused"] >= kept
     assert counts["failed"] == 0
     labels = Labels.read(prepared_copy.path("labels.parquet"))
-    assert len(labels) == 200
+    assert len(labels) == 60
     # It knows nothing, so that hardly any probability falls on letters; but what does is told.
     assert 0 < labels.label_mass.max() < 0.2
     assert "vLLM is up after" in ran.stderr
@@ -105,13 +105,13 @@ def test_started_by_us_killed_and_continued(tiny_llama: Path, prepared_copy: Wor
 def test_as_an_endpoint_killed_at_any_moment_nothing_is_asked_twice(
     server: Server, tiny_llama: Path, prepared_copy: Workspace
 ) -> None:
-    asking = command(prepared_copy, tiny_llama, "--endpoint", server.url, "--budget", 300)
+    asking = command(prepared_copy, tiny_llama, "--endpoint", server.url, "--budget", 100)
     for moment in (1, 4):
         with subprocess.Popen(asking, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             enough = shards(prepared_copy) + moment
             kill_when(process, partial(lambda least: shards(prepared_copy) >= least, enough))
     counts = json.loads(subprocess.run(asking, capture_output=True, check=True).stdout)["counts"]
-    assert counts["asked"] + counts["reused"] == counts["labelled"] == 300
+    assert counts["asked"] + counts["reused"] == counts["labelled"] == 100
     assert counts["reused"] >= 5 * 5
     assert counts["tokens"] > 100 * counts["asked"]
     assert server.ended() is None

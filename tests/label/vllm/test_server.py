@@ -172,7 +172,7 @@ def test_what_the_settings_leave_open_is_chosen_by_vllm() -> None:
 @pytest.mark.parametrize(
     ("settings", "named", "gib"),
     [
-        (ServerSettings(), None, "4"),
+        (ServerSettings(), None, "2"),
         (ServerSettings(), "1", "1"),
         (ServerSettings(memory_share=0.5), None, None),
     ],
