@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from mmsc_cli.cli.commands import (
     check,
+    diff,
     doctor,
     encode,
     evaluate,
@@ -60,7 +61,7 @@ def _version() -> None:
     _show_version(True)
 
 
-for module in (prepare, label, encode, train, evaluate, infer, show, run, init, check, recipes, doctor):
+for module in (prepare, label, encode, train, evaluate, infer, show, run, init, check, diff, recipes, doctor):
     module.register(app)
 
 

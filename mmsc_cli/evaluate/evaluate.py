@@ -10,9 +10,8 @@ from mmsc_cli.evaluate.ablation import AblationPlan, ablate
 from mmsc_cli.evaluate.baselines.baseline import on_cpu
 from mmsc_cli.evaluate.baselines.named import applicable, fit_baseline
 from mmsc_cli.evaluate.context import EvaluationContext
-from mmsc_cli.evaluate.gates import MODEL
 from mmsc_cli.evaluate.lists import describe_lists
-from mmsc_cli.evaluate.protocol import SLICE_MEANINGS, TAIL_BELOW, check_split
+from mmsc_cli.evaluate.protocol import MODEL, SLICE_MEANINGS, TAIL_BELOW, check_split
 from mmsc_cli.evaluate.rank import DEGREE_SLICE
 from mmsc_cli.evaluate.sampled import NOTE, PAIR_CAP
 from mmsc_cli.evaluate.scoreboard import Scoreboard, draw_queries

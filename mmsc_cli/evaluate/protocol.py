@@ -21,6 +21,7 @@ from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import Relation
 
+MODEL = "mmsc"  # the model's name among the systems that are judged
 SliceName = Literal["all", "clean", "tail", "cold", "cold_clean"]
 SLICES: tuple[SliceName, ...] = get_args(SliceName)
 # The judgements and slices of truth mode (`mmsc_cli.evaluate.truth_mode`) are there for synthetic catalogues alone.

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mmsc_cli.evaluate.baselines.tuning import BaselineScorer
 from mmsc_cli.evaluate.context import EvaluationContext
-from mmsc_cli.evaluate.gates import MODEL
 from mmsc_cli.evaluate.protocol import (
+    MODEL,
     SLICES,
     RelationProtocol,
     SliceName,

@@ -55,12 +55,13 @@ def register(app: typer.Typer) -> None:
         Ranks the whole catalogue for each held-out query; writes metrics.json and report.html.
         """
         from mmsc_cli.evaluate.baselines.named import parse_baselines  # noqa: PLC0415  brings scipy
-        from mmsc_cli.evaluate.gates import check_gates, parse_gates  # noqa: PLC0415  brings pyarrow and scipy
+        from mmsc_cli.evaluate.fail_under import GRAMMAR, check_model  # noqa: PLC0415  brings pyarrow and scipy
         from mmsc_cli.evaluate.stage import run_evaluate  # noqa: PLC0415  brings torch
+        from mmsc_cli.metrics.gates import parse_gates  # noqa: PLC0415  brings numpy
         from mmsc_cli.pipeline import retrain  # noqa: PLC0415  brings torch
 
         chosen = baselines if baselines in (None, "all", "none") else list(parse_baselines(baselines))
-        gates = [] if fail_under is None else parse_gates(fail_under)
+        gates = [] if fail_under is None else parse_gates(fail_under, GRAMMAR)
         result = run_evaluate(
             session.workspace,
             session.recipe({"evaluate.baselines": chosen}),
@@ -83,7 +84,7 @@ def register(app: typer.Typer) -> None:
         for line in _ablation(result["ablation"]) if "ablation" in result else []:
             session.out.note(line)
         session.out.note(f"report: {report or session.workspace.path('report.html')}")
-        check_gates(gates, result["models"])
+        check_model(gates, result["models"])
 
 
 def _comparison(result: Mapping[str, Any]) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmsc_cli.evaluate.gates import MODEL
-from mmsc_cli.evaluate.protocol import SLICES
+from mmsc_cli.evaluate.protocol import MODEL, SLICES
 from mmsc_cli.evaluate.report import charts
 from mmsc_cli.evaluate.report.charts import Chart, Series, line_chart
 from mmsc_cli.evaluate.report.gallery import Exhibit

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from mmsc_cli.evaluate.gates import MODEL
-from mmsc_cli.evaluate.protocol import SLICES
+from mmsc_cli.evaluate.protocol import MODEL, SLICES
 from mmsc_cli.tables.relations import RELATIONS
 
 Standing = Literal["ahead of", "behind", "level with"]

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from mmsc_cli.errors import GateError, InputError
-from mmsc_cli.evaluate.gates import check_gates, parse_gates
+from mmsc_cli.evaluate.fail_under import GRAMMAR, check_model
+from mmsc_cli.metrics.gates import parse_gates
 
 MODELS: dict[str, Any] = {
     "mmsc": {
@@ -24,18 +25,18 @@ MODELS: dict[str, Any] = {
     ],
 )
 def test_gates_that_hold(text: str) -> None:
-    check_gates(parse_gates(text), MODELS)
+    check_model(parse_gates(text, GRAMMAR), MODELS)
 
 
 def test_a_failed_gate_names_its_figure() -> None:
     with pytest.raises(GateError, match=r"substitute\.all\.ndcg@10 is 0\.5000 \(required: .*>0\.5\)"):
-        check_gates(parse_gates("substitute.all.ndcg@10>0.5"), MODELS)
+        check_model(parse_gates("substitute.all.ndcg@10>0.5", GRAMMAR), MODELS)
 
 
 def test_all_failures_are_named_at_once() -> None:
     with pytest.raises(GateError) as error:
-        check_gates(
-            parse_gates("substitute.all.hit@10>=0.9,complement.all.ndcg@10>=0.3,complement.all.hit@10>=1"),
+        check_model(
+            parse_gates("substitute.all.hit@10>=0.9,complement.all.ndcg@10>=0.3,complement.all.hit@10>=1", GRAMMAR),
             MODELS,
         )
     assert "substitute.all.hit@10" in error.value.message
@@ -45,7 +46,7 @@ def test_all_failures_are_named_at_once() -> None:
 
 def test_an_empty_slice_fails_its_gate() -> None:
     with pytest.raises(GateError, match="no queries"):
-        check_gates(parse_gates("substitute.cold.hit@10>=0"), MODELS)
+        check_model(parse_gates("substitute.cold.hit@10>=0", GRAMMAR), MODELS)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_an_empty_slice_fails_its_gate() -> None:
 )
 def test_a_typo_is_answered_with_the_known_paths(text: str, named: str) -> None:
     with pytest.raises(InputError) as error:
-        parse_gates(text)
+        parse_gates(text, GRAMMAR)
     assert named in error.value.message
     assert "cold_clean" in (error.value.hint or "")
     assert "mrr@10" in (error.value.hint or "")
@@ -77,5 +78,5 @@ def test_a_typo_is_answered_with_the_known_paths(text: str, named: str) -> None:
     ("value", "operator", "holds"), [(0.49996, ">=", True), (0.49994, ">=", False), (0.50004, ">", False)]
 )
 def test_a_gate_compares_what_it_prints(value: float, operator: str, holds: bool) -> None:
-    gates = parse_gates(f"substitute.all.ndcg@10{operator}0.5")
+    gates = parse_gates(f"substitute.all.ndcg@10{operator}0.5", GRAMMAR)
     assert gates[0].holds(value) is holds

@@ -1,0 +1,1 @@
+"""Comparing two nights: what changed in the answers, and how much."""

@@ -1,0 +1,154 @@
+"""All answers of one night, from a workspace, an index or a table of `mmsc infer --all`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet as pq
+
+from mmsc_cli.errors import InputError, MmscError
+from mmsc_cli.index.index_file import Index
+from mmsc_cli.infer.recommender import Recommender
+from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.tables.relations import RELATIONS, Relation
+
+SCHEMA = pa.schema(
+    [
+        ("query", pa.string()),
+        ("relation", pa.string()),
+        ("rank", pa.int64()),
+        ("item", pa.string()),
+        ("score", pa.float64()),
+        ("title", pa.string()),
+    ]
+)
+ENDINGS = (".parquet", ".tsv", ".csv", ".jsonl", ".json")
+_AT_ONCE = 1_000  # queries
+_FORMS = f"give a workspace, an index, or a table of `mmsc infer --all` ({', '.join(ENDINGS)}; also .gz or .zst)"
+
+
+@dataclass(frozen=True)
+class AnswerTable:
+    """The answers of one night.
+
+    `answers` has the columns of SCHEMA. `items` are the ids of the catalogue; of a table, all that it names.
+    `recommender` gives titles and reasons, where the night is a workspace or an index.
+    """
+
+    source: str
+    answers: pa.Table
+    items: pa.Array
+    recommender: Recommender | None = None
+
+    def has(self, item_id: str) -> bool:
+        """Whether an item is in the catalogue."""
+        return bool(pc.index(self.items, item_id).as_py() >= 0)
+
+    def title(self, item_id: str) -> str | None:
+        """The title of an item, if it is known: a table has those of answers alone."""
+        if self.recommender is not None:
+            return self.recommender.title(item_id) if self.has(item_id) else None
+        row = pc.index(self.answers["item"], item_id).as_py()
+        return None if row < 0 else self.answers["title"][row].as_py()
+
+    def why(self, query: str, relation: Relation, item_id: str | None) -> str | None:
+        """Why an item answers a query, in a sentence; None where nobody can tell."""
+        if self.recommender is None:
+            return None
+        (outcome,) = self.recommender.answer([query], relation, explain=True)
+        if isinstance(outcome, MmscError):
+            return None
+        return next((answer.why.summary for answer in outcome if answer.item == item_id and answer.why), None)
+
+
+def read_answers(path: Path, k: int, progress: Progress = SILENT) -> AnswerTable:
+    """Read the answers of a night: at most the `k` best of each query and relation.
+
+    Raises:
+        InputError: it is neither a workspace, nor an index, nor a table of answers; or two answers have one rank.
+        WorkspaceError: the workspace has no index, or a damaged one.
+    """
+    if path.is_dir():
+        return _of_index(path, k, progress)
+    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
+    if not path.is_file() or not name.endswith(ENDINGS):
+        raise InputError(f"{path}: {'unknown kind of file' if path.is_file() else 'no such file'}", hint=_FORMS)
+    try:
+        answers = _read_table(path, name.rsplit(".", 1)[-1])
+    except (pa.ArrowException, ValueError, KeyError, TypeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read as a table of answers: {reason}", hint=_FORMS) from error
+    answers = answers.filter(pc.less_equal(answers["rank"], k))
+    _check(answers, path)
+    named = pa.concat_arrays([*answers["query"].chunks, *answers["item"].chunks])
+    return AnswerTable(str(path), answers, pc.unique(named))
+
+
+def _of_index(folder: Path, k: int, progress: Progress) -> AnswerTable:
+    if (folder / "index.json").exists():
+        recommender = Recommender(Index.open(folder), folder.parent)
+    else:
+        recommender = Recommender.open(folder, exact=True)
+    ids = [str(recommender.index.ids[row]) for row in range(len(recommender))]
+    columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
+    tables: list[pa.Table] = []
+    with progress.task(f"answers of {folder}", total=len(ids)) as task:
+        for number, outcome in enumerate(recommender.answer(ids, "both", k), start=1):
+            if isinstance(outcome, MmscError):
+                raise outcome
+            for answer in outcome:
+                for name, values in columns.items():
+                    values.append(getattr(answer, name))
+            if number % _AT_ONCE == 0 or number == len(ids):
+                task.advance(number % _AT_ONCE or _AT_ONCE)
+                tables.append(pa.table(columns, SCHEMA))
+                columns = {name: [] for name in SCHEMA.names}
+    return AnswerTable(str(folder), pa.concat_tables(tables), pa.array(ids, pa.string()), recommender)
+
+
+def _read_table(path: Path, kind: str) -> pa.Table:
+    if kind == "parquet":
+        return pq.read_table(path, columns=SCHEMA.names).cast(SCHEMA)
+    with pa.input_stream(str(path), compression="detect") as content:
+        if kind == "jsonl":
+            options = pyarrow.json.ParseOptions(explicit_schema=SCHEMA, unexpected_field_behavior="ignore")
+            return pyarrow.json.read_json(content, parse_options=options)
+        if kind == "json":
+            return pa.Table.from_pylist(json.loads(content.read())["answers"], SCHEMA)
+        # `infer` writes TSV without quotes: it leaves no tabs in cells.
+        separated = pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False) if kind == "tsv" else None
+        typed = pyarrow.csv.ConvertOptions(
+            column_types=SCHEMA, include_columns=SCHEMA.names, strings_can_be_null=False, null_values=[]
+        )
+        return pyarrow.csv.read_csv(content, parse_options=separated, convert_options=typed)
+
+
+def _check(answers: pa.Table, path: Path) -> None:
+    """Refuse what is no table of answers: it would be compared to nothing."""
+    for fault in _faults(answers):
+        raise InputError(f"{path}: {fault}", hint=_FORMS)
+
+
+def _faults(answers: pa.Table) -> Iterator[str]:
+    if not len(answers):
+        yield "there are no answers in it"
+    for name in SCHEMA.names:
+        if name != "title" and answers[name].null_count:
+            yield f"column {name}: {answers[name].null_count:,} empty cells"
+    unknown = [name for name in pc.unique(answers["relation"]).to_pylist() if name not in RELATIONS]
+    if unknown:
+        yield f"column relation: {unknown[0]!r} is neither {' nor '.join(RELATIONS)}"
+    if len(answers) and pc.min(answers["rank"]).as_py() < 1:
+        yield "column rank: the first answer has rank 1"
+    places = answers.group_by(["query", "relation", "rank"]).aggregate([([], "count_all")])
+    twice = places.filter(pc.greater(places["count_all"], 1)).slice(0, 1).to_pylist()
+    if twice:
+        place = twice[0]
+        yield f"{place['query']} has {place['count_all']} {place['relation']}s of rank {place['rank']}"
