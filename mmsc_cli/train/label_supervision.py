@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.tables.labels import Labels
@@ -82,6 +81,8 @@ def label_trust(labels: Labels, pairs: TrainingPairs, items: int) -> float:
     viewed = holds[alone][:, 0]
     if min(np.count_nonzero(viewed), np.count_nonzero(~viewed)) < FEWEST_JUDGED:
         return 0.0
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415  sklearn is slow to import, and most train without labels
+
     probabilities = labels.probabilities()[seen][alone]
     return max(0.0, 2 * float(roc_auc_score(viewed, probabilities[:, 0] - probabilities[:, 1])) - 1)
 

@@ -22,7 +22,7 @@ from mmsc_cli.train.known import Known
 from mmsc_cli.train.label_supervision import Supervision, label_trust, read_supervision
 from mmsc_cli.train.loop.data import Problem, TrainingPairs
 from mmsc_cli.train.loop.trainer import answer, fit
-from mmsc_cli.train.reliability import PairEvidence, fit_reliability
+from mmsc_cli.train.reliability import PairEvidence, Reliability, fit_reliability
 from mmsc_cli.train.settings import TrainSettings
 
 _LOG = logging.getLogger(__name__)
@@ -32,11 +32,13 @@ _LOG = logging.getLogger(__name__)
 class Denoised:
     """The visible pairs as the network sees them.
 
-    `reliability` (pairs, 2) by relation, None where denoising is left out; `supervision` None without labels.
+    `reliability` (pairs, 2) by relation, and `denoiser`, which estimated it, None where denoising is left out;
+    `supervision` None without labels.
     """
 
     problem: Problem
     reliability: NDArray[np.float32] | None
+    denoiser: Reliability | None
     supervision: Supervision | None
 
 
@@ -70,9 +72,14 @@ def sides(vectors: Vectors) -> dict[Relation, tuple[NDArray[np.float32], NDArray
 
 
 def denoise(
-    known: Known, labels: Labels | None, settings: TrainSettings, plan: Plan, progress: Progress = SILENT
+    known: Known,
+    labels: Labels | None,
+    settings: TrainSettings,
+    plan: Plan,
+    denoiser: Reliability | None = None,
+    progress: Progress = SILENT,
 ) -> Denoised:
-    """Weigh the visible pairs by strengths, reliabilities and labels."""
+    """Weigh the visible pairs by strengths, reliabilities and labels; `denoiser` None: one is fitted on these pairs."""
     pairs = known.visible.pairs
     observed = TrainingPairs.of(pairs)
     supervision = _supervision(labels, observed, known.visible.has_behaviour, settings)
@@ -80,17 +87,20 @@ def denoise(
     weight = observed.strength
     if "denoise" not in plan.without:
         evidence = PairEvidence(known.catalogue, pairs, known.similar)
-        reliability = fit_reliability(evidence, pairs, supervision, plan.seed, progress)
+        if denoiser is None and len(pairs):
+            denoiser = fit_reliability(evidence, pairs, supervision, plan.seed, progress)
+        reliability = denoiser.of(evidence, pairs) if denoiser else np.zeros((0, 2), np.float32)
         # Even a doubtful pair keeps half its weight: behaviour is judged by behaviour, and that holds noise too.
         weight = observed.strength * (1 + torch.from_numpy(reliability)) / 2
     items, similar = known.catalogue.items, known.similar_graph
     if supervision is None:
-        return Denoised(Problem(items, observed, weight, weight, similar), reliability, None)
+        return Denoised(Problem(items, observed, weight, weight, similar), reliability, denoiser, None)
     # Pairs that only the labels know are predicted, never propagated over: they are opinions, not behaviour.
     added = supervision.added
     target_weight = torch.cat([weight * supervision.target_factor(len(observed)), added.strength])
     weight = torch.cat([weight, torch.zeros(len(added), 2)])
-    return Denoised(Problem(items, observed.joined(added), weight, target_weight, similar), reliability, supervision)
+    problem = Problem(items, observed.joined(added), weight, target_weight, similar)
+    return Denoised(problem, reliability, denoiser, supervision)
 
 
 def train_network(

@@ -4,17 +4,14 @@ A small network sees what the *rest* of the data says of a pair (shared neighbou
 never include the pair itself; how often their categories are related, the pair itself not counted; likeness of the
 ends; strengths) and learns to tell observed pairs from pairs drawn at random by popularity. A pair that looks like
 chance (a bestseller in every basket, an accidental view) gets a low reliability. Labels, where there are any, are
-further targets.
+further targets. It is fitted once, on training pairs, and estimates the pairs of every index.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import nn
 from torch.nn import functional
 
@@ -29,10 +26,10 @@ from mmsc_cli.train.label_supervision import Supervision
 from mmsc_cli.train.linear_branch import Sparse
 
 PAIR_FEATURES = 13
-ROWS = 256
-STEPS = 200
-BATCH = 2_048
-LEARNING_RATE = 0.01
+CHUNK = 8_192
+STEPS = 150
+BATCH = 512
+LEARNING_RATE = 0.02
 
 
 class PairEvidence:
@@ -40,24 +37,13 @@ class PairEvidence:
 
     def __init__(self, catalogue: Catalogue, pairs: Pairs, similar: Sparse) -> None:
         """Take metadata, the visible pairs, and content neighbours (n_items, n_items), rows summing to one."""
-        n_items = len(catalogue)
-        strengths = [pairs.adjacency(relation, n_items) for relation in RELATIONS]
-        view, purchase = ((matrix > 0).astype(np.float32) for matrix in strengths)
-        self._degree = [np.diff(matrix.indptr).astype(np.float32) for matrix in (view, purchase)]
+        strengths = [pairs.adjacency(relation, len(catalogue)) for relation in RELATIONS]
+        self._view, self._purchase = ((matrix > 0).astype(np.float32) for matrix in strengths)
+        self._similar = similar
+        self._degree = [np.diff(matrix.indptr).astype(np.float32) for matrix in strengths]
         # Neighbours that two items share count less the more neighbours they have (Adamic & Adar, 2003).
-        rare_view, rare_purchase = (
-            sparse.diags_array(1 / np.log(2 + degree)) @ matrix
-            for matrix, degree in zip((view, purchase), self._degree, strict=True)
-        )
-        middle = sparse.diags_array(1 / np.sqrt(np.log(2 + self._degree[0]) * np.log(2 + self._degree[1])))
-        backward = similar.T.tocsr()
-        # Each feature is a sum of walks; their entry at (a, b) never passes through the pair itself.
-        self._walks: list[tuple[float, list[tuple[Any, Any]]]] = [
-            (1, [(view, rare_view)]),
-            (1, [(purchase, rare_purchase)]),
-            (1, [(view, middle @ purchase), (purchase, middle @ view)]),
-            *((10.0, [(similar, matrix), (matrix, backward)]) for matrix in (view, purchase)),
-        ]
+        rarity = [1 / np.log(2 + degree) for degree in self._degree]
+        self._rarity = [*rarity, np.sqrt(rarity[0] * rarity[1])]
         self._semantic = catalogue.semantic.numpy()
         self._paths = catalogue.paths
         self._brand = catalogue.items.brand.numpy()
@@ -72,40 +58,18 @@ class PairEvidence:
         `holds` (pairs, 2): in which relations each pair is itself among the visible pairs; None for none.
         """
         holds = np.zeros((len(a), 2), np.bool_) if holds is None else holds
-        features = np.empty((len(a), PAIR_FEATURES), np.float32)
-        # In the order of a, so that each row of a walk is computed once.
-        order = np.argsort(a, kind="stable")
-        rows = np.unique(a)
-        blocks = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
-        ends = np.searchsorted(a[order], [block[-1] for block in blocks], side="right")
-        parts = np.split(order, ends[:-1])
 
-        def look(number: int) -> NDArray[np.float32]:
-            pair_rows = parts[number]
-            return self._block(blocks[number], a[pair_rows], b[pair_rows], holds[pair_rows])
+        def look(start: int) -> NDArray[np.float32]:
+            chunk = slice(start, start + CHUNK)
+            return self._chunk(a[chunk], b[chunk], holds[chunk])
 
-        for pair_rows, block in zip(parts, map_blocks(look, range(len(blocks))), strict=False):
-            features[pair_rows] = block
-        return features
+        chunks = list(map_blocks(look, range(0, len(a), CHUNK)))
+        return np.concatenate(chunks) if chunks else np.empty((0, PAIR_FEATURES), np.float32)
 
-    def _block(
-        self, rows: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64], holds: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        scratch = np.zeros((len(rows), len(self._brand)), np.float32)
-        at = np.searchsorted(rows, a)
-        walks = []
-        for factor, products in self._walks:
-            sums = np.zeros(len(a), np.float32)
-            for left, right in products:
-                walked = sparse.csr_array(left[rows] @ right)
-                filled = np.repeat(np.arange(len(rows)), np.diff(walked.indptr)), walked.indices
-                scratch[filled] = walked.data
-                sums += scratch[at, b]
-                scratch[filled] = 0
-            walks.append(np.log1p(factor * sums))
+    def _chunk(self, a: NDArray[np.int64], b: NDArray[np.int64], holds: NDArray[np.bool_]) -> NDArray[np.float32]:
         path, other = self._paths[a], self._paths[b]
         columns = [
-            *walks,
+            *self._walks(a, b),
             *(affinity.log_ratio(a, b, holds[:, i].astype(np.float32)) for i, affinity in enumerate(self._affinity)),
             np.einsum("ij,ij->i", self._semantic[a], self._semantic[b]),
             ((path == other) & (path > 0)).mean(axis=1),
@@ -115,6 +79,26 @@ class PairEvidence:
         ]
         return np.stack(columns, axis=1).astype(np.float32)
 
+    def _walks(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+        """Sums over the items in the middle of walks of two steps from a to b; none passes through the pair itself."""
+        from_a, from_b = ([matrix[end] for matrix in (self._view, self._purchase, self._similar)] for end in (a, b))
+        everyone = np.ones(len(self._brand), np.float32)
+
+        def walked(first: int, second: int, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.asarray(from_a[first].multiply(from_b[second]) @ weight)
+
+        view, purchase, similar = range(3)
+        sums = [
+            walked(view, view, self._rarity[0]),
+            walked(purchase, purchase, self._rarity[1]),
+            walked(view, purchase, self._rarity[2]) + walked(purchase, view, self._rarity[2]),
+            *(
+                10 * (walked(similar, relation, everyone) + walked(relation, similar, everyone))
+                for relation in (view, purchase)
+            ),
+        ]
+        return [np.log1p(total) for total in sums]
+
     def chance_pairs(self, count: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Pairs of items drawn by popularity, independently: what noise would look like."""
         weight = self._degree[0] + self._degree[1] + 1.0
@@ -122,7 +106,7 @@ class PairEvidence:
         return drawn[0], drawn[1]
 
 
-class _Reliability(nn.Module):
+class Reliability(nn.Module):
     """Log-odds that a pair holds, for each of the two relations."""
 
     def __init__(self, observed: torch.Tensor, width: int = 32) -> None:
@@ -142,25 +126,28 @@ class _Reliability(nn.Module):
         ]
         return torch.cat(sides, dim=1)
 
+    @torch.no_grad()
+    def of(self, evidence: PairEvidence, pairs: Pairs) -> NDArray[np.float32]:
+        """The reliabilities of visible pairs, (pairs, 2) in (0, 1), by relation; `evidence` is of those pairs."""
+        reliability: NDArray[np.float32] = torch.sigmoid(self(*_observed(evidence, pairs))).numpy()
+        return reliability
+
 
 def fit_reliability(
     evidence: PairEvidence, pairs: Pairs, supervision: Supervision | None, seed: int, progress: Progress = SILENT
-) -> NDArray[np.float32]:
-    """Fit the network and return the reliabilities of the visible pairs, (pairs, 2) in (0, 1), by relation.
+) -> Reliability:
+    """Fit the network on visible pairs, of which there is one at least.
 
     Chance pairs get strengths drawn from the observed ones, so that strength alone cannot tell them apart.
     """
-    if not len(pairs):
-        return np.zeros((0, len(RELATIONS)), np.float32)
-    strength = torch.from_numpy(np.stack([pairs.strength(relation) for relation in RELATIONS], axis=1))
-    a, b = pairs.a.astype(np.int64), pairs.b.astype(np.int64)
-    observed = torch.from_numpy(evidence.features(a, b, strength.numpy() > 0))
-    count = min(len(a), STEPS * BATCH // 4)
+    observed, strength = _observed(evidence, pairs)
+    count = min(len(pairs), STEPS * BATCH // 2)
     chance = torch.from_numpy(evidence.features(*evidence.chance_pairs(count, numpy_generator(seed, "chance"))))
     torch.manual_seed(derive_seed(seed, "reliability"))
-    network = _Reliability(observed)
+    network = Reliability(observed)
     generator = torch_generator(seed, "denoise")
-    optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=STEPS, pct_start=0.1)
     with torch.enable_grad(), progress.task("Denoising", STEPS) as task:
         for _ in range(STEPS):
             rows = torch.randint(len(observed), (min(BATCH, len(observed)),), generator=generator)
@@ -175,10 +162,16 @@ def fit_reliability(
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+            schedule.step()
             task.advance()
-    with torch.no_grad():
-        reliability: NDArray[np.float32] = torch.sigmoid(network(observed, strength)).numpy()
-    return reliability
+    return network
+
+
+def _observed(evidence: PairEvidence, pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Evidence (pairs, PAIR_FEATURES) and strengths (pairs, 2) of visible pairs."""
+    strength = np.stack([pairs.strength(relation) for relation in RELATIONS], axis=1)
+    features = evidence.features(pairs.a.astype(np.int64), pairs.b.astype(np.int64), strength > 0)
+    return torch.from_numpy(features), torch.from_numpy(strength)
 
 
 def _contrast(logits: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -43,6 +43,7 @@ from mmsc_cli.train.ranking.answers import answer, compose
 from mmsc_cli.train.ranking.choose import choose_rankers, keep_back
 from mmsc_cli.train.ranking.evidence import Evidence
 from mmsc_cli.train.ranking.ranker import Ranker
+from mmsc_cli.train.reliability import Reliability
 from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.validation import figures, validations_of
 from mmsc_cli.workspace.workspace import Workspace
@@ -105,7 +106,7 @@ def train(
     trained = training.known.visible.has_behaviour
     answering = network
     for name, visible in {"judged": inputs.judging(), **({"index": inputs.everything()} if plan.serve else {})}.items():
-        look = making.look(visible)
+        look = making.look(visible, training.denoised.denoiser)
         answering = network.asked_about(look.denoised.problem.to(device), trained)
         making.write(folder / name, making.index(look, answering, rankers))
         making.lap(name)
@@ -171,12 +172,12 @@ class _Making:
         self.seconds[part] = round(self.seconds.get(part, 0.0) + now - self._started, 2)
         self._started = now
 
-    def look(self, visible: Visible) -> _Look:
-        """Gather what the visible pairs tell."""
+    def look(self, visible: Visible, denoiser: Reliability | None = None) -> _Look:
+        """Gather what the visible pairs tell; `denoiser` None: one is fitted on them."""
         settings, plan, progress = self._settings, self._plan, self._progress
         catalogue = Catalogue(self._inputs.features, visible.has_behaviour, settings.neighbours, progress)
         known = Known(catalogue, visible, settings.linear_top, progress)
-        return _Look(known, denoise(known, self._inputs.labels, settings, plan, progress))
+        return _Look(known, denoise(known, self._inputs.labels, settings, plan, denoiser, progress))
 
     def index(self, look: _Look, network: Network, rankers: Mapping[Relation, Ranker]) -> Index:
         """Rank the candidates of every item, and put all that answering needs together."""

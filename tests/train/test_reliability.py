@@ -30,7 +30,8 @@ def test_planted_noise_is_trusted_less_than_true_pairs(prepared: Workspace, cata
     import pyarrow.parquet as pq
 
     pairs = Pairs.read(prepared.path("pairs.parquet")).of("train")
-    reliability = fit_reliability(gathered(catalogue, pairs), pairs, None, seed=1)
+    evidence = gathered(catalogue, pairs)
+    reliability = fit_reliability(evidence, pairs, None, seed=1).of(evidence, pairs)
 
     truth = pq.read_table(prepared.path("truth.parquet"))
     known = dict.fromkeys(zip(truth["a"].to_pylist(), truth["b"].to_pylist(), strict=True), True)
@@ -59,3 +60,20 @@ def test_the_order_of_pairs_does_not_matter(prepared: Workspace, catalogue: Cata
     a, b = pairs.a[:500].astype(np.int64), pairs.b[:500].astype(np.int64)
     evidence, order = gathered(catalogue, pairs), np.random.default_rng(0).permutation(500)
     np.testing.assert_allclose(evidence.features(a, b)[order], evidence.features(a[order], b[order]), rtol=1e-6)
+
+
+def test_walks_are_those_of_whole_matrix_products(prepared: Workspace, catalogue: Catalogue) -> None:
+    pairs = Pairs.read(prepared.path("pairs.parquet")).of("train")
+    a, b = pairs.a.astype(np.int64), pairs.b.astype(np.int64)
+    view, purchase = ((pairs.adjacency(relation, len(catalogue)) > 0).toarray().astype(float) for relation in RELATIONS)
+    similar = catalogue.similar(np.ones(len(catalogue), np.bool_)).as_sparse().toarray()
+    rarity = [1 / np.sqrt(np.log(2 + matrix.sum(axis=0))) for matrix in (view, purchase)]
+    mixed = (view * rarity[0] * rarity[1]) @ purchase
+    expected = [
+        (view * rarity[0] ** 2) @ view,
+        (purchase * rarity[1] ** 2) @ purchase,
+        mixed + mixed.T,
+        *(10 * (similar @ matrix + matrix @ similar.T) for matrix in (view, purchase)),
+    ]
+    walks = gathered(catalogue, pairs).features(a, b)[:, :5]
+    np.testing.assert_allclose(walks, np.stack([np.log1p(matrix[a, b]) for matrix in expected], axis=1), rtol=1e-4)
