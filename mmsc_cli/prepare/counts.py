@@ -81,6 +81,7 @@ MENDS = {
     "descriptions_unreadable": "descriptions that are objects without an obvious text",
     "ids_mended": 'ids written in another form (101.0, ="00123", Unicode forms)',
     "null_words": "cells that say NULL, NA, nan, None or \\N, read as empty",
+    "times_unreadable": "times that are none",
     "empty_fields": "empty fields",
     "without_title": "items without a title",
 }

@@ -68,6 +68,9 @@ class EventsSource(Settings):
     window_minutes: AboveZero | None = Field(
         default=None, description="maximum time between two events of a pair; none: the whole session"
     )
+    day_first: bool | None = Field(
+        default=None, description="whether 1/2/2024 is 1 February; none: other dates of the column decide"
+    )
     since: datetime | date | None = Field(default=None, description="events before this are left out")
     until: datetime | date | None = Field(default=None, description="events from this on are left out")
     memory_gib: Annotated[float, Field(ge=0.25), EFFORT] = Field(

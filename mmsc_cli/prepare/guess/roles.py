@@ -13,15 +13,14 @@ from mmsc_cli.prepare.guess.event_types import type_of
 from mmsc_cli.prepare.guess.head import Head
 from mmsc_cli.prepare.settings import ItemColumn, PairColumn
 from mmsc_cli.prepare.sources.aliases import ALIASES
+from mmsc_cli.prepare.sources.times import is_day, is_time
 
 # Columns that say who shops rather than in which visit: their events need a limit in time to be one visit.
 SHOPPER_COLUMNS = ("visitor", "user", "customer", "client", "cookie", "member", "shopper")
-_TIME = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d{8}|\d{9,19}(\.\d+)?")
 _IMAGE = re.compile(r"\.(jpe?g|png|webp|gif|avif)\b", re.IGNORECASE)
 _MOST_TYPES = 200
 _SAMPLE = 500
 _PATH = re.compile(r"\w\s*[>»›]\s*\w")
-_DAY = re.compile(r"(19|20)\d\d-\d\d-\d\d([T ].*)?")
 _WORDS = re.compile(r"\D{3,}\s.{1,200}")
 # What tells a column whose name is not known.
 _TELLING_CONTENT: dict[str, Callable[[str], object]] = {
@@ -48,7 +47,7 @@ def log_columns(head: Head) -> dict[str, str]:
     """What a log calls our columns, as far as that can be guessed."""
     columns = _guess(head, ("type", "time", "item", "session", "quantity"), used=())
     if "time" not in columns:
-        columns |= _by_content(head, {"time": _DAY.fullmatch}, columns)
+        columns |= _by_content(head, {"time": is_day}, columns)
     return columns
 
 
@@ -156,8 +155,8 @@ _CHECKS: dict[str, Callable[[Sequence[str]], bool]] = {
     "image_url": lambda texts: _mostly(texts, lambda text: "//" in text),
     "image_path": lambda texts: _mostly(texts, lambda text: "//" not in text and _IMAGE.search(text)),
     "group": lambda texts: len(set(texts)) < len(texts) or len(texts) < 20,
-    "type": lambda texts: len(set(texts)) <= _MOST_TYPES and not (texts and _mostly(texts, _TIME.fullmatch)),
-    "time": lambda texts: _mostly(texts, _TIME.fullmatch),
+    "type": lambda texts: len(set(texts)) <= _MOST_TYPES and not (texts and _mostly(texts, is_time)),
+    "time": lambda texts: _mostly(texts, is_time),
     "quantity": lambda texts: _mostly(texts, _is_number),
     "co_view": lambda texts: _mostly(texts, _is_number),
     "co_purchase": lambda texts: _mostly(texts, _is_number),

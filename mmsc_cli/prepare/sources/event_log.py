@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, get_args
@@ -28,24 +28,13 @@ from mmsc_cli.prepare.sources.log_shard import (
     plain_line_ends,
     with_partitions,
 )
+from mmsc_cli.prepare.sources.times import TimeForm, decide_form, seconds_sql
 
 VIEW, PURCHASE = 0, 1
 LOG_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
 
 # Strings with an offset are turned into UTC, others are taken as UTC.
 _TIME_ZONE = "SET TimeZone = 'UTC'"
-# Numbers are seconds, milli-, micro- or nanoseconds since 1970, told apart by size: 1e11 seconds are the year 5138.
-_EPOCH = """
-    CASE WHEN abs({0}) < 1e11 THEN {0} WHEN abs({0}) < 1e14 THEN {0} / 1e3 WHEN abs({0}) < 1e17 THEN {0} / 1e6
-    ELSE {0} / 1e9 END
-"""
-# 20241001 is a day; `2024-10-01 10:00:00 +0200` loses the blank before its offset.
-_TEXT_TIME = """
-    CASE WHEN regexp_full_match({0}, '(19|20)[0-9]{{6}}') THEN epoch(try_strptime({0}, '%Y%m%d'))
-    ELSE coalesce(
-        {1}, epoch(try_cast(regexp_replace({0}, ' ([+-][0-9]{{2}}):?([0-9]{{2}})$', '\\1:\\2') AS TIMESTAMPTZ))
-    ) END
-"""
 _BLANKS = "".join(map(chr, (*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029)))
 _BLANKS += "\u202f\u205f\u3000"
 _NORMALISED = """
@@ -60,8 +49,8 @@ END AS fate
 FROM ({shards})
 """
 _SHARD = """
-SELECT {session} AS session, {item} AS item, {seconds} AS seconds, {timed} AS timed, {kind}::UTINYINT AS kind,
-    {word} AS word, {cancelled} AS cancelled
+SELECT {session} AS session, {item} AS item, {seconds} AS seconds, {kind}::UTINYINT AS kind,
+    {word} AS word, {cancelled} AS cancelled, {written} AS written
 FROM {scan} AS t {unnest}
 """
 _UNNEST = "LEFT JOIN LATERAL (SELECT unnest(json_extract({}, '$[*]')) AS element) AS u ON true"
@@ -133,12 +122,14 @@ class LogPart:
         export: the known export that they are.
         columns: our columns to the files'; without `type` all events are purchases.
         types: our event types to the files' words.
+        time_form: how the times are written.
     """
 
     shards: list[LogShard]
     export: Format | None
     columns: dict[str, str]
     types: Mapping[str, Sequence[str]]
+    time_form: TimeForm = field(default_factory=TimeForm)
 
 
 @dataclass(frozen=True)
@@ -171,10 +162,10 @@ class OpenLog:
 def open_log(
     engine: Engine, paths: Sequence[Path], settings: EventsSource, folder: Path, base: Path | None = None
 ) -> OpenLog:
-    """Make the view `normalised` of a log: session, item (text), kind (VIEW or PURCHASE), seconds, timed, fate.
+    """Make the view `normalised` of a log: session, item (text), kind (VIEW or PURCHASE), seconds, written, fate.
 
-    `fate` is one of FATES for an event that is no use, else null; `timed` says whether the log holds anything for a
-    time. Nothing is read yet but the heads of the files.
+    `fate` is one of FATES for an event that is no use, else null; `written` is what the log holds for a time. Nothing
+    is read yet but the heads of the files, and the times where it takes all of them to tell days from months.
 
     Args:
         engine: where the view is made.
@@ -225,6 +216,7 @@ def _make_view(engine: Engine, shards: list[LogShard], settings: EventsSource) -
     for part in log.parts:
         _check_id_types(engine, part)
     engine.run(_TIME_ZONE)
+    log = OpenLog([replace(part, time_form=_time_form(engine, part, settings)) for part in log.parts])
     engine.run(
         _NORMALISED.format(
             shards=" UNION ALL ".join(_select(shard, part) for part in log.parts for shard in part.shards),
@@ -301,13 +293,22 @@ def _columns(
     return columns
 
 
+def _time_form(engine: Engine, log: LogPart, settings: EventsSource) -> TimeForm:
+    columns = [
+        (shard.scan, _trimmed(expression[0]), expression[1])
+        for shard in log.shards
+        if "time" in log.columns and (expression := shard.expression(log.columns["time"]))
+    ]
+    return decide_form(engine, columns, settings.day_first) if columns else TimeForm()
+
+
 def _select(shard: LogShard, log: LogPart) -> str:
     sql = {name: shard.expression(theirs) for name, theirs in log.columns.items()}
     session, item = (_text(*expression) for expression in (sql["session"], sql["item"]) if expression)
-    seconds, timed, cancelled = "NULL::DOUBLE", "false", "false"
+    seconds, written, cancelled = "NULL::DOUBLE", "NULL::VARCHAR", "false"
     if expression := sql.get("time"):
-        seconds = _seconds(*expression)
-        timed = f"coalesce({_trimmed(expression[0])}, '') <> ''"
+        written = f"nullif({_trimmed(expression[0])}, '')"
+        seconds = seconds_sql(written, *expression, log.time_form)
     if expression := sql.get("quantity"):
         cancelled = f"coalesce(try_cast(replace({_trimmed(expression[0])}, ',', '.') AS DOUBLE) < 0, false)"
     if expression := sql.get("cancelled"):
@@ -329,7 +330,7 @@ def _select(shard: LogShard, log: LogPart) -> str:
         session=session,
         item=item,
         seconds=seconds,
-        timed=timed,
+        written=written,
         kind=kind,
         word=word,
         cancelled=cancelled,
@@ -367,15 +368,6 @@ def _text(column: str, kind: str) -> str:
         column = f"CASE WHEN {whole} THEN {column}::BIGINT::VARCHAR WHEN NOT isnan({column}) THEN {column}::VARCHAR END"
     text = _trimmed(column)
     return f"CASE WHEN {text} NOT IN ({_literals(sorted(NULL_WORDS))}) THEN {text} END"
-
-
-def _seconds(column: str, kind: str) -> str:
-    if kind == "VARCHAR":
-        text = _trimmed(column)
-        return _TEXT_TIME.format(text, _EPOCH.format(f"try_cast({text} AS DOUBLE)"))
-    if kind.startswith(("TIMESTAMP", "DATE")):
-        return f"epoch({column})::DOUBLE"
-    return _EPOCH.format(f"{column}::DOUBLE")
 
 
 def _bound(moment: date | datetime | None, missing: str) -> str:

@@ -36,6 +36,8 @@ from mmsc_cli.prepare.sources.support import choose_support
 from mmsc_cli.runtime.progress import SILENT, Progress
 
 _LOG = logging.getLogger(__name__)
+# No shop has kept a log before, or will; a period beyond says that times are misread.
+_EARLIEST_DAY, _LATEST_DAY = "1990", "2100"
 # Pairs that are counted at a time: what bounds memory, together with the engine's own limit.
 PAIRS_AT_A_TIME = 10_000_000
 
@@ -126,10 +128,11 @@ FROM (
     JOIN totals ON totals.kind = pairs.kind
 )
 """
+TIMES = "seconds since 1970, or as 2024-05-01T12:00:00Z"
 _HINTS = {
     "events_of_other_type": 'say what your log calls them, for example [source.types] view = ["click"]',
     "events_without_id": "map the columns session and item under [source.columns]",
-    "events_without_time": "write times as seconds since 1970 or as 2024-05-01T12:00:00Z",
+    "events_without_time": f"write times as {TIMES}",
     "events_outside_period": "change source.since and source.until",
     "events_cancelled": "map the column quantity to that of the ordered pieces under [source.columns]",
 }
@@ -137,8 +140,9 @@ _HINTS = {
 _TALLY = """
 CREATE OR REPLACE TABLE tally AS
 SELECT coalesce(fate, 'usable') AS fate, coalesce(word, '') AS word, count(*) AS events, min(seconds) AS first_seconds,
-    max(seconds) AS last_seconds, count(*) FILTER (timed) AS timed,
-    count(*) FILTER (timed AND seconds IS NOT NULL) AS readable
+    max(seconds) AS last_seconds, count(written) AS timed,
+    count(written) FILTER (seconds IS NULL) AS unreadable,
+    min(written) FILTER (seconds IS NULL) AS unread, max(written) FILTER (seconds IS NULL) AS also_unread
 FROM normalised GROUP BY ALL
 """
 _FATES = "SELECT fate, sum(events)::BIGINT FROM tally GROUP BY fate"
@@ -243,7 +247,11 @@ def _count_fates(
     if not usable:
         reasons = ", ".join(f"{name} {count:,}" for name, count in fates.items()) or "it is empty"
         hint = _HINTS.get(max(fates, key=fates.__getitem__, default=""), _HINTS["events_of_other_type"])
-        raise InputError(f"{paths[0]}: no event in it is of use: {reasons}{_seen_words(engine, log)}", hint=hint)
+        seen = " ".join(delivery.warnings) if "events_without_time" in fates else ""
+        raise InputError(
+            f"{paths[0]}: no event in it is of use: {reasons}{_seen_words(engine, log)}{seen and f'; {seen}'}",
+            hint=hint,
+        )
     _note_log(engine, log, delivery)
     return log
 
@@ -267,13 +275,16 @@ def _report(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
             f"{counts['events_of_other_type']:,} of {counts['events']:,} events are of types that the recipe does not "
             f'name{_seen_words(engine, log)}; name them, for example [source.types] view = ["click"]'
         )
-    ((timed, read),) = engine.run(
-        "SELECT coalesce(sum(timed), 0)::BIGINT, coalesce(sum(readable), 0)::BIGINT FROM tally"
+    ((timed, unread, *examples),) = engine.run(
+        "SELECT coalesce(sum(timed), 0)::BIGINT, coalesce(sum(unreadable), 0)::BIGINT, min(unread), max(also_unread) "
+        "FROM tally"
     )
-    if (timed - read) * 2 > timed:
-        delivery.warnings.append(
-            f"{timed - read:,} of {timed:,} times are unreadable: write seconds since 1970, or 2024-05-01T12:00:00Z"
-        )
+    counts["times_unreadable"] += unread
+    doubts = [f"{part.shards[0].path.name}: {doubt}" for part in log.parts if (doubt := part.time_form.doubt)]
+    delivery.warnings += doubts
+    if unread * 2 > timed and not doubts:
+        seen = ", ".join(map(repr, dict.fromkeys(examples)))
+        delivery.warnings.append(f"{unread:,} of {timed:,} times are unreadable (seen: {seen}): write {TIMES}")
 
 
 def _seen_words(engine: Engine, log: OpenLog) -> str:
@@ -290,6 +301,10 @@ def _note_log(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
     types = dict(engine.run(_WORDS)) if log.has("type") else {}
     engine.run("DROP TABLE tally")
     delivery.notes["log"] = {"first_day": first, "last_day": last, "types": types}
+    if first and not (first >= _EARLIEST_DAY and last < _LATEST_DAY):
+        delivery.warnings.append(
+            f"the times of the log run from {first} to {last}: look at how it writes them; best are {TIMES}"
+        )
     period = f" from {first} to {last}" if first else ""
     words = "".join(f", {word or 'without a type'} {count:,}" for word, count in types.items())
     _LOG.info("log: %s events%s%s", f"{delivery.counts['events']:,}", period, words)

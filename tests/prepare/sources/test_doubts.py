@@ -89,7 +89,17 @@ def test_too_few_pairs_are_a_warning(counts: Callable[..., Counts]) -> None:
 
 def test_unreadable_times_are_a_warning(counts: Callable[..., Counts]) -> None:
     log = "session,item,type,time\n" + "".join(f"{line},soon\n" for line in _log(["A", "B", "C", "D"]).splitlines()[1:])
-    assert any("14 of 14 times are unreadable" in warning for warning in counts(log)["warnings"])
+    assert any("14 of 14 times are unreadable (seen: 'soon')" in warning for warning in counts(log)["warnings"])
+
+
+def test_times_that_may_be_of_two_days_are_a_warning_with_the_line_to_write(counts: Callable[..., Counts]) -> None:
+    log = "session,item,type,time\n" + "".join(f"{line},1/2/2024\n" for line in _log(["A", "B", "C"]).splitlines()[1:])
+    assert any("'1/2/2024'" in warning and "day_first" in warning for warning in counts(log)["warnings"])
+
+
+def test_a_period_that_no_log_has_is_a_warning(counts: Callable[..., Counts]) -> None:
+    log = "session,item,type,time\n" + "".join(f"{line},86400\n" for line in _log(["A", "B", "C"]).splitlines()[1:])
+    assert any("from 1970-01-02 to 1970-01-02" in warning for warning in counts(log)["warnings"])
 
 
 def test_no_pair_left_says_why_with_the_numbers(counts: Callable[..., Counts]) -> None:
