@@ -34,6 +34,14 @@ class WorkspaceError(MmscError):
     """An artefact is missing, stale, damaged, locked, or of a newer format version."""
 
 
+class NoWorkspaceError(WorkspaceError):
+    """The folder is no workspace; `folder` could become one."""
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message, hint="name the folder of a workspace with -w")
+        self.folder = folder
+
+
 class UnknownItemError(MmscError):
     """An item id that is not in the catalogue."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from mmsc_cli import errors
-from mmsc_cli.cli.interrupt import INTERRUPTED, interruption
+from mmsc_cli.cli.interrupt import INTERRUPTED, in_folder, interruption
 from mmsc_cli.cli.output import shown
 from mmsc_cli.runtime.machine.memory import is_out_of_memory
 from mmsc_cli.runtime.os_errors import system_error
@@ -29,6 +29,7 @@ _LESS_MEMORY = {
 }
 # Options that other tools have, and ours.
 _KNOWN_AS = dict.fromkeys(("--top-k", "--topk", "--top", "--k", "--limit", "-n"), "-k")
+_MAKES_WORKSPACE = frozenset(("prepare", "run"))
 _DO_WITHOUT_TORCH = ("encode", "evaluate", "infer")
 
 _CODES: tuple[tuple[type[errors.MmscError], int], ...] = (
@@ -65,6 +66,8 @@ def _describe(error: BaseException, command: str) -> list[str]:
         return _describe_out_of_memory(error, command)
     if isinstance(error, errors.MmscError):
         lines = [f"mmsc: {line}" for line in error.message.splitlines()]
+        if isinstance(error, errors.NoWorkspaceError) and _MAKES_WORKSPACE.intersection(command.split()[1:2]):
+            return [*lines, f"  use a new folder: `{in_folder(command, error.folder)}`"]
         return lines + ([f"  {error.hint}"] if error.hint else [])
     if isinstance(error, KeyboardInterrupt):
         return interruption(command)

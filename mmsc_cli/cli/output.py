@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsc_cli.errors import in_workspace
+from mmsc_cli.files.item_fields import UNSAFE
 from mmsc_cli.runtime.redaction import redact
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
 
 _NARROWEST = 20  # characters: the least width of a drawn table
 LOG = logging.getLogger("mmsc_cli")
-# C0 and C1 controls, the marks that reorder text, ends of lines and paragraphs, halves of surrogate pairs: a title must
-# not steer the terminal, nor break a TSV row.
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
-
-
 # Marks without width (blanks, joiners, tags, selectors): two texts that look the same may differ in them. A joiner
 # between two letters of other scripts, as Persian and Hindi need it, or within an emoji stays.
 _HIDDEN = re.compile(
@@ -34,7 +30,7 @@ _HIDDEN = re.compile(
 
 def plain(value: Any) -> str:
     """Text of a cell, without control characters, tabs or line ends."""
-    return _UNSAFE.sub(" ", f"{value:.4f}" if isinstance(value, float) else str(value))
+    return UNSAFE.sub(" ", f"{value:.4f}" if isinstance(value, float) else str(value))
 
 
 def as_tsv(cells: Iterable[Any]) -> str:
@@ -44,7 +40,7 @@ def as_tsv(cells: Iterable[Any]) -> str:
 
 def as_json(value: Any) -> str:
     """One line of JSON that is safe to print: unsafe characters are escaped, none is lost."""
-    return _UNSAFE.sub(_as_escapes, json.dumps(value, ensure_ascii=False, allow_nan=False))
+    return UNSAFE.sub(_as_escapes, json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def shown(value: Any) -> str:
@@ -60,7 +56,7 @@ def visible(text: str) -> str:
 
 def _escaped(line: str) -> str:
     """Return a line in which control characters and characters without width are escaped."""
-    return _HIDDEN.sub(_as_escapes, _UNSAFE.sub(_as_escapes, line))
+    return _HIDDEN.sub(_as_escapes, UNSAFE.sub(_as_escapes, line))
 
 
 def _as_escapes(match: re.Match[str]) -> str:

@@ -34,6 +34,9 @@ _TAG = re.compile(r"<(?:/?[a-z]|!--)[^<>]{0,2000}>|<[a-z]+\s+[\w-]+=[^<>]*$", re
 # Of so many digits is no character; Python converts no number of thousands of digits.
 _LONG_REFERENCE = re.compile(r"&#(?:[0-9]{20,}|[xX][0-9a-fA-F]{20,});?")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+# C0 and C1 controls, the marks that reorder text, ends of lines and paragraphs, halves of surrogate pairs: what no line
+# of a table may hold.
+UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 _MARKUP, _PAGE_CODE, _CUT = "texts_with_markup", "{}_of_page_code", "texts_cut"
 # Spreadsheets keep the zeros of ="00123".
 _FORMULA = re.compile(r'="([^"]*)"')
@@ -89,12 +92,13 @@ def plain_text(value: Any) -> str | None:
 def read_id(value: Any, counts: Counter[str] | None = None) -> str:
     """An item id as text; empty where there is none.
 
-    Float ids lose their `.0`, `="00123"` is `00123`, and all Unicode forms of an id are its NFC form. Words such as
-    `NULL` are no ids, but `NA` may be one: see `read_ids`.
+    Float ids lose their `.0`, `="00123"` is `00123`, and all Unicode forms of an id are its NFC form. Tabs, line ends
+    and other marks that answers cannot show are a blank. Words such as `NULL` are no ids, but `NA` may be one: see
+    `read_ids`.
 
     Args:
         value: the cell.
-        counts: counts `ids_mended`.
+        counts: counts `ids_mended`, and `ids_with_controls`.
     """
     if isinstance(value, str) and value.isascii() and value.isalnum():
         return "" if value in NULL_WORDS and value != "NA" else value
@@ -103,9 +107,11 @@ def read_id(value: Any, counts: Counter[str] | None = None) -> str:
         return ""
     formula = _FORMULA.fullmatch(text)
     mended = unicodedata.normalize("NFC", formula[1].strip() if formula else text)
-    if mended != text and counts is not None:
-        counts["ids_mended"] += 1
-    return mended
+    shown = " ".join(UNSAFE.sub(" ", mended).split()) if UNSAFE.search(mended) else mended
+    if counts is not None:
+        counts["ids_mended"] += mended != text
+        counts["ids_with_controls"] += shown != mended
+    return shown
 
 
 def read_ids(values: Iterable[Any], counts: Counter[str] | None = None, *, unique: bool = False) -> list[str]:

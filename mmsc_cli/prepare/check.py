@@ -57,13 +57,24 @@ def check(
         "problems": {str(number): problem for number, problem in enumerate(problems, start=1)},
         "rows": {name: counts[name] for name in ("records", "relations", "events") if name in counts},
         "items": described,
-        "log": dict(counts.get("log", {})),
+        "log": _log(counts),
         "ids": dict(counts.get("ids", {})),
-        "pairs": {"all": counts["pairs"], "in both relations": counts["pairs_in_both"]} | related,
+        "pairs": {
+            "all": counts["pairs"],
+            "in both relations": counts["pairs_in_both"],
+            "said twice": counts["relations_repeated"],
+        }
+        | related,
         "lost": {meaning: counts[name] for name, meaning in LOSSES.items() if counts.get(name)},
         "mended": {meaning: counts[name] for name, meaning in MENDS.items() if counts.get(name)},
     }
     return {topic: figures for topic, figures in report.items() if figures or topic == "problems"}
+
+
+def _log(counts: Mapping[str, Any]) -> dict[str, Any]:
+    if "log" not in counts:
+        return {}
+    return dict(counts["log"]) | {"events repeated within a session": counts["events_repeated"]}
 
 
 def _items(items: pa.Table, counts: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,9 @@ CategorySeparator = Annotated[
 ]
 
 
+Paths = PathText | Annotated[list[PathText], Field(min_length=1)]
+
+
 class AmazonSource(Settings):
     """Amazon product metadata, 2014 or 2018 schema (recognised by content)."""
 
@@ -37,8 +40,8 @@ class TableSource(Settings):
     """Your own catalogue: a file of items and a file of pairs; paths are relative to the recipe."""
 
     kind: Literal["table"]
-    items: PathText = Field(description="the file of items")
-    pairs: PathText = Field(description="the file of pairs")
+    items: Paths = Field(description="of items: a file, a folder, a pattern, or a list")
+    pairs: Paths = Field(description="of pairs: as for items")
     columns: dict[Column, str] = Field(default_factory=dict, description="our column name = yours")
     category_separator: CategorySeparator = None
 
@@ -47,12 +50,10 @@ class EventsSource(Settings):
     """A log of what shoppers viewed and bought; paths are relative to the recipe."""
 
     kind: Literal["events"]
-    events: PathText | Annotated[list[PathText], Field(min_length=1)] = Field(
+    events: Paths = Field(
         description="CSV, JSON lines or Parquet, also packed: a file, a folder, a pattern such as log-*.csv, or a list"
     )
-    items: PathText | Annotated[list[PathText], Field(min_length=1)] | None = Field(
-        default=None, description="as for events; none: only ids are known"
-    )
+    items: Paths | None = Field(default=None, description="as for events; none: only ids are known")
     columns: dict[Literal[ItemColumn, EventColumn], str] = Field(default_factory=dict, description="our name = yours")
     category_separator: CategorySeparator = None
     types: dict[EventType, list[str]] = Field(

@@ -30,7 +30,7 @@ from mmsc_cli.prepare.settings import (
 )
 from mmsc_cli.prepare.sources.amazon import read_amazon
 from mmsc_cli.prepare.sources.demo.generate import generate_demo
-from mmsc_cli.prepare.sources.event_log import LOG_ENDINGS, log_base, log_files
+from mmsc_cli.prepare.sources.event_log import TABLE_ENDINGS, log_base, log_files
 from mmsc_cli.prepare.sources.event_pairs import read_events
 from mmsc_cli.prepare.sources.shop_tables import read_tables
 from mmsc_cli.runtime.atomic import atomic_write
@@ -91,6 +91,9 @@ def prepare(
         config = prepare_config(recipe, inputs, recipe_directory)
     with workspace.stage("prepare", config) as stage:
         files = _local_files(recipe, inputs, recipe_directory)
+        if inputs and files.items:
+            others = ", ".join(map(str, files.others))
+            _LOG.info("items: %s; %s: %s", files.items[0], "log" if recipe.source.kind == "events" else "pairs", others)
         images = None if checking else _image_places(workspace, recipe, files.items, recipe_directory, stage, progress)
         delivery = Delivery(stage.directory("delivery"))
         _read(workspace, recipe, files, stage, delivery, progress)
@@ -124,6 +127,11 @@ def _doubts(source: Source, counts: Mapping[str, Any]) -> list[str]:
             doubts.append(f"no {name} pairs: {relation} cannot be learned")
         elif pairs < FEW_PAIRS:
             doubts.append(f"only {pairs} {name} pairs: {relation} cannot be learned well from fewer than {FEW_PAIRS}")
+    if counts.get("ids_with_controls"):
+        doubts.append(
+            f"{counts['ids_with_controls']:,} ids hold tabs, line ends or marks of direction, which no line of a table "
+            "can: each is a blank now, in answers too"
+        )
     has_table = isinstance(source, TableSource) or (isinstance(source, EventsSource) and source.items is not None)
     if has_table and counts["without_title"] * 2 > counts["items"]:
         doubts.append(
@@ -186,9 +194,10 @@ def _local_files(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directory
             )
         return _LocalFiles(list(inputs[:has_items]), list(inputs[has_items:]))
     if isinstance(source, TableSource):
-        return _LocalFiles([recipe_directory / source.items], [recipe_directory / source.pairs])
+        items, pairs = (log_files(recipe_directory, paths, TABLE_ENDINGS) for paths in (source.items, source.pairs))
+        return _LocalFiles(items, pairs)
     if isinstance(source, EventsSource):
-        items = [] if source.items is None else log_files(recipe_directory, source.items, (*LOG_ENDINGS, ".xml"))
+        items = [] if source.items is None else log_files(recipe_directory, source.items, TABLE_ENDINGS)
         base = log_base(recipe_directory, source.events)
         return _LocalFiles(items, log_files(recipe_directory, source.events), base)
     return _LocalFiles()
@@ -211,12 +220,7 @@ def _read(
                 paths = [path]
             read_amazon(paths, delivery, allow_truncated=source.allow_truncated, progress=progress)
         case TableSource() as source:
-            if len(paths) != 1:
-                raise InputError(
-                    f"{', '.join(map(str, paths))}: a table source takes two inputs, the items first, then the pairs",
-                    hint="give both: --input ITEMS --input PAIRS",
-                )
-            read_tables(files.items[0], paths[0], source, delivery)
+            read_tables(files.items, paths, source, delivery)
         case EventsSource() as source:
             read_events(paths, files.items, source, delivery, progress, base=files.base)
         case DemoSource() as source:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mmsc_cli.errors import WorkspaceError, in_workspace
+from mmsc_cli.errors import NoWorkspaceError, WorkspaceError, in_workspace
 from mmsc_cli.runtime.atomic import encode_json, write_json
 from mmsc_cli.version import __version__
 from mmsc_cli.workspace.digests import artefact_digests
@@ -26,6 +27,9 @@ def read_manifest_file(root: Path) -> dict[str, Any] | None:
         WorkspaceError: it is damaged or of a newer format version.
     """
     path = root / NAME
+    if os.path.lexists(root) and not root.is_dir():
+        what = "a link that leads nowhere" if root.is_symlink() and not root.exists() else "no folder"
+        raise NoWorkspaceError(f"the workspace {root} is {what}", root.with_name(f"{root.name}-workspace"))
     try:
         with open_regular(path) as file:
             content = json.loads(file.read())

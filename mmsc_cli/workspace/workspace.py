@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mmsc_cli.errors import WorkspaceError, in_workspace
+from mmsc_cli.errors import NoWorkspaceError, WorkspaceError, in_workspace
 from mmsc_cli.runtime.atomic import exchange, settle, sync_directory
 from mmsc_cli.runtime.machine.versions import software_versions
 from mmsc_cli.workspace.checksums import damaged_file, describe, first_difference, list_files
@@ -232,10 +231,10 @@ class Workspace:
         Raises:
             WorkspaceError: the folder is no workspace, or not one for this stage.
         """
-        if stage == "prepare":
-            self.root.mkdir(parents=True, exist_ok=True)
         if read_manifest_file(self.root) is not None:
             return
+        if stage == "prepare":
+            self.root.mkdir(parents=True, exist_ok=True)
         if stage != "prepare":
             if not self.root.is_dir():
                 raise WorkspaceError(
@@ -244,9 +243,9 @@ class Workspace:
             self.inputs_of(stage)  # says what is missing
         strange = sorted(set(os.listdir(self.root)) - _BEFORE_MANIFEST)  # noqa: PTH208  names, not paths
         if strange and not is_marked(self.root):
-            raise WorkspaceError(
+            raise NoWorkspaceError(
                 f"{self.root} is not empty and is no workspace: it has {strange[0]!r} but no manifest.json",
-                hint=f"use a new folder: `mmsc prepare SOURCE -w {shlex.quote(str(self.root / 'workspace'))}`",
+                self.root / "workspace",
             )
 
     @contextmanager

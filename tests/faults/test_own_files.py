@@ -66,7 +66,25 @@ def test_a_folder_that_is_no_workspace_is_refused_and_left_as_it_was(
     assert _contents(shop) == before
     if "shop.toml" in command:
         assert "is no workspace" in ran.err
-        assert "-w workspace" in ran.err, "a sub-folder is proposed"
+        assert f"`mmsc {command} -q -w workspace`" in ran.err, "what was typed, with a sub-folder"
+
+
+@pytest.mark.parametrize("command", ["prepare shop.toml", "run shop.toml", "train", "infer A", "doctor"])
+def test_a_workspace_that_is_no_folder_is_said_and_left_as_it_was(
+    mmsc: Mmsc, shop: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(shop)
+    (shop / "dangling").symlink_to("nowhere")
+    for name, what in (("shop.toml", "is no folder"), ("dangling", "a link that leads nowhere")):
+        ran = mmsc(*command.split(), "-w", name)
+        if command == "doctor":
+            assert what in ran.out
+            continue
+        assert ran.code == 2
+        assert what in ran.err
+        if "shop.toml" in command:
+            assert f"-w {name}-workspace`" in ran.err
+    assert not (shop / "nowhere").exists()
 
 
 def test_a_folder_with_nothing_but_names_of_ours_is_refused_too(mmsc: Mmsc, shop: Path, tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_figures_and_problems(mmsc: Mmsc, shop: Path) -> None:
         "last_day": "2026-05-09",
         "types": {"view": 36, "scroll": 12},
         "sessions": 12,
+        "events repeated within a session": 0,
     }
     assert report["ids"]["both"] == 4
     assert report["ids"]["log_only"] == 12

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import orjson
+
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.guess.head import read_start, sniff_kind
 
 DATA_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".xml")
+# Of two words each is meant; among more, a pattern of the shell may have caught what is no data.
+MEANT = 2
 _PACKED = (".gz", ".zst", ".zstd")
 
 
@@ -45,7 +49,7 @@ def find_sources(texts: Sequence[str], stdin: IO[bytes] | None = None, folder: P
     sources = []
     for number, text in enumerate(texts):
         if text != "-" and not is_pipe(text):
-            sources.append(_source(text))
+            sources.append(_source(text, alone=len(texts) <= MEANT))
         elif folder is None or (text == "-" and stdin is None):
             raise InputError(f"{text}: a recipe cannot name a pipe", hint="save the data in a file, and give that")
         elif text == "-" and stdin is not None:
@@ -62,11 +66,40 @@ def is_pipe(text: str) -> bool:
     return text == "-" or (path.exists() and not path.is_file() and not path.is_dir())
 
 
-def _source(text: str) -> Source:
+def is_stray(source: Source) -> bool:
+    """Whether a word names what `folder/*` catches beside data: other kinds of files, settings in JSON, a workspace."""
+    path = Path(source.text)
+    if not source.files:
+        return True
+    if not path.is_file() or read_start(path).startswith(b"PAR1"):
+        return False
+    if not _has_data_ending(path):
+        return True
+    return path.suffix.lower() == ".json" and _is_settings(path)
+
+
+def _is_settings(path: Path) -> bool:
+    """Whether a file is one JSON object over several lines, and no list and no lines of records."""
+    start = read_start(path).lstrip()
+    if not start.startswith(b"{"):
+        return not start.startswith(b"[")
+    try:
+        orjson.loads(start.split(b"\n", 1)[0])
+    except ValueError:
+        return True
+    return b"\n" not in start.strip()
+
+
+def _source(text: str, *, alone: bool) -> Source:
     path = Path(text)
     if path.is_dir():
-        files = tuple(file for file in sorted(path.rglob("*")) if file.is_file() and _is_data_file(file, path))
-        if not files:
+        workspaces = {manifest.parent for manifest in path.rglob("manifest.json")}
+        files = tuple(
+            file
+            for file in sorted(path.rglob("*"))
+            if file.is_file() and _is_data_file(file, path) and workspaces.isdisjoint(file.parents)
+        )
+        if not files and alone:
             raise InputError(
                 f"{path}: no data in this folder", hint=f"files that end with {' '.join(DATA_ENDINGS)} are data"
             )

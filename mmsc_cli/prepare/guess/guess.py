@@ -12,7 +12,7 @@ import duckdb
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.duckdb import Engine
-from mmsc_cli.prepare.guess.arguments import Source
+from mmsc_cli.prepare.guess.arguments import MEANT, Source, is_stray
 from mmsc_cli.prepare.guess.event_types import types_of
 from mmsc_cli.prepare.guess.head import read_head
 from mmsc_cli.prepare.guess.roles import SHOPPER_COLUMNS, id_candidates, item_candidates
@@ -124,7 +124,9 @@ def guess(sources: Sequence[Source]) -> Guess:
 
 def _sort(sources: Sequence[Source]) -> Guess:
     decided = Guess({}, {})
-    for source in sources:
+    strays = [source for source in sources if is_stray(source)] if len(sources) > MEANT else []
+    decided.notes += [f"not used: {source.text}: no data" for source in strays]
+    for source in (source for source in sources if source not in strays):
         kinds: dict[Kind, list[Path]] = {}
         for file in source.files:
             try:
@@ -169,8 +171,7 @@ def _check_together(decided: Guess) -> None:
         raise InputError(f"{sources['pairs'][0]}: pairs need items", hint="give the file of items as well")
     for kind in ("items", "pairs"):
         files = sources.get(kind, [])
-        one_file = kind == "pairs" or "pairs" in sources
-        if len(tables.get(kind, [])) > 1 or (one_file and len(files) > 1):
+        if len(tables.get(kind, [])) > 1:
             names = [f"{table.head.path} ({', '.join(table.head.names[:6])})" for table in tables[kind]]
             raise InputError(
                 f"several files hold {kind}: {', '.join(names if len(names) > 1 else files)}",

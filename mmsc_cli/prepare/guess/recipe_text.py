@@ -63,7 +63,7 @@ def recipe_text(decided: Guess, *, absolute: bool = False) -> str:
     if "items" in sources:
         lines.append(f"items = {_paths(sources['items'], quoted)}")
     if kind == "table":
-        lines.append(f"pairs = {quoted(sources['pairs'][0])}")
+        lines.append(f"pairs = {_paths(sources['pairs'], quoted)}")
     if decided.window_minutes is not None:
         lines.append(
             f"window_minutes = {decided.window_minutes}         # the longest time between two events of a pair"

@@ -299,6 +299,21 @@ def known_format(formats: Sequence[Format], names: Sequence[str]) -> Format | No
     )
 
 
+def looks_like(names: Sequence[str]) -> tuple[str, str]:
+    """What a table with such columns seems to hold (`items`, `events`, `pairs`, or ``), and what it is called."""
+    for kind, formats in (("events", LOG_FORMATS), ("items", ITEM_FORMATS)):
+        if (export := known_format(formats, names)) is not None:
+            return kind, f"{export.name} export"
+    has = {column for column in ALIASES if alike(column, names)}
+    if "session" in has and has & {"item"} and has & {"type", "time", "quantity"}:
+        return "events", "log of events or orders"
+    if {"a", "b"} <= has and has & {"co_view", "co_purchase"}:
+        return "pairs", "table of pairs"
+    if "item_id" in has and has & {"title", "description", "price", "image_url"}:
+        return "items", "table of items"
+    return "", ""
+
+
 def alike(column: str, names: Sequence[str]) -> str | None:
     """The name among those of a table that is known to stand for one of our columns, the likeliest first."""
     return next((name for alias in ALIASES.get(column, ()) if (name := find_name(alias, names))), None)

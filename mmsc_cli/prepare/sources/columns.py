@@ -10,7 +10,7 @@ from typing import Any
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.table_file import TableFile, find_name
 from mmsc_cli.prepare.records import Delivery
-from mmsc_cli.prepare.sources.aliases import Format, alike
+from mmsc_cli.prepare.sources.aliases import Format, alike, looks_like
 
 # A column of another name that looks like one of these is likely forgotten in the mapping.
 _TELLING = ("title", "description", "brand", "category", "price", "image_url", "co_view", "co_purchase")
@@ -48,20 +48,30 @@ def resolve_columns(
         if not columns[name] and (name in required or name in mapping):
             missing.append(name)
     if missing:
-        raise missing_columns(table.path, {name: mapping.get(name, name) for name in missing}, list(table))
+        kind = "pairs" if "a" in required else "items"
+        raise missing_columns(table.path, {name: mapping.get(name, name) for name in missing}, list(table), kind)
     columns = {name: theirs for name, theirs in columns.items() if theirs}
     _report(table.path, columns, list(table), known, export, delivery)
     return columns
 
 
-def missing_columns(path: Path, missing: Mapping[str, str], names: Sequence[str]) -> InputError:
+def missing_columns(path: Path, missing: Mapping[str, str], names: Sequence[str], kind: str) -> InputError:
     """The error of a file that lacks columns.
 
     Args:
         path: the file.
         missing: our columns to the names that were looked for.
         names: the columns of the file.
+        kind: what the file was taken for: `items`, `events` or `pairs`.
     """
+    seems, called = looks_like(names)
+    if seems and seems != kind:
+        return InputError(
+            f"{path} was taken for {kind}, but it seems to hold {seems} (a {called}): it has no column "
+            f"{', '.join(map(repr, missing.values()))}",
+            hint=f"give it as {seems}: in a recipe swap source.{kind} and source.{seems}; with --input the items come "
+            "first, then the log or the pairs",
+        )
     nearest = {name: alike(name, names) or _close(theirs, names) or "sku" for name, theirs in missing.items()}
     lines = ", ".join(f'{name} = "{theirs}"' for name, theirs in nearest.items())
     return InputError(

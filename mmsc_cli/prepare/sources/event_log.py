@@ -32,6 +32,7 @@ from mmsc_cli.prepare.sources.times import TimeForm, decide_form, seconds_sql
 
 VIEW, PURCHASE = 0, 1
 LOG_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
+TABLE_ENDINGS = (*LOG_ENDINGS, ".xml")
 
 # Strings with an offset are turned into UTC, others are taken as UTC.
 _TIME_ZONE = "SET TimeZone = 'UTC'"
@@ -289,7 +290,8 @@ def _columns(
         if missing or gone:
             lacking = dict.fromkeys((*missing, *gone))
             theirs_of = {**columns, **mapping}
-            raise missing_columns(shard.path, {name: theirs_of.get(name, name) for name in lacking}, shard.names)
+            sought = {name: theirs_of.get(name, name) for name in lacking}
+            raise missing_columns(shard.path, sought, shard.names, "events")
     return columns
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -31,7 +30,7 @@ from mmsc_cli.prepare.sources.event_log import (
     reopen_with_plain_line_ends,
 )
 from mmsc_cli.prepare.sources.item_table import read_item_table
-from mmsc_cli.prepare.sources.meeting import check_ids_meet
+from mmsc_cli.prepare.sources.meeting import Catalogue, check_ids_meet, read_catalogue
 from mmsc_cli.prepare.sources.support import choose_support
 from mmsc_cli.runtime.progress import SILENT, Progress
 
@@ -195,7 +194,7 @@ def read_events(
         for item_file in items:
             read_item_table(item_file, settings.columns, delivery, settings.category_separator)
         if items:
-            catalogue = _groups(engine, delivery)
+            catalogue = read_catalogue(delivery)
         _number_items(engine, catalogue, delivery)
         _count_events(engine, settings, delivery)
         if catalogue is None:
@@ -310,67 +309,15 @@ def _note_log(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
     _LOG.info("log: %s events%s%s", f"{delivery.counts['events']:,}", period, words)
 
 
-def _note_ids(log_ids: set[str], catalogue: _Groups, delivery: Delivery) -> None:
-    """Note how many ids are in log and catalogue, and in one of them alone."""
-    log_only = sorted(log_ids - catalogue.ids - catalogue.standing_for.keys())
-    items_only = sorted(catalogue.ids - log_ids)
-    delivery.notes["ids"] = {
-        "both": len(log_ids) - len(log_only),
-        "log_only": len(log_only),
-        "items_only": len(items_only),
-        "log_only_examples": log_only[:3],
-        "items_only_examples": items_only[:3],
-    }
-    _LOG.info(
-        "ids: %s in log and items, %s in the log alone%s, %s in the items alone%s",
-        f"{len(log_ids) - len(log_only):,}",
-        f"{len(log_only):,}",
-        _examples(log_only),
-        f"{len(items_only):,}",
-        _examples(items_only),
-    )
-
-
-def _examples(ids: Sequence[str]) -> str:
-    return f" ({', '.join(ids[:3])})" if ids else ""
-
-
-@dataclass(frozen=True)
-class _Groups:
-    """The ids of a catalogue, and which of them stands for each group."""
-
-    ids: set[str]
-    group_of: dict[str, str]
-    standing_for: dict[str, str]
-
-    def unit(self, item_id: str) -> str:
-        """The id that stands for an item's group or for the group of this name; of an item without one, its own."""
-        group = self.group_of.get(item_id, item_id if item_id not in self.ids else None)
-        return self.standing_for.get(group, item_id) if group is not None else item_id
-
-
-def _groups(engine: Engine, delivery: Delivery) -> _Groups:
-    if not (records := delivery.parts("records")):
-        return _Groups(set(), {}, {})
-    columns = engine.columns("SELECT item_id, coalesce(\"group\", '') AS g FROM read_parquet($r)", r=records)
-    ids = columns["item_id"].tolist()
-    group_of = {item_id: group for item_id, group in zip(ids, columns["g"].tolist(), strict=True) if group}
-    standing_for: dict[str, str] = {}
-    for item_id in sorted(group_of):
-        standing_for.setdefault(group_of[item_id], item_id)
-    return _Groups(set(ids), group_of, standing_for)
-
-
-def _number_items(engine: Engine, catalogue: _Groups | None, delivery: Delivery) -> None:
+def _number_items(engine: Engine, catalogue: Catalogue | None, delivery: Delivery) -> None:
     """Make `raw_items` (as the log writes them, to a number), `log_items` (ids by number) and `units` (of variants)."""
     raw = engine.columns("SELECT DISTINCT item FROM normalised WHERE fate IS NULL")["item"].tolist()
     mended: Counter[str] = Counter()
     ids = read_ids(raw, mended)
-    delivery.counts["ids_mended"] += mended["ids_mended"]
+    delivery.counts.update(mended)
     units = {item_id: catalogue.unit(item_id) if catalogue else item_id for item_id in ids if item_id}
     if catalogue is not None:
-        _note_ids(set(units), catalogue, delivery)
-        check_ids_meet(set(units), catalogue.ids | set(catalogue.standing_for), delivery)
+        check_ids_meet(set(units), catalogue, delivery)
     numbers = {item_id: number for number, item_id in enumerate(sorted({*units, *units.values()}))}
     raw_ids = [numbers.get(item_id) for item_id in ids]
     engine.add_table("raw_items", pa.table({"item": pa.array(raw, pa.string()), "id": pa.array(raw_ids, pa.int32())}))

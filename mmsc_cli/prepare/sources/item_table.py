@@ -16,6 +16,7 @@ from mmsc_cli.files.item_fields import (
     is_missing,
     plain_text,
     read_category,
+    read_id,
     read_ids,
     read_image_url,
     read_text,
@@ -104,7 +105,7 @@ def _records(ids: Sequence[str], cells: Cells, separator: str | None, counts: Co
             price=read_price(cell["price"], counts, mark),
             image_url=read_image_url(cell["image_url"]),
             image_path=plain_text(cell["image_path"]),
-            group=plain_text(cell["group"]),
+            group=read_id(cell["group"]) or None,
         )
         records.append(record._replace(richness=record.fields_filled()))
     return records

@@ -189,6 +189,33 @@ def test_a_folder_of_everything_is_sorted_out(tmp_path: Path, shop: tuple[Path, 
     assert any("truth.json" in note for note in decided.notes)
 
 
+def test_what_a_pattern_of_the_shell_catches_beside_the_data_is_said_and_not_used(
+    tmp_path: Path, shop: tuple[Path, Path]
+) -> None:
+    (tmp_path / "settings.json").write_text(json.dumps({"theme": {"colour": "red"}}, indent=2))
+    (tmp_path / "notes.md").write_text("# Notes")
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "manifest.json").write_text("{}")
+    decided = _guess(*sorted(tmp_path.iterdir()))
+    assert decided.sources == {"events": [str(shop[1])], "items": [str(shop[0])]}
+    for name in ("settings.json", "notes.md", "workspace"):
+        assert any(note.startswith("not used: ") and name in note for note in decided.notes)
+    with pytest.raises(InputError, match=r"settings\.json"):
+        _guess(shop[0], tmp_path / "settings.json")
+
+
+def test_items_beside_pairs_may_be_several_files(tmp_path: Path, shop: tuple[Path, Path]) -> None:
+    header, *rows = ITEMS.splitlines(keepends=True)
+    parts = [tmp_path / "part-1.csv", tmp_path / "part-2.csv"]
+    parts[0].write_text("".join([header, *rows[:20]]), encoding="utf-8")
+    parts[1].write_text("".join([header, *rows[20:]]), encoding="utf-8")
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("a,b,co_view\n" + "".join(f"A-{n},A-{n + 1},1\n" for n in range(1, 39)))
+    recipe = _recipe(tmp_path, _guess(*parts, pairs))
+    counts = prepare(Workspace(tmp_path / "space"), recipe, recipe_directory=tmp_path)
+    assert (counts["items"], counts["pairs"]) == (39, 38)
+
+
 def test_logs_of_two_known_exports_are_read_together(tmp_path: Path) -> None:
     events, orders = tmp_path / "events.jsonl", tmp_path / "orders.csv"
     event = {

@@ -120,3 +120,20 @@ def test_support_adapts_to_each_type_of_event(counts: Callable[..., Counts]) -> 
     assert found["co_purchase_pairs"] == 20
     given = counts(log, min_support={"view": 5, "purchase": 2})
     assert given["min_support"] == {"view": 5, "purchase": 2}
+
+
+def test_ids_that_no_line_of_a_table_can_hold_are_mended_and_said(counts: Callable[..., Counts]) -> None:
+    items = 'item_id,title\n"A\tB",x\n"C\nD",y\n'
+    found = counts('session,item,type\ns,"A\tB",view\ns,"C\nD",view\nt,A B,view\nt,C D,view\n', items)
+    assert found["ids"]["both"] == 2
+    assert found["ids_with_controls"] == 4
+    assert any("ids hold tabs" in warning for warning in found["warnings"])
+
+
+def test_files_that_were_given_for_one_another_are_said(counts: Callable[..., Counts]) -> None:
+    log, items = "session,item,type\ns,A,view\n", "Handle,Title,Variant SKU,Variant Price\nlamp,Lamp,A,3\n"
+    with pytest.raises(InputError, match=r"log.csv was taken for events, but .*a shopify export") as caught:
+        counts(items, log)
+    assert "swap source.events and source.items" in (caught.value.hint or "")
+    with pytest.raises(InputError, match=r"items.csv was taken for items, but it seems to hold events"):
+        counts(log, "user_session,sku,event_time\ns,A,2024-01-01\n", columns={"item_id": "product"})

@@ -34,7 +34,7 @@ def read(tmp_path: Path, delivery: Delivery, assembled: Any) -> Read:
         source = TableSource.model_validate(
             {"kind": "table", "items": "items.csv", "pairs": "pairs.csv", "columns": columns or {}}
         )
-        read_tables(tmp_path / "items.csv", tmp_path / "pairs.csv", source, delivery)
+        read_tables([tmp_path / "items.csv"], [tmp_path / "pairs.csv"], source, delivery)
         return assembled(delivery)
 
     return run
@@ -158,7 +158,7 @@ def read_frames(tmp_path: Path, delivery: Delivery, assembled: Any) -> Read:
                 path.write_bytes(gzip.compress(content) if kind.endswith(".gz") else content)
             else:
                 frame.to_json(path, orient="records", lines=True)
-        read_tables(paths[0], paths[1], TableSource(kind="table", items="", pairs=""), delivery)
+        read_tables(paths[:1], paths[1:], TableSource(kind="table", items="", pairs=""), delivery)
         return assembled(delivery)
 
     return run
@@ -210,7 +210,23 @@ def test_a_lone_surrogate_in_json_does_no_harm(tmp_path: Path, delivery: Deliver
     items, pairs = tmp_path / "items.jsonl", tmp_path / "pairs.jsonl"
     items.write_text('{"item_id": "A\\ud83d", "title": "x\\ud83d"}\n{"item_id": "B"}\n')
     pairs.write_text('{"a": "A\\ud83d", "b": "B", "co_view": 1}\n')
-    read_tables(items, pairs, TableSource(kind="table", items="", pairs=""), delivery)
+    read_tables([items], [pairs], TableSource(kind="table", items="", pairs=""), delivery)
     catalogue = assembled(delivery)
     assert catalogue.items["item_id"].to_pylist() == ["A?", "B"]
     assert catalogue.edges("view") == {("A?", "B"): 1.0}
+
+
+def test_pairs_and_items_in_several_files_are_read_together(tmp_path: Path, delivery: Delivery, assembled: Any) -> None:
+    for number, (items, pairs) in enumerate((("A,x\nB,x\n", "A,C,1\n"), ("C,x\n", "C,B,1\n"))):
+        (tmp_path / f"items-{number}.csv").write_text(f"item_id,title\n{items}")
+        (tmp_path / f"pairs-{number}.csv").write_text(f"a,b,co_view\n{pairs}")
+    source = TableSource(kind="table", items="", pairs="")
+    read_tables(sorted(tmp_path.glob("items-*")), sorted(tmp_path.glob("pairs-*")), source, delivery)
+    assert delivery.counts["records"] == 3
+    assert delivery.counts["relations"] == 2
+    assert delivery.notes["ids"]["both"] == 3
+
+
+def test_pairs_of_other_ids_than_the_items_are_refused_with_examples(read: Read) -> None:
+    with pytest.raises(InputError, match=r"'a1', 'a2'.*'A1', 'A2'.*case"):
+        read("item_id,title\nA1,x\nA2,x\n", "a,b,co_view\na1,a2,1\n")

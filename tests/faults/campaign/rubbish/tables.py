@@ -51,7 +51,7 @@ def check_items(form: str) -> Callable[[bytes], Tally]:
         items, pairs = scratch_file(f"items.{form}", content), scratch_file("pairs.csv", as_csv(_PAIRS))
         delivery = Delivery(empty_folder("delivery"))
         try:
-            read_tables(items, pairs, TableSource(kind="table", items="", pairs=""), delivery)
+            read_tables([items], [pairs], TableSource(kind="table", items="", pairs=""), delivery)
         except InputError:
             return REFUSED
         kept = sum(pq.read_metadata(part).num_rows for part in delivery.parts("records"))
@@ -67,7 +67,7 @@ def check_pairs(content: bytes) -> Tally:
     items, pairs = scratch_file("items.csv", as_csv(_ITEMS)), scratch_file("pairs.jsonl", content)
     delivery = Delivery(empty_folder("delivery"))
     try:
-        read_tables(items, pairs, TableSource(kind="table", items="", pairs=""), delivery)
+        read_tables([items], [pairs], TableSource(kind="table", items="", pairs=""), delivery)
     except InputError:
         return REFUSED
     kept = sum(pq.read_metadata(part).num_rows for part in delivery.parts("relations"))
