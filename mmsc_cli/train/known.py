@@ -24,6 +24,7 @@ from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.train.content_branch import Description, content_rows
 from mmsc_cli.train.linear_branch import LinearRows, Sparse, linear_rows
 
 # Content neighbours whose partners are evidence. More than are fitted on: for an item that nobody has met, what many
@@ -110,6 +111,11 @@ class Catalogue:
         return category_paths(self.items)
 
     @cached_property
+    def description(self) -> Description:
+        """What the items are, as the columns that relations are predicted from."""
+        return Description(self.items, self.paths)
+
+    @cached_property
     def content(self) -> list[NDArray[np.float32]]:
         """Text and image vectors, (n_items, dim) each; without columns where no item has any."""
         sides = (side.float().numpy() for side in (self.items.text, self.items.image))
@@ -117,7 +123,7 @@ class Catalogue:
 
 
 class Known:
-    """One look at a catalogue: adjacency, directed lists, outside partners, content neighbours and linear answers."""
+    """One look at a catalogue: adjacency, lists, outside partners, content neighbours, answers of the two branches."""
 
     def __init__(self, catalogue: Catalogue, visible: Visible, keep: int, progress: Progress = SILENT) -> None:
         """Gather it, and fit the linear branch; `keep` answers of each item are kept."""
@@ -135,10 +141,17 @@ class Known:
             for relation in RELATIONS:
                 self.linear[relation] = linear_rows(self.adjacency, relation, self.similar, self.outside, keep)
                 task.advance()
+        self.by_content = content_rows(catalogue.description, self.adjacency, visible.has_behaviour, keep)
 
     def candidates(self, queries: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        """The best linear answers of both relations in turn, (queries, count), -1 where there are fewer."""
-        return take_in_turn([self.linear[relation].columns[queries, :count] for relation in RELATIONS], count)
+        """The best linear answers of both relations in turn, (queries, count), -1 where there are fewer.
+
+        For items without behaviour the answers by content take turns with them.
+        """
+        branches = (self.linear, self.by_content)
+        return take_in_turn(
+            [branch[relation].columns[queries, :count] for branch in branches for relation in RELATIONS], count
+        )
 
 
 def take_in_turn(lists: Sequence[NDArray[np.int32]], count: int) -> NDArray[np.int64]:

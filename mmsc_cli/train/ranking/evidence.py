@@ -20,7 +20,7 @@ from mmsc_cli.arrays.sparse_rows import best_entries, entries_at
 from mmsc_cli.model.category import CategoryAffinity
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.known import Known
-from mmsc_cli.train.linear_branch import Sparse
+from mmsc_cli.train.linear_branch import LinearRows, Sparse
 
 NetworkVectors = Mapping[Relation, tuple[NDArray[np.float32], NDArray[np.float32]]]
 # Items that share the most outside partners with an item, whose relations it borrows.
@@ -36,7 +36,15 @@ class Evidence:
         """Take one look at the catalogue, and query and key vectors (n_items, dim) of a network that saw no more."""
         self.known = known
         self._network = network or {}
-        self._looked_up = _looked_up(known)
+        self._looked_up = [
+            matrix
+            for relation in RELATIONS
+            for scored in _scores_and_ranks(known.linear[relation])
+            for matrix in (scored, _csr(scored.T))
+        ]
+        self._by_content = [
+            scored for relation in RELATIONS for scored in _scores_and_ranks(known.by_content[relation])
+        ]
         self._walks = _walks(known)
         leaf = known.catalogue.paths.max(axis=1)
         self._affinity = [CategoryAffinity(known.adjacency[relation], leaf) for relation in RELATIONS]
@@ -64,6 +72,7 @@ class Evidence:
         for query, key in self._network.values():
             network += [_dots(query[queries], key[candidates]), _dots(key[queries], query[candidates])]
         content = [_dots(vectors[queries], vectors[candidates]) for vectors in self.known.catalogue.content]
+        by_content = [self.entries(matrix[queries], candidates) for matrix in self._by_content]
         affinity = [affinity.log_ratio(a, candidates) for affinity in self._affinity]
         path, paths = self.known.catalogue.paths[queries][:, None], self.known.catalogue.paths[candidates]
         both_known = self._price[a, 1] * self._price[candidates, 1]
@@ -73,6 +82,7 @@ class Evidence:
             *walks,
             *network,
             *content,
+            *by_content,
             *affinity,
             ((path == paths) & (path > 0)).sum(axis=2),
             (self._brand[a] == self._brand[candidates]) & (self._brand[a] > 0),
@@ -80,7 +90,7 @@ class Evidence:
             np.abs(dearer),
             both_known,
             # What is much for one item is little for another, so where the candidate stands among the query's.
-            *(_standing(column) for column in (*linear[::2], *walks[:2], *network[::2], content[0])),
+            *(_standing(column) for column in (*linear[::2], *walks[:2], *network[::2], content[0], *by_content[::2])),
         ]
         asking = np.broadcast_to(self._own[queries][:, None], (*candidates.shape, self._own.shape[1]))
         return np.concatenate(
@@ -98,15 +108,10 @@ class Evidence:
         return entries_at(rows, candidates, self._memory.scratch)
 
 
-def _looked_up(known: Known) -> list[Sparse]:
-    """Linear scores and reciprocal ranks of both relations, from the query and, every other one, from the candidate."""
-    matrices = []
-    for relation in RELATIONS:
-        linear = known.linear[relation]
-        rank = np.broadcast_to((1 / (1 + np.arange(linear.columns.shape[1]))).astype(np.float32), linear.columns.shape)
-        for matrix in (linear.as_sparse(), linear.as_sparse(rank)):
-            matrices += [matrix, _csr(matrix.T)]
-    return matrices
+def _scores_and_ranks(answers: LinearRows) -> tuple[Sparse, Sparse]:
+    """Scores and reciprocal ranks of the best answers, (n_items, n_items) each."""
+    rank = (1 / (1 + np.arange(answers.columns.shape[1]))).astype(np.float32)
+    return answers.as_sparse(), answers.as_sparse(np.broadcast_to(rank, answers.columns.shape))
 
 
 def _walks(known: Known) -> list[tuple[Sparse, Sparse]]:

@@ -79,8 +79,8 @@ def test_no_hidden_pair_and_no_partner_of_a_cold_item_is_visible_in_any_fold(
         known = Known(Catalogue(features, whole.has_behaviour, 5), visible, keep=20)
         for matrix in (*known.adjacency.values(), *known.lists.values(), *known.outside.values()):
             assert not np.diff(matrix.indptr)[visible.cold].any()
-        for linear in known.linear.values():
-            assert not visible.cold[linear.columns[linear.columns >= 0]].any()
+        for rows in (*known.linear.values(), *known.by_content.values()):
+            assert not visible.cold[rows.columns[rows.columns >= 0]].any()
 
 
 def test_pairs_of_the_variants_of_two_products_are_hidden_and_kept_back_together(
