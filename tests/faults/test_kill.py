@@ -1,4 +1,4 @@
-"""SIGKILL and SIGINT at random moments: the short form of `python -m tests.faults.campaign kill`."""
+"""SIGKILL and SIGINT at random moments: the short form of `python -m benchmarks.faults kill`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from mmsc_cli.workspace.workspace import Workspace
-from tests.faults.campaign.answering_server import AnsweringServer
-from tests.faults.campaign.kill import (
+from benchmarks.faults.answering_server import AnsweringServer
+from benchmarks.faults.kill import (
     COMMANDS,
     SETTINGS,
     Tally,
@@ -26,6 +25,7 @@ from tests.faults.campaign.kill import (
     spread_moments,
     take_interrupts,
 )
+from mmsc_cli.workspace.workspace import Workspace
 
 SIGNALS = [signal.SIGKILL, signal.SIGINT]
 

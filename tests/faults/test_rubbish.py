@@ -1,6 +1,6 @@
 """Rubbish into everything that reads input of unknown origin: no crash, no hang, nothing lost without a word.
 
-The readers are those of `python -m tests.faults.campaign fuzz`, which is guided by coverage and takes longer;
+The readers are those of `python -m benchmarks.faults fuzz`, which is guided by coverage and takes longer;
 whatever either of them found stands in FOUND.
 """
 
@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.faults.campaign.rubbish.tables import as_parquet
-from tests.faults.campaign.rubbish.target import Target
-from tests.faults.campaign.rubbish.targets import BARE
+from benchmarks.faults.rubbish.tables import as_parquet
+from benchmarks.faults.rubbish.target import Target
+from benchmarks.faults.rubbish.targets import BARE
 
 TARGETS = {target.name: target for target in BARE}
 # Inputs per target: where each takes many milliseconds, fewer.

@@ -16,17 +16,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from benchmarks.faults.rubbish.answers import ANSWERS
+from benchmarks.faults.rubbish.events import EVENTS
+from benchmarks.faults.rubbish.metadata import AMAZON
+from benchmarks.faults.rubbish.questions import question_targets
+from benchmarks.faults.rubbish.recipes import OVERRIDES
+from benchmarks.faults.rubbish.tables import ITEM_TABLES, PAIRS, as_parquet
+from benchmarks.faults.rubbish.target import Target
 from mmsc_cli.infer.new_item import NewItem
 from mmsc_cli.recipe.loading import SOURCES
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.workspace.workspace import Workspace
-from tests.faults.campaign.rubbish.answers import ANSWERS
-from tests.faults.campaign.rubbish.events import EVENTS
-from tests.faults.campaign.rubbish.metadata import AMAZON
-from tests.faults.campaign.rubbish.questions import question_targets
-from tests.faults.campaign.rubbish.recipes import OVERRIDES
-from tests.faults.campaign.rubbish.tables import ITEM_TABLES, PAIRS, as_parquet
-from tests.faults.campaign.rubbish.target import Target
 
 searched = settings(
     max_examples=60,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.faults.kill import contents
 from mmsc_cli.workspace.workspace import Workspace
-from tests.faults.campaign.kill import contents
 
 EPOCHS = 80
 OPTIONS = ("--epochs", str(EPOCHS), "--set", f"train.patience={EPOCHS}", "--device", "cpu")

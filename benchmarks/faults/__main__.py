@@ -1,5 +1,5 @@
-"""python -m tests.faults.campaign kill     SIGKILL and SIGINT at random moments of every stage
-python -m tests.faults.campaign fuzz     rubbish for everything that reads what others wrote
+"""python -m benchmarks.faults kill     SIGKILL and SIGINT at random moments of every stage
+python -m benchmarks.faults fuzz     rubbish for everything that reads what others wrote
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in CAMPAIGNS:
         sys.exit(f"{__doc__}\nname one of them: {', '.join(CAMPAIGNS)}")
-    importlib.import_module(f"tests.faults.campaign.{name}").main(sys.argv[2:])
+    importlib.import_module(f"benchmarks.faults.{name}").main(sys.argv[2:])
 
 
 if __name__ == "__main__":

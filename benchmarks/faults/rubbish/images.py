@@ -10,13 +10,13 @@ import httpcore
 import numpy as np
 from PIL import Image
 
+from benchmarks.faults.rubbish.target import Tally, Target, scratch, scratch_file
 from mmsc_cli.encoders.classic.image import image_statistics
 from mmsc_cli.evaluate.report.gallery import thumbnail
 from mmsc_cli.files.image_limits import MAX_PIXELS
 from mmsc_cli.files.images import UnusableImageError, image_suffix, open_image
 from mmsc_cli.files.settings import DownloadSettings
 from mmsc_cli.files.web.image_download import download_images
-from tests.faults.campaign.rubbish.target import Tally, Target, scratch, scratch_file
 
 _FORMS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "ICO")
 _PUBLIC = "93.184.216.34"

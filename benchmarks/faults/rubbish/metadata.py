@@ -9,10 +9,10 @@ import zlib
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.sources.amazon import read_amazon
-from tests.faults.campaign.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 
 _RECORD = {
     "asin": "B0001",

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.separated import sniff_separator
 from mmsc_cli.files.table_file import read_table_file
@@ -20,7 +21,6 @@ from mmsc_cli.label.gold import read_gold
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.settings import TableSource
 from mmsc_cli.prepare.sources.shop_tables import read_tables
-from tests.faults.campaign.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 
 _ITEMS: dict[str, list[Any]] = {
     "item_id": ["A", "B", "", "7", "A"],

@@ -11,11 +11,11 @@ import numpy as np
 import openai
 import pyarrow as pa
 
+from benchmarks.faults.rubbish.target import REFUSED, LostError, Tally, Target
 from mmsc_cli.label.llm.interview import interview
 from mmsc_cli.label.llm.servers import Servers
 from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.tables.items import ITEM_SCHEMA
-from tests.faults.campaign.rubbish.target import REFUSED, LostError, Tally, Target
 
 _TITLES = ("Tent", "Mat", "Tent, large")
 _EMPTY = {"description": "", "brand": "", "category": ["Camping"], "price": float("nan"), "split": "warm"}

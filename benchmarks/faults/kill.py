@@ -1,7 +1,7 @@
 """SIGKILL and SIGINT at random moments of every stage, as a Markdown table.
 
-python -m tests.faults.campaign kill                                          20 of each in each of six commands
-python -m tests.faults.campaign kill --stages train,run --kills 5 --seed 2
+python -m benchmarks.faults kill                                          20 of each in each of six commands
+python -m benchmarks.faults kill --stages train,run --kills 5 --seed 2
 
 Every command works on a shop that went through all stages with other settings, so that artefacts are replaced. It is
 killed several times in a row, each time started again, and then left to finish. Moments are spread evenly over the
@@ -34,13 +34,13 @@ from typing import Any
 
 import psutil
 
+from benchmarks.faults.answering_server import AnsweringServer
+from benchmarks.faults.report import machine, markdown_table
 from mmsc_cli.errors import MmscError
 from mmsc_cli.workspace.checksums import describe
 from mmsc_cli.workspace.digests import artefact_digest
 from mmsc_cli.workspace.stages import STAGES
 from mmsc_cli.workspace.workspace import Workspace
-from tests.faults.campaign.answering_server import AnsweringServer
-from tests.faults.campaign.report import machine, markdown_table
 
 SETTINGS: tuple[str, ...] = ("source.items=200", "label.budget=60", "train.dim=8", "train.epochs=4")
 SETTINGS += ("evaluate.bootstrap=50", "evaluate.negatives=50")
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        prog="python -m tests.faults.campaign kill",
+        prog="python -m benchmarks.faults kill",
     )
     parser.add_argument("--stages", default=",".join(COMMANDS), metavar="STAGE,STAGE")
     parser.add_argument("--signals", default="SIGKILL,SIGINT", metavar="SIGNAL,SIGNAL")

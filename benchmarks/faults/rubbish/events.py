@@ -6,13 +6,13 @@ import gzip
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.faults.rubbish.tables import as_csv, as_parquet
+from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.counts import BALANCES
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.settings import EventsSource
 from mmsc_cli.prepare.sources.event_pairs import read_events
-from tests.faults.campaign.rubbish.tables import as_csv, as_parquet
-from tests.faults.campaign.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 
 _LOG: dict[str, list[Any]] = {
     "session": ["s1", "s1", "s1", "s2", "s2", None, "s3"],

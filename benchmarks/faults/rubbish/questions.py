@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import httpcore
 
+from benchmarks.faults.rubbish.target import Tally, Target, scratch_file
 from mmsc_cli.cli import questions
 from mmsc_cli.cli.formats import Answered, choose_form, typed_columns
 from mmsc_cli.cli.output import Output
@@ -23,7 +24,6 @@ from mmsc_cli.infer.new_item import parse_new_item
 from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS
 from mmsc_cli.infer.probabilities import PairOpinion
 from mmsc_cli.infer.recommender import Recommender
-from tests.faults.campaign.rubbish.target import Tally, Target, scratch_file
 
 Ask = Callable[[str, Failures], Iterator[Answered]]
 

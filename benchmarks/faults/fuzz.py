@@ -1,8 +1,8 @@
 """Rubbish into all that reads input of unknown origin, guided by coverage (atheris, libFuzzer); a Markdown table.
 
-python -m tests.faults.campaign.fuzz                                   the whole campaign
-python -m tests.faults.campaign.fuzz --only images,recipes --runs 5000
-python -m tests.faults.campaign.fuzz --findings DIR                    inputs that were found, one file each
+python -m benchmarks.faults.fuzz                                   the whole campaign
+python -m benchmarks.faults.fuzz --only images,recipes --runs 5000
+python -m benchmarks.faults.fuzz --findings DIR                    inputs that were found, one file each
 
 Each target runs in a process of its own, from seeds made on the spot. An exception that a reader may not raise counts
 as a crash, a count that does not add up as lost, an input that takes more than 5 s of processor time, or 30 s by the
@@ -29,8 +29,8 @@ from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
-from tests.faults.campaign.report import machine, markdown_table
-from tests.faults.campaign.rubbish.target import HangError, LostError, Target
+from benchmarks.faults.report import machine, markdown_table
+from benchmarks.faults.rubbish.target import HangError, LostError, Target
 
 # Readers in Python, ours and of libraries, whose branches guide the search; those in C are seen from outside alone.
 _GUIDED = ["mmsc_cli", "tomllib", "json", "gzip", "PIL", "csv", "httpx", "h11", "urllib"]
@@ -111,7 +111,7 @@ def _run_target(name: str, workspace: Path, runs: int, seed: int, findings: Path
         command = [
             sys.executable,
             "-m",
-            "tests.faults.campaign.fuzz",
+            "benchmarks.faults.fuzz",
             f"--target={name}",
             "--workspace",
             str(workspace),
@@ -156,7 +156,7 @@ def fuzz_target(name: str, workspace: Path, runs: int, seed: int, findings: Path
     except ImportError:
         sys.exit("the campaign needs atheris: pip install --group fuzz")
     with atheris.instrument_imports(include=_GUIDED, enable_loader_override=False):
-        from tests.faults.campaign.rubbish.targets import all_targets
+        from benchmarks.faults.rubbish.targets import all_targets
 
         target = all_targets(workspace)[name]
     logging.disable()

@@ -1,1 +1,0 @@
-"""Longer campaigns of what `tests/faults` does in short; see `python -m tests.faults.campaign`."""
