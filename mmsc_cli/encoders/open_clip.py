@@ -176,7 +176,7 @@ def reopen_open_clip(
         InputError, UnreachableError: as `find_weights` and `OpenClipEncoder`.
     """
     name = f"open_clip:{card.architecture}/{card.checkpoint}" if card.checkpoint else card.name
-    weights = find_weights(name, card.revision)
+    weights = find_weights(name, folder.resolve().parent, card.revision)
     if weights.sha256 != card.weights_sha256:
         raise WorkspaceError(
             f"{weights.checkpoint} is not the checkpoint the embeddings were made with",

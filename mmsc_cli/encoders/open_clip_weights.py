@@ -16,6 +16,7 @@ from mmsc_cli.encoders.encoder import OPEN_CLIP
 from mmsc_cli.encoders.hub import hub_file
 from mmsc_cli.errors import InputError
 from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.regular_file import refuse_model_inside
 
 # Of open_clip's models below 20 GFLOPs for an image and a text together, the one with the best zero-shot score (17.5
 # GFLOPs, 72.8 % on ImageNet); docs/encode.md compares it with others.
@@ -63,15 +64,16 @@ class OpenClipWeights:
         return digest(self.checkpoint)
 
 
-def find_weights(name: str, revision: str | None = None) -> OpenClipWeights:
+def find_weights(name: str, workspace_root: Path, revision: str | None = None) -> OpenClipWeights:
     """Find the weights of `open_clip:ARCH/PRETRAINED`, where PRETRAINED is a tag or the path of a .safetensors file.
 
     The weights of a tag come from the cache on this machine or else from the hub, as safetensors only: at `revision`,
     else at the pinned commit, else at the latest.
 
     Raises:
-        InputError: the architecture or tag is unknown (the hint names similar ones), the checkpoint is missing or no
-            safetensors file, or its sha256 is not the pinned one.
+        InputError: the architecture or tag is unknown (the hint names similar ones), its text tower would come from
+            elsewhere, the checkpoint is missing, in the workspace or no safetensors file, or its sha256 is not the
+            pinned one.
         UnreachableError: the weights are not on this machine and the hub does not answer.
     """
     architecture, _, pretrained = name.removeprefix(OPEN_CLIP).partition("/")
@@ -81,9 +83,16 @@ def find_weights(name: str, revision: str | None = None) -> OpenClipWeights:
             f"--encoder {name}: open_clip {open_clip.__version__} has no architecture {architecture!r}",
             hint=_near(architecture, known, "architectures"),
         )
+    if tower := open_clip.get_model_config(architecture)["text_cfg"].get("hf_model_name"):
+        raise InputError(
+            f"--encoder {name}: {architecture} takes its text tower from {tower} on the hub, which is not pinned",
+            hint=f"use an architecture of open_clip's own, such as {DEFAULT}",
+        )
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if pretrained.endswith(".safetensors") or os.sep in pretrained or Path(pretrained).suffix in (".pt", ".bin"):
-        return OpenClipWeights(name, architecture, _local_checkpoint(name, pretrained), None, {})
+        checkpoint = _local_checkpoint(name, pretrained)
+        refuse_model_inside(workspace_root, checkpoint, f"--encoder {name}")
+        return OpenClipWeights(name, architecture, checkpoint, None, {})
     if pretrained not in tags:
         raise InputError(
             f"--encoder {name}: {architecture} has no pretrained weights {pretrained!r}",

@@ -66,7 +66,7 @@ def choose_encoder(
             find_sentence_model,
         )
 
-        model = find_sentence_model(name)
+        model = find_sentence_model(name, workspace_root)
         return Choice(
             {"kind": "sentence_transformers", "weights": model.sha256, "device": device().type},
             lambda batch_size, _: SentenceEncoder(model, device=device(), batch_size=batch_size),
@@ -80,7 +80,7 @@ def choose_encoder(
     from mmsc_cli.encoders.open_clip import OpenClipEncoder  # noqa: PLC0415  imports torch and open_clip
     from mmsc_cli.encoders.open_clip_weights import DEFAULT, find_weights  # noqa: PLC0415  brings torch
 
-    weights = find_weights(DEFAULT if name == "auto" else name)
+    weights = find_weights(DEFAULT if name == "auto" else name, workspace_root)
     return Choice(
         {"kind": "open_clip", "weights": weights.sha256, "device": device().type},
         lambda batch_size, _: OpenClipEncoder(weights, device=device(), batch_size=batch_size),
@@ -111,7 +111,7 @@ def open_encoder(
     elif card.kind == "sentence_transformers":
         from mmsc_cli.encoders.sentence_transformers import reopen_sentence_encoder  # noqa: PLC0415  imports torch
 
-        encoder = reopen_sentence_encoder(card, device=device(), batch_size=batch_size)
+        encoder = reopen_sentence_encoder(card, folder.resolve().parent, device=device(), batch_size=batch_size)
     else:
         from mmsc_cli.encoders.open_clip import reopen_open_clip  # noqa: PLC0415  imports torch and open_clip
 

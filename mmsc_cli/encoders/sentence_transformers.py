@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +21,25 @@ from mmsc_cli.encoders.encoder import DEFAULT_BATCH, SENTENCE_TRANSFORMERS, Enco
 from mmsc_cli.encoders.hub import hub_snapshot
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.regular_file import refuse_model_inside
 
 LOCAL_OPTION = f"--encoder {SENTENCE_TRANSFORMERS}PATH"
-# Pickles, and the files of other runtimes, are not downloaded.
-_NOT_FETCHED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.h5", "*.ot", "*.msgpack", "onnx/*", "openvino/*", "*.onnx")
+# Pickles, code, and the files of other runtimes are not downloaded.
+_NOT_FETCHED = (
+    "*.py",
+    "*.bin",
+    "*.pt",
+    "*.pth",
+    "*.pkl",
+    "*.h5",
+    "*.ot",
+    "*.msgpack",
+    "onnx/*",
+    "openvino/*",
+    "*.onnx",
+)
+_CODE = (".py", ".pyc", ".pyd", ".so")
+_OWN_MODULES = "sentence_transformers."
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
@@ -41,18 +57,19 @@ class SentenceModel:
         return digest(self.folder)
 
 
-def find_sentence_model(name: str, revision: str | None = None) -> SentenceModel:
+def find_sentence_model(name: str, workspace_root: Path, revision: str | None = None) -> SentenceModel:
     """Find the folder of `sentence-transformers:NAME`, where NAME is the path of a folder or a model of the hub.
 
     A model of the hub comes from the cache on this machine or else from the hub, at `revision` or the latest commit.
 
     Raises:
-        InputError: there is no such folder or model, or it has no safetensors.
+        InputError: there is no such folder or model, it is in the workspace, has no safetensors, or brings code.
         UnreachableError: the model is not on this machine and the hub does not answer.
     """
     wanted = name.removeprefix(SENTENCE_TRANSFORMERS)
     local = Path(wanted).expanduser()
     if local.is_dir():
+        refuse_model_inside(workspace_root, local, f"--encoder {name}")
         return SentenceModel(name, _checked(name, local.resolve()), None)
     if local.is_absolute() or wanted.startswith(("." + os.sep, "~")) or wanted.count("/") > 1 or not wanted:
         raise InputError(f"--encoder {name}: there is no model folder at {local}", hint="check the path")
@@ -142,7 +159,9 @@ class SentenceEncoder(Encoder):
         )
 
 
-def reopen_sentence_encoder(card: EncoderCard, *, device: torch.device, batch_size: int | None) -> SentenceEncoder:
+def reopen_sentence_encoder(
+    card: EncoderCard, workspace_root: Path, *, device: torch.device, batch_size: int | None
+) -> SentenceEncoder:
     """Open the encoder of a card, with the same weights.
 
     Raises:
@@ -150,7 +169,7 @@ def reopen_sentence_encoder(card: EncoderCard, *, device: torch.device, batch_si
         InputError, UnreachableError: as `find_sentence_model` and `SentenceEncoder`.
     """
     model = find_sentence_model(
-        f"{SENTENCE_TRANSFORMERS}{card.checkpoint}" if card.checkpoint else card.name, card.revision
+        f"{SENTENCE_TRANSFORMERS}{card.checkpoint}" if card.checkpoint else card.name, workspace_root, card.revision
     )
     if model.sha256 != card.weights_sha256:
         raise WorkspaceError(
@@ -160,11 +179,31 @@ def reopen_sentence_encoder(card: EncoderCard, *, device: torch.device, batch_si
 
 
 def _checked(name: str, folder: Path) -> Path:
-    """Return the folder; refuse one that has pickles and no safetensors beside them."""
+    """Return the folder; refuse one that has pickles and no safetensors beside them, or that brings code."""
     for path in folder.rglob("*"):
         if path.suffix in _PICKLES and not list(path.parent.glob("*.safetensors")):
             raise InputError(
                 f"--encoder {name}: {path.relative_to(folder)} is a pickle, and there is no safetensors file beside it",
                 hint="save the model as safetensors: SentenceTransformer(...).save(folder)",
             )
+        if path.suffix in _CODE:
+            raise _brings_code(name, f"{path.relative_to(folder)} is code")
+    for kind in _module_types(name, folder):
+        if not kind.startswith(_OWN_MODULES):
+            raise _brings_code(name, f"modules.json names {kind!a}, which is not of sentence-transformers")
     return folder
+
+
+def _module_types(name: str, folder: Path) -> list[str]:
+    """Return the classes that the model is made of, as `modules.json` names them; none where there is no such file."""
+    try:
+        modules = json.loads((folder / "modules.json").read_bytes())
+        return [str(module["type"]) for module in modules]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(f"--encoder {name}: modules.json is damaged", hint="check the folder") from error
+
+
+def _brings_code(name: str, what: str) -> InputError:
+    return InputError(f"--encoder {name}: {what}, and no code of a model is run", hint="use a model without it")

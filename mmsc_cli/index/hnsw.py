@@ -53,6 +53,7 @@ class Hnsw:
                     if path.stat().st_size != size:
                         raise ValueError(f"{size} bytes were written")
                     parts[relation].append(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
+                    _check(parts[relation][-1], graph=len(parts[relation]) == 2, index=index, relation=relation)
                 except (OSError, ValueError, RuntimeError) as error:
                     raise WorkspaceError(
                         f"{path} is missing or damaged: {error}", hint="run `mmsc train` again"
@@ -64,6 +65,27 @@ class Hnsw:
         query = np.ascontiguousarray(vector)[None]
         rows: NDArray[np.int64] = np.concatenate([part.search(query, count)[1][0] for part in self._parts[relation]])
         return rows[rows >= 0]
+
+
+def _check(part: Any, *, graph: bool, index: Index, relation: Relation) -> None:
+    """Check that an opened file holds what `build_hnsw` builds; faiss itself has checked the graph's links.
+
+    Raises:
+        ValueError: it is another kind of index, or of other items.
+    """
+    import faiss  # noqa: PLC0415  an extra, and slow to import
+
+    inner = faiss.downcast_index(part.index) if isinstance(part, faiss.IndexIDMap) else None
+    if not isinstance(inner, faiss.IndexHNSWFlat if graph else faiss.IndexFlatIP):
+        raise ValueError("it is another kind of index")
+    if graph and inner.hnsw.entry_point < 0 < part.ntotal:
+        raise ValueError("its graph has no entry")
+    dim = index.vectors(relation).key.shape[1]
+    if (part.d, inner.d, part.metric_type, inner.metric_type) != (dim, dim, *[faiss.METRIC_INNER_PRODUCT] * 2):
+        raise ValueError("it holds other vectors")
+    rows = faiss.vector_to_array(part.id_map)
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(index):
+        raise ValueError("it names items that are not in the catalogue")
 
 
 def file_names(relation: Relation) -> tuple[str, str]:

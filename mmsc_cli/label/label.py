@@ -26,6 +26,7 @@ from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.proposals import write_proposals
 from mmsc_cli.tables.relations import CLASSES
+from mmsc_cli.workspace.regular_file import refuse_model_inside
 
 LEAST_MASS = 0.5  # below it, more than half of the probability fell on no option
 DEGENERATE = 0.95  # fraction of the pairs that one class may get
@@ -83,8 +84,9 @@ def label(
     Raises:
         GateError: too many questions failed; `out` and `cache` hold what was answered.
         UnreachableError: there is no server, none answered, or it refuses us.
-        InputError: an endpoint is not a URL, or is given although nobody is asked; the model's name is none; the
-            extra `llm` is not installed; an oracle is asked for where there is no truth.
+        InputError: an endpoint is not a URL, or is given although nobody is asked; the model's name is none, or its
+            folder is in the workspace; the extra `llm` is not installed; an oracle is asked for where there is no
+            truth.
         WorkspaceError: the cache is damaged.
     """
     item_table, n_items = inputs.item_table, len(inputs.item_table)
@@ -94,7 +96,9 @@ def label(
             f"--endpoint has no use with --model {settings.model}", hint="name the model that the server serves"
         )
     if local is None:
-        resolve_model(settings.model)  # a bad name is an error before the work
+        model, _ = resolve_model(settings.model)  # a bad name is an error before the work
+        if inputs.pictures:
+            refuse_model_inside(inputs.pictures, Path(model), f"--model {model}")
     candidates = choose_candidates(
         item_table, inputs.pairs, settings.budget, settings.mix, seed=seed, images=inputs.images
     )

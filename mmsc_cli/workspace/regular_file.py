@@ -8,7 +8,7 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
-from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.errors import InputError, WorkspaceError
 
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -43,6 +43,19 @@ def refuse_link(path: Path) -> Path:
     if path.is_symlink():
         raise is_link(path)
     return path
+
+
+def refuse_model_inside(root: Path, model: Path, option: str) -> None:
+    """Refuse a model that lies in a workspace: who made the workspace, not its user, would have chosen it.
+
+    Raises:
+        InputError: `model` is in the folder `root`, links followed.
+    """
+    if model.exists() and model.resolve().is_relative_to(root.resolve()):
+        raise InputError(
+            f"{option}: {model} is inside the workspace, where no model is looked for",
+            hint="name a model of the hub, or move the folder of one that you trust out of the workspace",
+        )
 
 
 def is_link(path: Path) -> WorkspaceError:

@@ -18,6 +18,7 @@ from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.tables.items import full_text
 
+WORKSPACE = Path("workspace")
 Run = Callable[..., Any]
 
 
@@ -59,7 +60,7 @@ def test_vectors_are_those_of_open_clip_itself(typed_items: pa.Table, tiny_open_
     path = typed_items["image_path"].to_pylist()[4]
     pictures = [Image.open(tmp_path / path).convert("RGB"), Image.effect_noise((90, 200), 80).convert("RGB")]
     encoder = OpenClipEncoder(
-        find_weights(f"open_clip:mmsc-tiny/{tiny_open_clip}"), device=torch.device("cpu"), batch_size=8
+        find_weights(f"open_clip:mmsc-tiny/{tiny_open_clip}", WORKSPACE), device=torch.device("cpu"), batch_size=8
     )
     with torch.inference_mode():
         told = model.encode_text(open_clip.get_tokenizer("mmsc-tiny")(texts), normalize=True)

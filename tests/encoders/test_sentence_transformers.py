@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from mmsc_cli.encoders.sentence_transformers import find_sentence_model
 from mmsc_cli.errors import InputError, UnreachableError, WorkspaceError
 from mmsc_cli.tables.items import full_text
 
+WORKSPACE = Path("workspace")
 Run = Callable[..., Any]
 
 
@@ -76,15 +79,17 @@ def test_texts_have_vectors_and_images_none(typed_items: pa.Table, run_encode: R
 def test_pickles_are_refused(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(InputError, match="is a pickle"):
-        find_sentence_model(f"sentence-transformers:{tmp_path}")
+        find_sentence_model(f"sentence-transformers:{tmp_path}", WORKSPACE)
 
 
-def test_folders_that_are_none(tmp_path: Path, typed_items: pa.Table, run_encode: Run) -> None:
+def test_folders_that_are_none(
+    tmp_path: Path, typed_items: pa.Table, run_encode: Run, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     with pytest.raises(InputError, match="no model folder"):
-        find_sentence_model(f"sentence-transformers:{tmp_path}/gone")
-    (tmp_path / "empty").mkdir()
+        find_sentence_model(f"sentence-transformers:{tmp_path}/gone", WORKSPACE)
+    empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(InputError, match="cannot be loaded"):
-        run_encode(typed_items, encoder=f"sentence-transformers:{tmp_path}/empty")
+        run_encode(typed_items, encoder=f"sentence-transformers:{empty}")
 
 
 def test_no_network_names_the_ways_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -93,7 +98,7 @@ def test_no_network_names_the_ways_out(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UnreachableError, match="cannot be reached") as caught:
-        find_sentence_model("sentence-transformers:all-MiniLM-L6-v2")
+        find_sentence_model("sentence-transformers:all-MiniLM-L6-v2", WORKSPACE)
     assert "sentence-transformers:PATH" in (caught.value.hint or "")
     assert "--encoder classic" in (caught.value.hint or "")
 
@@ -105,3 +110,37 @@ def test_without_the_extra(
     with pytest.raises(InputError, match="not installed") as caught:
         run_encode(typed_items, encoder=f"sentence-transformers:{sentence_model}")
     assert "mmsc-cli[text]" in (caught.value.hint or "")
+
+
+def test_a_model_that_brings_code_is_refused(sentence_model: Path, tmp_path: Path) -> None:
+    with_code = Path(shutil.copytree(sentence_model, tmp_path / "code"))
+    (with_code / "modeling_own.py").write_text("raise SystemExit('ran')")
+    with pytest.raises(InputError, match=r"modeling_own\.py is code"):
+        find_sentence_model(f"sentence-transformers:{with_code}", WORKSPACE)
+
+    foreign = Path(shutil.copytree(sentence_model, tmp_path / "foreign"))
+    modules = json.loads((foreign / "modules.json").read_bytes())
+    for kind in ("os.system", "antigravity.Own", "sentence_transformers_of_mine.Module"):
+        (foreign / "modules.json").write_text(json.dumps([modules[0], modules[1] | {"type": kind}]))
+        with pytest.raises(InputError, match="not of sentence-transformers"):
+            find_sentence_model(f"sentence-transformers:{foreign}", WORKSPACE)
+    for damaged in ("{", "7", "[7]", "[{}]", "[" * 100_000):
+        (foreign / "modules.json").write_text(damaged)
+        with pytest.raises(InputError, match=r"modules\.json is damaged"):
+            find_sentence_model(f"sentence-transformers:{foreign}", WORKSPACE)
+
+
+def test_a_model_in_the_workspace_is_refused_by_whoever_names_it(
+    typed_items: pa.Table, run_encode: Run, sentence_model: Path, tmp_path: Path
+) -> None:
+    inside = Path(shutil.copytree(sentence_model, tmp_path / "inside"))
+    (tmp_path / "link").symlink_to(tmp_path)
+    for named in (inside, tmp_path / "link" / "inside"):
+        with pytest.raises(InputError, match="inside the workspace"):
+            find_sentence_model(f"sentence-transformers:{named}", tmp_path)
+
+    made = run_encode(typed_items, encoder=f"sentence-transformers:{sentence_model}")
+    card = json.loads((made.folder / "encoder.json").read_bytes())
+    (made.folder / "encoder.json").write_text(json.dumps(card | {"checkpoint": str(inside)}))
+    with pytest.raises(InputError, match="inside the workspace"):
+        open_encoder(made.folder, device=cpu)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index import build_hnsw, hnsw
@@ -109,3 +113,67 @@ def test_a_truncated_graph_is_refused(root: Path, name: str) -> None:
 
     with pytest.raises(WorkspaceError, match=rf"{name} is missing or damaged"):
         Recommender.open(root).substitutes("B000000000")
+
+
+def _levels(graph: Any, name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+    import faiss
+
+    vector = getattr(graph.hnsw, name)
+    faiss.copy_array_to_vector(np.ascontiguousarray(change(faiss.vector_to_array(vector))), vector)
+
+
+def _ids(part: Any, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+    import faiss
+
+    faiss.copy_array_to_vector(np.ascontiguousarray(change(faiss.vector_to_array(part.id_map))), part.id_map)
+
+
+CRAFTED: dict[str, Callable[[Any, Any], None]] = {
+    "links beyond the items": lambda part, graph: _levels(graph, "neighbors", lambda old: np.full_like(old, 10**8)),
+    "some links beyond the items": lambda part, graph: _levels(
+        graph, "neighbors", lambda old: np.where(np.arange(len(old)) % 7, old, 2**31 - 1)
+    ),
+    "an entry beyond the items": lambda part, graph: setattr(graph.hnsw, "entry_point", 10**9),
+    "a negative entry": lambda part, graph: setattr(graph.hnsw, "entry_point", -7),
+    "no entry": lambda part, graph: setattr(graph.hnsw, "entry_point", -1),
+    "a million levels": lambda part, graph: setattr(graph.hnsw, "max_level", 10**6),
+    "levels of nothing": lambda part, graph: _levels(graph, "levels", lambda old: np.full_like(old, 10**6)),
+    "offsets beyond the links": lambda part, graph: _levels(graph, "offsets", lambda old: old * 0 + 10**12),
+    "offsets backwards": lambda part, graph: _levels(graph, "offsets", lambda old: old[::-1]),
+    "too few offsets": lambda part, graph: _levels(graph, "offsets", lambda old: old[:5]),
+    "too many neighbours": lambda part, graph: _levels(
+        graph, "cum_nneighbor_per_level", lambda old: np.full_like(old, 10**8)
+    ),
+    "another width": lambda part, graph: setattr(part, "d", 4),
+    "a wider storage": lambda part, graph: setattr(graph.storage, "d", 4_000),
+    "more items than it has": lambda part, graph: setattr(graph, "ntotal", 10**6),
+    "too few ids": lambda part, graph: _ids(part, lambda old: old[:3]),
+    "ids beyond the catalogue": lambda part, graph: _ids(part, lambda old: old + 10**9),
+    "negative ids": lambda part, graph: _ids(part, lambda old: old - 10**6),
+}
+
+
+@pytest.mark.parametrize("crafted", [*CRAFTED, "another kind of index"])
+def test_a_crafted_graph_is_refused_and_crashes_nothing(root: Path, crafted: str) -> None:
+    import faiss
+
+    add_hnsw(root / "index", seed=1, smallest=0)
+    path = root / "index" / "hnsw.substitute.faiss"
+    part = faiss.read_index(str(path))
+    if crafted in CRAFTED:
+        CRAFTED[crafted](part, hnsw.graph_in(part))
+    else:
+        part = faiss.read_index(str(root / "index" / "longest.substitute.faiss"))
+    faiss.write_index(part, str(path))
+    about = json.loads((root / "index" / "index.json").read_bytes())
+    about["hnsw"]["substitute"]["bytes"][1] = path.stat().st_size
+    (root / "index" / "index.json").write_text(json.dumps(about))
+
+    def ask() -> None:
+        with pytest.raises(WorkspaceError, match="is missing or damaged"):
+            Recommender.open(root).substitutes("B000000000")
+
+    child = multiprocessing.get_context("fork").Process(target=ask)
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0, "a crash, a hang, or an answer"
