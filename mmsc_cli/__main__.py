@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from mmsc_cli.cli.interrupt import INTERRUPTED, interruption, typed_command
@@ -28,6 +29,14 @@ class _Stderr(io.TextIOWrapper):
             super().flush()
 
 
+def _pass_over_current_folder() -> None:
+    """Import nothing of the user's current folder, here (`python -m` looks there) or in processes started from here."""
+    os.environ["PYTHONSAFEPATH"] = "1"
+    here, package = Path.cwd(), Path(__file__).parents[1]
+    if not sys.flags.safe_path and sys.path[0] == str(here) and package != here:
+        del sys.path[0]
+
+
 def _guard_stderr() -> None:
     if sys.stderr is not None:
         # Written through, so that nothing is left to fail when Python ends.
@@ -38,6 +47,8 @@ def _guard_stderr() -> None:
 def main() -> None:
     """Run `mmsc`."""
     _guard_stderr()
+    with suppress(OSError):  # the folder is gone
+        _pass_over_current_folder()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # stdout is data: UTF-8 whatever the locale, so that no answer ends in the middle at a letter the locale lacks.
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")

@@ -110,26 +110,3 @@ def test_folders_whose_names_are_not_utf_8(tmp_path: Path) -> None:
     assert _run("prepare", folder + b"/shop.toml", "-w", folder + b"/ws") == 0
     assert _run("doctor", "-w", folder + b"/ws") == 0
     assert Workspace(shop / "ws").manifest().stages["prepare"].config["inputs"]
-
-
-def test_files_of_the_current_folder_are_not_run_by_helpers(tmp_path: Path) -> None:
-    (tmp_path / "orjson.py").write_text("import pathlib; pathlib.Path('ran').touch()\n")
-    (tmp_path / "loky.py").write_text("import pathlib; pathlib.Path('ran').touch()\n")
-    script = (
-        "import sys, operator\n"
-        "sys.path = [entry for entry in sys.path if entry not in ('', sys.argv[1])]\n"
-        "from mmsc_cli.runtime.parallel import map_in_processes\n"
-        "import time\n"
-        "print(sum(1 for _ in map_in_processes(time.sleep, [0.01] * 200, 2)))\n"
-    )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    ran = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.stdout == "200\n", ran.stderr
-    assert not (tmp_path / "ran").exists()
