@@ -75,7 +75,7 @@ def _check(part: Any, *, graph: bool, index: Index, relation: Relation) -> None:
     """
     import faiss  # noqa: PLC0415  an extra, and slow to import
 
-    inner = faiss.downcast_index(part.index) if isinstance(part, faiss.IndexIDMap) else None
+    inner: Any = faiss.downcast_index(part.index) if isinstance(part, faiss.IndexIDMap) else None
     if not isinstance(inner, faiss.IndexHNSWFlat if graph else faiss.IndexFlatIP):
         raise ValueError("it is another kind of index")
     if graph and inner.hnsw.entry_point < 0 < part.ntotal:
