@@ -75,8 +75,9 @@ def _check(part: Any, *, graph: bool, index: Index, relation: Relation) -> None:
     """
     import faiss  # noqa: PLC0415  an extra, and slow to import
 
+    kind: Any = faiss.IndexHNSWFlat if graph else faiss.IndexFlatIP
     inner: Any = faiss.downcast_index(part.index) if isinstance(part, faiss.IndexIDMap) else None
-    if not isinstance(inner, faiss.IndexHNSWFlat if graph else faiss.IndexFlatIP):
+    if not isinstance(inner, kind):
         raise ValueError("it is another kind of index")
     if graph and inner.hnsw.entry_point < 0 < part.ntotal:
         raise ValueError("its graph has no entry")
