@@ -113,3 +113,8 @@ def greatest(rows: sparse.csr_array[Any] | NDArray[np.float32], keep: int) -> sp
     matrix = sparse.coo_array((scaled, (row, column)), shape=(n_rows, n_items)).tocsr()
     matrix.eliminate_zeros()
     return matrix
+
+
+def row_products(left: sparse.csr_matrix[Any], right: sparse.csr_matrix[Any]) -> NDArray[np.float32]:
+    """Product of each row of one (rows, columns) matrix with the same row of another, shape (rows,)."""
+    return np.asarray(left.multiply(right).sum(axis=1), dtype=np.float32).ravel()

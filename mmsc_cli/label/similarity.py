@@ -12,6 +12,7 @@ from sklearn import config_context
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.neighbors import NearestNeighbors
 
+from mmsc_cli.arrays.sparse_rows import row_products
 from mmsc_cli.arrays.top import top_columns
 
 MEMORY_MIB = 128
@@ -33,11 +34,6 @@ def text_vectors(item_table: pa.Table) -> sparse.csr_matrix[Any] | None:
     except ValueError:
         return None
     return vectors
-
-
-def row_products(left: sparse.csr_matrix[Any], right: sparse.csr_matrix[Any]) -> NDArray[np.float32]:
-    """Product of each row of one (rows, columns) matrix with the same row of another, shape (rows,)."""
-    return np.asarray(left.multiply(right).sum(axis=1), dtype=np.float32).ravel()
 
 
 def pair_similarity(vectors: sparse.csr_matrix[Any], a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:

@@ -1,0 +1,1 @@
+"""Hand-written rules over metadata: an annotator, and a teacher."""
