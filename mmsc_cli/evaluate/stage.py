@@ -15,6 +15,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.ablation import AblationPlan
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.evaluate import evaluate
+from mmsc_cli.evaluate.following import following_curve
 from mmsc_cli.evaluate.report.gallery import ShownItems, build_gallery
 from mmsc_cli.evaluate.report.report import render_report, write_report
 from mmsc_cli.evaluate.settings import EvaluateSettings
@@ -105,20 +106,24 @@ def run_evaluate(
                 not_tested,
                 annotator_of(workspace, training),
             )
+        truth = read_known_truth(workspace, stage.inputs, training)
         result = evaluate(
             context,
             index,
             recipe.evaluate,
             fit_seconds=training.seconds,
-            truth=read_known_truth(workspace, stage.inputs, training),
+            truth=truth,
             ablation=ablation,
             device=device,
             progress=progress,
         )
+        if (following := following_curve(context, index, truth, progress)) is not None:
+            result["following"] = following
         write_json(stage.path("metrics.json"), result)
         gallery = build_gallery(context, index, read_shown_items(workspace))
         history, facts = read_training_history(workspace), model_facts(workspace, training)
-        page = render_report(result, gallery, history, f"{recipe.name}: verdict", facts)
+        student = training.counts.get("student")
+        page = render_report(result, gallery, history, f"{recipe.name}: verdict", facts, student)
         for path in (stage.path("report.html"), report):
             if path is not None:
                 write_report(path, page)

@@ -29,6 +29,8 @@ class Filters:
     Attributes:
         novel: leave out pairs known from training.
         min_score: the lowest score.
+        min_truth: the lowest probability, 0 to 1, that the student of labels gives the relation. What it was not asked
+            about does not pass, and so no answer for an item that is not in the catalogue.
         category: `same` or `other`, by the whole category path.
         price_within: the largest difference to the query's price, as a fraction of it; for substitutes only.
         in_stock: the only ids that may be answers; ids that are not in the catalogue are ignored.
@@ -40,6 +42,7 @@ class Filters:
 
     novel: bool = False
     min_score: float | None = None
+    min_truth: float | None = None
     category: Literal["same", "other"] | None = None
     price_within: float | None = None
     in_stock: Collection[str] | None = None
@@ -51,6 +54,8 @@ class Filters:
             raise InputError("--price-within must be at least 0%", hint="for example --price-within 20%; 0.2 in Python")
         if self.min_score is not None and math.isnan(self.min_score):
             raise InputError("--min-score is not a number", hint="give a number, or leave it out")
+        if self.min_truth is not None and not 0 <= self.min_truth <= 1:
+            raise InputError("--min-truth is a probability, from 0 to 1", hint="for example --min-truth 0.5")
         if self.in_stock is not None:
             object.__setattr__(self, "in_stock", frozenset(self.in_stock))
 
@@ -84,6 +89,9 @@ class Sieve:
         self._price: NDArray[np.float32] | None = None
         if filters.price_within is not None:
             self._price = self._needed("price")
+        self._truth: dict[Relation, NDArray[np.float32]] = {}
+        if filters.min_truth is not None:
+            self._truth = {relation: index.truth(relation) for relation in RELATIONS}
         self._out_of_stock: NDArray[np.int64] | None = None
         if filters.in_stock is not None:
             available = index.ids.among(filters.in_stock)
@@ -100,6 +108,8 @@ class Sieve:
         scores[self.left_out_of(query)] = -np.inf
         if self._out_of_stock is not None:
             scores[self._out_of_stock] = -np.inf
+        if self.filters.min_truth is not None:
+            scores[~self._is_true(query, relation, len(scores))] = -np.inf
         if self.filters.category is not None and self._category is not None:
             if self.filters.category == "same":
                 allowed = (self._category == query.category) & (query.category >= 0)
@@ -114,6 +124,15 @@ class Sieve:
             most = self.filters.price_within * query.price * (1 + 1e-6) + 1e-6 * query.price
             scores[~(np.abs(self._price - query.price) <= most)] = -np.inf
         self.too_low(scores)
+
+    def _is_true(self, query: Query, relation: Relation, n_items: int) -> NDArray[np.bool_]:
+        """Which items (n_items,) the student gives at least `min_truth`."""
+        passes = np.zeros(n_items, np.bool_)
+        if query.row is not None:
+            linear = self._index.vectors(relation).linear
+            entries = self._truth[relation][linear.row(query.row)]
+            passes[linear.columns(query.row)[entries >= self.filters.min_truth]] = True
+        return passes
 
     def left_out_of(self, query: Query) -> NDArray[np.int64]:
         """Rows that are never answers to a query: its own, and, with `novel`, those of known pairs."""

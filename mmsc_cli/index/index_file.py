@@ -1,10 +1,11 @@
 """The index: everything that answering needs, in two files that numpy alone can read.
 
 `index.safetensors` holds, per relation, `query` and `key` (n_items, dim) float32 and the linear branch as sparse rows
-(`linear.indptr`, `linear.indices`, `linear.values`, and `linear.by_distinct`: how much each value changes as `distinct`
-of `index.json` goes from 0 to 1); the known training pairs (`known.indptr`, `known.indices`); item ids in sorted order
-and titles, as UTF-8 bytes with offsets. It is memory-mapped: only what is used is read. `index.json` holds its size,
-the model it belongs to, and the coefficients that turn scores into probabilities.
+(`linear.indptr`, `linear.indices`, `linear.values`; `linear.by_distinct`: how much each value changes as `distinct` of
+`index.json` goes from 0 to 1; `linear.truth`: the student's probability that the relation is true); the known training
+pairs (`known.indptr`, `known.indices`); item ids in sorted order and titles, as UTF-8 bytes with offsets. It is
+memory-mapped: only what is used is read. `index.json` holds its size, the model it belongs to, and the coefficients
+that turn scores into probabilities.
 
 Tensors for filters and explanations are optional (`Index.optional`): `price` (n_items,) float32, NaN unknown;
 `category` (n_items,) int32, a number in the sorted list `categories` of whole paths, -1 unknown;
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.index.following import following_term
 from mmsc_cli.index.soundness import check_description, check_scores, check_tensors
 from mmsc_cli.index.storage import LabelRows, SparseRows, Strings, Vectors, _map
 from mmsc_cli.runtime.atomic import write_json
@@ -145,6 +147,33 @@ class Index:
         except KeyError as error:
             raise WorkspaceError("the index has no ranking by distinct pairs", hint="run `mmsc train` again") from error
         return Index(tensors, {**self.about, "distinct": share})
+
+    def with_follow_labels(self, weights: Mapping[Relation, float]) -> Index:
+        """This index with other weights, 0 to 1, of the student of labels; see docs/model.md.
+
+        Raises:
+            WorkspaceError: the index has no student.
+        """
+        tensors, followed = dict(self.tensors), self.about.get("follow_labels", {})
+        for relation, weight in weights.items():
+            change = np.float32(weight - followed.get(relation, 0.0))
+            name = f"{relation}.linear.values"
+            tensors[name] = tensors[name] + change * following_term(self.truth(relation))
+        return Index(tensors, {**self.about, "follow_labels": {**followed, **weights}})
+
+    def truth(self, relation: Relation) -> NDArray[np.float32]:
+        """How probable the student thinks each entry of a relation's linear rows, (n_linear,).
+
+        Raises:
+            WorkspaceError: the index has no student.
+        """
+        truth = self.optional(f"{relation}.linear.truth")
+        if truth is None:
+            raise WorkspaceError(
+                "the index has no student of labels",
+                hint="run `mmsc train` again; a catalogue without pairs of one relation alone can teach none",
+            )
+        return truth
 
     def scores(self, relation: Relation, queries: NDArray[np.int64]) -> NDArray[np.float32]:
         """Scores of the whole catalogue, (n_queries, n_items)."""

@@ -68,7 +68,8 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:
             _check(tensors, f"{relation}.{side}", "f", (n_items, *dim))
         _check(tensors, f"{relation}.linear.indptr", "i", (n_items + 1,))
         _check(tensors, f"{relation}.linear.values", "f", (n_linear,))
-        _check(tensors, f"{relation}.linear.by_distinct", "f", (n_linear,), optional=True)
+        for optional in ("by_distinct", "truth"):
+            _check(tensors, f"{relation}.linear.{optional}", "f", (n_linear,), optional=True)
         for kind in ("strength", "reliability"):
             _check(tensors, f"known.{kind}.{relation}", "f", (n_known,), optional=True)
     _check(tensors, "known.indptr", "i", (n_items + 1,))
@@ -111,6 +112,9 @@ def check_description(about: Mapping[str, Any]) -> None:
             raise ValueError("hnsw does not describe the graphs")
     if not isinstance(about.get("distinct", 0), int | float):
         raise ValueError("distinct is not a number")
+    followed = about.get("follow_labels", {})
+    if not all(isinstance(followed.get(relation, 0.0), int | float) for relation in RELATIONS):
+        raise ValueError("follow_labels is not a number per relation")
 
 
 def _check(

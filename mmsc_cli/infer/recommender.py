@@ -119,7 +119,14 @@ class Recommender:
         self._reported: set[Relation] = set()
 
     @classmethod
-    def open(cls, workspace: str | Path = "workspace", *, exact: bool = False, judged: bool = False) -> Recommender:
+    def open(
+        cls,
+        workspace: str | Path = "workspace",
+        *,
+        exact: bool = False,
+        judged: bool = False,
+        follow_labels: float | None = None,
+    ) -> Recommender:
         """Open a trained workspace. Its index is memory-mapped, so that only what answers need is read.
 
         Args:
@@ -127,10 +134,14 @@ class Recommender:
             exact: search exactly even if there is an approximate index, which training adds for a large catalogue if
                 faiss is installed.
             judged: answer from the index that `evaluate` judges, which has not seen the held-out pairs.
+            follow_labels: how far to follow the student of labels, 0 to 1; None: as far as training chose.
 
         Raises:
-            WorkspaceError: it has no index, or one that is damaged or of another model.
+            InputError: `follow_labels` is not from 0 to 1.
+            WorkspaceError: it has no index, or one that is damaged or of another model, or has no student to follow.
         """
+        if follow_labels is not None and not 0 <= follow_labels <= 1:
+            raise InputError(f"--follow-labels {follow_labels}: not from 0 to 1", hint="for example 0.5")
         root, folder = Path(workspace), "judged" if judged else "index"
         while True:
             manifest = read_manifest_file(root)
@@ -142,6 +153,9 @@ class Recommender:
                     raise WorkspaceError(pins.named(error.message), error.hint) from error
             else:
                 if _is_at_rest(root, manifest):
+                    if follow_labels is not None:
+                        weights = dict.fromkeys(RELATIONS, follow_labels)
+                        opened.index = opened.index.with_follow_labels(weights)
                     return opened
             # `mmsc train` is putting another index in place: what was opened may be of two models.
             time.sleep(0.01)

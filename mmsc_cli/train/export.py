@@ -43,6 +43,8 @@ def index_tensors(items: pa.Table, composed: Mapping[Relation, Composed]) -> dic
             f"{relation}.linear.values": scored.rows.data,
             f"{relation}.linear.by_distinct": scored.by_distinct.data,
         }
+        if scored.truth is not None:
+            tensors[f"{relation}.linear.truth"] = scored.truth.data
     return tensors
 
 

@@ -1,7 +1,4 @@
-"""LLM-assisted supervision: labels re-weight training pairs, and add pairs that behaviour never showed.
-
-How far to follow them is not assumed but measured, on the behaviour of the training split: see `label_trust`.
-"""
+"""LLM-assisted supervision: labels re-weight training pairs, and add pairs that behaviour never showed."""
 
 from __future__ import annotations
 
@@ -14,8 +11,6 @@ from numpy.typing import NDArray
 from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.train.loop.data import TrainingPairs
-
-FEWEST_JUDGED = 20
 
 
 @dataclass(frozen=True)
@@ -64,27 +59,6 @@ def read_supervision(labels: Labels, pairs: TrainingPairs, trainable: torch.Tens
         added=TrainingPairs(a, b, added[use]),
         strength=strength,
     )
-
-
-def label_trust(labels: Labels, pairs: TrainingPairs, items: int) -> float:
-    """How far labels can be followed, from 0 (no better than dice) to 1: how well they agree with behaviour.
-
-    Behaviour is noisy, but without regard to the labels: labels that know something lean more to a relation where a
-    pair was seen in it alone than where it was seen in the other alone. That is measured as an AUROC, rescaled so that
-    chance is 0 (2 AUROC - 1, the Gini coefficient); 0 where it is negative, or where too few such labels can tell.
-    Pairs that were never seen are no measure: annotators are asked about those that look related.
-    """
-    rows = _training_rows(labels, pairs, items)
-    seen = rows >= 0
-    holds = pairs.strength.numpy()[rows[seen]] > 0
-    alone = holds.sum(axis=1) == 1
-    viewed = holds[alone][:, 0]
-    if min(np.count_nonzero(viewed), np.count_nonzero(~viewed)) < FEWEST_JUDGED:
-        return 0.0
-    from sklearn.metrics import roc_auc_score  # noqa: PLC0415  sklearn is slow to import, and most train without labels
-
-    probabilities = labels.probabilities()[seen][alone]
-    return max(0.0, 2 * float(roc_auc_score(viewed, probabilities[:, 0] - probabilities[:, 1])) - 1)
 
 
 def _training_rows(labels: Labels, pairs: TrainingPairs, n_items: int) -> NDArray[np.int64]:

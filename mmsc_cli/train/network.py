@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,17 +14,15 @@ from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
 from mmsc_cli.runtime.checkpoint import Checkpoints
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import derive_seed
-from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.relations import Relation
 from mmsc_cli.train.inputs import Inputs, Plan
 from mmsc_cli.train.known import Known
-from mmsc_cli.train.label_supervision import Supervision, label_trust, read_supervision
+from mmsc_cli.train.label_supervision import Supervision, read_supervision
 from mmsc_cli.train.loop.data import Problem, TrainingPairs
 from mmsc_cli.train.loop.trainer import answer, fit
 from mmsc_cli.train.reliability import PairEvidence, Reliability, fit_reliability
 from mmsc_cli.train.settings import TrainSettings
-
-_LOG = logging.getLogger(__name__)
+from mmsc_cli.train.student.student import Student
 
 
 @dataclass(frozen=True)
@@ -73,16 +70,19 @@ def sides(vectors: Vectors) -> dict[Relation, tuple[NDArray[np.float32], NDArray
 
 def denoise(
     known: Known,
-    labels: Labels | None,
+    student: Student | None,
     settings: TrainSettings,
     plan: Plan,
     denoiser: Reliability | None = None,
     progress: Progress = SILENT,
 ) -> Denoised:
-    """Weigh the visible pairs by strengths, reliabilities and labels; `denoiser` None: one is fitted on these pairs."""
+    """Weigh the visible pairs by strengths, reliabilities and the labels that the student has cleaned.
+
+    `denoiser` None: one is fitted on these pairs.
+    """
     pairs = known.visible.pairs
     observed = TrainingPairs.of(pairs)
-    supervision = _supervision(labels, observed, known.visible.has_behaviour, settings)
+    supervision = _supervision(student, observed, known.visible.has_behaviour, settings)
     reliability = None
     weight = observed.strength
     if "denoise" not in plan.without:
@@ -128,15 +128,9 @@ def train_network(
 
 
 def _supervision(
-    labels: Labels | None, observed: TrainingPairs, has_behaviour: NDArray[np.bool_], settings: TrainSettings
+    student: Student | None, observed: TrainingPairs, has_behaviour: NDArray[np.bool_], settings: TrainSettings
 ) -> Supervision | None:
-    if labels is None or settings.llm == 0:
+    if student is None or student.cleaned is None:
         return None
-    trust = label_trust(labels, observed, len(has_behaviour))
-    _LOG.info(
-        "labels: %d by %s, followed by %.2f of train.llm, as far as they agree with behaviour",
-        len(labels),
-        ", ".join(sorted(set(labels.model.tolist()))),
-        trust,
-    )
-    return read_supervision(labels, observed, torch.from_numpy(has_behaviour), settings.llm * trust)
+    strength = settings.llm * student.trust
+    return read_supervision(student.cleaned, observed, torch.from_numpy(has_behaviour), strength)

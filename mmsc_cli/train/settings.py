@@ -28,7 +28,11 @@ class TrainSettings(Settings):
     neighbours: Positive = Field(default=20, description="content neighbours of each item")
     agreement: NotNegative = Field(default=0.1, description="weight of the agreement of the two views of an item")
     llm: NotNegative = Field(
-        default=1.0, description="weight of labels, times how well they agree with behaviour; 0: labels are not used"
+        default=1.0, description="weight of labels, times how often they are right; 0: labels are not used"
+    )
+    follow_labels: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="0 to 1: how far answers follow the student; none: as far as costs 2 % of the behaviour figures",
     )
     linear_top: Positive = Field(default=256, description="answers per item that the linear branch keeps")
     folds: Positive = Field(

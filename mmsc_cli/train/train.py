@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmsc_cli.index.index_file import Index, write_index
+from mmsc_cli.rules.pair_rules import PairRules
 from mmsc_cli.runtime.checkpoint import Checkpoints
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import numpy_generator
@@ -45,6 +47,9 @@ from mmsc_cli.train.ranking.evidence import Evidence
 from mmsc_cli.train.ranking.ranker import Ranker
 from mmsc_cli.train.reliability import Reliability
 from mmsc_cli.train.settings import TrainSettings
+from mmsc_cli.train.student.follow import choose_following
+from mmsc_cli.train.student.student import Student, teach
+from mmsc_cli.train.student.views import PairViews
 from mmsc_cli.train.validation import figures, validations_of
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -78,7 +83,10 @@ def train(
     pairs = inputs.pairs.select(inputs.pairs.split != "test")
     questions = validations_of(pairs, inputs.item_splits, plan.seed)
 
-    training = making.look(inputs.training())
+    views = making.views(inputs.training())
+    making.student = teach(views, inputs.labels if settings.llm > 0 else None, plan.seed)
+    making.lap("student")
+    training = making.look(views)
     making.lap("look at the training pairs")
     network = train_network(
         inputs,
@@ -95,6 +103,9 @@ def train(
     scorer = NetworkScorer(sides(network.vectors))
     making.about["transfer_weight"] = transfer_weights(scorer, training.known, questions, settings.linear_top)
     chosen = making.index(training, network, rankers)
+    if making.student is not None:
+        making.about["follow_labels"] = choose_following(chosen, questions, settings.follow_labels)
+        chosen = chosen.with_follow_labels(making.about["follow_labels"])
     draw, warm = numpy_generator(plan.seed, "calibrate"), inputs.item_splits == "warm"
     calibration = calibrate(chosen, inputs.pairs.select(kept_back), pairs, warm, draw)
     making.about["calibration"] = calibration
@@ -106,7 +117,7 @@ def train(
     trained = training.known.visible.has_behaviour
     answering = network
     for name, visible in {"judged": inputs.judging(), **({"index": inputs.everything()} if plan.serve else {})}.items():
-        look = making.look(visible, training.denoised.denoiser)
+        look = making.look(making.views(visible), training.denoised.denoiser)
         answering = network.asked_about(look.denoised.problem.to(device), trained)
         making.write(folder / name, making.index(look, answering, rankers))
         making.lap(name)
@@ -126,6 +137,8 @@ def train(
         "labelled_pairs": len(supervision.on_pairs) if supervision else 0,
         "added_pairs": len(supervision.added) if supervision else 0,
         "label_strength": supervision.strength if supervision else 0.0,
+        "student": making.student and making.student.about,
+        "follow_labels": making.about.get("follow_labels"),
         "without": list(plan.without),
         "ranked": sorted(rankers),
         "calibration_error": calibration["expected_calibration_error"],
@@ -141,8 +154,13 @@ def train(
 class _Look:
     """What is known of the catalogue from some visible pairs, and those pairs as the network sees them."""
 
-    known: Known
+    views: PairViews
     denoised: Denoised
+
+    @property
+    def known(self) -> Known:
+        """What is known."""
+        return self.views.evidence.known
 
 
 class _Making:
@@ -157,6 +175,8 @@ class _Making:
         self._device = device
         self._progress = progress
         self._started = time.process_time()
+        self._rules = PairRules(inputs.items)
+        self.student: Student | None = None
         self.seconds: dict[str, float] = {}
         self.about: dict[str, Any] = {
             "items": len(inputs),
@@ -172,20 +192,27 @@ class _Making:
         self.seconds[part] = round(self.seconds.get(part, 0.0) + now - self._started, 2)
         self._started = now
 
-    def look(self, visible: Visible, denoiser: Reliability | None = None) -> _Look:
-        """Gather what the visible pairs tell; `denoiser` None: one is fitted on them."""
-        settings, plan, progress = self._settings, self._plan, self._progress
+    def views(self, visible: Visible) -> PairViews:
+        """Gather what the visible pairs tell."""
+        settings, progress = self._settings, self._progress
         catalogue = Catalogue(self._inputs.features, visible.has_behaviour, settings.neighbours, progress)
         known = Known(catalogue, visible, settings.linear_top, progress)
-        return _Look(known, denoise(known, self._inputs.labels, settings, plan, denoiser, progress))
+        return PairViews(Evidence(known), self._rules, settings.rerank_candidates)
+
+    def look(self, views: PairViews, denoiser: Reliability | None = None) -> _Look:
+        """Weigh the visible pairs by all that is known, the student's opinion included; see `denoise`."""
+        known = views.evidence.known
+        return _Look(views, denoise(known, self.student, self._settings, self._plan, denoiser, self._progress))
 
     def index(self, look: _Look, network: Network, rankers: Mapping[Relation, Ranker]) -> Index:
         """Rank the candidates of every item, and put all that answering needs together."""
         inputs, settings = self._inputs, self._settings
-        answers = answer(Evidence(look.known), rankers, settings.rerank_candidates, self._progress)
-        vectors = sides(network.vectors)
+        opinion = None if self.student is None else partial(self.student.of_candidates, look.views)
+        answers = answer(look.views.evidence, rankers, settings.rerank_candidates, opinion, self._progress)
+        vectors, follow = sides(network.vectors), self.about.get("follow_labels", {})
         composed = {
-            relation: compose(*vectors[relation], answers[relation], settings.distinct) for relation in RELATIONS
+            relation: compose(*vectors[relation], answers[relation], settings.distinct, follow.get(relation, 0.0))
+            for relation in RELATIONS
         }
         about = {**self.about, "model": model_identity(network.model)}
         tensors = index_tensors(inputs.items, composed)

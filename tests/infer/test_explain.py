@@ -85,20 +85,29 @@ def test_the_evidence_is_what_the_judged_index_was_made_from(
     trained: Workspace, demo_settings: tuple[str, ...]
 ) -> None:
     from mmsc_cli.recipe.loading import load_recipe
+    from mmsc_cli.rules.pair_rules import PairRules
     from mmsc_cli.tables.labels import Labels
     from mmsc_cli.tables.relations import RELATIONS
     from mmsc_cli.train.export import edge_table
     from mmsc_cli.train.inputs import Plan, read_inputs
-    from mmsc_cli.train.known import Catalogue, Known
+    from mmsc_cli.train.known import Catalogue, Known, Visible
     from mmsc_cli.train.network import denoise
+    from mmsc_cli.train.ranking.evidence import Evidence
+    from mmsc_cli.train.student.student import teach
+    from mmsc_cli.train.student.views import PairViews
 
     recipe = load_recipe("demo", demo_settings)
     plan = Plan(recipe.seed, labels=trained.path("labels.parquet"))
     inputs = read_inputs(trained, plan)
+
+    def know(visible: Visible) -> Known:
+        catalogue = Catalogue(inputs.features, visible.has_behaviour, recipe.train.neighbours)
+        return Known(catalogue, visible, recipe.train.linear_top)
+
+    views = PairViews(Evidence(know(inputs.training())), PairRules(inputs.items), recipe.train.rerank_candidates)
+    student = teach(views, inputs.labels, plan.seed)
     visible = inputs.judging()
-    catalogue = Catalogue(inputs.features, visible.has_behaviour, recipe.train.neighbours)
-    known = Known(catalogue, visible, recipe.train.linear_top)
-    reliability = denoise(known, inputs.labels, recipe.train, plan).reliability
+    reliability = denoise(know(visible), student, recipe.train, plan).reliability
     assert reliability is not None
     edges, labels = edge_table(visible.pairs, reliability), Labels.read(trained.path("labels.parquet"))
     explainer = Recommender.open(trained.root, judged=True)._explainer

@@ -6,17 +6,20 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from mmsc_cli.label.stage import run_label
 from mmsc_cli.recipe.loading import load_recipe
+from mmsc_cli.rules.pair_rules import PairRules
 from mmsc_cli.tables.labels import Labels
-from mmsc_cli.tables.pairs import Pairs
-from mmsc_cli.train.inputs import Plan
-from mmsc_cli.train.label_supervision import label_trust
-from mmsc_cli.train.loop.data import TrainingPairs
+from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.tables.truth import Truth
+from mmsc_cli.train.inputs import Plan, read_inputs
+from mmsc_cli.train.known import Catalogue, Known
+from mmsc_cli.train.ranking.evidence import Evidence
 from mmsc_cli.train.settings import TrainSettings
+from mmsc_cli.train.student.student import Student, teach
+from mmsc_cli.train.student.views import PairViews
 from mmsc_cli.train.train import train
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -51,21 +54,39 @@ def test_labels_of_which_30_percent_are_wrong_do_no_harm(prepared: Workspace, tm
     assert np.mean(gains) > -max(0.01, float(np.std(gains)) / len(seeds) ** 0.5)
 
 
+def taught(prepared: Workspace, labels: Path) -> Student:
+    inputs = read_inputs(prepared, Plan(1, (), labels))
+    visible = inputs.training()
+    known = Known(Catalogue(inputs.features, visible.has_behaviour, 20), visible, 128)
+    student = teach(PairViews(Evidence(known), PairRules(inputs.items), 64), inputs.labels, seed=1)
+    assert student is not None
+    return student
+
+
 def test_labels_are_followed_as_far_as_they_are_right(prepared: Workspace, tmp_path: Path) -> None:
-    pairs = TrainingPairs.of(Pairs.read(prepared.path("pairs.parquet")).of("train"))
     right, mostly, dice = (
-        label_trust(Labels.read(labels_of(prepared, tmp_path / str(share), share)), pairs, ITEMS)
-        for share in (1.0, 0.7, 1 / 3)
+        taught(prepared, labels_of(prepared, tmp_path / str(share), share)) for share in (1.0, 0.7, 1 / 3)
     )
-    assert right > mostly > dice
-    assert right > 0.25
-    assert dice == pytest.approx(0, abs=0.1)
+    assert right.trust > mostly.trust > dice.trust == 0
+    assert right.trust > 0.9
+    assert dice.by_labels is None
 
 
 def test_labels_that_say_the_opposite_are_not_followed(prepared: Workspace, tmp_path: Path) -> None:
-    labels = Labels.read(labels_of(prepared, tmp_path, 1.0))
+    path = labels_of(prepared, tmp_path, 1.0)
+    labels = Labels.read(path)
     columns = dict(vars(labels))
     columns["p_substitute"], columns["p_complement"] = labels.p_complement, labels.p_substitute
-    columns["p_neither"] = 1 - labels.p_neither
-    pairs = TrainingPairs.of(Pairs.read(prepared.path("pairs.parquet")).of("train"))
-    assert label_trust(Labels(**columns), pairs, ITEMS) == 0
+    Labels(**columns).write(path)
+    assert taught(prepared, path).by_labels is None
+
+
+def test_cleaned_labels_are_right_more_often_than_the_annotator(prepared: Workspace, tmp_path: Path) -> None:
+    path = labels_of(prepared, tmp_path, 0.8)
+    given, cleaned = Labels.read(path), taught(prepared, path).cleaned
+    assert cleaned is not None
+    truth = Truth.read(prepared.path("truth.parquet"))
+    substitute, complement = (truth.of_pairs(relation, given.a, given.b, ITEMS) for relation in RELATIONS)
+    true = np.select([substitute, complement], [0, 1], 2)
+    before, after = (float((labels.probabilities().argmax(axis=1) == true).mean()) for labels in (given, cleaned))
+    assert after > before + 0.04

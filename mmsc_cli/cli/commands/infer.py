@@ -92,6 +92,23 @@ class FilterOptions:
             rich_help_panel=WHICH,
         ),
     ] = None
+    min_truth: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Leave out answers that the student of labels finds less probable, 0 to 1.",
+            rich_help_panel=WHICH,
+        ),
+    ] = None
+    follow_labels: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="How far to follow the student of labels, from 0 (what shoppers did) to 1 (what seems true); default: "
+            "as training chose.",
+            rich_help_panel=WHICH,
+        ),
+    ] = None
     same_category: Annotated[
         bool,
         typer.Option(
@@ -141,6 +158,7 @@ class FilterOptions:
             relation: Filters(
                 novel=self.novel,
                 min_score=scores[relation],
+                min_truth=self.min_truth,
                 category="same" if same and not (other and relation == "complement") else "other" if other else None,
                 price_within=None if self.price_within is None else _fraction(self.price_within),
                 in_stock=in_stock,
@@ -223,7 +241,12 @@ def register(app: typer.Typer) -> None:
         filters = which.filters()
         ids = [*(question.ids or []), *(question.item or [])]
         # Opening an approximate index takes longer than a few exact answers.
-        recommender = Recommender.open(session.directory, exact=form.exact or bool(ids), judged=form.judged)
+        recommender = Recommender.open(
+            session.directory,
+            exact=form.exact or bool(ids),
+            judged=form.judged,
+            follow_labels=which.follow_labels,
+        )
         columns = _columns(question, form.explain)
         more = [name.strip() for name in (form.columns or "").split(",") if name.strip()]
         extra = recommender.attributes(more) if more else None
@@ -308,6 +331,10 @@ def _check_together(typed: Mapping[str, Mapping[str, Any]], question: QuestionOp
         raise InputError("--columns adds columns of answers, and --pairs has none", hint="leave it out")
     if {"--same-category", "--other-category"} <= set(filters) and question.relation != "both":
         raise InputError("--same-category and --other-category exclude one another", hint="leave one of them out")
+    if "--new" in asked and (of_items := filters.keys() & {"--min-truth", "--follow-labels"}):
+        raise InputError(
+            f"{min(of_items)} is for items of the catalogue: the student has seen no other", hint="leave it out"
+        )
     if "--overlap" in filters and question.relation != "both":
         raise InputError("--overlap is for --relation both", hint="leave it out")
     if "--price-within" in filters and question.relation == "complement":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -60,4 +61,22 @@ def register(app: typer.Typer) -> None:
         asked: Resume = "auto" if resume is None else "must" if resume else "never"
         counts = run_train(session.workspace, recipe, parts, session.device, session.progress, asked)
         figures = ", ".join(f"{name} {value:.4f}" for name, value in counts["validation"].items() if value is not None)
-        session.finish("train", counts, started, f"{counts['epochs']} epochs; validation NDCG@10 {figures}")
+        parts_done = [f"{counts['epochs']} epochs", f"validation NDCG@10 {figures}", *_student(counts)]
+        session.finish("train", counts, started, "; ".join(parts_done))
+
+
+def _student(counts: Mapping[str, Any]) -> list[str]:
+    """What to say of the student of labels."""
+    said = []
+    about = counts["student"]
+    if about and about["kind"]:
+        low, high = about["accuracy_ci"]
+        said.append(
+            f"student right on {about['accuracy']:.0%} [{low:.0%}-{high:.0%}] of unseen labelled pairs, without labels "
+            f"{about['without_labels_accuracy']:.0%}, all neither {about['everything_neither']:.0%}; the annotator's "
+            f"own agreement {about['annotator_agreement']:.2f}"
+        )
+    if counts["follow_labels"]:
+        weights = ", ".join(f"{relation}s {weight:g}" for relation, weight in counts["follow_labels"].items())
+        said.append(f"followed: {weights}")
+    return said

@@ -27,6 +27,7 @@ def render_report(
     history: Sequence[Mapping[str, float]] = (),
     title: str = _DEFAULT_TITLE,
     facts: Mapping[str, str] | None = None,
+    student: Mapping[str, Any] | None = None,
 ) -> str:
     """Render the result of `evaluate` as one HTML page that fetches nothing and runs no script.
 
@@ -36,6 +37,7 @@ def render_report(
         history: loss and validation figures of each epoch of the model's training.
         title: of the page.
         facts: what the model was made of, by name.
+        student: what training measured of the student of labels.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  only a report needs it
 
@@ -60,6 +62,8 @@ def render_report(
         gallery=gallery,
         pictured=any(card.image for exhibit in gallery for card in exhibit.cards()),
         history=history,
+        student=student,
+        following_charts=_following_charts(result.get("following")),
         training_charts=_training_charts(history),
         degree_charts={relation: _degree_chart(result, relation) for relation in RELATIONS},
         shown={relation: {part: _best_first(models, relation, part) for part in SLICES} for relation in RELATIONS},
@@ -136,6 +140,22 @@ def _degree_chart(result: Mapping[str, Any], relation: Relation) -> Chart:
     return line_chart(
         description, f"training {relation} pairs of the query", [_span(row) for row in bins[MODEL]], series
     )
+
+
+def _following_charts(following: Mapping[str, Any] | None) -> dict[str, Chart]:
+    """NDCG@10 of each relation against the weight of the student; none without one."""
+    if following is None:
+        return {}
+    ticks = [f"{weight:g}" for weight in following["weights"]]
+    return {
+        relation: line_chart(
+            f"NDCG@10 of {relation} queries by how far the student is followed",
+            "weight of the student",
+            ticks,
+            [Series(name.replace("_", ", "), values) for name, values in lines.items() if any(values)],
+        )
+        for relation, lines in following["ndcg@10"].items()
+    }
 
 
 def _training_charts(history: Sequence[Mapping[str, float]]) -> dict[str, Chart]:

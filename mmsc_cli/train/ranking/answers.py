@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from mmsc_cli.arrays.pair_keys import find_keys
 from mmsc_cli.arrays.rows import divide
 from mmsc_cli.arrays.sparse_rows import symmetric_matrix
+from mmsc_cli.index.following import following_term
 from mmsc_cli.runtime.parallel import map_blocks
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.relations import RELATIONS, Relation
@@ -23,18 +25,29 @@ from mmsc_cli.train.ranking.ranker import HEADS, Ranker
 # above 0, and candidates that share next to nothing are all near 0.
 RANGE = 12.0
 CHUNK = 1_024
+# Says how probable substitute, complement and neither are, (queries, candidates, 3), of queries (queries,), candidates
+# (queries, candidates) and their evidence.
+Opinion: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Candidates of every item: `candidates` (n_items, count), -1 for none; `scores` (HEADS, n_items, count) from 0."""
+    """Candidates of every item: `candidates` (n_items, count), -1 for none; `scores` (HEADS, n_items, count) from 0.
+
+    `truth` (n_items, count): how probable the student thinks that the relation is true; None without a student.
+    """
 
     candidates: NDArray[np.int64]
     scores: NDArray[np.float32]
+    truth: NDArray[np.float32] | None = None
 
 
 def answer(
-    evidence: Evidence, rankers: Mapping[Relation, Ranker], count: int, progress: Progress = SILENT
+    evidence: Evidence,
+    rankers: Mapping[Relation, Ranker],
+    count: int,
+    opinion: Opinion | None = None,
+    progress: Progress = SILENT,
 ) -> dict[Relation, Answers]:
     """Rank `count` candidates of every item; in the order of the linear branch where a relation has no ranker."""
     known = evidence.known
@@ -44,13 +57,16 @@ def answer(
 
     def look(rows: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         candidates = known.candidates(rows, count)
-        return candidates, evidence.of(rows, candidates), evidence.entries(seen[rows], candidates) > 0
+        features = evidence.of(rows, candidates)
+        said = np.zeros((*candidates.shape, 0), np.float32) if opinion is None else opinion(rows, candidates, features)
+        return candidates, features, evidence.entries(seen[rows], candidates) > 0, said[:, :, : len(RELATIONS)]
 
     ranked: dict[Relation, list[NDArray[np.float32]]] = {relation: [] for relation in RELATIONS}
-    chosen = []
+    chosen, opinions = [], []
     with progress.task("Ranking", n_items) as task:
-        for candidates, features, is_known in map_blocks(look, blocks):
+        for candidates, features, is_known, said in map_blocks(look, blocks):
             chosen.append(candidates)
+            opinions.append(said)
             for relation in RELATIONS:
                 if relation in rankers:
                     scores = rankers[relation].scores(features).transpose(2, 0, 1)
@@ -59,7 +75,24 @@ def answer(
                 ranked[relation].append(_above_zero(scores, candidates < 0, is_known))
             task.advance(len(candidates))
     candidates = np.concatenate(chosen)
-    return {relation: Answers(candidates, np.concatenate(scores, axis=1)) for relation, scores in ranked.items()}
+    truth = None if opinion is None else _both_ways(candidates, np.concatenate(opinions))
+    return {
+        relation: Answers(
+            candidates, np.concatenate(ranked[relation], axis=1), None if truth is None else truth[:, :, number]
+        )
+        for number, relation in enumerate(RELATIONS)
+    }
+
+
+def _both_ways(candidates: NDArray[np.int64], said: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What is said of candidates (n_items, count, relations), averaged where query and candidate are each other's."""
+    query, place = np.nonzero(candidates >= 0)
+    answer = candidates[query, place]
+    back = find_keys(query * len(candidates) + answer, answer * len(candidates) + query)
+    values = said[query, place]
+    both = said.copy()
+    both[query, place] = np.where(back[:, None] >= 0, (values + values[back]) / 2, values)
+    return both
 
 
 def _above_zero(
@@ -81,16 +114,20 @@ class Composed:
     """What scores one relation in an index.
 
     `query` and `key` (n_items, dim); `rows` (n_items, n_items) what is added; `by_distinct` with the same columns: how
-    much more is added for each unit that the second head's share is raised by.
+    much more is added for each unit that the second head's share is raised by; `truth` with the same columns: the
+    student's probability, None without a student.
     """
 
     query: NDArray[np.float32]
     key: NDArray[np.float32]
     rows: Sparse
     by_distinct: Sparse
+    truth: Sparse | None = None
 
 
-def compose(query: NDArray[np.float32], key: NDArray[np.float32], answers: Answers, distinct: float) -> Composed:
+def compose(
+    query: NDArray[np.float32], key: NDArray[np.float32], answers: Answers, distinct: float, follow: float = 0.0
+) -> Composed:
     """Query vectors, key vectors and sparse rows whose scores put an item's ranked candidates before all others.
 
     score(i, j) = query[i] . key[j] + rows[i, j] stays what the index computes: the rows hold what is missing from the
@@ -102,6 +139,7 @@ def compose(query: NDArray[np.float32], key: NDArray[np.float32], answers: Answe
         key: (n_items, dim) of the network.
         answers: the ranked candidates.
         distinct: the share of the second head in `rows`.
+        follow: the weight of the student in `rows`, 0 to 1.
     """
     reach = np.linalg.norm(query, axis=1) * np.linalg.norm(key, axis=1).max(initial=0)
     query = np.column_stack([divide(query, reach[:, None]), np.full(len(query), -1)]).astype(np.float32)
@@ -117,9 +155,11 @@ def compose(query: NDArray[np.float32], key: NDArray[np.float32], answers: Answe
     columns = answers.candidates[filled]
     first, second = (head - products for head in answers.scores)
     mixed = first + np.float32(distinct) * (second - first)
-    shape = len(query), len(query)
-    rows, change = (
-        sparse.csr_array((values[filled].astype(np.float32), columns, pointers), shape=shape)
-        for values in (mixed, second - first)
-    )
-    return Composed(query, key, rows, change)
+    if answers.truth is not None:
+        mixed = mixed + np.float32(follow) * following_term(answers.truth)
+
+    def as_rows(values: NDArray[np.float32]) -> Sparse:
+        return sparse.csr_array((values[filled].astype(np.float32), columns, pointers), shape=(len(query),) * 2)
+
+    truth = None if answers.truth is None else as_rows(answers.truth)
+    return Composed(query, key, as_rows(mixed), as_rows(second - first), truth)

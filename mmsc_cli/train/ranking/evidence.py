@@ -47,7 +47,7 @@ class Evidence:
         ]
         self._walks = _walks(known)
         leaf = known.catalogue.paths.max(axis=1)
-        self._affinity = [CategoryAffinity(known.adjacency[relation], leaf) for relation in RELATIONS]
+        self.affinity = [CategoryAffinity(known.adjacency[relation], leaf) for relation in RELATIONS]
         self._brand = known.catalogue.items.brand.numpy()
         self._price = known.catalogue.items.price.numpy()
         self._own = _own(known)
@@ -73,7 +73,7 @@ class Evidence:
             network += [_dots(query[queries], key[candidates]), _dots(key[queries], query[candidates])]
         content = [_dots(vectors[queries], vectors[candidates]) for vectors in self.known.catalogue.content]
         by_content = [self.entries(matrix[queries], candidates) for matrix in self._by_content]
-        affinity = [affinity.log_ratio(a, candidates) for affinity in self._affinity]
+        affinity = [affinity.log_ratio(a, candidates) for affinity in self.affinity]
         path, paths = self.known.catalogue.paths[queries][:, None], self.known.catalogue.paths[candidates]
         both_known = self._price[a, 1] * self._price[candidates, 1]
         dearer = (self._price[candidates, 0] - self._price[a, 0]) * both_known
@@ -96,6 +96,17 @@ class Evidence:
         return np.concatenate(
             [np.stack(columns, axis=2).astype(np.float32, copy=False), asking, self._own[candidates]], axis=2
         )
+
+    def from_metadata(self) -> NDArray[np.bool_]:
+        """Which features (features,) say what the items are; the others say what shoppers did."""
+        behaviour = len(self._looked_up) + len(self._walks) + 2 * len(self._network)
+        # Likeness, answers by content, category affinities, path, brand, price.
+        items = len(self.known.catalogue.content) + len(self._by_content) + len(self.affinity) + 5
+        standing = len(self._looked_up[::2]) + 2 + len(self._network)
+        standing_of_items = 1 + len(self._by_content[::2])
+        groups = [(behaviour, False), (items, True), (standing, False), (standing_of_items, True)]
+        groups.append((2 * self._own.shape[1], False))
+        return np.repeat([is_item for _, is_item in groups], [count for count, _ in groups])
 
     def linear_column(self, relation: Relation) -> int:
         """The feature that is the linear score of a relation."""

@@ -1,0 +1,227 @@
+"""The student: p(substitute), p(complement), p(neither) of any pair, learned from three teachers.
+
+Two students are always there: one that behaviour teaches what related items look like, one that the rules teach what
+behaviour of related items looks like. Where there are labels, a third reads both views and what the first two say. It
+is used only if it predicts labels that it has not seen.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from mmsc_cli.metrics.bootstrap import bootstrap_interval, calibration_error
+from mmsc_cli.runtime.seeds import derive_seed, numpy_generator
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.relations import CLASSES
+from mmsc_cli.train.student.classifier import Classifier, Lessons, fit_best
+from mmsc_cli.train.student.teachers import Taught, shown_pairs, taught_by_behaviour, taught_by_rules
+from mmsc_cli.train.student.views import PairViews
+
+_LOG = logging.getLogger(__name__)
+NEITHER = CLASSES.index("neither")
+# An annotator is taken to be right at least this often: what follows from less is a guess.
+LEAST_ACCURACY = 0.5
+LEAST = 0.005
+
+
+@dataclass(frozen=True)
+class Student:
+    """What the teachers left.
+
+    Attributes:
+        by_behaviour: reads metadata.
+        by_rules: reads behaviour.
+        by_labels: reads both, and what the other two say; None without labels that teach.
+        accuracy: how often the annotator of the labels is right, by all that is known of it.
+        about: what was measured, for the report.
+        cleaned: the labels as student and annotator see them together; None without labels that teach.
+        trust: how far to follow the cleaned labels, 0 to 1.
+    """
+
+    by_behaviour: Classifier
+    by_rules: Classifier
+    by_labels: Classifier | None = None
+    accuracy: float = 1.0
+    about: dict[str, Any] | None = None
+    cleaned: Labels | None = None
+    trust: float = 0.0
+
+    def probabilities(
+        self,
+        views: PairViews,
+        pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+        features: NDArray[np.float32],
+        strengths: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """The probabilities of pairs, (pairs, 3) in the order of CLASSES, as seen from their first end.
+
+        Args:
+            views: of the look at the catalogue.
+            pairs: both ends, each (pairs,).
+            features: evidence, (pairs, features).
+            strengths: (pairs, 2).
+        """
+        metadata = views.metadata(*pairs)
+        behaviour = views.behaviour(features, strengths)
+        opinions = [self.by_behaviour.probabilities(metadata), self.by_rules.probabilities(behaviour)]
+        if self.by_labels is None:
+            joint = np.sqrt(opinions[0] * opinions[1])
+        else:
+            told = self.by_labels.probabilities(_everything(features, strengths, metadata, opinions))
+            joint = _without_noise(told, self.accuracy)
+        shares: NDArray[np.float32] = (joint / joint.sum(axis=1, keepdims=True)).astype(np.float32)
+        return shares
+
+    def of_candidates(
+        self,
+        views: PairViews,
+        queries: NDArray[np.int64],
+        candidates: NDArray[np.int64],
+        features: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """The same of candidates, (queries, candidates, 3).
+
+        Args:
+            views: of the look at the catalogue.
+            queries: item rows (queries,).
+            candidates: item rows (queries, candidates), -1 where there is none; what is said of none means nothing.
+            features: evidence, (queries, candidates, features).
+        """
+        partners = np.maximum(candidates, 0)
+        pairs = np.repeat(queries, candidates.shape[1]), partners.ravel()
+        strengths = views.strengths(queries, partners).reshape(len(pairs[0]), -1)
+        said = self.probabilities(views, pairs, features.reshape(len(pairs[0]), -1), strengths)
+        return said.reshape(*candidates.shape, len(CLASSES))
+
+
+def teach(views: PairViews, labels: Labels | None, seed: int) -> Student | None:
+    """Have the teachers teach; None where behaviour shows no pairs of one relation alone to learn from."""
+    known = views.evidence.known
+    rng = numpy_generator(seed, "student")
+    shown = shown_pairs(known, rng)
+    behaviour, rules = taught_by_behaviour(known, shown, rng), taught_by_rules(views, shown)
+    if min(len(np.unique(behaviour.classes)), len(np.unique(rules.classes))) < 2:
+        return None
+    seed = derive_seed(seed, "student/trees") % 2**31
+    metadata = Lessons(
+        views.metadata(behaviour.a, behaviour.b), behaviour.classes, np.arange(len(behaviour.classes), dtype=np.int64)
+    )
+    by_behaviour = Classifier("logistic regression", metadata, seed)
+    features, strengths = views.of_pairs(rules.a, rules.b)
+    by_rules = Classifier("logistic regression", _from_both_ends(views.behaviour(features, strengths), rules), seed)
+    student = Student(by_behaviour, by_rules)
+    return student if labels is None or not len(labels) else _with_labels(student, views, labels, seed)
+
+
+def _with_labels(student: Student, views: PairViews, labels: Labels, seed: int) -> Student:
+    """Let labels teach too, if a student of them predicts those that it has not seen."""
+    given = labels.probabilities().astype(np.float64)
+    taught = Taught(labels.a.astype(np.int64), labels.b.astype(np.int64), given.argmax(axis=1))
+    features, strengths = views.of_pairs(taught.a, taught.b)
+    ends = np.concatenate([taught.a, taught.b]), np.concatenate([taught.b, taught.a])
+    metadata, behaviour = views.metadata(*ends), views.behaviour(features, strengths)
+    opinions = [student.by_behaviour.probabilities(metadata), student.by_rules.probabilities(behaviour)]
+    lessons = _from_both_ends(_everything(features, strengths, metadata, opinions), taught)
+    fitted = fit_best(lessons, seed)
+    plain = _of_pairs(np.sqrt(opinions[0] * opinions[1]))
+    shares = np.bincount(taught.classes, minlength=len(CLASSES)) / len(taught.classes)
+    about: dict[str, Any] = {
+        "labels": len(labels),
+        "annotators": sorted(set(labels.model.tolist())),
+        "annotator_agreement": round(float(labels.agreement.mean()), 4),
+        "everything_neither": round(float(shares[NEITHER]), 4),
+        "without_labels_accuracy": round(float((plain.argmax(axis=1) == taught.classes).mean()), 4),
+        "kind": None,
+        "used": False,
+    }
+    if fitted is None:
+        _LOG.warning("labels are not used: there are too few of each class to teach a student")
+        return replace(student, about=about)
+    classifier, unseen = fitted[0], _of_pairs(fitted[1])
+    right = (unseen.argmax(axis=1) == taught.classes).astype(np.float64)
+    interval = bootstrap_interval(right, numpy_generator(seed, "student/accuracy"))
+    assert interval is not None
+    about |= {
+        "kind": classifier.kind,
+        "accuracy": round(float(right.mean()), 4),
+        "accuracy_ci": [round(end, 4) for end in interval],
+        "calibration_error": round(calibration_error(unseen, taught.classes), 4),
+    }
+    if right.mean() < about["without_labels_accuracy"]:
+        _LOG.warning("labels are not used: a student without them predicts them better")
+        return replace(student, about=about)
+    # Better than any answer that is the same for all pairs, of which "everything neither" is one.
+    if interval[0] <= shares.max():
+        _LOG.warning(
+            "labels are not used: their student is right in %.0f %% of pairs it has not seen, and one class for "
+            "all in %.0f %%",
+            100 * right.mean(),
+            100 * shares.max(),
+        )
+        return replace(student, about=about)
+    if _contradicts(plain, taught.classes):
+        _LOG.warning("labels are not used: they call substitutes what shoppers and rules call complements")
+        return replace(student, about=about)
+    # A student cannot agree with labels more often than they are right, but for errors that it can learn too.
+    accuracy = float(np.clip(max(given.max(axis=1).mean(), right.mean()), LEAST_ACCURACY, 0.995))
+    own = np.full_like(unseen, (1 - accuracy) / 2)
+    own[np.arange(len(own)), taught.classes] = accuracy
+    joint = _without_noise(unseen, accuracy) * own
+    joint /= joint.sum(axis=1, keepdims=True)
+    chance = 1 / len(CLASSES)
+    trust = max(0.0, (float(joint.max(axis=1).mean()) - chance) / (1 - chance))
+    about |= {"used": True, "annotator_accuracy": round(accuracy, 4), "trust": round(trust, 4)}
+    substitute, complement, neither = joint.astype(np.float32).T
+    cleaned = replace(labels, p_substitute=substitute, p_complement=complement, p_neither=neither)
+    return replace(student, by_labels=classifier, accuracy=accuracy, about=about, cleaned=cleaned, trust=trust)
+
+
+def _contradicts(opinions: NDArray[np.float64], classes: NDArray[np.int64]) -> bool:
+    """Whether labels tell the two relations apart the wrong way round, against (pairs, 3) opinions without labels."""
+    related = classes != NEITHER
+    if len(np.unique(classes[related])) < 2:
+        return False
+    leaning = np.log(opinions[related, 0]) - np.log(opinions[related, 1])
+    return float(roc_auc_score(classes[related] == 0, leaning)) < 0.5
+
+
+def _everything(
+    features: NDArray[np.float32],
+    strengths: NDArray[np.float32],
+    metadata: NDArray[np.float32],
+    opinions: list[NDArray[np.float64]],
+) -> NDArray[np.float32]:
+    """Both views, and what the first two students say, (pairs, features)."""
+    said = np.log(np.concatenate(opinions, axis=1))
+    return np.concatenate([features, strengths, metadata, said], axis=1, dtype=np.float32)
+
+
+def _from_both_ends(features: NDArray[np.float32], taught: Taught) -> Lessons:
+    """Lessons of features (2 * pairs, features), of the pairs and of the pairs the other way round."""
+    number = np.arange(len(taught.classes), dtype=np.int64)
+    return Lessons(features, np.tile(taught.classes, 2), np.tile(number, 2))
+
+
+def _of_pairs(both_ends: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities (pairs, 3) from those of both ends, (2 * pairs, 3)."""
+    first, second = np.split(both_ends, 2)
+    mean = (first + second) / 2
+    normal: NDArray[np.float64] = mean / mean.sum(axis=1, keepdims=True)
+    return normal
+
+
+def _without_noise(probabilities: NDArray[np.float64], accuracy: float) -> NDArray[np.float64]:
+    """What is true, (pairs, 3), from what an annotator of this accuracy would say, whose errors are evenly spread.
+
+    It says the true class with the probability `accuracy`, each other with half of the rest.
+    """
+    rest = (1 - accuracy) / 2
+    true = np.clip((probabilities - rest) / (accuracy - rest), LEAST, 1)
+    normal: NDArray[np.float64] = true / true.sum(axis=1, keepdims=True)
+    return normal
