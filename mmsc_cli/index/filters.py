@@ -129,6 +129,7 @@ class Sieve:
         """Which items (n_items,) the student gives at least `min_truth`."""
         passes = np.zeros(n_items, np.bool_)
         if query.row is not None:
+            assert self.filters.min_truth is not None
             linear = self._index.vectors(relation).linear
             entries = self._truth[relation][linear.row(query.row)]
             passes[linear.columns(query.row)[entries >= self.filters.min_truth]] = True

@@ -119,7 +119,7 @@ def _title_vectors(titles: list[str]) -> list[sparse.csr_matrix[Any]]:
     try:
         whole = vectorizer.fit_transform(titles)
     except ValueError:  # no words in the whole catalogue
-        return [sparse.csr_matrix((len(titles), 1), dtype=np.float32)] * 3
+        return [sparse.csr_matrix(np.zeros((len(titles), 1), np.float32))] * 3
     heads = vectorizer.transform([half[0] for half in halves])
     return [whole, heads, vectorizer.transform([half[1] if len(half) > 1 else "" for half in halves])]
 

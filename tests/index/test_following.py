@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def index() -> Index:
     return Index(tensors, {})
 
 
-def _asked(index: Index, root: Path, **filters: float) -> list[int]:
+def _asked(index: Index, root: Path, **filters: Any) -> list[int]:
     return [int(answer.item[1:]) for answer in Recommender(index, root).complements("I00", 20, **filters)]
 
 

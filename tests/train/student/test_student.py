@@ -55,7 +55,8 @@ def precision(index: Index, truth: Truth, weight: float) -> list[float]:
 def test_the_view_of_behaviour_says_nothing_of_what_the_items_are(inputs: Inputs) -> None:
     features = inputs.features
     other = replace(features, brand=torch.zeros_like(features.brand), price=torch.zeros_like(features.price))
-    a, b = np.arange(20), np.arange(20, 40)
+    # Candidates of other items are found by what they are.
+    a, b = np.split(np.flatnonzero(inputs.training().has_behaviour)[:40], 2)
     was, now = (views_of(replace(inputs, features=side)) for side in (features, other))
     evidence, changed = was.of_pairs(a, b)[0], now.of_pairs(a, b)[0]
     assert not np.array_equal(evidence, changed)
