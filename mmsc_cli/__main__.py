@@ -6,11 +6,12 @@ import io
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mmsc_cli.cli.interrupt import INTERRUPTED, interruption, typed_command
+from mmsc_cli.cli.interrupt import INTERRUPTED, STDOUT, interruption, typed_command
 from mmsc_cli.runtime.machine.cores import limit_threads
 
 
@@ -37,6 +38,29 @@ def _pass_over_current_folder() -> None:
         del sys.path[0]
 
 
+class _Stdout(io.TextIOWrapper):
+    """stdout, whose errors say that it is stdout that cannot be written."""
+
+    def write(self, text: str) -> int:
+        """Write data."""
+        with _named_stdout():
+            return super().write(text)
+
+    def flush(self) -> None:
+        """Flush data."""
+        with _named_stdout():
+            super().flush()
+
+
+@contextmanager
+def _named_stdout() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename = STDOUT
+        raise
+
+
 def _guard_stderr() -> None:
     if sys.stderr is not None:
         # Written through, so that nothing is left to fail when Python ends.
@@ -51,7 +75,8 @@ def main() -> None:
         _pass_over_current_folder()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # stdout is data: UTF-8 whatever the locale, so that no answer ends in the middle at a letter the locale lacks.
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+        terminal = sys.stdout.isatty()
+        sys.stdout = _Stdout(sys.stdout.detach(), "utf-8", "surrogateescape", line_buffering=terminal)
     try:
         limit_threads()
         from mmsc_cli.cli.app import run_command  # noqa: PLC0415  an interrupt during this import is answered too

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 from mmsc_cli.errors import MmscError, in_workspace
 from mmsc_cli.label.vllm.command import PYTHON_VARIABLE
+from mmsc_cli.runtime.installation import extra_command
 from mmsc_cli.runtime.machine.device import DeviceRequest, choose_device
 from mmsc_cli.runtime.machine.versions import software_versions
 from mmsc_cli.workspace.manifest import StageRecord
@@ -41,7 +42,7 @@ def _extra(name: str, module: str) -> str:
     python = os.environ.get(PYTHON_VARIABLE) if name == "vllm" else None
     if python:
         return f"{PYTHON_VARIABLE}={python}"
-    return "installed" if find_spec(module) else f"absent: pip install 'mmsc-cli[{name}]'"
+    return "installed" if find_spec(module) else f"absent: {extra_command(name)}"
 
 
 def _device(request: DeviceRequest) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from mmsc_cli import errors
-from mmsc_cli.cli.interrupt import INTERRUPTED, in_folder, interruption
+from mmsc_cli.cli.interrupt import INTERRUPTED, STDOUT, in_folder, interruption
 from mmsc_cli.cli.output import shown
 from mmsc_cli.runtime.machine.memory import is_out_of_memory
 from mmsc_cli.runtime.os_errors import system_error
@@ -101,10 +101,8 @@ def _describe_os_error(error: OSError) -> list[str]:
     where = error.filename or "a file"
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return [
-                f"mmsc: the disk is full, writing {where}",
-                "  free some space, or use another folder with -w DIR",
-            ]
+            elsewhere = "send stdout elsewhere" if where == STDOUT else "use another folder with -w DIR"
+            return [f"mmsc: the disk is full, writing {where}", f"  free some space, or {elsewhere}"]
         case errno.EACCES | errno.EPERM | errno.EROFS:
             if error.filename and not Path(error.filename).exists():
                 where = str(Path(error.filename).parent)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 INTERRUPTED = 130
+STDOUT = "stdout"  # what errors of writing there call it
 
 
 def typed_command(arguments: Sequence[str]) -> str:

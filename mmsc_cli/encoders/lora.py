@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmsc_cli.encoders.weights import read_weights, write_weights
 from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.runtime.installation import extra_command
 
 RANK = 8
 _FILE = "lora.safetensors"
@@ -83,7 +84,7 @@ def inject_lora(model: nn.Module, name: str, seed: int) -> dict[str, Tensor]:
     except ImportError as error:
         raise InputError(
             "--adapt trains the towers with peft, which is not installed",
-            hint="pip install 'mmsc-cli[adapt]', or use --set encode.adapt_with=projection",
+            hint=f"{extra_command('adapt')}, or use --set encode.adapt_with=projection",
         ) from error
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[]):

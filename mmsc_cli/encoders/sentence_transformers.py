@@ -20,6 +20,7 @@ from mmsc_cli.encoders.batching import encode_by_length, half_precision
 from mmsc_cli.encoders.encoder import DEFAULT_BATCH, SENTENCE_TRANSFORMERS, Encoder, EncoderCard, write_card
 from mmsc_cli.encoders.hub import hub_snapshot
 from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.runtime.installation import extra_command
 from mmsc_cli.workspace.checksums import digest
 from mmsc_cli.workspace.regular_file import refuse_model_inside
 
@@ -95,7 +96,7 @@ class SentenceEncoder(Encoder):
         except ImportError as error:
             raise InputError(
                 f"--encoder {model.name}: sentence-transformers is not installed",
-                hint="pip install 'mmsc-cli[text]', or use --encoder classic",
+                hint=f"{extra_command('text')}, or use --encoder classic",
             ) from error
         self.name = model.name
         self.batch_size = batch_size or DEFAULT_BATCH

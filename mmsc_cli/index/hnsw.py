@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index.index_file import Index
+from mmsc_cli.runtime.installation import extra_command
 from mmsc_cli.tables.relations import Relation
 
 _LOG = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Hnsw:
             WorkspaceError: a file is missing or damaged.
         """
         if not find_spec("faiss"):
-            _LOG.info("searching exactly: faiss is not installed (pip install 'mmsc-cli[faiss]')")
+            _LOG.info("searching exactly: faiss is not installed (%s)", extra_command("faiss"))
             return None
         import faiss  # noqa: PLC0415  an extra, and slow to import
 

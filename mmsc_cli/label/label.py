@@ -21,6 +21,7 @@ from mmsc_cli.label.gold import Gold, calibrate, judge
 from mmsc_cli.label.opinions import Calibration, Opinions
 from mmsc_cli.label.product_types import ProductTypes, as_table, proposed_by_pairs
 from mmsc_cli.label.settings import LabelSettings
+from mmsc_cli.runtime.installation import extra_command
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
@@ -180,7 +181,7 @@ def _ask_model(
             raise
         raise InputError(
             "the package openai, which asks language models, is not installed",
-            hint="pip install 'mmsc-cli[llm]', or use --model rules",
+            hint=f"{extra_command('llm')}, or use --model rules",
         ) from error
     _LOG.info("annotator: %s", annotator)
     with Servers(model, settings, endpoints=endpoints, cache=cache, progress=progress) as servers:

@@ -190,7 +190,8 @@ def test_stdout_that_cannot_be_written(trained: Workspace, item_ids: list[str]) 
         ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
 
     assert ran.returncode == 2
-    assert ran.stderr.startswith("mmsc: the disk is full")
+    assert ran.stderr.startswith("mmsc: the disk is full, writing stdout")
+    assert "-w DIR" not in ran.stderr
     assert len(ran.stderr.splitlines()) == 2
 
 
@@ -199,7 +200,7 @@ def test_label_without_a_language_model(mmsc: Mmsc, prepared_copy: Workspace, mo
     monkeypatch.setattr("mmsc_cli.label.vllm.command.shutil.which", lambda *_, **__: None)
     ran = mmsc("label", "--model", "llama", "-w", prepared_copy.root, "-q")
 
-    _check(ran, 4, "mmsc-cli[vllm]", "--endpoint", "--model rules")
+    _check(ran, 4, "[vllm]", "--endpoint", "--model rules")
 
 
 def test_encode_offline_names_the_encoder_that_needs_no_download(prepared_copy: Workspace, tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ def test_the_summary_ends_with_a_command_that_answers(mmsc: Mmsc, finished: list
     assert mmsc(*named[1].split()).out.count("\n") == 21
     whole = json.loads(mmsc(*finished, "--json", "-q").out)
     assert whole["example"] == named[1].split()[1]
+    assert whole["next"] == f"mmsc {named[1]}"
+    assert whole["warnings"] == whole["counts"]["warnings"]
+    assert whole["held_out"]["pairs"]["test"] > 0
+    ours = whole["figures"]["substitute"]["mmsc"]
+    assert f"substitutes: NDCG@10 {ours['ndcg@10']:.3f} on {ours['queries']:,} held-out" in ran.err
 
 
 @pytest.mark.parametrize(

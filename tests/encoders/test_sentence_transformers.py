@@ -109,7 +109,7 @@ def test_without_the_extra(
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(InputError, match="not installed") as caught:
         run_encode(typed_items, encoder=f"sentence-transformers:{sentence_model}")
-    assert "mmsc-cli[text]" in (caught.value.hint or "")
+    assert "[text]" in (caught.value.hint or "")
 
 
 def test_a_model_that_brings_code_is_refused(sentence_model: Path, tmp_path: Path) -> None:

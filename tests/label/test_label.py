@@ -472,5 +472,5 @@ def test_without_the_package_that_asks_the_extra_is_named(
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(InputError, match="openai") as caught:
         run(shop, behaviour, LLM, tmp_path, "http://127.0.0.1:9")
-    assert "mmsc-cli[llm]" in (caught.value.hint or "")
+    assert "[llm]" in (caught.value.hint or "")
     assert run(shop, behaviour, RULES, tmp_path)["labelled"] == 100

