@@ -59,16 +59,17 @@ def check(
         "items": described,
         "log": _log(counts),
         "ids": dict(counts.get("ids", {})),
-        "pairs": {
-            "all": counts["pairs"],
-            "in both relations": counts["pairs_in_both"],
-            "said twice": counts["relations_repeated"],
-        }
-        | related,
+        "pairs": _pairs(counts) | related,
         "lost": {meaning: counts[name] for name, meaning in LOSSES.items() if counts.get(name)},
         "mended": {meaning: counts[name] for name, meaning in MENDS.items() if counts.get(name)},
     }
     return {topic: figures for topic, figures in report.items() if figures or topic == "problems"}
+
+
+def _pairs(counts: Mapping[str, Any]) -> dict[str, Any]:
+    figures = {"all": counts["pairs"], "in both relations": counts["pairs_in_both"]}
+    # Of a log, it is pairs of variants that are also said of their groups.
+    return figures if "log" in counts else figures | {"rows that repeat one": counts["relations_repeated"]}
 
 
 def _log(counts: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,3 +67,12 @@ def test_problems_come_first_and_nothing_is_kept(mmsc: Mmsc, shop: Path) -> None
     assert ran.out.splitlines()[1].startswith("problems\t1\t")
     assert "warning" not in ran.err
     assert sorted(shop.rglob("*")) == before
+
+
+def test_rows_of_pairs_that_repeat_one_are_counted(mmsc: Mmsc, tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("sku,title\n" + "".join(f"A{number},Lamp\n" for number in range(9)))
+    pairs = [f"A{number},A{number + 1},1\n" for number in range(8)]
+    (tmp_path / "pairs.csv").write_text("item_a,item_b,co_view\n" + "".join([*pairs, *pairs[:3]]))
+    report = json.loads(mmsc("check", tmp_path / "items.csv", tmp_path / "pairs.csv", "--json").out)
+    assert report["pairs"]["rows that repeat one"] == 3
+    assert report["ids"]["both"] == 9
