@@ -9,12 +9,13 @@ import functools
 import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmsc_cli.cli.output import Output, as_json, as_tsv, plain
 from mmsc_cli.errors import InputError
+from mmsc_cli.infer.answers import record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,15 +86,6 @@ def readable(value: Any) -> str:
     return PATH_SEPARATOR.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _record(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
-    """The columns of a row as a program reads them: an explanation gives several."""
-    whole: dict[str, Any] = {}
-    for name in columns:
-        value = row[name]
-        whole |= vars(value) if is_dataclass(value) else {name: value}
-    return whole
-
-
 def _write_tsv(out: Output, columns: Columns, answers: Iterable[Answered]) -> None:
     """A header and a line per answer."""
     out.write(as_tsv(columns))
@@ -117,7 +109,7 @@ def _write_csv(out: Output, columns: Columns, answers: Iterable[Answered]) -> No
 def _write_json_lines(out: Output, columns: Columns, answers: Iterable[Answered]) -> None:
     """A JSON object per answer."""
     for _, rows in answers:
-        out.write("".join(as_json(_record(row, columns)) + "\n" for row in rows))
+        out.write("".join(as_json(record(row, columns)) + "\n" for row in rows))
 
 
 def _write_json(out: Output, columns: Columns, answers: Iterable[Answered]) -> None:
@@ -125,7 +117,7 @@ def _write_json(out: Output, columns: Columns, answers: Iterable[Answered]) -> N
     before = '{"answers": ['
     for _, rows in answers:
         for row in rows:
-            out.write(before + as_json(_record(row, columns)))
+            out.write(before + as_json(record(row, columns)))
             before = ", "
     out.write("]}\n" if before == ", " else before + "]}\n")
 
@@ -161,7 +153,7 @@ def _write_parquet(columns: Columns, answers: Iterable[Answered]) -> None:
 def _row_groups(answers: Iterable[Answered], columns: Columns) -> Iterator[list[dict[str, Any]]]:
     group: list[dict[str, Any]] = []
     for _, rows in answers:
-        group += [_record(row, columns) for row in rows]
+        group += [record(row, columns) for row in rows]
         if len(group) >= _ROW_GROUP:
             yield group
             group = []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
@@ -36,3 +36,12 @@ class Answer:
 def asked_relations(asked: Asked) -> Sequence[Relation]:
     """The relations behind a --relation value."""
     return RELATIONS if asked == "both" else (asked,)
+
+
+def record(row: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+    """Return the columns of an answer as a program reads them: an explanation gives one for each reason."""
+    whole: dict[str, Any] = {}
+    for name in columns:
+        value = row[name]
+        whole |= vars(value) if is_dataclass(value) else {name: value}
+    return whole

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,11 +15,10 @@ from mmsc_cli.cli.options import COMMON, Session, command
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.lines import read_ids
 from mmsc_cli.infer.answers import COLUMNS, Answer, Asked
-from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.infer.choices import Choices
 
 if TYPE_CHECKING:
     from mmsc_cli.cli.questions import Failures
-    from mmsc_cli.index.filters import Filters
     from mmsc_cli.infer.attributes import ItemAttributes
     from mmsc_cli.infer.recommender import Recommender
 
@@ -147,26 +146,20 @@ class FilterOptions:
         ),
     ] = False
 
-    def filters(self) -> dict[Relation, Filters]:
-        """The filters of each relation."""
-        from mmsc_cli.index.filters import Filters  # noqa: PLC0415  brings numpy
-
-        same, other = self.same_category, self.other_category
-        in_stock = None if self.in_stock is None else frozenset(read_ids(self.in_stock))
-        scores = _scores(self.min_score or [])
-        return {
-            relation: Filters(
-                novel=self.novel,
-                min_score=scores[relation],
-                min_truth=self.min_truth,
-                category="same" if same and not (other and relation == "complement") else "other" if other else None,
-                price_within=None if self.price_within is None else _fraction(self.price_within),
-                in_stock=in_stock,
-                variants=self.variants,
-                diversify=self.diversify,
-            )
-            for relation in RELATIONS
-        }
+    def choices(self) -> Choices:
+        """The same, as the library takes it."""
+        return Choices(
+            novel=self.novel,
+            min_score=self.min_score or [],
+            min_truth=self.min_truth,
+            same_category=self.same_category,
+            other_category=self.other_category,
+            price_within=self.price_within,
+            in_stock=None if self.in_stock is None else frozenset(read_ids(self.in_stock)),
+            variants=self.variants,
+            diversify=self.diversify,
+            overlap=self.overlap,
+        )
 
 
 @dataclass(frozen=True)
@@ -233,12 +226,14 @@ def register(app: typer.Typer) -> None:
         Answers come from the index alone; only --new loads the model. Unknown items (exit code 3) and invalid lines
         (exit code 1) are reported, and all others are answered.
         """
-        _check_together(session.typed, question)
+        _check_together(session.typed)
+        choices = which.choices()
+        choices.check(question.relation)
 
         from mmsc_cli.cli.questions import Failures  # noqa: PLC0415  brings numpy
         from mmsc_cli.infer.recommender import Recommender  # noqa: PLC0415  brings numpy
 
-        filters = which.filters()
+        filters = choices.filters()
         ids = [*(question.ids or []), *(question.item or [])]
         # Opening an approximate index takes longer than a few exact answers.
         recommender = Recommender.open(
@@ -254,7 +249,7 @@ def register(app: typer.Typer) -> None:
             columns |= {field.name: field.type for field in extra.schema if field.name not in columns}
         write = choose_form(session.out, columns, form.format)
         failures = Failures(form.strict)
-        options = {"relation": question.relation, "k": which.k, "filters": filters, "overlap": which.overlap}
+        options = {"relation": question.relation, "k": which.k, "filters": filters, "overlap": choices.overlap}
         answers = _answers(session, recommender, question, {**options, "explain": form.explain}, failures)
         write(answers if extra is None else _extended(answers, recommender, extra))
         if failures.code != OK:
@@ -311,7 +306,7 @@ def _answers(
     return questions.named_items(recommender, [*(question.ids or []), *(question.item or [])], ask, failures)
 
 
-def _check_together(typed: Mapping[str, Mapping[str, Any]], question: QuestionOptions) -> None:
+def _check_together(typed: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse options that exclude one another, before anything is opened."""
     asked = {name: value for name, value in typed.get(QUESTION, {}).items() if name != "--relation"}
     filters = {name: value for name, value in typed.get(WHICH, {}).items() if name != "-k"}
@@ -329,49 +324,12 @@ def _check_together(typed: Mapping[str, Mapping[str, Any]], question: QuestionOp
         )
     if "--pairs" in asked and "--columns" in typed.get(FORM, {}):
         raise InputError("--columns adds columns of answers, and --pairs has none", hint="leave it out")
-    if {"--same-category", "--other-category"} <= set(filters) and question.relation != "both":
-        raise InputError("--same-category and --other-category exclude one another", hint="leave one of them out")
     if "--new" in asked and (of_items := filters.keys() & {"--min-truth", "--follow-labels"}):
         raise InputError(
             f"{min(of_items)} is for items of the catalogue: the student has seen no other", hint="leave it out"
         )
-    if "--overlap" in filters and question.relation != "both":
-        raise InputError("--overlap is for --relation both", hint="leave it out")
-    if "--price-within" in filters and question.relation == "complement":
-        raise InputError("--price-within is for substitutes", hint="leave it out, or ask for --relation substitute")
-    if "--diversify" in filters and question.relation == "substitute":
-        raise InputError("--diversify is for complements", hint="leave it out, or ask for --relation complement")
     if filters.get("--in-stock") == "-" and "-" in asked.values():
         raise InputError("stdin can be read once: --in-stock - and questions from -", hint="give one of them as a file")
     only_new = [name for name in ("--set", "--device") if name in typed.get(COMMON, {})]
     if only_new and "--new" not in asked:
         raise InputError(f"{only_new[0]} means something with --new only", hint="leave it out")
-
-
-def _scores(given: Sequence[str]) -> dict[Relation, float | None]:
-    """What --min-score says, per relation."""
-    scores: dict[Relation, float | None] = dict.fromkeys(RELATIONS)
-    for text in given:
-        name, _, number = text.rpartition("=")
-        relations = [relation for relation in RELATIONS if name in ("", relation)]
-        try:
-            scores |= dict.fromkeys(relations, float(number))
-        except ValueError:
-            relations = []
-        if not relations:
-            raise InputError(f"--min-score {text}: not a score", hint="for example --min-score 3, or complement=3")
-    return scores
-
-
-def _fraction(text: str) -> float:
-    """`20%` as 0.2."""
-    number = text.removesuffix("%").strip()
-    try:
-        fraction = float(number) / 100
-    except ValueError:
-        raise InputError(f"--price-within {text}: not a percentage", hint="for example --price-within 20%") from None
-    if not text.endswith("%"):
-        value = 100 * fraction
-        meant = f"{value if value >= 1 else 100 * value:g}%"  # 0.2 is how Python writes 20%
-        raise InputError(f"--price-within {text}: did you mean {meant}?", hint=f"write --price-within {meant}")
-    return fraction
