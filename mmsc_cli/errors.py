@@ -7,10 +7,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 _WORKSPACE_COMMAND = re.compile(
-    r"`(mmsc (?:prepare|label|encode|train|evaluate|infer|run|show|doctor)\b(?![^`]*(?: -w |--help))[^`]*)`"
+    r"`(mmsc (?:prepare|label|encode|train|evaluate|infer|serve|run|show|doctor)\b(?![^`]*(?: -w |--help))[^`]*)`"
 )
 
 
@@ -43,7 +44,11 @@ class NoWorkspaceError(WorkspaceError):
 
 
 class UnknownItemError(MmscError):
-    """An item id that is not in the catalogue."""
+    """An item id that is not in the catalogue; `nearest` are ids like it."""
+
+    def __init__(self, message: str, hint: str | None = None, nearest: Sequence[str] = ()) -> None:
+        super().__init__(message, hint)
+        self.nearest = list(nearest)
 
 
 class UnreachableError(MmscError):

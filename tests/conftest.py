@@ -15,7 +15,12 @@ import pytest
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.workspace.workspace import Workspace
 
-pytest_plugins = ["tests.fixtures.encoding", "tests.fixtures.hand_made_index", "tests.fixtures.https_server"]
+pytest_plugins = [
+    "tests.fixtures.encoding",
+    "tests.fixtures.hand_made_index",
+    "tests.fixtures.https_server",
+    "tests.fixtures.server",
+]
 
 # Threads that fight over busy cores cost more than they bring for work this small; subprocesses inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

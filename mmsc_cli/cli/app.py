@@ -23,6 +23,7 @@ from mmsc_cli.cli.commands import (
     prepare,
     recipes,
     run,
+    serve,
     show,
     train,
 )
@@ -61,7 +62,7 @@ def _version() -> None:
     _show_version(True)
 
 
-for module in (prepare, label, encode, train, evaluate, infer, show, run, init, check, diff, recipes, doctor):
+for module in (prepare, label, encode, train, evaluate, infer, serve, show, run, init, check, diff, recipes, doctor):
     module.register(app)
 
 

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +56,11 @@ class Index:
             relation: Vectors(
                 tensors[f"{relation}.query"],
                 tensors[f"{relation}.key"],
-                SparseRows(*(tensors[f"{relation}.linear.{part}"] for part in ("indptr", "indices", "values"))),
+                SparseRows(
+                    tensors[f"{relation}.linear.indptr"],
+                    tensors[f"{relation}.linear.indices"],
+                    tensors[f"{relation}.linear.values"],
+                ),
             )
             for relation in RELATIONS
         }
@@ -139,14 +145,23 @@ class Index:
         Raises:
             WorkspaceError: the index was made by an older mmsc, which had no such ranking.
         """
-        tensors, change = dict(self.tensors), np.float32(share - self.about.get("distinct", 0))
+        changed = copy(self)
+        changed.about = {**self.about, "distinct": share}
         try:
-            for relation in RELATIONS:
-                name = f"{relation}.linear"
-                tensors[f"{name}.values"] = tensors[f"{name}.values"] + change * tensors[f"{name}.by_distinct"]
+            changed._vectors = {  # noqa: SLF001  its own
+                relation: replace(
+                    vectors,
+                    linear=replace(
+                        vectors.linear,
+                        change=self.tensors[f"{relation}.linear.by_distinct"],
+                        share=vectors.linear.share + share - self.about.get("distinct", 0),
+                    ),
+                )
+                for relation, vectors in self._vectors.items()
+            }
         except KeyError as error:
             raise WorkspaceError("the index has no ranking by distinct pairs", hint="run `mmsc train` again") from error
-        return Index(tensors, {**self.about, "distinct": share})
+        return changed
 
     def with_follow_labels(self, weights: Mapping[Relation, float]) -> Index:
         """This index with other weights, 0 to 1, of the student of labels; see docs/model.md.

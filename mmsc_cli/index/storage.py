@@ -26,11 +26,16 @@ _LONGEST_SHOWN = 100
 
 @dataclass(frozen=True)
 class SparseRows:
-    """Rows of a sparse (n_items, n_items) matrix; `values` is None if only the pattern matters."""
+    """Rows of a sparse (n_items, n_items) matrix; `values` is None if only the pattern matters.
+
+    With a `change`, a value is that of `values` plus `share` of that of `change`.
+    """
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     values: NDArray[np.float32] | None = None
+    change: NDArray[np.float32] | None = None
+    share: float = 0.0
 
     def row(self, number: int) -> slice:
         """The slice of `indices` and `values` that holds a row."""
@@ -45,13 +50,11 @@ class SparseRows:
 
     def entries(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Columns and values of a row."""
-        assert self.values is not None
         entries = self.row(number)
-        return check_columns(self.indices[entries], len(self.indptr) - 1), self.values[entries]
+        return check_columns(self.indices[entries], len(self.indptr) - 1), self._at(entries)
 
     def values_at(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """The values at pairs of a row and a column, (n_pairs,); 0 where there is no entry."""
-        assert self.values is not None
         values = np.zeros(len(rows), np.float32)
         for start in range(0, len(rows), _PAIRS_AT_A_TIME):
             row, column = rows[start : start + _PAIRS_AT_A_TIME], columns[start : start + _PAIRS_AT_A_TIME]
@@ -62,8 +65,15 @@ class SparseRows:
             pair = np.repeat(np.arange(len(row)), lengths)
             position = np.repeat(begin - np.cumsum(lengths) + lengths, lengths) + np.arange(len(pair))
             matches = self.indices[position] == column[pair]
-            values[start + pair[matches]] = self.values[position[matches]]
+            values[start + pair[matches]] = self._at(position[matches])
         return values
+
+    def _at(self, entries: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        assert self.values is not None
+        if self.change is None:
+            return self.values[entries]
+        mixed: NDArray[np.float32] = self.values[entries] + np.float32(self.share) * self.change[entries]
+        return mixed
 
     def entry(self, number: int, column: int) -> int | None:
         """The position of an entry in `indices` and `values`, None if there is none."""
@@ -121,7 +131,8 @@ class Strings(Sequence[str]):
         if row < len(self) and self[row] == item_id:
             return row
         shown = item_id[:_LONGEST_SHOWN]
-        raise UnknownItemError(f"unknown item {shown!r}", hint=f"nearest ids: {', '.join(self._nearest(shown))}")
+        nearest = self._nearest(shown)
+        raise UnknownItemError(f"unknown item {shown!r}", f"nearest ids: {', '.join(nearest)}", nearest)
 
     def _nearest(self, item_id: str, count: int = 3) -> list[str]:
         """The known ids that are most similar to a mistyped one.

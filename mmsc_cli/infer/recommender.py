@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -348,6 +349,18 @@ class Recommender:
         """Choose, before the first new item, where to compute and how to fetch images (else the CPU, and defaults)."""
         self._device, self._images = device, images
 
+    def with_distinct(self, share: float) -> Recommender:
+        """The same for items of the catalogue, with another share of the ranking by pairs of one relation alone.
+
+        Raises:
+            WorkspaceError: the index was made by an older mmsc, which had no such ranking.
+        """
+        changed = copy(self)
+        changed.index = self.index.with_distinct(share)
+        changed._sieves = None  # noqa: SLF001  its own
+        vars(changed).pop("_explainer", None)
+        return changed
+
     def _queries(self, item_ids: Sequence[str]) -> tuple[dict[int, Query], dict[int, MmscError]]:
         """Queries of the known among some ids, and errors of the unknown, both by position."""
         queries: dict[int, Query] = {}
@@ -378,11 +391,12 @@ class Recommender:
         if k < 1:
             raise InputError("at least one answer must be asked for", hint="give k of 1 or more")
         filters = filters or Filters()
-        if self._sieves is None or self._sieves[0] is not filters:
-            self._sieves = filters, sieves(self.index, filters)
+        last = self._sieves  # read once, as another thread may ask with other filters
+        prepared = last[1] if last and last[0] is filters else sieves(self.index, filters)
+        self._sieves = filters, prepared
         if overlap or len(relations) < len(RELATIONS):
-            return IndexRanker(self.index, self._sieves[1], k, self._approximate)
-        return SeparateRanker(self.index, self._sieves[1], k, self._approximate)
+            return IndexRanker(self.index, prepared, k, self._approximate)
+        return SeparateRanker(self.index, prepared, k, self._approximate)
 
     def _answers(
         self, query: Query, rankings: Sequence[Ranked], explain: bool, subject: Subject | None = None

@@ -1,0 +1,81 @@
+"""The snapshot that is served now: a new index is opened beside it, tried, and put in its place in one step."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from threading import Event, Thread
+
+from mmsc_cli.errors import MmscError, in_workspace
+from mmsc_cli.serve.snapshot import Snapshot, index_digest
+from mmsc_cli.workspace.manifest_file import NAME, read_manifest_file
+
+_LOG = logging.getLogger(__name__)
+# Seconds between two looks at the manifest.
+_EVERY = 0.5
+
+
+class Current:
+    """The snapshot that is served, renewed as the workspace gets new indexes."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the workspace.
+
+        Raises:
+            WorkspaceError: it has no index, or a damaged one.
+        """
+        self._root = root
+        self._seen = self._look()
+        self.snapshot = Snapshot.open(root)
+        self.opened = time.time()
+        # Why the newest index is not served; None where it is.
+        self.refused: str | None = None
+        self._stop = Event()
+        self._thread = Thread(target=self._watch, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch the workspace."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_EVERY):
+            seen = self._look()
+            if seen != self._seen:
+                self._seen = seen
+                self.renew()
+
+    def renew(self) -> None:
+        """Serve the newest index, if there is another one that works; else keep the old one and say why."""
+        try:
+            manifest = read_manifest_file(self._root) or {}
+            # While `mmsc train` puts an index in place, the manifest has no entry of it.
+            if "train" not in manifest.get("stages", {}):
+                return
+            if index_digest(self._root, manifest) == self.snapshot.digest:
+                self.refused = None
+                return
+            fresh = Snapshot.open(self._root, read_through=True)
+        except MmscError as error:
+            self._refuse(in_workspace(f"{error.message}; {error.hint}", self._root) if error.hint else error.message)
+        except Exception as error:  # whatever is wrong with a new index, the old one goes on
+            self._refuse(f"{type(error).__name__}: {error}")
+        else:
+            self.snapshot, self.refused, self.opened = fresh, None, time.time()
+            _LOG.info("now serving index %s of %d items", fresh.digest[:12], len(fresh.recommender))
+
+    def _refuse(self, reason: str) -> None:
+        self.refused = reason
+        _LOG.warning("the new index is not served, the old one goes on: %s", reason)
+
+    def _look(self) -> tuple[int, ...]:
+        """What shows that the manifest was replaced."""
+        try:
+            status = (self._root / NAME).stat()
+        except OSError:
+            return ()
+        return status.st_ino, status.st_mtime_ns, status.st_size

@@ -1,0 +1,113 @@
+"""What every request passes: who asks, how long it may take, what is counted, logged and sent along."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import re
+import sys
+import time
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mmsc_cli.serve.metrics import Metrics
+from mmsc_cli.serve.problems import problem, respond
+from mmsc_cli.serve.settings import ServeSettings, is_loopback
+
+_LOG = logging.getLogger(__name__)
+# Answered without a key: what machines watch, and the page, which holds no data.
+_OPEN = ("/health/", "/page/")
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_SENT_ALONG = [
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+_UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
+
+
+class Gate:
+    """The outermost layer of the application."""
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+        self._key = settings.key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        # Paths are matched as they were sent, so that an id may hold a slash (%2F).
+        scope["path"] = scope["raw_path"].decode("latin-1")
+        status, size = 0, 0
+
+        async def send_along(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_SENT_ALONG]
+            else:
+                size += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            if refusal := self._refusal(scope):
+                await refusal(scope, receive, send_along)
+            else:
+                async with asyncio.timeout(self._settings.limits.seconds):
+                    await self._app(scope, receive, send_along)
+        except TimeoutError:
+            if not status:
+                late = problem(503, f"no answer within {self._settings.limits.seconds:g} seconds")
+                await respond(late, {"retry-after": "1"})(scope, receive, send_along)
+        except Exception:
+            _LOG.exception("a request failed; please report it")
+            if not status:
+                await respond(problem(500, "internal error"))(scope, receive, send_along)
+        finally:
+            seconds = time.perf_counter() - started
+            self._metrics.count(getattr(scope.get("route"), "path", "other"), status, seconds)
+            if self._settings.log_requests:
+                _log(scope, status, size, seconds)
+
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
+        """The response that a request gets in place of an answer; None where it may pass."""
+        headers = dict(scope["headers"])
+        path = scope["path"]
+        if self._key:
+            if path == "/" or path.startswith(_OPEN):
+                return None
+            kind, _, token = headers.get(b"authorization", b"").partition(b" ")
+            if kind.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._key):
+                return None
+            return respond(problem(401, "send the key: Authorization: Bearer KEY"), {"www-authenticate": "Bearer"})
+        # A page elsewhere could give its own name the address of this machine, and read all answers.
+        if self._settings.is_local and not is_loopback(_host(headers)):
+            return respond(problem(421, "this server answers to localhost only"))
+        return None
+
+
+def _host(headers: MutableMapping[bytes, bytes]) -> str:
+    """The host that a request names, without its port."""
+    host = headers.get(b"host", b"").decode("latin-1")
+    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+
+
+def _log(scope: Scope, status: int, size: int, seconds: float) -> None:
+    """Write who asked for what, without the query, which may hold what nobody else should read."""
+    client: Any = scope.get("client") or ("-",)
+    path = _UNPRINTABLE.sub("?", scope["path"][:400])
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    sys.stderr.write(f"{now} {client[0]} {scope['method']} {path} {status} {size} B {1000 * seconds:.1f} ms\n")

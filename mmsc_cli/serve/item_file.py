@@ -1,0 +1,115 @@
+"""The item table and the pictures that an index was opened with, whatever `prepare` puts in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import orjson
+
+from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.workspace.pins import Pins
+from mmsc_cli.workspace.regular_file import open_regular
+
+# What a browser shows, by the first bytes of the file.
+_KINDS = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"GIF8", "image/gif"))
+_LARGEST_PICTURE = 20 * 2**20
+
+
+class ItemFile:
+    """`items.parquet` and `images/`, opened once."""
+
+    def __init__(self, root: Path, n_items: int) -> None:
+        """Open them; what is missing, or of another catalogue than the index, is shown as unknown."""
+        self._n_items = n_items
+        self._pins = Pins(root, ("images",))
+        self._lock = Lock()
+        self._columns: dict[str, Any] = {}
+        try:
+            self._source: Any = open_regular(root / "items.parquet")
+        except (OSError, WorkspaceError):
+            self._source = None
+
+    @cached_property
+    def _file(self) -> Any:
+        import pyarrow as pa  # noqa: PLC0415  slow to import, and answers do without it
+        import pyarrow.parquet as pq  # noqa: PLC0415  slow to import
+
+        try:
+            file = None if self._source is None else pq.ParquetFile(self._source)
+        except pa.ArrowException:
+            return None
+        return file if file is not None and file.metadata.num_rows == self._n_items else None
+
+    def item(self, row: int) -> dict[str, Any]:
+        """All columns of an item; an unknown price is None. Nothing where there is no table."""
+        with self._lock:
+            if self._file is None:
+                return {}
+            first = 0
+            for group in range(self._file.num_row_groups):
+                n_rows = self._file.metadata.row_group(group).num_rows
+                if row < first + n_rows:
+                    (record,) = self._file.read_row_group(group).slice(row - first, 1).to_pylist()
+                    return _known(record)
+                first += n_rows
+        return {}
+
+    def columns(self, names: Sequence[str], rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Some columns of some items.
+
+        Raises:
+            InputError: the item table has no such column.
+            WorkspaceError: there is no item table, or it is of another catalogue.
+        """
+        read = {name: self._column(name) for name in names}
+        taken = {name: column.take(rows).to_pylist() for name, column in read.items()}
+        return [_known({name: values[place] for name, values in taken.items()}) for place in range(len(rows))]
+
+    def _column(self, name: str) -> Any:
+        with self._lock:
+            if name not in self._columns:
+                if self._file is None:
+                    raise WorkspaceError("items.parquet is missing, or is not what the index was made from")
+                known = self._file.schema_arrow.names
+                if name not in known:
+                    close = get_close_matches(name, known, n=1)
+                    hint = f"did you mean {close[0]}?" if close else f"columns: {', '.join(known)}"
+                    raise InputError(f"the item table has no column {name!r}", hint=hint)
+                self._columns[name] = self._file.read(columns=[name])[name].combine_chunks()
+            return self._columns[name]
+
+    def picture(self, row: int) -> tuple[bytes, str] | None:
+        """The picture of an item and its media type; None where the workspace has none."""
+        name = self.item(row).get("image_path")
+        folder, _, file_name = str(name or "").partition("/")
+        if folder != "images" or not file_name or ".." in file_name.split("/"):
+            return None
+        try:
+            with open_regular(self._pins.path("images") / file_name) as file:
+                content = file.read(_LARGEST_PICTURE)
+        except (OSError, WorkspaceError):
+            return None
+        kind = next((kind for start, kind in _KINDS if content.startswith(start)), None)
+        if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+            kind = "image/webp"
+        return (content, kind) if kind else None
+
+
+def _known(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with None for a NaN, which stands for an unknown number, and only what JSON can say."""
+    return {name: _plain(value) for name, value in record.items()}
+
+
+def _plain(value: Any) -> Any:
+    if value != value:
+        return None
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return str(value)
+    return value

@@ -1,0 +1,243 @@
+"""One opened index and all that is answered from it. A request uses one snapshot from beginning to end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from mmsc_cli.errors import MmscError, WorkspaceError
+from mmsc_cli.infer.answers import COLUMNS, Asked, record
+from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS
+from mmsc_cli.infer.recommender import Outcome, Recommender
+from mmsc_cli.serve.item_file import ItemFile
+from mmsc_cli.serve.problems import of_error
+from mmsc_cli.serve.questions import AnswersBody, Choosing
+from mmsc_cli.serve.titles import Titles
+from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.version import __version__
+from mmsc_cli.workspace.checksums import check_at_a_glance, describe, first_difference
+from mmsc_cli.workspace.digests import artefact_digests
+from mmsc_cli.workspace.manifest_file import outdated_inputs, read_manifest_file
+
+# Items of a batch that are answered in one go, so that others are answered in between.
+_AT_A_TIME = 64
+# Partners of an item that are shown.
+_PARTNERS = 50
+
+
+class Snapshot:
+    """An index, its item table, and what the manifest says of them."""
+
+    def __init__(self, recommender: Recommender, root: Path, manifest: Mapping[str, Any]) -> None:
+        """Take an opened index; see `open`."""
+        self.recommender = recommender
+        self.digest = index_digest(root, manifest)
+        self._manifest = manifest
+        self._root = root
+        self._items = ItemFile(root, len(recommender))
+        self._titles = Titles(recommender.index)
+        # The encoder of new items is loaded once, and works for one request at a time.
+        self._encoding = Lock()
+
+    @classmethod
+    def open(cls, root: Path, *, read_through: bool = False) -> Snapshot:
+        """Open a workspace's index, and ask it a question.
+
+        Args:
+            root: the workspace.
+            read_through: compare the index with the manifest byte by byte, not by size and time.
+
+        Raises:
+            WorkspaceError: there is none, or it is damaged.
+        """
+        while True:
+            manifest = read_manifest_file(root) or {}
+            recommender = Recommender.open(root)
+            if (read_manifest_file(root) or {}) != manifest:
+                continue  # `mmsc train` is putting another one in place
+            if read_through:
+                _read_through(root, manifest)
+            snapshot = cls(recommender, root, manifest)
+            snapshot._try()
+            return snapshot
+
+    def _try(self) -> None:
+        """Answer for one item, as an index may be whole and still be none that answers."""
+        index = self.recommender.index
+        if not len(index):
+            raise WorkspaceError("the index has no items", hint="run `mmsc prepare SOURCE`, then train again")
+        (outcome,) = self.recommender.answer([index.ids[0]], "both", 1)
+        if isinstance(outcome, MmscError):
+            raise outcome
+
+    def tag(self, *others: str) -> str:
+        """The ETag of what is answered from this index and from other things, named by their digests."""
+        return f'"{"-".join([self.digest, *others])}"'
+
+    def answers(
+        self, ids: Sequence[str], relation: Asked, choosing: Choosing, stock: frozenset[str] | None, overlap: bool
+    ) -> list[list[dict[str, Any]] | MmscError]:
+        """The records of the answers to items of the catalogue, as `mmsc infer --json` writes them; or errors.
+
+        Raises:
+            InputError: the choices exclude one another.
+            WorkspaceError: the index lacks what they need.
+        """
+        choices = choosing.choices(stock, overlap)
+        choices.check(relation)
+        filters = choices.filters()
+        recommender = self.recommender
+        if choosing.distinct is not None:
+            recommender = recommender.with_distinct(choosing.distinct)
+        parts = (ids[start : start + _AT_A_TIME] for start in range(0, len(ids), _AT_A_TIME))
+        return [
+            self._records(outcome, choosing)
+            for part in parts
+            for outcome in recommender.answer(part, relation, choosing.k, filters, choosing.explain, overlap)
+        ]
+
+    def many(self, body: AnswersBody, stock: frozenset[str] | None) -> list[dict[str, Any]]:
+        """The outcome of each of many questions: its answers, or the problem with it."""
+        old = [question.id for question in body.questions if question.new is None and question.id is not None]
+        new = [question.new.model_dump() for question in body.questions if question.new is not None]
+        by_id = iter(self.answers(old, body.relation, body, stock, body.overlap))
+        by_content = self._new_answers(new, body, stock) if new else iter(())
+        outcomes = []
+        for question in body.questions:
+            outcome = next(by_id) if question.new is None else next(by_content)
+            outcomes.append({"problem": of_error(outcome)} if isinstance(outcome, MmscError) else {"answers": outcome})
+        return outcomes
+
+    def _new_answers(
+        self, items: Sequence[Mapping[str, Any]], body: AnswersBody, stock: frozenset[str] | None
+    ) -> Iterator[list[dict[str, Any]] | MmscError]:
+        filters = body.choices(stock, body.overlap).filters()
+        with self._encoding:
+            for outcome in self.recommender.answer_new(
+                items, body.relation, body.k, filters, body.explain, body.overlap
+            ):
+                yield self._records(outcome, body, ("modalities",))
+
+    def _records(
+        self, outcome: Outcome, choosing: Choosing, more: Sequence[str] = ()
+    ) -> list[dict[str, Any]] | MmscError:
+        if isinstance(outcome, MmscError):
+            return outcome
+        columns = [*COLUMNS, *more, *(["why"] if choosing.explain else [])]
+        records = [record(vars(answer), columns) for answer in outcome]
+        if choosing.more and records:
+            rows = [self.recommender.index.row(answer.item) for answer in outcome]
+            extra = self._items.columns(choosing.more, rows)
+            records = [{**more_columns, **whole} for whole, more_columns in zip(records, extra, strict=True)]
+        return records
+
+    def judge(self, pairs: Sequence[tuple[str, str]], explain: bool) -> list[dict[str, Any]]:
+        """The probabilities of pairs, as `mmsc infer --pairs --json` writes them; or the problem with a pair."""
+        columns = [*PAIR_COLUMNS, *(["why"] if explain else [])]
+        return [
+            {"problem": of_error(outcome)} if isinstance(outcome, MmscError) else record(vars(outcome), columns)
+            for outcome in self.recommender.judge(pairs, explain)
+        ]
+
+    def item(self, item_id: str) -> dict[str, Any]:
+        """All columns of an item, and its known pairs, the strongest first.
+
+        Raises:
+            UnknownItemError: it is not in the catalogue.
+        """
+        index = self.recommender.index
+        row = index.row(item_id)
+        columns = self._items.item(row) or {"item_id": item_id, "title": index.titles[row]}
+        return {"item": columns, "pairs": self._pairs(row)}
+
+    def _pairs(self, row: int) -> list[dict[str, Any]]:
+        index = self.recommender.index
+        entries, partners = index.known.row(row), index.known.columns(row)
+        records: list[dict[str, Any]] = []
+        for relation in RELATIONS:
+            strengths = index.optional(f"known.strength.{relation}")
+            trusts = index.optional(f"known.reliability.{relation}")
+            if strengths is None:
+                continue
+            strength = strengths[entries]
+            trust = np.full(len(strength), np.nan) if trusts is None else trusts[entries]
+            strongest = np.argsort(-strength, kind="stable")[: min(_PARTNERS, int((strength > 0).sum()))]
+            records += [
+                {
+                    "relation": relation,
+                    "item": index.ids[partners[place]],
+                    "title": index.titles[partners[place]],
+                    "strength": float(strength[place]),
+                    "reliability": None if np.isnan(trust[place]) else float(trust[place]),
+                }
+                for place in strongest.tolist()
+            ]
+        return records
+
+    def picture(self, item_id: str) -> tuple[bytes, str] | None:
+        """The picture of an item and its media type; None where the workspace has none.
+
+        Raises:
+            UnknownItemError: it is not in the catalogue.
+        """
+        return self._items.picture(self.recommender.index.row(item_id))
+
+    def find(self, text: str, count: int) -> list[dict[str, Any]]:
+        """Items by words of their titles, and by ids."""
+        return self._titles.find(text, count)
+
+    def about(self) -> dict[str, Any]:
+        """What is served: version, digest, when it was trained, figures and data checks."""
+        now = read_manifest_file(self._root) or {}
+        if index_digest(self._root, now) == self.digest:
+            self._manifest = now  # `evaluate` may have run since
+        stages = self._manifest.get("stages", {})
+        prepared = stages.get("prepare", {}).get("counts", {})
+        return {
+            "mmsc": __version__,
+            "index": self.digest,
+            "items": len(self.recommender),
+            "trained": stages.get("train", {}).get("finished"),
+            "distinct": self.recommender.index.about.get("distinct"),
+            "pairs": self.recommender.index.about.get("pairs", {}),
+            "figures": self._figures(),
+            "data": {
+                "warnings": prepared.get("warnings", []),
+                "counts": {name: value for name, value in prepared.items() if isinstance(value, int)},
+            },
+        }
+
+    def _figures(self) -> dict[str, Any] | None:
+        """The figures of the model and its gains, per relation and slice; None where they are of another index."""
+        if "evaluate" not in self._manifest.get("stages", {}) or outdated_inputs(self._manifest, "evaluate"):
+            return None
+        try:
+            check_at_a_glance(self._root, "evaluate", ["metrics.json"])
+            result = json.loads((self._root / "metrics.json").read_bytes())
+            shown = {relation: dict(result["models"]["mmsc"][relation]) for relation in RELATIONS}
+            return {"slices": shown, "gains": result.get("gains", {})}
+        except (OSError, ValueError, KeyError, TypeError, WorkspaceError):
+            return None
+
+
+def index_digest(root: Path, manifest: Mapping[str, Any]) -> str:
+    """The digest of the served index: the manifest's, else that of its description."""
+    trained = manifest.get("stages", {}).get("train", {})
+    recorded = artefact_digests(trained).get("index")
+    return recorded or sha256((root / "index" / "index.json").read_bytes()).hexdigest()
+
+
+def _read_through(root: Path, manifest: Mapping[str, Any]) -> None:
+    recorded = {
+        name: file
+        for name, file in manifest.get("stages", {}).get("train", {}).get("files", {}).items()
+        if name.startswith("index/")
+    }
+    if recorded and (wrong := first_difference(recorded, describe(root, "index"))):
+        raise WorkspaceError(f"{root / wrong} is damaged", hint="run `mmsc train` again")
