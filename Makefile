@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Material for MkDocs would else advertise its successor in every build.
 export NO_MKDOCS_2_WARNING := 1
 # What the tests try beyond a plain installation.
-EXTRAS := adapt,baselines,faiss,llm,text
+EXTRAS := adapt,baselines,faiss,llm,serve,text
 # Each process runs on one core. A file's tests stay together, so that its fixtures are made once.
 WORKERS ?= 2
 PROSE := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs
@@ -18,6 +18,7 @@ demo: $(VENV)/.installed
 	$(BIN)/mmsc run demo -w demo
 	$(BIN)/mmsc infer -w demo --relation both -k 5 --format table $(addprefix --item ,$(DEMO_ITEMS))
 	@echo "The report: demo/report.html"
+	@echo "The page: $(BIN)/mmsc serve -w demo, then http://127.0.0.1:8080/"
 
 test: lint pytest
 
@@ -39,7 +40,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet -e .
+	$(BIN)/pip install --quiet -e '.[serve]'
 	@touch $@
 
 $(VENV)/.docs-installed: pyproject.toml | $(VENV)/bin/python

@@ -15,6 +15,7 @@ DATA = (
     "recipes/*.toml",
     "mmsc_cli/prepare/sources/demo/*.toml",
     "mmsc_cli/evaluate/report/templates/*",
+    "mmsc_cli/serve/page/*",
     "mmsc_cli/py.typed",
 )
 

@@ -23,6 +23,6 @@ uv() { "$place/tools/bin/uv" --quiet "$@"; }
 
 uv venv --python "$place/tools/bin/python" "$place/venv"
 uv pip install --python "$place/venv/bin/python" --resolution "$resolution" \
-    --editable '.[adapt,baselines,faiss,llm,text]' --group test
+    --editable '.[adapt,baselines,faiss,llm,serve,text]' --group test
 uv pip list --python "$place/venv/bin/python"
 "$place/venv/bin/python" -m pytest "$@"

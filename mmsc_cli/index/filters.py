@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -92,12 +92,12 @@ class Sieve:
         self._truth: dict[Relation, NDArray[np.float32]] = {}
         if filters.min_truth is not None:
             self._truth = {relation: index.truth(relation) for relation in RELATIONS}
-        self._out_of_stock: NDArray[np.int64] | None = None
+        self._out_of_stock: NDArray[np.bool_] | None = None
         if filters.in_stock is not None:
             available = index.ids.among(filters.in_stock)
             if unknown := len(filters.in_stock) - int(available.sum()):
                 _LOG.info("in stock: ignored %d ids that are not in the catalogue", unknown)
-            self._out_of_stock = np.flatnonzero(~available)
+            self._out_of_stock = ~available
 
     def is_open(self) -> bool:
         """Whether only pairs known from training, or low scores, are left out."""
@@ -106,28 +106,46 @@ class Sieve:
     def leave_out(self, query: Query, relation: Relation, scores: NDArray[np.float32]) -> None:
         """Set the scores (n_items,) of items that may not be answers to -inf."""
         scores[self.left_out_of(query)] = -np.inf
+        for banned in self._banned(query, relation, slice(None)):
+            scores[banned] = -np.inf
+        self.too_low(scores)
+
+    def leave_out_among(
+        self, query: Query, relation: Relation, rows: NDArray[np.int64], scores: NDArray[np.float32]
+    ) -> None:
+        """Do the same with the scores of some rows only."""
+        if query.row is not None:
+            scores[rows == query.row] = -np.inf
+            if self.filters.novel:
+                scores[np.isin(rows, self._index.known.columns(query.row))] = -np.inf
+        for banned in self._banned(query, relation, rows):
+            scores[banned] = -np.inf
+        self.too_low(scores)
+
+    def _banned(self, query: Query, relation: Relation, rows: slice | NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
+        """Masks over some rows of what stock, the student, category, variants and price rule out."""
         if self._out_of_stock is not None:
-            scores[self._out_of_stock] = -np.inf
+            yield self._out_of_stock[rows]
         if self.filters.min_truth is not None:
-            scores[~self._is_true(query, relation, len(scores))] = -np.inf
+            yield ~self._is_true(query, relation)[rows]
         if self.filters.category is not None and self._category is not None:
+            category = self._category[rows]
             if self.filters.category == "same":
-                allowed = (self._category == query.category) & (query.category >= 0)
+                allowed = (category == query.category) & (query.category >= 0)
             else:
-                allowed = (self._category != query.category) & (self._category >= 0) & (query.category >= 0)
-            scores[~allowed] = -np.inf
+                allowed = (category != query.category) & (category >= 0) & (query.category >= 0)
+            yield ~allowed
         if self._group is not None and relation == "complement" and query.group >= 0:
-            scores[self._group == query.group] = -np.inf
+            yield self._group[rows] == query.group
         if self._price is not None and relation == "substitute":
             assert self.filters.price_within is not None
             # With a tolerance, as prices are stored in single precision.
             most = self.filters.price_within * query.price * (1 + 1e-6) + 1e-6 * query.price
-            scores[~(np.abs(self._price - query.price) <= most)] = -np.inf
-        self.too_low(scores)
+            yield ~(np.abs(self._price[rows] - query.price) <= most)
 
-    def _is_true(self, query: Query, relation: Relation, n_items: int) -> NDArray[np.bool_]:
+    def _is_true(self, query: Query, relation: Relation) -> NDArray[np.bool_]:
         """Which items (n_items,) the student gives at least `min_truth`."""
-        passes = np.zeros(n_items, np.bool_)
+        passes = np.zeros(len(self._index), np.bool_)
         if query.row is not None:
             assert self.filters.min_truth is not None
             linear = self._index.vectors(relation).linear
@@ -150,7 +168,7 @@ class Sieve:
 
     def best(self, query: Query, relation: Relation, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """Rows of the answers, best first, from scores (n_items,) in which left-out items have -inf."""
-        diversify = self.filters.diversify and relation == "complement"
+        diversify = self.takes_turns(relation)
         one_per_group = self._group is not None and not self.filters.variants
         if not (diversify or one_per_group):
             return best_rows(scores, k)
@@ -164,6 +182,18 @@ class Sieve:
             if len(best) < width or width == len(scores) or np.count_nonzero(turn == 0) >= k:
                 return rows[np.argsort(turn, kind="stable")[:k]]
             width = min(4 * width, len(scores))
+
+    def best_among(self, rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        """Positions of the answers, best first, from ascending rows and their scores; without turns of types."""
+        if self._group is None or self.filters.variants:
+            return best_rows(scores, k)
+        best = best_rows(scores, len(scores))
+        kept = np.isin(rows[best], self._first_of_groups(rows[best]), assume_unique=True)
+        return best[kept][:k]
+
+    def takes_turns(self, relation: Relation) -> bool:
+        """Whether answers come in turns of product types."""
+        return self.filters.diversify and relation == "complement"
 
     def _first_of_groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows without those of a group that comes earlier among them."""

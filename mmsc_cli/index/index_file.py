@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,28 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 FORMAT_VERSION = 1
+# Keys that are looked at together.
+_KEYS_AT_A_TIME = 65_536
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """How far keys reach: columns (dim,) in which all are equal, as values and 0 elsewhere, and the rest's length."""
+
+    fixed: NDArray[np.float32]
+    varies: NDArray[np.bool_]
+    longest: float
+
+    @classmethod
+    def of(cls, key: NDArray[np.float32]) -> _Reach:
+        """Of keys (n_items, dim)."""
+        starts = range(0, len(key), _KEYS_AT_A_TIME)
+        varies = np.zeros(key.shape[1], np.bool_)
+        for start in starts:
+            varies |= (key[start : start + _KEYS_AT_A_TIME] != key[0]).any(axis=0)
+        parts = (key[start : start + _KEYS_AT_A_TIME, varies] for start in starts)
+        longest = max((float(np.linalg.norm(part, axis=1).max()) for part in parts), default=0.0)
+        return cls(np.where(varies, 0, key[0]) if len(key) else np.zeros(len(varies), np.float32), varies, longest)
 
 
 class Index:
@@ -52,6 +74,7 @@ class Index:
         self.titles = Strings(tensors["titles.bytes"], tensors["titles.offsets"])
         self.known = SparseRows(tensors["known.indptr"], tensors["known.indices"])
         self.tensors = tensors
+        self._reach: dict[Relation, _Reach] = {}
         self._vectors: dict[Relation, Vectors] = {
             relation: Vectors(
                 tensors[f"{relation}.query"],
@@ -169,12 +192,16 @@ class Index:
         Raises:
             WorkspaceError: the index has no student.
         """
-        tensors, followed = dict(self.tensors), self.about.get("follow_labels", {})
+        changed, followed = copy(self), self.about.get("follow_labels", {})
+        changed.about = {**self.about, "follow_labels": {**followed, **weights}}
+        changed._vectors = dict(self._vectors)  # noqa: SLF001  its own
         for relation, weight in weights.items():
+            vectors = self._vectors[relation]
+            assert vectors.linear.values is not None
             change = np.float32(weight - followed.get(relation, 0.0))
-            name = f"{relation}.linear.values"
-            tensors[name] = tensors[name] + change * following_term(self.truth(relation))
-        return Index(tensors, {**self.about, "follow_labels": {**followed, **weights}})
+            values = vectors.linear.values + change * following_term(self.truth(relation))
+            changed._vectors[relation] = replace(vectors, linear=replace(vectors.linear, values=values))  # noqa: SLF001
+        return changed
 
     def truth(self, relation: Relation) -> NDArray[np.float32]:
         """How probable the student thinks each entry of a relation's linear rows, (n_linear,).
@@ -189,6 +216,16 @@ class Index:
                 hint="run `mmsc train` again; a catalogue without pairs of one relation alone can teach none",
             )
         return truth
+
+    def most_without_addition(self, relation: Relation, vector: NDArray[np.float32]) -> float:
+        """An upper bound of the dot products of a query vector (dim,) with all keys (Cauchy-Schwarz)."""
+        reach = self._reach.get(relation)
+        if reach is None:
+            reach = self._reach[relation] = _Reach.of(self._vectors[relation].key)
+        fixed = float(vector @ reach.fixed)
+        varying = float(np.linalg.norm(vector[reach.varies])) * reach.longest
+        # With a tolerance, as both sides of a comparison are rounded.
+        return fixed + varying + 1e-5 * (abs(fixed) + varying)
 
     def scores(self, relation: Relation, queries: NDArray[np.int64]) -> NDArray[np.float32]:
         """Scores of the whole catalogue, (n_queries, n_items)."""

@@ -83,12 +83,55 @@ class IndexRanker:
         """Rank the answers: per query one ranking for each relation, in the block's order."""
         rankings: list[list[Ranked]] = [[] for _ in block.queries]
         for relation, vectors in block.vectors.items():
-            exact = self._approximate is None or not self._sieves[relation].is_open()
-            search = self._exact if exact else self._approximately
             additions = block.additions[relation]
-            for position, ranked in enumerate(search(relation, block.queries, vectors, additions)):
-                rankings[position].append(ranked)
+            found = [
+                self._among_added(relation, query, vector, *added)
+                for query, vector, added in zip(block.queries, vectors, additions, strict=True)
+            ]
+            left = [position for position, ranked in enumerate(found) if ranked is None]
+            if left:
+                exact = self._approximate is None or not self._sieves[relation].is_open()
+                search = self._exact if exact else self._approximately
+                queries = [block.queries[position] for position in left]
+                searched = search(relation, queries, vectors[left], [additions[position] for position in left])
+                for position, ranked in zip(left, searched, strict=True):
+                    found[position] = ranked
+            for ranking, ranked in zip(rankings, found, strict=True):
+                assert ranked is not None
+                ranking.append(ranked)
         return rankings
+
+    def rank_at_once(self, query: Query, relation: Relation) -> Ranked | None:
+        """Rank the answers to an item of the catalogue if that takes no search of the catalogue; None if it does."""
+        assert query.row is not None
+        side = self._index.vectors(relation)
+        return self._among_added(relation, query, side.query[query.row], *side.linear.entries(query.row))
+
+    def _among_added(
+        self,
+        relation: Relation,
+        query: Query,
+        vector: NDArray[np.float32],
+        columns: NDArray[np.int32],
+        values: NDArray[np.float32],
+    ) -> Ranked | None:
+        """Rank the items with additions, if no other item can score as high as the last answer; None otherwise.
+
+        A ranked candidate of a trained index is above all items that are no candidates, so this is the rule.
+        """
+        sieve = self._sieves[relation]
+        if len(columns) < self._k or sieve.takes_turns(relation):
+            return None
+        order = np.argsort(columns, kind="stable")
+        rows = columns[order].astype(np.int64)
+        network = self._index.vectors(relation).key[rows] @ vector
+        scores = network + values[order]
+        check_scores(scores)
+        sieve.leave_out_among(query, relation, rows, scores)
+        best = sieve.best_among(rows, scores, self._k)
+        if len(best) < self._k or not scores[best[-1]] > self._index.most_without_addition(relation, vector):
+            return None
+        return Ranked(relation, rows[best], scores[best], network[best])
 
     def _exact(
         self,

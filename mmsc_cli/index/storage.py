@@ -106,20 +106,31 @@ class Strings(Sequence[str]):
     def __init__(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
         self._data = data
         self._offsets = offsets
+        # Views give numbers and bytes without making arrays of them.
+        self._views = data.data, offsets.data
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
     def __getitem__(self, row: Any) -> Any:
-        start, stop = self._offsets[row], self._offsets[row + 1]
+        start, stop = self._views[1][row], self._views[1][row + 1]
         try:
-            return self._data[start:stop].tobytes().decode()
+            return str(self._views[0][start:stop], "utf-8")
         except UnicodeDecodeError as error:
             raise damaged_index("a text is not UTF-8") from error
 
+    def __contains__(self, text: object) -> bool:
+        """Whether a sorted list holds a text."""
+        if not isinstance(text, str):
+            return False
+        row = self.position(text)
+        return row < len(self) and bool(self[row] == text)
+
     def position(self, text: str) -> int:
         """The position that `text` has, or would have, in a sorted list; by binary search."""
-        return bisect_left(self, text)
+        wanted = text.encode(errors="surrogatepass")  # UTF-8 sorts as the texts do
+        data, offsets = self._views
+        return bisect_left(range(len(self)), wanted, key=lambda row: bytes(data[offsets[row] : offsets[row + 1]]))
 
     def find(self, item_id: str) -> int:
         """The row of an id in a sorted list.
@@ -200,7 +211,8 @@ def _map(path: Path, expected_bytes: int) -> tuple[dict[str, NDArray[Any]], str 
     if size != expected_bytes:
         raise ValueError(f"{path.name} has {size} bytes, {expected_bytes} were written")
     start, header = _header(path)
-    data = np.memmap(path, dtype=np.uint8, mode="r")
+    # As a plain array: each look into a memmap makes another memmap, which takes microseconds.
+    data = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
     model = header.pop("__metadata__", {}).get("model")
     tensors = {}
     for name, entry in header.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,8 +38,10 @@ def asked_relations(asked: Asked) -> Sequence[Relation]:
     return RELATIONS if asked == "both" else (asked,)
 
 
-def record(row: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+def record(row: Mapping[str, Any], columns: Collection[str]) -> dict[str, Any]:
     """Return the columns of an answer as a program reads them: an explanation gives one for each reason."""
+    if "why" not in columns:
+        return {name: row[name] for name in columns}
     whole: dict[str, Any] = {}
     for name in columns:
         value = row[name]

@@ -241,7 +241,7 @@ class Recommender:
         ranker = self._ranker(k, filters, relations, overlap)
         known, errors = self._queries(item_ids)
         queries = list(known.values())
-        size = block_size(len(self.index))
+        size = block_size(len(self.index)) if len(queries) > 1 else 1
         blocks = [queries[start : start + size] for start in range(0, len(queries), size)]
 
         def rank(block: Sequence[Query]) -> list[list[Ranked]]:
@@ -251,6 +251,20 @@ class Recommender:
         answered = zip(queries, ranked, strict=True)
         for position in range(len(item_ids)):
             yield errors[position] if position in errors else self._answers(*next(answered), explain)
+
+    def answer_at_once(self, item_id: str, relation: Relation, k: int, filters: AnyFilters) -> list[Answer] | None:
+        """Return what `answer` would, if that takes no search of the catalogue and no look for similar ids; else None.
+
+        Raises:
+            WorkspaceError: there was nothing to train the relation on.
+        """
+        if item_id not in self.index.ids:
+            return None
+        ranker = self._ranker(k, filters, self._relations(relation), overlap=True)
+        assert isinstance(ranker, IndexRanker)
+        query = Query.of_item(self.index, item_id)
+        ranked = ranker.rank_at_once(query, relation)
+        return None if ranked is None else self._answers(query, [ranked], explain=False)
 
     def answer_new(
         self,

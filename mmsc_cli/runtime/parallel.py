@@ -35,7 +35,7 @@ def map_blocks(function: Callable[[Input], Result], blocks: Sequence[Input]) -> 
 
     Several blocks at a time multiply on one thread each: the threads of a BLAS would compete with ours for the cores.
     """
-    threads = min(usable_cores(), len(blocks))
+    threads = min(usable_cores(), len(blocks)) if len(blocks) > 1 else 1
     if threads < 2:
         yield from map(function, blocks)
         return

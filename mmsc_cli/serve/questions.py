@@ -29,6 +29,9 @@ class Choosing(_Strict):
     min_score: tuple[Annotated[str, Field(max_length=40)], ...] = Field(
         (), max_length=2, description="Lowest score: `3`, or `complement=3` for one relation."
     )
+    min_truth: float | None = Field(
+        None, ge=0, le=1, description="Lowest probability that the student of labels gives the relation."
+    )
     same_category: bool = Field(False, description="Only answers of the query's category.")
     other_category: bool = Field(False, description="Only answers of another category.")
     price_within: str | None = Field(None, max_length=40, description="Largest difference in price, such as `20%`.")
@@ -48,6 +51,7 @@ class Choosing(_Strict):
         return Choices(
             novel=self.novel,
             min_score=self.min_score,
+            min_truth=self.min_truth,
             same_category=self.same_category,
             other_category=self.other_category,
             price_within=self.price_within,

@@ -23,6 +23,7 @@ from mmsc_cli.serve.settings import ServeSettings
 _LOG = logging.getLogger(__name__)
 _KEEP_ALIVE = 10  # seconds that an idle connection is kept
 _BACKLOG = 2_048
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 _TICKS = 10  # of uvicorn's, ten a second, between two looks at the connections
 
 
@@ -72,7 +73,7 @@ def _run(settings: ServeSettings, current: Current, listener: socket.socket, rea
     from mmsc_cli.serve.app import build_app  # noqa: PLC0415  prometheus-client reads the environment when imported
 
     # uvicorn raises the signal that ended it once more: by then the work is done.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         signal.signal(number, _ignore)
     config = uvicorn.Config(
         build_app(settings, current),
@@ -100,12 +101,18 @@ def _supervise(settings: ServeSettings, listener: socket.socket, ready: Callable
             os.kill(child, signal.SIGTERM)
 
     def start() -> None:
+        # A signal that comes just now is not lost: the parent passes it on, or the child ends.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         child = os.fork()
         if child:
             children[child] = time.monotonic()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
             return
         code = 1
         try:
+            for number in _ENDING:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
             _run(settings, Current(settings.root), listener, lambda: None)
             code = 0
         except Exception:
@@ -114,7 +121,7 @@ def _supervise(settings: ServeSettings, listener: socket.socket, ready: Callable
             sys.stderr.flush()
             os._exit(code)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         signal.signal(number, end)
     for _ in range(settings.workers):
         start()

@@ -260,6 +260,8 @@ $("key").addEventListener("submit", (event) => {
   start();
 });
 
+$("fold").open = matchMedia("(min-width: 45rem)").matches;
+
 async function start() {
   try {
     await showWorkspace();
