@@ -94,8 +94,8 @@ class IndexRanker:
                 search = self._exact if exact else self._approximately
                 queries = [block.queries[position] for position in left]
                 searched = search(relation, queries, vectors[left], [additions[position] for position in left])
-                for position, ranked in zip(left, searched, strict=True):
-                    found[position] = ranked
+                for position, answers in zip(left, searched, strict=True):
+                    found[position] = answers
             for ranking, ranked in zip(rankings, found, strict=True):
                 assert ranked is not None
                 ranking.append(ranked)
