@@ -210,8 +210,8 @@ def _dots(vectors: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[
 
 
 def _standing(column: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logarithm of the rank within the query, 0 for the best."""
+    """Logarithm of the rank within the query, 0 for the best, and for all where nothing is known of any."""
     order = np.argsort(-column, axis=1, kind="stable")
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.arange(column.shape[1])[None, :], axis=1)
-    return np.log1p(rank).astype(np.float32)
+    return (np.log1p(rank) * column.any(axis=1, keepdims=True)).astype(np.float32)
