@@ -6,6 +6,7 @@ import logging
 from importlib.util import find_spec
 
 import torch
+from torch.nn import functional
 
 from mmsc_cli.runtime.progress import SILENT, Progress
 
@@ -13,7 +14,7 @@ _LOG = logging.getLogger(__name__)
 CHUNK_ROWS = 2_048
 CHUNK_CELLS = 1 << 26
 # Comparing every item with every other takes time in the square of them; from here on an index may do it.
-APPROXIMATE_FROM = 200_000
+APPROXIMATE_FROM = 150_000
 PROBED_CELLS = 32
 
 
@@ -53,7 +54,7 @@ def nearest_items(
     k = min(k, len(catalogue))
     chunk = max(1, min(CHUNK_ROWS, CHUNK_CELLS // max(1, len(catalogue))))
     search = _Exact(catalogue, allowed)
-    if min(len(queries), len(catalogue)) >= APPROXIMATE_FROM:
+    if min(len(queries), int(allowed.sum())) >= APPROXIMATE_FROM:
         if find_spec("faiss"):
             search, chunk = _Approximate(catalogue, allowed), CHUNK_ROWS
         else:
@@ -74,19 +75,23 @@ def nearest_items(
 
 class _Exact:
     def __init__(self, catalogue: torch.Tensor, allowed: torch.Tensor) -> None:
-        self._catalogue = catalogue
-        self._banned = ~allowed
+        self._rows = torch.nonzero(allowed).squeeze(1)
+        self._vectors = catalogue[self._rows]
+        self._place = torch.full((len(catalogue),), -1, device=catalogue.device)
+        self._place[self._rows] = torch.arange(len(self._rows), device=catalogue.device)
 
     def __call__(
         self, queries: torch.Tensor, k: int, self_row: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Similarities and rows of the k nearest, each (queries, k); similarity 0 where there are fewer."""
-        scores = queries @ self._catalogue.T
-        scores[:, self._banned] = 0
+        scores = queries @ self._vectors.T
         if self_row is not None:
-            scores.scatter_(1, self_row[:, None], 0)
-        values, rows = scores.topk(k, dim=1)
-        return values, rows
+            itself = self._place[self_row]
+            asking = torch.nonzero(itself >= 0).squeeze(1)
+            scores[asking, itself[asking]] = 0
+        values, places = scores.topk(min(k, len(self._rows)), dim=1)
+        missing = (0, k - values.shape[1])
+        return functional.pad(values, missing), functional.pad(self._rows[places], missing, value=-1)
 
 
 class _Approximate(_Exact):

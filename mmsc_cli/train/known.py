@@ -8,6 +8,7 @@ partners outside the catalogue and from metadata, so whatever it feeds cannot le
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,7 +66,11 @@ class Visible:
 
 
 class Catalogue:
-    """What is known of the items whichever pairs are visible, among them the content neighbours of each."""
+    """What is known of the items whichever pairs are visible, among them the content neighbours of each.
+
+    `candidates` (n_items,) the items that may be neighbours, `nearest` (n_items, k) the most alike among them, -1 where
+    there are fewer, `likeness` of the same shape, 0 there.
+    """
 
     def __init__(
         self, items: ItemFeatures, candidates: NDArray[np.bool_], neighbours: int, progress: Progress = SILENT
@@ -81,29 +86,39 @@ class Catalogue:
         self.items = items
         self.neighbours = neighbours
         self.semantic = semantic_vectors(items.text, items.image, items.present)
-        # More than are wanted: in a fold some of them play cold.
-        nearest, likeness = nearest_items(
-            self.semantic,
-            self.semantic,
-            torch.from_numpy(candidates),
-            max(2 * neighbours, LOOK_ALIKES + 20),
-            torch.arange(len(items)),
-            progress,
-        )
-        self._nearest, self._likeness = nearest, likeness
+        self.candidates = candidates
+        self.nearest, self.likeness = self._search(candidates, progress)
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def widened(self, candidates: NDArray[np.bool_], progress: Progress = SILENT) -> Catalogue:
+        """The same with further candidates, (n_items,); only these are searched for."""
+        further = candidates & ~self.candidates
+        if not further.any():
+            return self
+        wider = copy(self)
+        found, likeness = self._search(further, progress)
+        wider.candidates = self.candidates | further
+        wider.likeness, place = torch.cat([self.likeness, likeness], dim=1).topk(self.nearest.shape[1], dim=1)
+        wider.nearest = torch.cat([self.nearest, found], dim=1).gather(1, place)
+        return wider
+
+    def _search(self, candidates: NDArray[np.bool_], progress: Progress) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows and likeness of the nearest candidates of each item; more than are wanted, as some may play cold."""
+        wanted = max(2 * self.neighbours, LOOK_ALIKES + 20)
+        allowed, own_rows = torch.from_numpy(candidates), torch.arange(len(self))
+        return nearest_items(self.semantic, self.semantic, allowed, wanted, own_rows, progress)
 
     def similar(self, allowed: NDArray[np.bool_], count: int | None = None) -> Graph:
         """The nearest neighbours among the allowed items, (n_items,) bool, as a graph whose rows sum to one.
 
         `count` of them; None: as many as the linear branch is fitted on.
         """
-        usable = torch.from_numpy(allowed)[self._nearest] & (self._nearest >= 0)
+        usable = torch.from_numpy(allowed)[self.nearest] & (self.nearest >= 0)
         usable &= usable.cumsum(dim=1) <= (count or self.neighbours)
-        nearest = torch.where(usable, self._nearest, -1)
-        return neighbour_graph(nearest, torch.where(usable, self._likeness, 0), len(self))
+        nearest = torch.where(usable, self.nearest, -1)
+        return neighbour_graph(nearest, torch.where(usable, self.likeness, 0), len(self))
 
     @cached_property
     def paths(self) -> NDArray[np.int64]:

@@ -174,6 +174,7 @@ class _Making:
         self._plan = plan
         self._device = device
         self._progress = progress
+        self._catalogue: Catalogue | None = None
         self._started = time.process_time()
         self._rules = PairRules(inputs.items)
         self.student: Student | None = None
@@ -195,8 +196,10 @@ class _Making:
     def views(self, visible: Visible) -> PairViews:
         """Gather what the visible pairs tell."""
         settings, progress = self._settings, self._progress
-        catalogue = Catalogue(self._inputs.features, visible.has_behaviour, settings.neighbours, progress)
-        known = Known(catalogue, visible, settings.linear_top, progress)
+        if self._catalogue is None:
+            self._catalogue = Catalogue(self._inputs.features, visible.has_behaviour, settings.neighbours, progress)
+        self._catalogue = self._catalogue.widened(visible.has_behaviour, progress)
+        known = Known(self._catalogue, visible, settings.linear_top, progress)
         return PairViews(Evidence(known), self._rules, settings.rerank_candidates)
 
     def look(self, views: PairViews, denoiser: Reliability | None = None) -> _Look:
