@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from mmsc_cli.runtime.machine.cores import usable_cores
@@ -33,7 +35,8 @@ def map_in_threads(function: Callable[[Input], Result], inputs: Iterable[Input],
 def map_blocks(function: Callable[[Input], Result], blocks: Sequence[Input]) -> Iterator[Result]:
     """Yield `function(block)` for each block of a matrix, computed on all cores.
 
-    Several blocks at a time multiply on one thread each: the threads of a BLAS would compete with ours for the cores.
+    Several blocks at a time multiply on one thread each: the threads of a BLAS or of torch would compete with ours for
+    the cores.
     """
     threads = min(usable_cores(), len(blocks)) if len(blocks) > 1 else 1
     if threads < 2:
@@ -41,8 +44,22 @@ def map_blocks(function: Callable[[Input], Result], blocks: Sequence[Input]) -> 
         return
     from threadpoolctl import threadpool_limits  # noqa: PLC0415  a single block needs no limit
 
-    with threadpool_limits(1, user_api="blas"):
+    with threadpool_limits(1, user_api="blas"), _one_torch_thread():
         yield from map_in_threads(function, blocks, ahead=threads)
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # of threads that start from here on, too
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def map_in_processes(function: Callable[[Input], Result], inputs: Iterable[Input], cores: int) -> Iterator[Result]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from mmsc_cli.runtime import parallel
 from mmsc_cli.runtime.parallel import map_blocks, map_in_processes, map_in_threads
@@ -85,6 +86,17 @@ def test_blocks_are_computed_at_the_same_time_and_come_in_order(monkeypatch: pyt
         return number
 
     assert list(map_blocks(slow_first, range(20))) == list(range(20))
+
+
+def test_blocks_multiply_on_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert list(map_blocks(lambda _: torch.get_num_threads(), range(4))) == [1] * 4
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("ahead", [1, 5])

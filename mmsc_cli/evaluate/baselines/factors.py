@@ -14,6 +14,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, dot_products, every
 from mmsc_cli.evaluate.context import FittingContext
 from mmsc_cli.linear.ease import Ease, with_self
+from mmsc_cli.linear.neighbourhood_ease import NeighbourhoodEase
 from mmsc_cli.runtime.installation import extra_command
 from mmsc_cli.runtime.seeds import derive_seed
 
@@ -42,8 +43,6 @@ def fit_ease(task: FittingTask, *, regularisation: float, strengths: bool) -> Sc
     with task.progress.task(task.label):
         if task.context.n_items <= DENSE_ITEMS:
             return Ease(inputs, regularisation).rows
-        from mmsc_cli.linear.neighbourhood_ease import NeighbourhoodEase  # noqa: PLC0415  it imports torch
-
         return NeighbourhoodEase(inputs, regularisation).rows
 
 

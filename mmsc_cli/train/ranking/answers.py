@@ -59,26 +59,27 @@ def answer(
         candidates = known.candidates(rows, count)
         features = evidence.of(rows, candidates)
         said = np.zeros((*candidates.shape, 0), np.float32) if opinion is None else opinion(rows, candidates, features)
-        return candidates, features, evidence.entries(seen[rows], candidates) > 0, said[:, :, : len(RELATIONS)]
+        is_known = evidence.entries(seen[rows], candidates) > 0
+        scores = [
+            rankers[relation].scores(features).transpose(2, 0, 1)
+            if relation in rankers
+            else np.stack([features[:, :, evidence.linear_column(relation)]] * len(HEADS))
+            for relation in RELATIONS
+        ]
+        above = [_above_zero(of_relation, candidates < 0, is_known) for of_relation in scores]
+        return candidates, said[:, :, : len(RELATIONS)], *above
 
-    ranked: dict[Relation, list[NDArray[np.float32]]] = {relation: [] for relation in RELATIONS}
-    chosen, opinions = [], []
+    ranked = []
     with progress.task("Ranking", n_items) as task:
-        for candidates, features, is_known, said in map_blocks(look, blocks):
-            chosen.append(candidates)
-            opinions.append(said)
-            for relation in RELATIONS:
-                if relation in rankers:
-                    scores = rankers[relation].scores(features).transpose(2, 0, 1)
-                else:
-                    scores = np.stack([features[:, :, evidence.linear_column(relation)]] * len(HEADS))
-                ranked[relation].append(_above_zero(scores, candidates < 0, is_known))
-            task.advance(len(candidates))
+        for block in map_blocks(look, blocks):
+            ranked.append(block)
+            task.advance(len(block[0]))
+    chosen, opinions, *scores = zip(*ranked, strict=True)
     candidates = np.concatenate(chosen)
     truth = None if opinion is None else _both_ways(candidates, np.concatenate(opinions))
     return {
         relation: Answers(
-            candidates, np.concatenate(ranked[relation], axis=1), None if truth is None else truth[:, :, number]
+            candidates, np.concatenate(scores[number], axis=1), None if truth is None else truth[:, :, number]
         )
         for number, relation in enumerate(RELATIONS)
     }

@@ -25,8 +25,9 @@ from mmsc_cli.train.linear_branch import LinearRows, Sparse
 NetworkVectors = Mapping[Relation, tuple[NDArray[np.float32], NDArray[np.float32]]]
 # Items that share the most outside partners with an item, whose relations it borrows.
 OUTSIDE_NEIGHBOURS = 30
-SCRATCH_CELLS = 1 << 22
-LARGEST_CHUNK = 256
+# Short chunks take longer in a large catalogue; long ones have temporary arrays that the system clears anew each time.
+SCRATCH_CELLS = 1 << 24
+LARGEST_CHUNK = 128
 
 
 class Evidence:

@@ -112,7 +112,7 @@ def fit_ranker(examples: Examples, epochs: int, seed: int, purpose: str, progres
     generator = torch_generator(seed, f"ranker order/{purpose}")
     ranker = Ranker(examples.evidence.shape[2])
     ranker.standardise(examples.evidence[:: max(1, len(examples) // 4_000)].float())
-    optimiser = torch.optim.AdamW(ranker.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimiser = torch.optim.AdamW(ranker.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     steps_an_epoch = -(-len(examples) // BATCH)
     epochs = max(epochs, min(MOST_EPOCHS, FEWEST_STEPS // steps_an_epoch))
     steps = epochs * steps_an_epoch

@@ -109,8 +109,8 @@ def test_partners_held_out_look_more_related_than_strangers(
     catalogue: tuple[Pairs, ItemFeatures, np.ndarray],
 ) -> None:
     pairs, features, cold = catalogue
-    valid = pairs.of("valid").select(np.arange(int((pairs.split == "valid").sum())) < 200)
     evidence = gathered(Visible.of(pairs.of("train"), None, cold), features)
+    valid = pairs.of("valid").select(np.arange(int((pairs.split == "valid").sum())) < evidence.chunk)
     strangers = np.random.default_rng(0).integers(0, len(features), len(valid))
     both = evidence.of(valid.a.astype(np.int64), np.stack([valid.b.astype(np.int64), strangers], axis=1))
     assert np.isfinite(both).all()
