@@ -50,6 +50,31 @@ def retrain(
     return Index.open(folder / "judged")
 
 
+def label_in_rounds(
+    workspace: Workspace,
+    recipe: Recipe,
+    endpoints: Sequence[str],
+    device: DeviceChooser,
+    progress: Progress = SILENT,
+    *,
+    gold: Path | None = None,
+) -> dict[str, Any]:
+    """Run `label` as often as `label.rounds` says, and `train` in between, so that later rounds know what is shown.
+
+    Returns:
+        The counts of the last round.
+    """
+    rounds = recipe.label.rounds
+    for turn in range(1, rounds + 1):
+        if turn > 1:
+            _LOG.info("train: running, to see what the next round asks about")
+            run_train(workspace, recipe, [], device, progress)
+        if rounds > 1:
+            _LOG.info("label: round %d of %d", turn, rounds)
+        counts = run_label(workspace, recipe, endpoints, progress, gold=gold, turn=turn)
+    return counts
+
+
 def run_all(
     workspace: Workspace,
     recipe: Recipe,
@@ -76,7 +101,7 @@ def run_all(
     stages: dict[Stage, tuple[dict[str, Any], Callable[[], Any]]] = {
         "prepare": (prepared, run_prepare),
         "encode": (stage_config("encode", recipe), lambda: run_encode(workspace, recipe, device, progress)),
-        "label": (stage_config("label", recipe), lambda: run_label(workspace, recipe, [], progress)),
+        "label": (stage_config("label", recipe), lambda: label_in_rounds(workspace, recipe, [], device, progress)),
         "train": (
             stage_config("train", recipe) | {"without": []},
             lambda: run_train(workspace, recipe, [], device, progress),

@@ -19,6 +19,7 @@ from mmsc_cli.cli.commands import (
     evaluate,
     infer,
     init,
+    judge,
     label,
     prepare,
     recipes,
@@ -62,7 +63,23 @@ def _version() -> None:
     _show_version(True)
 
 
-for module in (prepare, label, encode, train, evaluate, infer, serve, show, run, init, check, diff, recipes, doctor):
+for module in (
+    prepare,
+    label,
+    encode,
+    train,
+    evaluate,
+    infer,
+    serve,
+    show,
+    judge,
+    run,
+    init,
+    check,
+    diff,
+    recipes,
+    doctor,
+):
     module.register(app)
 
 

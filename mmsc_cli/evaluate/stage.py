@@ -16,6 +16,7 @@ from mmsc_cli.evaluate.ablation import AblationPlan
 from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.following import following_curve
+from mmsc_cli.evaluate.people import precision_by_people
 from mmsc_cli.evaluate.report.gallery import ShownItems, build_gallery
 from mmsc_cli.evaluate.report.report import render_report, write_report
 from mmsc_cli.evaluate.settings import EvaluateSettings
@@ -29,6 +30,7 @@ from mmsc_cli.tables.edges import Edges
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.image_hashes import check_images, hash_image
 from mmsc_cli.tables.items import item_splits, read_items
+from mmsc_cli.tables.judgements import FILE, read_judgements, votes_of
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
@@ -119,6 +121,10 @@ def run_evaluate(
         )
         if (following := following_curve(context, index, truth, progress)) is not None:
             result["following"] = following
+        judgements = read_judgements(workspace.root / FILE)
+        if len(judgements):
+            votes = votes_of(judgements, read_shown_items(workspace).item_ids)
+            result["people"] = precision_by_people(index, votes, recipe.seed)
         write_json(stage.path("metrics.json"), result)
         gallery = build_gallery(context, index, read_shown_items(workspace))
         history, facts = read_training_history(workspace), model_facts(workspace, training)

@@ -7,6 +7,7 @@ candidates must not show which they are.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,10 +41,20 @@ class PairsToAsk:
     def __len__(self) -> int:
         return len(self.a)
 
+    @classmethod
+    def of(cls, chosen: Mapping[str, NDArray[np.int64]], n_items: int) -> PairsToAsk:
+        """Collect the keys that each strategy chose, none of them twice."""
+        keys = np.concatenate(list(chosen.values()))
+        strategy = np.repeat(np.array(list(chosen), dtype=np.str_), [len(keys) for keys in chosen.values()])
+        order = np.argsort(keys)
+        a, b = np.divmod(keys[order], n_items)
+        return cls(a.astype(np.int32), b.astype(np.int32), strategy[order])
+
     def mix(self) -> dict[str, int]:
-        """Return how many pairs each strategy gave."""
+        """Return how many pairs each strategy gave: all of the first round, or those of a later one."""
         counted = Counter(self.strategy.tolist())
-        return {name: counted[name] for name in CandidateMix.model_fields}
+        first = set(CandidateMix.model_fields)
+        return {name: counted[name] for name in (CandidateMix.model_fields if counted.keys() <= first else counted)}
 
 
 def choose_candidates(
@@ -76,20 +87,31 @@ def choose_candidates(
     ranked = _uncertain(train, n_items, texts, generator)
     ranked |= _unseen(train, n_items, texts, images, budget, mix, generator)
     quotas = _quotas(budget, mix)
+    chosen = fill(ranked, quotas, budget - quotas["random"])
+    chosen["random"] = _random(n_items, quotas["random"], generator, chosen)
+    return PairsToAsk.of(chosen, n_items)
+
+
+def fill(
+    ranked: Mapping[str, NDArray[np.int64]], quotas: Mapping[str, int], budget: int
+) -> dict[str, NDArray[np.int64]]:
+    """Take from each strategy's keys, best first, its quota; what one leaves goes to the others, up to the budget."""
     chosen: dict[str, NDArray[np.int64]] = {}
     for name, keys in ranked.items():
         chosen[name] = _outside(keys, *chosen.values())[: quotas[name]]
     for name, keys in ranked.items():
-        spare = budget - quotas["random"] - sum(map(len, chosen.values()))
+        spare = budget - sum(map(len, chosen.values()))
         if quotas[name] and spare > 0:
             more = _outside(keys, *chosen.values())[:spare]
             chosen[name] = np.concatenate([chosen[name], more])
-    chosen["random"] = _random(n_items, quotas["random"], generator, chosen)
-    keys = np.concatenate(list(chosen.values()))
-    strategy = np.repeat(np.array(list(chosen), dtype=np.str_), [len(keys) for keys in chosen.values()])
-    order = np.argsort(keys)
-    a, b = np.divmod(keys[order], n_items)
-    return PairsToAsk(a.astype(np.int32), b.astype(np.int32), strategy[order])
+    return chosen
+
+
+def first_of_each(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each key once, in the order in which they first come."""
+    # np.unique sorts by key; the first positions, sorted, give the order back.
+    _, first = np.unique(keys, return_index=True)
+    return keys[np.sort(first)]
 
 
 def _quotas(budget: int, mix: CandidateMix) -> dict[str, int]:
@@ -180,10 +202,7 @@ def _neediest_first(
     best = rank < NEIGHBOURS
     item, partner, score, rank = item[best], partner[best], score[best], rank[best]
     order = np.lexsort((partner, item, -score, (1 + degree[item]) * (1 + rank)))
-    keys = pair_keys(item, partner, n_items)[order]
-    # np.unique sorts by key; the first positions, sorted, give the order back.
-    _, first = np.unique(keys, return_index=True)
-    return keys[np.sort(first)]
+    return first_of_each(pair_keys(item, partner, n_items)[order])
 
 
 def _random(

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmsc_cli.label.annotators import annotator_without_llm, resolve_model, shows_pictures
-from mmsc_cli.label.candidates import PairsToAsk, choose_candidates
+from mmsc_cli.label.candidates import PairsToAsk
 from mmsc_cli.label.label import LabelInputs
 from mmsc_cli.label.llm.prompt import DIRECTION, RELATION, Question, quote_items
 from mmsc_cli.label.product_types import ProductTypes
@@ -32,7 +32,7 @@ def dry_run(
     served: bool = False,
     measured: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Report what `label` would do.
+    """Report what `label` would do; of several rounds, in the first.
 
     Args:
         inputs: as for `label`.
@@ -53,9 +53,7 @@ def dry_run(
     item_table = inputs.item_table
     local = annotator_without_llm(settings.model, item_table, inputs.truth, seed)
     annotator = local.description if local else resolve_model(settings.model)[1]
-    candidates = choose_candidates(
-        item_table, inputs.pairs, settings.budget, settings.mix, seed=seed, images=inputs.images
-    )
+    candidates = inputs.candidates(settings, seed)
     described = {"annotator": annotator, "pairs": len(candidates), "mix": candidates.mix()}
     if settings.propose:
         described["product_types"] = len(ProductTypes.of_catalogue(item_table))

@@ -13,14 +13,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mmsc_cli.arrays.pair_keys import find_pairs
+from mmsc_cli.arrays.pair_keys import find_pairs, pair_keys
 from mmsc_cli.errors import InputError, MmscError
+from mmsc_cli.index.index_file import Index
 from mmsc_cli.label.annotators import LocalAnnotator, annotator_without_llm, resolve_model, shows_pictures
-from mmsc_cli.label.candidates import choose_candidates
+from mmsc_cli.label.candidates import PairsToAsk, choose_candidates
 from mmsc_cli.label.gold import Gold, calibrate, judge
 from mmsc_cli.label.opinions import Calibration, Opinions
 from mmsc_cli.label.product_types import ProductTypes, as_table, proposed_by_pairs
 from mmsc_cli.label.settings import LabelSettings
+from mmsc_cli.label.shown import choose_shown
 from mmsc_cli.runtime.installation import extra_command
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.labels import Labels
@@ -46,6 +48,8 @@ class LabelInputs:
         images: image vectors, shape (n_items, width), for candidates that look alike.
         gold: pairs that people labelled; they are asked too, and the answers judged.
         pictures: the folder that image paths are relative to, for a model that sees.
+        shown: the judged index, of which later rounds look at the answers; None in the first.
+        earlier: the labels of the rounds before.
     """
 
     item_table: pa.Table
@@ -54,6 +58,20 @@ class LabelInputs:
     images: NDArray[np.float16] | None = None
     gold: Gold | None = None
     pictures: Path | None = None
+    shown: Index | None = None
+    earlier: Labels | None = None
+
+    def candidates(self, settings: LabelSettings, seed: int) -> PairsToAsk:
+        """The pairs of this round."""
+        budget = -(-settings.budget // settings.rounds)
+        if self.shown is None:
+            return choose_candidates(self.item_table, self.pairs, budget, settings.mix, seed=seed, images=self.images)
+        n_items, train = len(self.item_table), self.pairs.of("train")
+        degree = np.bincount(np.concatenate([train.a, train.b]), minlength=n_items)
+        asked = np.zeros(0, np.int64)
+        if self.earlier is not None:
+            asked = pair_keys(self.earlier.a, self.earlier.b, n_items)
+        return choose_shown(self.shown, degree, asked, budget, seed)
 
 
 def label(
@@ -100,9 +118,7 @@ def label(
         model, _ = resolve_model(settings.model)  # a bad name is an error before the work
         if inputs.pictures:
             refuse_model_inside(inputs.pictures, Path(model), f"--model {model}")
-    candidates = choose_candidates(
-        item_table, inputs.pairs, settings.budget, settings.mix, seed=seed, images=inputs.images
-    )
+    candidates = inputs.candidates(settings, seed)
     a, b = candidates.a, candidates.b
     if inputs.gold is not None:
         a, b = np.unique(np.stack([np.append(a, inputs.gold.a), np.append(b, inputs.gold.b)]), axis=1)
@@ -117,6 +133,8 @@ def label(
     if inputs.gold is not None:
         calibration = calibrate(opinions, of_candidates, inputs.gold, n_items)
     labels = opinions.labels(calibration).select(rows)
+    if inputs.earlier is not None:
+        labels = inputs.earlier.joined(labels)
     labels.write(out)
     if heard.stopped:
         what, *details = heard.stopped.message.splitlines()

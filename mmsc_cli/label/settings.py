@@ -34,7 +34,10 @@ class LabelSettings(Settings):
     model: PathText = Field(
         default="llama", description="llama, qwen, qwen-vl, mistral, a model's name or path, rules, or oracle:ACCURACY"
     )
-    budget: Positive = Field(default=20_000, description="pairs to label")
+    budget: Positive = Field(default=20_000, description="pairs to label, in all rounds together")
+    rounds: Positive = Field(
+        default=1, description="rounds of the budget: later ones ask about what a model trained in between would show"
+    )
     pictures: bool = Field(default=False, description="show both items' images, to a model that sees")
     propose: bool = Field(default=False, description="also ask which product types go with each type or replace it")
     mix: CandidateMix = CandidateMix()

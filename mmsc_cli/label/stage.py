@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from mmsc_cli.index.index_file import Index
 from mmsc_cli.label.dry_run import dry_run
 from mmsc_cli.label.gold import read_gold
 from mmsc_cli.label.label import LabelInputs, label
@@ -13,6 +14,7 @@ from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import read_items
+from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.workspace.config import StageRecipe, known_truth, stage_config
 from mmsc_cli.workspace.workspace import Workspace
@@ -33,15 +35,19 @@ def run_label(
     progress: Progress = SILENT,
     *,
     gold: Path | None = None,
+    turn: int = 1,
 ) -> dict[str, Any]:
     """Run `label`; see `mmsc_cli.label.label.label`. Finished answers outlive an interrupted run.
+
+    `turn`: the round. From the second on, the labels of the rounds before are kept, and the model that was trained in
+    between is looked at.
 
     Raises:
         InputError: `gold` is no table of human labels.
     """
     with workspace.stage("label", stage_config("label", recipe)) as stage:
         stage.counts |= label(
-            _read_inputs(workspace, known_truth(workspace, stage.inputs), gold),
+            _read_inputs(workspace, known_truth(workspace, stage.inputs), gold, turn),
             recipe.label,
             seed=recipe.seed,
             endpoints=endpoints,
@@ -49,6 +55,7 @@ def run_label(
             cache=workspace.path("answers"),
             progress=progress,
         )
+        stage.counts |= {"round": turn, "rounds": recipe.label.rounds}
     return stage.counts
 
 
@@ -65,7 +72,7 @@ def plan_label(workspace: Workspace, recipe: LabelRecipe, endpoints: Sequence[st
     )
 
 
-def _read_inputs(workspace: Workspace, truth: Path | None, gold: Path | None = None) -> LabelInputs:
+def _read_inputs(workspace: Workspace, truth: Path | None, gold: Path | None = None, turn: int = 1) -> LabelInputs:
     item_table = read_items(workspace.path("items.parquet"))
     # Labels do not depend on embeddings: these only find candidates where `encode` has run, and so are no input.
     embeddings = workspace.find_current("embeddings")
@@ -76,4 +83,6 @@ def _read_inputs(workspace: Workspace, truth: Path | None, gold: Path | None = N
         images=None if embeddings is None else Embeddings.open(embeddings)[1],
         pictures=workspace.root,
         gold=read_gold(gold, item_table["item_id"].to_pylist()) if gold else None,
+        shown=Index.open(workspace.path("judged")) if turn > 1 else None,
+        earlier=Labels.read(workspace.path("labels.parquet")) if turn > 1 else None,
     )

@@ -131,6 +131,14 @@ class PairTable:
         """Return some rows, by a mask or by number."""
         return self.of_columns({name: values[rows] for name, values in self.columns().items()})
 
+    def joined(self, other: Self) -> Self:
+        """Return the rows of both, sorted by pair."""
+        theirs = other.columns()
+        both = self.of_columns(
+            {name: np.concatenate([values, theirs[name]]) for name, values in self.columns().items()}
+        )
+        return both.select(np.lexsort((both.b, both.a)))
+
     def find(self, a: NDArray[Any], b: NDArray[Any], n_items: int) -> NDArray[np.int64]:
         """Return the row of each pair of item rows, -1 where it is not in the table; shape (pairs,)."""
         return find_pairs(self.a, self.b, a, b, n_items)

@@ -14,10 +14,12 @@ from mmsc_cli.model.features import Attributes, ItemFeatures
 from mmsc_cli.model.parts import Part
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import first_variants, item_splits, read_items
+from mmsc_cli.tables.judgements import FILE, read_judgements, votes_of
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.train.known import Visible
+from mmsc_cli.train.student.annotators import with_people
 from mmsc_cli.workspace.workspace import Workspace
 
 
@@ -79,5 +81,12 @@ def read_inputs(workspace: Workspace, plan: Plan) -> Inputs:
         features=attributes.features(
             items, embeddings.text, embeddings.image, np.asarray(embeddings.mask), plan.without
         ),
-        labels=None if plan.labels is None or "llm" in plan.without else Labels.read(plan.labels),
+        labels=None if "llm" in plan.without else _read_labels(workspace, plan, items["item_id"].to_pylist()),
     )
+
+
+def _read_labels(workspace: Workspace, plan: Plan, item_ids: list[str]) -> Labels | None:
+    """The label table, if any, and what people judged."""
+    labels = None if plan.labels is None else Labels.read(plan.labels)
+    votes = votes_of(read_judgements(workspace.root / FILE), item_ids)
+    return with_people(labels, votes, len(item_ids))

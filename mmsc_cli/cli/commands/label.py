@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mmsc_cli.cli.options import SHARED, Session, command
+from mmsc_cli.cli.options import Session, command
 from mmsc_cli.cli.output import Output
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    """How many pairs are asked about, and in how many goes."""
+
+    budget: Annotated[int | None, typer.Option(min=1, metavar="N", help="Number of pairs to annotate.")] = None
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Spend the budget in N rounds and train in between: later rounds ask about what would be shown.",
+        ),
+    ] = None
 
 
 def register(app: typer.Typer) -> None:
@@ -24,10 +40,10 @@ def register(app: typer.Typer) -> None:
         "mmsc label --model qwen --endpoint http://gpu1:8000/v1 --endpoint http://gpu2:8000/v1",
         "mmsc label --model ./my-model --dry-run",
         "mmsc label --model rules --gold judged-by-people.csv --json | jq .counts.gold.accuracy",
-        shared=[name for name in SHARED if name != "device"],
     )
     def label_command(
         session: Session,
+        spent: BudgetOptions,
         model: Annotated[
             str | None,
             typer.Option(
@@ -44,7 +60,6 @@ def register(app: typer.Typer) -> None:
                 "Repeatable: questions are spread over the servers.",
             ),
         ] = None,
-        budget: Annotated[int | None, typer.Option(min=1, metavar="N", help="Number of pairs to annotate.")] = None,
         gold: Annotated[
             Path | None,
             typer.Option(
@@ -70,12 +85,14 @@ def register(app: typer.Typer) -> None:
 
         A second opinion for training, by a language model or, with --model rules, by metadata alone.
         """
-        from mmsc_cli.label.stage import plan_label, run_label  # noqa: PLC0415  brings pyarrow and scipy
+        from mmsc_cli.label.stage import plan_label  # noqa: PLC0415  brings pyarrow and scipy
+        from mmsc_cli.pipeline import label_in_rounds  # noqa: PLC0415  brings pyarrow and scipy
 
         started = time.monotonic()
         flags = {
             "label.model": model,
-            "label.budget": budget,
+            "label.budget": spent.budget,
+            "label.rounds": spent.rounds,
             "label.propose": propose,
             "label.max_failures": max_failures,
         }
@@ -83,7 +100,7 @@ def register(app: typer.Typer) -> None:
         if dry_run:
             _show_plan(session.out, plan_label(session.workspace, recipe, endpoint or []))
             return
-        counts = run_label(session.workspace, recipe, endpoint or [], session.progress, gold=gold)
+        counts = label_in_rounds(session.workspace, recipe, endpoint or [], session.device, session.progress, gold=gold)
         session.finish("label", counts, started, _summary(counts))
         if gold and not session.out.as_json:
             _show_verdict(session.out, counts["gold"])
@@ -101,7 +118,8 @@ def _show_plan(out: Output, plan: dict[str, Any]) -> None:
 
 def _summary(counts: Mapping[str, Any]) -> str:
     shares = ", ".join(f"{name} {share:.0%}" for name, share in counts["shares"].items())
-    parts = [f"{counts['labelled']:,} pairs by {counts['annotator']}: {shares}"]
+    turn = f"round {counts['round']} of {counts['rounds']}: " if counts["rounds"] > 1 else ""
+    parts = [f"{turn}{counts['labelled']:,} pairs by {counts['annotator']}: {shares}"]
     if counts["labelled"]:
         parts.append(f"agreement {counts['mean_agreement']:.2f}, label mass {counts['mean_label_mass']:.2f}")
     speed = f"{counts['pairs_per_second']:,} pairs/s"

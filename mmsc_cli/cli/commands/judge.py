@@ -1,0 +1,69 @@
+"""`mmsc judge`."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from mmsc_cli.cli.options import Session, command
+from mmsc_cli.errors import InputError
+
+KEYS = {"s": "substitute", "c": "complement", "n": "neither"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(
+        app,
+        "judge",
+        "mmsc judge -n 100",
+        "mmsc judge -n 20 --who anna",
+        "mmsc label --model rules --gold workspace/judgements.parquet",
+        shared=("workspace", "as_json", "quiet", "seed"),
+    )
+    def judge_command(
+        session: Session,
+        count: Annotated[int, typer.Option("-n", min=1, metavar="N", help="Number of pairs.")] = 100,
+        who: Annotated[
+            str | None, typer.Option(metavar="NAME", help="Who judges; default: the name of the login.")
+        ] = None,
+    ) -> None:
+        """Judge pairs by hand: substitute, complement or neither.
+
+        Shows pairs without what mmsc thinks of them: some of its answers, the annotator's doubts, and any two items.
+        Type s, c or n, Enter alone to skip, q to stop. Every answer is kept at once in judgements.parquet. Training
+        uses them as labels, `label --gold` measures annotators by them, and `evaluate` the precision of the answers.
+        """
+        from mmsc_cli.label.people.judging import Judging  # noqa: PLC0415  brings pyarrow
+
+        judging = Judging(session.workspace, who or os.environ.get("USER") or getpass.getuser())
+        pairs = judging.pairs(count, session.seed or 1)
+        if not pairs:
+            raise InputError("there is no pair left to judge", hint="train on more data, or ask for more with -n")
+        done = 0
+        for number, pair in enumerate(pairs, start=1):
+            for name, text in judging.shown(pair):
+                session.out.note(f"{name:>12}  {text}")
+            answer = _asked(f"[{number}/{len(pairs)}] s, c, n, Enter or q: ")
+            if answer == "q":
+                break
+            if answer in KEYS:
+                judging.keep(pair, KEYS[answer], datetime.now(UTC))
+                done += 1
+        session.out.result(
+            {"judged": done, "file": str(judging.path)},
+            f"{done} pairs judged, kept in {judging.path}; `mmsc train` uses them",
+        )
+
+
+def _asked(prompt: str) -> str:
+    while True:
+        typed: str = typer.prompt(prompt, default="", show_default=False, prompt_suffix="", err=True)
+        answer = typed.strip().lower()[:1]
+        if answer in ("", "q", *KEYS):
+            return answer

@@ -1,0 +1,50 @@
+"""The precision of the answers, by the judgement of people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mmsc_cli.index.index_file import Index
+from mmsc_cli.metrics.bootstrap import bootstrap_interval
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.judgements import Votes
+from mmsc_cli.tables.relations import RELATIONS
+
+K = 10
+
+
+def precision_by_people(index: Index, votes: Votes, seed: int) -> dict[str, Any] | None:
+    """Of the judged pairs that the model shows, how many people call what the model shows them as.
+
+    Returns:
+        Per relation `judged`, the number of judged answers among the first 10 of an item; `precision@10` with its 95 %
+        bootstrap interval `precision@10_ci`, None without any. None where nobody judged.
+    """
+    if not len(votes):
+        return None
+    queries = np.unique(np.concatenate([votes.a, votes.b])).astype(np.int64)
+    block: dict[str, Any] = {}
+    for number, relation in enumerate(RELATIONS):
+        shown: set[tuple[int, int]] = set()
+        for start in range(0, len(queries), 256):
+            rows = queries[start : start + 256]
+            scores = index.scores(relation, rows)
+            scores[np.arange(len(rows)), rows] = -np.inf
+            best = np.argsort(-scores, axis=1, kind="stable")[:, :K]
+            shown |= {(int(row), int(answer)) for row, answers in zip(rows, best, strict=True) for answer in answers}
+        judged = [
+            bool(counts.argmax() == number)
+            for a, b, counts in zip(votes.a.tolist(), votes.b.tolist(), votes.counts, strict=True)
+            if (a, b) in shown or (b, a) in shown
+        ]
+        interval = bootstrap_interval(
+            np.array(judged, np.float64), numpy_generator(seed, f"evaluate/people/{relation}")
+        )
+        block[relation] = {
+            "judged": len(judged),
+            "precision@10": float(np.mean(judged)) if judged else None,
+            "precision@10_ci": list(interval) if interval else None,
+        }
+    return block

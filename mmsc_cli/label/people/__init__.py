@@ -1,0 +1,1 @@
+"""Judging by hand: people are an annotator like others."""

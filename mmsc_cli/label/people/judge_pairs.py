@@ -1,0 +1,71 @@
+"""Pairs for people to judge: our answers, the annotator's doubts, and any two items."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsc_cli.arrays.pair_keys import pair_keys
+from mmsc_cli.index.index_file import Index
+from mmsc_cli.label.shown import standings
+from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.labels import Labels
+from mmsc_cli.tables.relations import RELATIONS
+
+ANSWERS = 10  # of an item and relation that a sample is drawn from
+SHARES = {"answers": 0.6, "doubts": 0.25, "random": 0.15}
+
+
+@dataclass(frozen=True)
+class PairToJudge:
+    """A pair of item rows, `a < b`, and where it comes from."""
+
+    a: int
+    b: int
+    source: str
+
+
+def pairs_to_judge(
+    index: Index, labels: Labels | None, judged: Collection[int], count: int, seed: int
+) -> list[PairToJudge]:
+    """Draw at most `count` pairs in random order; whoever judges must not see which come from where.
+
+    Args:
+        index: whose answers are sampled, each item, relation and rank equally often.
+        labels: of an annotator, whose doubts are the pairs without a likely class; None: there are none.
+        judged: keys of pairs that need no further judgement.
+        count: number of pairs.
+        seed: of the draw.
+    """
+    n_items = len(index)
+    rng = numpy_generator(seed, f"judge/{len(judged)}")
+    keys: dict[str, NDArray[np.int64]] = {"answers": rng.permutation(_answers(index)), "doubts": np.zeros(0, np.int64)}
+    if labels is not None:
+        doubt = np.argsort(labels.probabilities().max(axis=1), kind="stable")
+        keys["doubts"] = pair_keys(labels.a, labels.b, n_items)[doubt]
+    drawn = rng.integers(0, n_items, (2, 4 * count))
+    keys["random"] = pair_keys(drawn[0], drawn[1], n_items)[drawn[0] != drawn[1]]
+    taken, chosen = set(judged), []
+    for source, share in SHARES.items():
+        left = round(share * count)
+        for key in keys[source].tolist():
+            if left == 0:
+                break
+            if key not in taken:
+                taken.add(key)
+                a, b = divmod(key, n_items)
+                chosen.append(PairToJudge(a, b, source))
+                left -= 1
+    return [chosen[place] for place in rng.permutation(len(chosen))]
+
+
+def _answers(index: Index) -> NDArray[np.int64]:
+    """Keys of the answers to all items."""
+    found = []
+    for relation in RELATIONS:
+        query, answer, rank, _ = standings(index, relation)
+        found.append(pair_keys(query, answer, len(index))[(rank < ANSWERS) & (query != answer)])
+    return np.unique(np.concatenate(found))

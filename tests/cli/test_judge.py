@@ -1,0 +1,53 @@
+"""`mmsc judge`: pairs are shown and labelled by hand, and kept."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from mmsc_cli.tables.judgements import FILE, read_judgements, votes_of
+from mmsc_cli.tables.relations import CLASSES
+from mmsc_cli.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tests.conftest import Mmsc
+
+
+def test_what_is_typed_is_kept_and_no_pair_is_asked_twice(
+    mmsc: Mmsc, trained_copy: Workspace, monkeypatch: pytest.MonkeyPatch, item_ids: list[str]
+) -> None:
+    path = trained_copy.root / FILE
+    monkeypatch.setattr("sys.stdin", io.StringIO("s\n\nx\nc\nN\nq\n"))
+    ran = mmsc("judge", "-n", 20, "--who", "anna", "-w", trained_copy.root, "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out) == {"judged": 3, "file": str(path)}
+    assert read_judgements(path)["label"].to_pylist() == list(CLASSES)
+    assert "p_" not in ran.err
+    assert "score" not in ran.err
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n" * 40))
+    mmsc("judge", "-n", 40, "--who", "anna", "-w", trained_copy.root)
+    judgements = read_judgements(path)
+    assert len(votes_of(judgements, item_ids)) == len(judgements) == 43
+    assert set(judgements["source"].to_pylist()) == {"answers", "doubts", "random"}
+
+
+def test_the_answers_are_judged_by_people_and_annotators_too(
+    mmsc: Mmsc, trained_copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("s\n" * 60))
+    mmsc("judge", "-n", 60, "-w", trained_copy.root)
+    mmsc("evaluate", "--baselines", "none", "-w", trained_copy.root, "-q")
+    people = json.loads(trained_copy.path("metrics.json").read_bytes())["people"]
+    assert people["substitute"]["judged"] > 0
+    assert people["substitute"]["precision@10"] == 1
+    assert people["complement"]["precision@10"] == 0
+    assert "By people" in trained_copy.path("report.html").read_text()
+    gold = mmsc("label", "--model", "rules", "--gold", trained_copy.root / FILE, "-w", trained_copy.root, "--json")
+    judged = json.loads(gold.out)["counts"]["gold"]
+    assert judged["pairs"] == 60
+    assert np.sum(list(judged["confusion"]["substitute"].values())) == 60
