@@ -6,7 +6,7 @@ from mmsc_cli.index.index_file import Index
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.validation import Validations
 
-WEIGHTS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.13, 0.09, 0.06, 0.03)
+STEPS = 6  # of the search, each of which halves the span that the weight is known to be in
 # Fraction of NDCG@10 on validation pairs that following may cost. Below the 2 % that it may cost on pairs that were not
 # looked at, as the two differ (docs/experiments.md).
 MOST_COST = 0.015
@@ -33,8 +33,16 @@ def _affordable(index: Index, questions: Validations, relation: Relation) -> flo
     without = question.ndcg(index)
     if without is None:
         return 0.0
-    for weight in WEIGHTS:
+    least = (1 - MOST_COST) * without
+
+    def affords(weight: float) -> bool:
         found = question.ndcg(index.with_follow_labels({relation: weight}))
-        if found is not None and found >= (1 - MOST_COST) * without:
-            return weight
-    return 0.0
+        return found is not None and found >= least
+
+    if affords(1.0):
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if affords(middle) else (low, middle)
+    return low
