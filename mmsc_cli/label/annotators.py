@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import InputError
 from mmsc_cli.label.opinions import Opinions
 from mmsc_cli.label.oracle import consult, oracle_accuracy, oracle_name
-from mmsc_cli.label.rules import RULES_MODEL, annotate
+from mmsc_cli.label.rules import annotate
 from mmsc_cli.label.settings import LabelSettings
+from mmsc_cli.rules.pair_rules import RULES_MODEL
 from mmsc_cli.tables.truth import Truth
 
 RULES_DESCRIBED = "rules (no LLM)"

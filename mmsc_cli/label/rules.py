@@ -7,9 +7,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmsc_cli.label.opinions import Opinions
-from mmsc_cli.rules.pair_rules import PairRules
+from mmsc_cli.rules.pair_rules import RULES_MODEL, PairRules
 
-RULES_MODEL = "rules"
 RULES_VERSION = "rules-1"
 
 

@@ -20,6 +20,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from mmsc_cli.arrays.sparse_rows import row_products
 
+RULES_MODEL = "rules"  # their name where their labels appear
 _FOR = re.compile(r"\b(?:compatible with|designed for|made for|fits|for)\b", re.IGNORECASE)
 _ACCESSORY = re.compile(
     r"\b(?:compatible with|refills?|replacements?|spare|accessor(?:y|ies)|attachments?|adapters?"

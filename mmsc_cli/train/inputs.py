@@ -18,6 +18,7 @@ from mmsc_cli.tables.judgements import FILE, read_judgements, votes_of
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.proposals import ProposedTypes, read_proposals
 from mmsc_cli.train.known import Visible
 from mmsc_cli.train.student.annotators import with_people
 from mmsc_cli.workspace.workspace import Workspace
@@ -48,6 +49,7 @@ class Inputs:
     attributes: Attributes
     features: ItemFeatures
     labels: Labels | None
+    proposed: ProposedTypes | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -70,7 +72,8 @@ def read_inputs(workspace: Workspace, plan: Plan) -> Inputs:
     items = read_items(workspace.path("items.parquet"))
     embeddings = Embeddings.open(workspace.path("embeddings"))
     attributes = Attributes.fit(items)
-    outside = workspace.path("outside.parquet")
+    outside, proposals = workspace.path("outside.parquet"), workspace.path("proposals.parquet")
+    asked = "llm" not in plan.without
     return Inputs(
         items=items,
         item_splits=item_splits(items),
@@ -81,7 +84,8 @@ def read_inputs(workspace: Workspace, plan: Plan) -> Inputs:
         features=attributes.features(
             items, embeddings.text, embeddings.image, np.asarray(embeddings.mask), plan.without
         ),
-        labels=None if "llm" in plan.without else _read_labels(workspace, plan, items["item_id"].to_pylist()),
+        labels=_read_labels(workspace, plan, items["item_id"].to_pylist()) if asked else None,
+        proposed=ProposedTypes(read_proposals(proposals), items) if asked and proposals.exists() else None,
     )
 
 

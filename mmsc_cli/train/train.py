@@ -200,7 +200,7 @@ class _Making:
             self._catalogue = Catalogue(self._inputs.features, visible.has_behaviour, settings.neighbours, progress)
         self._catalogue = self._catalogue.widened(visible.has_behaviour, progress)
         known = Known(self._catalogue, visible, settings.linear_top, progress)
-        return PairViews(Evidence(known), self._rules, settings.rerank_candidates)
+        return PairViews(Evidence(known), self._rules, settings.rerank_candidates, self._inputs.proposed)
 
     def look(self, views: PairViews, denoiser: Reliability | None = None) -> _Look:
         """Weigh the visible pairs by all that is known, the student's opinion included; see `denoise`."""

@@ -33,7 +33,7 @@ STAGES: dict[Stage, StageFiles] = {
     "train": StageFiles(
         makes=("model", "judged", "index"),
         needs=("items.parquet", "pairs.parquet", "embeddings"),
-        uses=("outside.parquet", "labels.parquet"),
+        uses=("outside.parquet", "labels.parquet", "proposals.parquet"),
     ),
     "evaluate": StageFiles(
         makes=("metrics.json", "report.html"),

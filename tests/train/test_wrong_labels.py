@@ -90,3 +90,9 @@ def test_cleaned_labels_are_right_more_often_than_the_annotator(prepared: Worksp
     true = np.select([substitute, complement], [0, 1], 2)
     before, after = (float((labels.probabilities().argmax(axis=1) == true).mean()) for labels in (given, cleaned))
     assert after > before + 0.04
+
+
+def test_the_student_does_not_copy_the_rules(prepared: Workspace) -> None:
+    labels = Labels.read(prepared.path("labels.parquet"))
+    assert set(labels.model.tolist()) == {"rules"}
+    assert taught(prepared, prepared.path("labels.parquet")).by_labels is None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from mmsc_cli.metrics.bootstrap import bootstrap_interval, calibration_error
+from mmsc_cli.rules.pair_rules import RULES_MODEL
 from mmsc_cli.runtime.seeds import derive_seed, numpy_generator
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.relations import CLASSES
@@ -116,7 +117,14 @@ def teach(views: PairViews, labels: Labels | None, seed: int) -> Student | None:
     features, strengths = views.of_pairs(rules.a, rules.b)
     by_rules = Classifier("logistic regression", _from_both_ends(views.behaviour(features, strengths), rules), seed)
     student = Student(by_behaviour, by_rules)
-    return student if labels is None or not len(labels) else _with_labels(student, views, labels, seed)
+    if labels is None or not len(labels):
+        return student
+    # The rules teach already. A student of their labels would see what they look at, and copy their errors.
+    by_rules = labels.model == RULES_MODEL
+    if by_rules.all():
+        _LOG.info("labels: those of the rules teach nothing new, as the rules are always among the teachers")
+        return student
+    return _with_labels(student, views, labels.select(~by_rules), seed)
 
 
 def _with_labels(student: Student, views: PairViews, labels: Labels, seed: int) -> Student:

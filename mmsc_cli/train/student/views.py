@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.arrays.sparse_rows import both_directions
 from mmsc_cli.rules.pair_rules import PairRules
+from mmsc_cli.tables.proposals import ProposedTypes
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.ranking.evidence import Evidence
 
@@ -18,17 +19,24 @@ from mmsc_cli.train.ranking.evidence import Evidence
 class PairViews:
     """Both views of pairs, from one look at the catalogue."""
 
-    def __init__(self, evidence: Evidence, rules: PairRules, candidates: int) -> None:
-        """Take the evidence of a look; a pair is seen among the `candidates` best of its query."""
+    def __init__(
+        self, evidence: Evidence, rules: PairRules, candidates: int, proposed: ProposedTypes | None = None
+    ) -> None:
+        """Take the evidence of a look; a pair is seen among the `candidates` best of its query.
+
+        `proposed`: what an annotator says of product types, where it was asked.
+        """
         self.evidence = evidence
         self.rules = rules
         self._count = candidates
+        self._proposed = proposed
         self._is_behaviour = ~evidence.from_metadata()
 
     def metadata(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the items are, (pairs, features): the rules' features, likeness, how often their categories are related.
 
-        The same for (b, a). The pair itself is not counted among those of its categories.
+        Where an annotator was asked about product types, how strongly it relates them. The same for (b, a). The pair
+        itself is not counted among those of its categories.
         """
         known = self.evidence.known
         likeness = [np.einsum("ij,ij->i", vectors[a], vectors[b]) for vectors in known.catalogue.content]
@@ -36,8 +44,10 @@ class PairViews:
             affinity.log_ratio(a, b, (strength > 0).astype(np.float32))
             for affinity, strength in zip(self.evidence.affinity, self._seen(a, b), strict=True)
         ]
-        columns = np.stack([*likeness, *related], axis=1)
-        return np.concatenate([self.rules.features(a, b).columns(), columns], axis=1, dtype=np.float32)
+        columns = [self.rules.features(a, b).columns(), np.stack([*likeness, *related], axis=1)]
+        if self._proposed is not None:
+            columns.append(self._proposed.weights(a, b))
+        return np.concatenate(columns, axis=1, dtype=np.float32)
 
     def _seen(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> list[NDArray[np.float32]]:
         """How strongly each pair was seen, (pairs,) for each relation."""
