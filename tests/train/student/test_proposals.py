@@ -28,7 +28,8 @@ def proposed() -> ProposedTypes:
 
 def test_types_are_related_in_either_direction_and_others_not_at_all() -> None:
     weights = proposed().weights(np.array([0, 2, 1, 0, 3, 3]), np.array([1, 0, 2, 4, 0, 3]))
-    np.testing.assert_allclose(weights, [[0, 0.75], [0, 0.75], [1, 0], [0, 0], [0, 0], [0, 0]])
+    expected = np.array([[0, 0.75], [0, 0.75], [1, 0], [0, 0], [0, 0], [0, 0]])
+    np.testing.assert_allclose(weights, expected)
 
 
 def test_the_student_sees_them_beside_what_the_items_are(prepared: Workspace) -> None:
@@ -43,4 +44,4 @@ def test_the_student_sees_them_beside_what_the_items_are(prepared: Workspace) ->
     asked = replace(inputs, proposed=ProposedTypes(table, inputs.items))
     view = PairViews(evidence, rules, 16, asked.proposed).metadata(a, b)
     np.testing.assert_array_equal(view[:, : without.shape[1]], without)
-    np.testing.assert_array_equal(view[:, without.shape[1] :], [[0, 0.5]] * 5)
+    np.testing.assert_array_equal(view[:, without.shape[1] :], np.array([[0, 0.5]] * 5))
