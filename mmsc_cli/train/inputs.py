@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.model.features import Attributes, ItemFeatures
 from mmsc_cli.model.parts import Part
+from mmsc_cli.tables.combined_labels import with_people
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import first_variants, item_splits, read_items
 from mmsc_cli.tables.judgements import FILE, read_judgements, votes_of
@@ -20,7 +21,6 @@ from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.proposals import ProposedTypes, read_proposals
 from mmsc_cli.train.known import Visible
-from mmsc_cli.train.student.annotators import with_people
 from mmsc_cli.workspace.workspace import Workspace
 
 

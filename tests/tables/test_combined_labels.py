@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmsc_cli.tables.combined_labels import with_people
 from mmsc_cli.tables.judgements import Votes
 from mmsc_cli.tables.labels import Labels
-from mmsc_cli.train.student.annotators import with_people
 
 ITEMS = 1_000
 
