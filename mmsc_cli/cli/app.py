@@ -19,8 +19,6 @@ from mmsc_cli.cli.commands import (
     evaluate,
     infer,
     init,
-    judge,
-    label,
     prepare,
     recipes,
     run,
@@ -28,6 +26,7 @@ from mmsc_cli.cli.commands import (
     show,
     train,
 )
+from mmsc_cli.cli.commands.labelling import judge, label
 from mmsc_cli.cli.failures import OK, USAGE, debugging, describe, exit_code
 from mmsc_cli.cli.interrupt import typed_command
 from mmsc_cli.cli.options import HELP_OPTIONS, PanelledHelp, PlainHelp
