@@ -126,6 +126,8 @@ def undecodable_place(lines: Iterable[bytes], separator: str | None = None) -> s
         try:
             line.decode("utf-8")
         except UnicodeDecodeError as error:
+            if line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                return not_utf_8(line, error)
             before = line[: error.start].decode("utf-8")
             position = max(len(split_fields(before, separator or ",")), 1)
             names = split_fields(header.rstrip("\r\n"), separator or ",")

@@ -57,6 +57,11 @@ def find_sources(texts: Sequence[str], stdin: IO[bytes] | None = None, folder: P
         else:
             with Path(text).open("rb") as pipe:
                 sources.append(_copy(pipe, folder, f"pipe-{number}"))
+    named: set[Path] = set()
+    for file in (file.resolve() for source in sources for file in source.files):
+        if file in named:
+            raise InputError(f"{file} is named twice", hint="name each file once, by itself or by its folder")
+        named.add(file)
     return sources
 
 

@@ -14,7 +14,7 @@ _OTHERS = frozenset(
         *("abandon", "add", "added", "begin", "begun", "cancel", "canceled", "cancelled", "cart", "coupon", "fail"),
         *("failed", "favorite", "favourite", "initiate", "initiated", "list", "pending", "promotion", "refund"),
         *("refunded", "remove", "removed", "return", "returned", "review", "search", "share", "start", "started"),
-        *("update", "wish", "wishlist"),
+        *("update", "wish", "wishlist", "warenkorb", "merkliste", "storno", "retoure", "abbruch", "suche"),
     )
 )
 _KNOWN: dict[str, EventType] = {_word: _type for _type in ("view", "purchase") for _word in EVENT_WORDS[_type]}

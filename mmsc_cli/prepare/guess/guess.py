@@ -15,9 +15,10 @@ from mmsc_cli.prepare.duckdb import Engine
 from mmsc_cli.prepare.guess.arguments import MEANT, Source, is_stray
 from mmsc_cli.prepare.guess.event_types import types_of
 from mmsc_cli.prepare.guess.head import read_head
-from mmsc_cli.prepare.guess.roles import SHOPPER_COLUMNS, id_candidates, item_candidates
+from mmsc_cli.prepare.guess.roles import id_candidates, item_candidates
 from mmsc_cli.prepare.guess.tables import Kind, Table, recognise
 from mmsc_cli.prepare.settings import EventsSource, EventType
+from mmsc_cli.prepare.sources.aliases import SHOPPER_COLUMNS
 from mmsc_cli.prepare.sources.event_log import describe_unreadable, event_words
 
 _VISIT_MINUTES = 30

@@ -104,7 +104,8 @@ def _text(path: Path, kind: str, start: bytes) -> dict[str, Sequence[Any]]:
     whole = len(start) < _BYTES
     if kind == "jsonl":
         lines = start.splitlines()
-        return _of_records([_record(line, path) for line in (lines if whole else lines[:-1])[:_ROWS] if line.strip()])
+        whole_lines = enumerate((lines if whole else lines[:-1])[:_ROWS], start=1)
+        return _of_records([_record(line, path, number) for number, line in whole_lines if line.strip()])
     return _separated(path, start, whole)
 
 
@@ -122,14 +123,16 @@ def _parquet(path: Path) -> dict[str, Sequence[Any]]:
     return columns
 
 
-def _record(line: bytes, path: Path) -> dict[str, Any]:
+def _record(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         record = orjson.loads(line)
     except ValueError:
         try:
             record = ast.literal_eval(line.decode())  # how Amazon's files of 2014 are written
         except (ValueError, SyntaxError) as error:
-            raise InputError(f"{path}: not JSON: {line[:80]!r}", hint="write one JSON object a line") from error
+            raise InputError(
+                f"{path}: line {number} is not JSON: {line[:80]!r}", hint="write one JSON object a line"
+            ) from error
     return record if isinstance(record, dict) else {}
 
 

@@ -12,14 +12,13 @@ from mmsc_cli.files.table_file import find_name
 from mmsc_cli.prepare.guess.event_types import type_of
 from mmsc_cli.prepare.guess.head import Head
 from mmsc_cli.prepare.settings import ItemColumn, PairColumn
-from mmsc_cli.prepare.sources.aliases import ALIASES
+from mmsc_cli.prepare.sources.aliases import ALIASES, alike
 from mmsc_cli.prepare.sources.times import is_day, is_time
 
-# Columns that say who shops rather than in which visit: their events need a limit in time to be one visit.
-SHOPPER_COLUMNS = ("visitor", "user", "customer", "client", "cookie", "member", "shopper")
 _IMAGE = re.compile(r"\.(jpe?g|png|webp|gif|avif)\b", re.IGNORECASE)
 _MOST_TYPES = 200
 _SAMPLE = 500
+_NO_TYPES = ("status", "state", "channel", "source", "medium", "page")
 _PATH = re.compile(r"\w\s*[>»›]\s*\w")
 _WORDS = re.compile(r"\D{3,}\s.{1,200}")
 # What tells a column whose name is not known.
@@ -48,7 +47,23 @@ def log_columns(head: Head) -> dict[str, str]:
     columns = _guess(head, ("type", "time", "item", "session", "quantity"), used=())
     if "time" not in columns:
         columns |= _by_content(head, {"time": is_day}, columns)
+    # A column of times that are none is read all the same, so that `prepare` says what is in it.
+    if "time" not in columns and (theirs := alike("time", [n for n in head.names if n not in columns.values()])):
+        columns |= {"time": theirs} if head.texts(theirs) else {}
+    if "type" not in columns and (theirs := _types_by_content(head, columns)):
+        columns["type"] = theirs
     return columns
+
+
+def _types_by_content(head: Head, columns: Mapping[str, str]) -> str | None:
+    """The column whose few different words say that something was viewed; what is called a status says other things."""
+    for name in head.names:
+        if name in columns.values() or any(word in name.lower() for word in _NO_TYPES):
+            continue
+        words = set(head.texts(name))
+        if 0 < len(words) <= _MOST_TYPES and any(type_of(word) == "view" and word.lower() != "open" for word in words):
+            return name
+    return None
 
 
 def pair_columns(head: Head) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Literal
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.guess.head import Head
 from mmsc_cli.prepare.guess.roles import has_event_words, item_columns, log_columns, pair_columns
-from mmsc_cli.prepare.sources.aliases import ITEM_FORMATS, LOG_FORMATS, Format, known_format
+from mmsc_cli.prepare.sources.aliases import ITEM_FORMATS, LOG_FORMATS, Format, alike, known_format
 
 Kind = Literal["items", "events", "pairs", "amazon"]
 _AMAZON = {"related", "also_buy", "also_view", "imUrl", "imageURL", "imageURLHighRes", "salesRank"}
@@ -56,7 +56,7 @@ def recognise(head: Head) -> Table:
     if "item_id" in items and len(items) > 1:
         return Table(head, "items", items)
     raise InputError(
-        f"{head.path}: neither items nor events nor pairs: {_missing(log, pairs)}; its columns are {names}",
+        f"{head.path}: neither items nor events nor pairs: {_missing(head, log, pairs)}; its columns are {names}",
         hint="name the columns in a recipe: `mmsc recipes copy my-events shop.toml`, edit it, `mmsc run shop.toml`",
     )
 
@@ -73,7 +73,10 @@ def _is_log(head: Head, log: dict[str, str], items: dict[str, str]) -> bool:
     return bool(log.keys() & {"type", "time", "quantity"}) or len(set(texts)) < len(texts)
 
 
-def _missing(log: dict[str, str], pairs: dict[str, str]) -> str:
+def _missing(head: Head, log: dict[str, str], pairs: dict[str, str]) -> str:
+    for name in ("co_view", "co_purchase") if pairs else ():
+        if (theirs := alike(name, head.names)) is not None:
+            return f"two columns of ids, but {theirs!r} holds {head.texts(theirs)[:1]}, which is no number"
     if pairs:
         return "two columns of ids, but none that says how often both were viewed (co_view) or bought (co_purchase)"
     lacking = [name for name in ("session", "item") if name not in log]

@@ -103,6 +103,12 @@ LOG_FORMATS = (
     ),
 )
 
+# Columns that say who shops rather than in which visit.
+SHOPPER_COLUMNS = (
+    *("visitor", "user", "customer", "client", "cookie", "member", "shopper"),
+    *("kunde", "besucher", "nutzer"),
+)
+
 ALIASES: dict[str, tuple[str, ...]] = {
     "item_id": (
         *(
@@ -119,7 +125,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
         ),
         *(
             "article_no",
-            "artikelnummer",
+            *("artikelnummer", "artikel_id", "artikelnr", "produkt_id", "produktnummer", "produktid", "id_produit"),
+            *("reference", "référence", "id_producto", "id_prodotto"),
             "product_code",
             "stockcode",
             "stock_code",
@@ -212,6 +219,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("invoice", "invoice_no", "basket_id", "basket", "transaction_id", "order", "order_number", "order_no"),
         *("order_name", "visitor_id", "visitorid", "user_id", "userid", "customer_id", "customerid", "client_id"),
         *("user_pseudo_id", "cookie_id", "user", "customer"),
+        *("sitzung", "sitzungs_id", "besuch", "besucher_id", "besucher", "kunden_id", "kunde", "nutzer_id", "nutzer"),
+        *("id_commande", "commande", "id_client", "pedido", "id_pedido", "cliente", "id_cliente", "ordine"),
         *("bestellnummer", "auftragsnummer", "rechnungsnummer", "belegnummer", "kundennummer"),
     ),
     "item": (
@@ -228,7 +237,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
             "product",
         ),
         *("article", "asin", "lineitem_sku", "lineitem sku", "product_code", "variant_id", "product_sku", "item_sku"),
-        *("artikelnummer", "content_id", "id"),
+        *("artikelnummer", "artikel_id", "artikelnr", "artikel", "produkt_id", "produktnummer", "produktid"),
+        *("id_produit", "reference", "référence", "id_producto", "producto", "id_prodotto", "content_id", "id"),
     ),
     "type": (
         "type",
@@ -242,6 +252,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "activity",
         "kind",
         "eventtype",
+        *("ereignis", "ereignistyp", "aktion", "evenement", "événement", "evento", "accion", "azione"),
     ),
     "time": (
         *("time", "timestamp", "event_time", "datetime", "date", "ts", "created_at", "event_timestamp", "invoicedate"),
@@ -256,6 +267,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
             "time_stamp",
             "eventtime",
             "date_time",
+            *("zeitpunkt", "zeitstempel", "zeit", "horodatage", "fecha", "fecha_hora", "data_ora"),
         ),
     ),
     "quantity": ("quantity", "qty", "lineitem_quantity", "lineitem quantity", "units", "count", "menge", "amount"),
@@ -265,6 +277,7 @@ EVENT_WORDS: dict[str, tuple[str, ...]] = {
     "view": (
         *("view", "views", "view_item", "viewed", "click", "clicks", "pv", "pageview", "page_view", "product_view"),
         *("productview", "detail", "detail_view", "product viewed", "product_viewed", "item_view", "viewitem", "open"),
+        *("ansicht", "produktansicht", "artikelansicht", "aufruf", "angesehen", "klick", "vue", "vista", "visto"),
     ),
     "purchase": (
         *(
@@ -286,6 +299,7 @@ EVENT_WORDS: dict[str, tuple[str, ...]] = {
             "product_purchased",
             "ecommerce_purchase",
             "paid",
+            *("kauf", "gekauft", "bestellung", "bestellt", "achat", "commande", "compra", "pedido", "acquisto"),
         ),
     ),
 }

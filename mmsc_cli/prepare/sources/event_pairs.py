@@ -21,9 +21,11 @@ from mmsc_cli.files.item_fields import read_ids
 from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.records import Delivery, Record, part_path, record_table
 from mmsc_cli.prepare.settings import EventsSource
+from mmsc_cli.prepare.sources.aliases import SHOPPER_COLUMNS
 from mmsc_cli.prepare.sources.event_log import (
     PURCHASE,
     VIEW,
+    LogPart,
     OpenLog,
     describe_unreadable,
     open_log,
@@ -32,9 +34,11 @@ from mmsc_cli.prepare.sources.event_log import (
 from mmsc_cli.prepare.sources.item_table import read_item_table
 from mmsc_cli.prepare.sources.meeting import Catalogue, check_ids_meet, read_catalogue
 from mmsc_cli.prepare.sources.support import choose_support
+from mmsc_cli.prepare.sources.times import is_time
 from mmsc_cli.runtime.progress import SILENT, Progress
 
 _LOG = logging.getLogger(__name__)
+_SAMPLED, _MOST_WORDS = 2_000, 12
 # No shop has kept a log before, or will; a period beyond says that times are misread.
 _EARLIEST_DAY, _LATEST_DAY = "1990", "2100"
 # Pairs that are counted at a time: what bounds memory, together with the engine's own limit.
@@ -268,6 +272,7 @@ def _report(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
         if "type" not in part.columns:
             delivery.notes["all_purchases"] = True
             _LOG.info("%s: no column of types: all events are purchases", name)
+            _doubt_purchases(engine, part, delivery)
     # Of a known export, most events are of other types by nature.
     if log.types_are_a_guess and counts["events_of_other_type"] * 2 > counts["events"]:
         delivery.warnings.append(
@@ -284,6 +289,33 @@ def _report(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
     if unread * 2 > timed and not doubts:
         seen = ", ".join(map(repr, dict.fromkeys(examples)))
         delivery.warnings.append(f"{unread:,} of {timed:,} times are unreadable (seen: {seen}): write {TIMES}")
+
+
+def _doubt_purchases(engine: Engine, part: LogPart, delivery: Delivery) -> None:
+    """Warn where a log of shoppers, rather than of orders, has a column of few words that may be its types."""
+    if part.export is not None or not any(word in part.columns["session"].lower() for word in SHOPPER_COLUMNS):
+        return
+    shard = part.shards[0]
+    for name in (name for name in shard.columns if name not in part.columns.values()):
+        sql, kind = shard.columns[name]
+        if kind != "VARCHAR":
+            continue
+        words = [
+            word
+            for (word,) in engine.run(
+                f"SELECT w FROM (SELECT trim({sql}) AS w FROM {shard.scan} LIMIT {_SAMPLED}) WHERE w <> '' "
+                "GROUP BY w ORDER BY count(*) DESC, w"
+            )
+        ]
+        if 1 < len(words) <= _MOST_WORDS and not any(
+            word.replace(".", "").isdecimal() or is_time(word) for word in words
+        ):
+            seen = ", ".join(map(repr, words[:5]))
+            delivery.warnings.append(
+                f"{shard.path.name}: all events are taken for purchases, as no column is known to say what they are; "
+                f'if "{name}" does (seen: {seen}), write type = "{name}" under [source.columns] and the words under '
+                "[source.types]"
+            )
 
 
 def _seen_words(engine: Engine, log: OpenLog) -> str:

@@ -216,6 +216,63 @@ def test_items_beside_pairs_may_be_several_files(tmp_path: Path, shop: tuple[Pat
     assert (counts["items"], counts["pairs"]) == (39, 38)
 
 
+def _german_log(column: str, view: str, purchase: str, moment: str = "{:02}.05.2026 10:15") -> str:
+    rows = [
+        f"{moment.format(1 + session % 28)};K{session};{word};A-{1 + (session + item) % 39}"
+        for session in range(80)
+        for item, word in enumerate((view, view, purchase, purchase))
+    ]
+    return f"Zeitpunkt;Kundennummer;{column};Artikelnummer\n" + "\n".join(rows)
+
+
+@pytest.mark.parametrize(
+    ("column", "view", "purchase"), [("Ereignis", "Produktansicht", "Kauf"), ("Was", "view", "purchase")]
+)
+def test_types_are_found_by_german_words_and_by_content(
+    tmp_path: Path, shop: tuple[Path, Path], column: str, view: str, purchase: str
+) -> None:
+    shop[1].write_text(_german_log(column, view, purchase), encoding="utf-8")
+    decided = _guess(*shop)
+    assert decided.types == {"view": [view], "purchase": [purchase]}
+    assert decided.columns["time"] == "Zeitpunkt"
+    assert decided.window_minutes == 30
+    counts = prepare(Workspace(tmp_path / "space"), _recipe(tmp_path, decided), recipe_directory=tmp_path)
+    assert counts["log"]["first_day"] == "2026-05-01"
+    assert counts["co_view_pairs"] > 0
+
+
+def test_a_log_of_shoppers_whose_types_nobody_knows_is_a_warning(tmp_path: Path, shop: tuple[Path, Path]) -> None:
+    shop[1].write_text(_german_log("Was", "geguckt", "mitgenommen"), encoding="utf-8")
+    counts = prepare(Workspace(tmp_path / "space"), _recipe(tmp_path, _guess(*shop)), recipe_directory=tmp_path)
+    assert any("'geguckt', 'mitgenommen'" in warning and 'type = "Was"' in warning for warning in counts["warnings"])
+
+
+def test_a_column_of_times_that_are_none_is_not_passed_over(tmp_path: Path, shop: tuple[Path, Path]) -> None:
+    shop[1].write_text(_german_log("Ereignis", "view", "purchase", moment="heute"), encoding="utf-8")
+    recipe = _recipe(tmp_path, _guess(*shop))
+    with pytest.raises(InputError, match=r"events_without_time 320.*seen: 'heute'"):
+        prepare(Workspace(tmp_path / "space"), recipe, recipe_directory=tmp_path)
+
+
+def test_a_file_that_is_named_twice_is_refused(shop: tuple[Path, Path]) -> None:
+    with pytest.raises(InputError, match="named twice"):
+        _guess(shop[0], shop[1], shop[1])
+
+
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, shop: tuple[Path, Path]) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"session": 1, "sku": "A-1", "event": "view"}\n{broken\n')
+    with pytest.raises(InputError, match="line 2 is not JSON"):
+        _guess(shop[0], log)
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("a,b,co_view\n" + "A-1,A-2,often\n" * 9)
+    with pytest.raises(InputError, match=r"'co_view' holds \['often'\]"):
+        _guess(shop[0], pairs)
+    shop[0].write_bytes(ITEMS.encode("utf-16"))
+    with pytest.raises(InputError, match="not readable: byte 0xff is not UTF-8, the file is UTF-16"):
+        _guess(*shop)
+
+
 def test_logs_of_two_known_exports_are_read_together(tmp_path: Path) -> None:
     events, orders = tmp_path / "events.jsonl", tmp_path / "orders.csv"
     event = {
