@@ -65,7 +65,9 @@ class Current:
         except Exception as error:  # whatever is wrong with a new index, the old one goes on
             self._refuse(f"{type(error).__name__}: {error}")
         else:
-            self.snapshot, self.refused, self.opened = fresh, None, time.time()
+            # In this order: who sees the new index must not read that it is refused.
+            self.refused, self.opened = None, time.time()
+            self.snapshot = fresh
             _LOG.info("now serving index %s of %d items", fresh.digest[:12], len(fresh.recommender))
 
     def _refuse(self, reason: str) -> None:
