@@ -41,7 +41,7 @@ TITLES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (" - ", ("noun", "facts", "brand", "colour")),
     (" | ", ("colour", "noun", "model", "facts", "brand")),
     (" ", ("brand", "tier", "noun", "facts", "colour")),
-    (" ", ("brand", "model", "colour")),
+    (" ", ("brand", "model", "noun", "colour")),
 )
 INTRODUCTIONS = (
     "{tier} {noun} by {brand}.",
