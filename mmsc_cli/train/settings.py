@@ -42,6 +42,11 @@ class TrainSettings(Settings):
         default=128, description="answers per item that the ranker orders"
     )
     rerank_epochs: Positive = Field(default=3, description="epochs of the ranker")
+    category_affinity: NotNegative | None = Field(
+        default=None,
+        description="weight of how often shoppers relate the categories of two items, beside the ranker; none: the "
+        "largest as good as the best on validation pairs",
+    )
     distinct: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="0 to 1: how much pairs of this relation alone go before pairs that are in both"
     )

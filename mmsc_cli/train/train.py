@@ -41,6 +41,7 @@ from mmsc_cli.train.known import Catalogue, Known, Visible
 from mmsc_cli.train.loop.trainer import write_history
 from mmsc_cli.train.network import Denoised, Network, denoise, sides, train_network
 from mmsc_cli.train.new_items import NetworkScorer, transfer_weights
+from mmsc_cli.train.ranking.affinity import choose_affinity_weights
 from mmsc_cli.train.ranking.answers import answer, compose
 from mmsc_cli.train.ranking.choose import choose_rankers, keep_back
 from mmsc_cli.train.ranking.evidence import Evidence
@@ -50,7 +51,7 @@ from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.student.follow import choose_following
 from mmsc_cli.train.student.student import Student, teach
 from mmsc_cli.train.student.views import PairViews
-from mmsc_cli.train.validation import figures, validations_of
+from mmsc_cli.train.validation import Validations, figures, validations_of
 from mmsc_cli.workspace.workspace import Workspace
 
 
@@ -99,6 +100,9 @@ def train(
     )
     making.lap("network")
     rankers = choose_rankers(training.known, inputs, kept_back, settings, plan, progress)
+    # What the rankers learned from is known to them, like training pairs, and no longer a question.
+    still_asked = validations_of(_with_examples_as_known(inputs, kept_back), inputs.item_splits, plan.seed)
+    making.choose_affinity_weights(training, rankers, still_asked)
     making.lap("rankers")
     scorer = NetworkScorer(sides(network.vectors))
     making.about["transfer_weight"] = transfer_weights(scorer, training.known, questions, settings.linear_top)
@@ -109,8 +113,6 @@ def train(
     draw, warm = numpy_generator(plan.seed, "calibrate"), inputs.item_splits == "warm"
     calibration = calibrate(chosen, inputs.pairs.select(kept_back), pairs, warm, draw)
     making.about["calibration"] = calibration
-    # What the rankers learned from is known to them, like training pairs, and no longer a question.
-    still_asked = validations_of(_with_examples_as_known(inputs, kept_back), inputs.item_splits, plan.seed)
     validation = {f"{relation} {kind}": asked.ndcg(chosen) for (relation, kind), asked in still_asked.items()}
     making.lap("calibration")
 
@@ -141,6 +143,7 @@ def train(
         "follow_labels": making.about.get("follow_labels"),
         "without": list(plan.without),
         "ranked": sorted(rankers),
+        "affinity_weights": making.affinity_weights,
         "calibration_error": calibration["expected_calibration_error"],
         "calibration_error_ci": calibration["expected_calibration_error_ci"],
         "calibration_width": calibration["width"],
@@ -179,12 +182,14 @@ class _Making:
         self._rules = PairRules(inputs.items)
         self.student: Student | None = None
         self.seconds: dict[str, float] = {}
+        self.affinity_weights: dict[Relation, float] = dict.fromkeys(RELATIONS, 0.0)
         self.about: dict[str, Any] = {
             "items": len(inputs),
             "dim": settings.dim,
             "seed": plan.seed,
             "without": list(plan.without),
             "distinct": settings.distinct,
+            "orders": inputs.orders,
         }
 
     def lap(self, part: str) -> None:
@@ -207,11 +212,23 @@ class _Making:
         known = views.evidence.known
         return _Look(views, denoise(known, self.student, self._settings, self._plan, denoiser, self._progress))
 
+    def choose_affinity_weights(self, look: _Look, rankers: Mapping[Relation, Ranker], asked: Validations) -> None:
+        """Take the weight of category affinity from the settings, or choose it per relation on validation pairs."""
+        settings = self._settings
+        if settings.category_affinity is not None:
+            self.affinity_weights = dict.fromkeys(RELATIONS, settings.category_affinity)
+        else:
+            self.affinity_weights = choose_affinity_weights(
+                look.views.evidence, rankers, asked, settings.rerank_candidates
+            )
+
     def index(self, look: _Look, network: Network, rankers: Mapping[Relation, Ranker]) -> Index:
         """Rank the candidates of every item, and put all that answering needs together."""
         inputs, settings = self._inputs, self._settings
         opinion = None if self.student is None else partial(self.student.of_candidates, look.views)
-        answers = answer(look.views.evidence, rankers, settings.rerank_candidates, opinion, self._progress)
+        answers = answer(
+            look.views.evidence, rankers, settings.rerank_candidates, self.affinity_weights, opinion, self._progress
+        )
         vectors, follow = sides(network.vectors), self.about.get("follow_labels", {})
         composed = {
             relation: compose(*vectors[relation], answers[relation], settings.distinct, follow.get(relation, 0.0))

@@ -46,10 +46,14 @@ def answer(
     evidence: Evidence,
     rankers: Mapping[Relation, Ranker],
     count: int,
+    affinity_weights: Mapping[Relation, float],
     opinion: Opinion | None = None,
     progress: Progress = SILENT,
 ) -> dict[Relation, Answers]:
-    """Rank `count` candidates of every item; in the order of the linear branch where a relation has no ranker."""
+    """Rank `count` candidates of every item; in the order of the linear branch where a relation has no ranker.
+
+    The rankers' scores get the affinity of the categories added, times its weight in the relation.
+    """
     known = evidence.known
     n_items = len(known.catalogue)
     seen = symmetric_matrix(known.visible.pairs.a, known.visible.pairs.b, None, n_items).astype(np.float32)
@@ -62,6 +66,8 @@ def answer(
         is_known = evidence.entries(seen[rows], candidates) > 0
         scores = [
             rankers[relation].scores(features).transpose(2, 0, 1)
+            + np.float32(affinity_weights[relation])
+            * evidence.affinity[relation].log_ratio(rows[:, None], np.maximum(candidates, 0))
             if relation in rankers
             else np.stack([features[:, :, evidence.linear_column(relation)]] * len(HEADS))
             for relation in RELATIONS

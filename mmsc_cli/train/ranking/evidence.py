@@ -48,7 +48,7 @@ class Evidence:
         ]
         self._walks = _walks(known)
         leaf = known.catalogue.paths.max(axis=1)
-        self.affinity = [CategoryAffinity(known.adjacency[relation], leaf) for relation in RELATIONS]
+        self.affinity = {relation: CategoryAffinity(known.adjacency[relation], leaf) for relation in RELATIONS}
         self._brand = known.catalogue.items.brand.numpy()
         self._price = known.catalogue.items.price.numpy()
         self._own = _own(known)
@@ -74,7 +74,7 @@ class Evidence:
             network += [_dots(query[queries], key[candidates]), _dots(key[queries], query[candidates])]
         content = [_dots(vectors[queries], vectors[candidates]) for vectors in self.known.catalogue.content]
         by_content = [self.entries(matrix[queries], candidates) for matrix in self._by_content]
-        affinity = [affinity.log_ratio(a, candidates) for affinity in self.affinity]
+        affinity = [affinity.log_ratio(a, candidates) for affinity in self.affinity.values()]
         path, paths = self.known.catalogue.paths[queries][:, None], self.known.catalogue.paths[candidates]
         both_known = self._price[a, 1] * self._price[candidates, 1]
         dearer = (self._price[candidates, 0] - self._price[a, 0]) * both_known

@@ -42,7 +42,7 @@ class PairViews:
         likeness = [np.einsum("ij,ij->i", vectors[a], vectors[b]) for vectors in known.catalogue.content]
         related = [
             affinity.log_ratio(a, b, (strength > 0).astype(np.float32))
-            for affinity, strength in zip(self.evidence.affinity, self._seen(a, b), strict=True)
+            for affinity, strength in zip(self.evidence.affinity.values(), self._seen(a, b), strict=True)
         ]
         columns = [self.rules.features(a, b).columns(), np.stack([*likeness, *related], axis=1)]
         if self._proposed is not None:

@@ -1,0 +1,66 @@
+"""How much the categories of a pair count beside the ranker.
+
+Shoppers relate two categories far more often than any two items of them, so that categories are the surer evidence
+where pairs are few or noisy. The ranker reads them among much else, and learns to predict noise as well. This adds
+them again, with a weight that is chosen on validation pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.train.ranking.evidence import Evidence
+from mmsc_cli.train.ranking.ranker import Ranker
+from mmsc_cli.train.validation import Validation, Validations
+
+WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0)
+# Of fewer queries the standard error is itself a guess.
+FEWEST_QUERIES = 30
+
+
+def choose_affinity_weights(
+    evidence: Evidence, rankers: Mapping[Relation, Ranker], asked: Validations, count: int
+) -> dict[Relation, float]:
+    """The weight of category affinity for each relation that has a ranker.
+
+    It is the largest whose NDCG is at most one standard error below the best (the rule of Breiman et al.,
+    Classification and Regression Trees, 1984): of answers that are as good, those with the stronger prior.
+
+    Args:
+        evidence: from the training pairs.
+        rankers: one per relation.
+        asked: validation pairs that neither evidence nor rankers saw.
+        count: candidates of a query.
+    """
+    weights = dict.fromkeys(RELATIONS, 0.0)
+    for relation, ranker in rankers.items():
+        question = asked[relation, "warm"]
+        if len(question.queries) >= FEWEST_QUERIES:
+            weights[relation] = _choose(evidence, ranker, question, count)
+    return weights
+
+
+def _choose(evidence: Evidence, ranker: Ranker, question: Validation, count: int) -> float:
+    """The weight for one relation."""
+    known, relation = evidence.known, question.relation
+    figures = []
+    for start in range(0, len(question.queries), evidence.chunk):
+        rows = question.queries[start : start + evidence.chunk]
+        candidates = known.candidates(rows, count)
+        scores = ranker.scores(evidence.of(rows, candidates))[:, :, 0]
+        affinity = evidence.affinity[relation].log_ratio(rows[:, None], np.maximum(candidates, 0))
+        query, position = np.nonzero(candidates >= 0)
+        at = query, candidates[query, position]
+        of_weights = []
+        for weight in WEIGHTS:
+            whole = np.full((len(rows), len(known.catalogue)), np.finfo(np.float32).min)
+            whole[at] = (scores + np.float32(weight) * affinity)[query, position]
+            of_weights.append(question.figures(rows, whole))
+        figures.append(np.stack(of_weights))
+    ndcg = np.concatenate(figures, axis=1)
+    lost = ndcg[ndcg.mean(axis=1).argmax()] - ndcg
+    is_as_good = lost.mean(axis=1) <= lost.std(axis=1) / np.sqrt(ndcg.shape[1])
+    return max(weight for weight, good in zip(WEIGHTS, is_as_good, strict=True) if good)
