@@ -10,7 +10,8 @@ that turn scores into probabilities.
 Tensors for filters and explanations are optional (`Index.optional`): `price` (n_items,) float32, NaN unknown;
 `category` (n_items,) int32, a number in the sorted list `categories` of whole paths, -1 unknown;
 `group` (n_items,) int32, equal for variants of one product, -1 without variants; aligned with
-`known.indices`, `known.strength.RELATION` and `known.reliability.RELATION` float32; labels as sparse rows
+`known.indices`, `known.strength.RELATION` and `known.reliability.RELATION` float32, `known.together.RELATION` int32
+(in how many sessions, or orders where `index.json` says so under `orders`; 0 unknown); labels as sparse rows
 (`labels.indptr`, `labels.indices`, `labels.probabilities` (n_labels, 3), `labels.model` numbers in `label_models` of
 `index.json`); `gate` (n_items, relations x sides, channels) float16.
 

@@ -72,6 +72,7 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:
             _check(tensors, f"{relation}.linear.{optional}", "f", (n_linear,), optional=True)
         for kind in ("strength", "reliability"):
             _check(tensors, f"known.{kind}.{relation}", "f", (n_known,), optional=True)
+        _check(tensors, f"known.together.{relation}", "i", (n_known,), optional=True)
     _check(tensors, "known.indptr", "i", (n_items + 1,))
     for name, kind in (("price", "f"), ("category", "i"), ("group", "i")):
         _check(tensors, name, kind, (n_items,), optional=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,7 +53,7 @@ def cosine(first: NDArray[np.float32] | None, second: NDArray[np.float32] | None
 
 
 _NAMED = 3
-_SEEN: dict[Relation, str] = {"substitute": "viewed", "complement": "bought"}
+_SEEN: dict[Relation, str] = {"substitute": "viewed together", "complement": "bought together"}
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class Explanation:
 
     Attributes:
         summary: the main reasons in words, for people who run a shop.
+        viewed_together: the number of sessions in which shoppers viewed both, if the data says it; variants of a
+            product count as one.
+        bought_together: the number of orders (of sessions, if the log has purchases among other events) with both.
         network_score: the part of the score that comes from the vectors.
         linear_score: the part that the linear branch adds.
         strength: the pair's strength in this relation among the training pairs.
@@ -82,6 +86,8 @@ class Explanation:
     summary: str
     network_score: float
     linear_score: float
+    viewed_together: int | None = None
+    bought_together: int | None = None
     strength: float | None = None
     reliability: float | None = None
     shared_neighbours: int = 0
@@ -174,6 +180,8 @@ class Explainer:
             self._summary(query, row, len(shared)),
             network,
             score - network,
+            self._together(query.row, "substitute", row),
+            self._together(query.row, "complement", row),
             strength,
             reliability,
             len(shared),
@@ -187,9 +195,9 @@ class Explainer:
 
     def _summary(self, query: Query, row: int, shared: int) -> str:
         """The main reasons in words: how shoppers showed the pair, category and price."""
-        seen = [_SEEN[relation] for relation in RELATIONS if self._tie(query.row, relation, row)[0] is not None]
+        seen = [relation for relation in RELATIONS if self._tie(query.row, relation, row)[0] is not None]
         if seen:
-            reasons = [f"{' and '.join(seen)} together"]
+            reasons = [self._seen(query.row, seen, row)]
         elif shared:
             reasons = [f"not seen together, but {shared} {'item was' if shared == 1 else 'items were'} seen with both"]
         else:
@@ -201,6 +209,24 @@ class Explainer:
             percent = round(100 * (float(price[row]) / query.price - 1))
             reasons.append(f"{abs(percent)} % {'cheaper' if percent < 0 else 'dearer'}" if percent else "same price")
         return "; ".join(reasons)
+
+    def _seen(self, query: int | None, seen: Sequence[Relation], row: int) -> str:
+        """How shoppers showed a pair, and how often, where the data says it."""
+        parts = []
+        for relation in seen:
+            count = self._together(query, relation, row)
+            noun = "order" if relation == "complement" and self._index.about.get("orders") else "session"
+            often = "" if count is None else f" in {count:,} {noun}{'' if count == 1 else 's'}"
+            parts.append(_SEEN[relation] + often)
+        if parts == list(_SEEN.values()):
+            return "viewed and bought together"
+        return ", ".join(parts)
+
+    def _together(self, query: int | None, relation: Relation, row: int) -> int | None:
+        """The number of sessions behind a pair; None where the data does not say it."""
+        together = self._index.optional(f"known.together.{relation}")
+        entry = None if query is None or together is None else self._index.known.entry(query, row)
+        return None if together is None or entry is None else int(together[entry]) or None
 
     def _content(self, row: int) -> Content:
         """Text and image vector of an item of the catalogue."""

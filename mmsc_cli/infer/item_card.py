@@ -68,14 +68,14 @@ class ItemCards:
         return {name: value if value == value else None for name, value in record.items()}
 
     def pairs(self, item_id: str, count: int) -> list[dict[str, Any]]:
-        """The pairs of an item, the strongest first: relation, partner, its title, strength, split."""
+        """The pairs of an item, the strongest first: relation, partner, title, strength, sessions with both, split."""
         row = self._row(item_id)
         pairs = Pairs.read(self._root / "pairs.parquet")
         pairs = pairs.select((pairs.a == row) | (pairs.b == row))
         partners = np.where(pairs.a == row, pairs.b, pairs.a)
         records = []
         for relation in RELATIONS:
-            strength = pairs.strength(relation)
+            strength, together = pairs.strength(relation), pairs.together(relation)
             strongest = np.argsort(-strength, kind="stable")[: min(count, int((strength > 0).sum()))]
             named = self._names.take(partners[strongest]).to_pylist()
             records += [
@@ -83,6 +83,7 @@ class ItemCards:
                     "relation": relation,
                     "item": partner["item_id"],
                     "strength": float(strength[partner_row]),
+                    "together": int(together[partner_row]) or None,
                     "split": str(pairs.split[partner_row]),
                     "title": partner["title"],
                 }

@@ -25,7 +25,7 @@ from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.tables.items import ITEM_SCHEMA
 from mmsc_cli.tables.outside import INWARD, OUTSIDE_SCHEMA, OUTWARD
-from mmsc_cli.tables.pairs import STRENGTHS, Pairs, PairSplit
+from mmsc_cli.tables.pairs import STRENGTHS, TOGETHER, Pairs, PairSplit
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.tables.truth import TRUTH_SCHEMA
 
@@ -79,13 +79,13 @@ WHERE position = 1 AND NOT EXISTS (SELECT 1 FROM item_rows WHERE item_id = g)
 # What is known of a variant goes for its siblings too.
 _COPIES = """
 CREATE TABLE copies AS
-SELECT sibling.item_row AS source, target, view, buy
+SELECT sibling.item_row AS source, target, view, buy, views_together, purchases_together
 FROM relations
 JOIN item_groups variant ON variant.item_row = source
 JOIN item_groups sibling ON sibling.unit = variant.unit AND sibling.item_row <> source
 WHERE fate IS NULL AND sibling.position <= $most
 UNION ALL
-SELECT source, sibling.item_row, view, buy
+SELECT source, sibling.item_row, view, buy, views_together, purchases_together
 FROM relations
 JOIN item_groups variant ON variant.item_row = target
 JOIN item_groups sibling ON sibling.unit = variant.unit AND sibling.item_row <> target
@@ -100,7 +100,7 @@ SELECT s.item_row, t.item_row, view * strength, (1 - view) * strength, CASE
     WHEN t.item_row IS NULL THEN 'relations_outside'
     WHEN s.item_row = t.item_row THEN 'relations_to_itself'
     WHEN s.unit = t.unit THEN 'relations_within_group'
-END AS fate, CASE WHEN fate = 'relations_outside' AND target <> '' THEN target END
+END AS fate, CASE WHEN fate = 'relations_outside' AND target <> '' THEN target END, NULL, NULL
 FROM (
     SELECT record, target, view, {LIST_STRENGTH} AS strength FROM (
         SELECT record, 1 AS view, unnest(views) AS target, generate_subscripts(views, 1) AS position
@@ -122,7 +122,7 @@ SELECT s.item_row, t.item_row, r.view, r.buy, CASE
 END AS fate, CASE WHEN (r.view > 0 OR r.buy > 0) AND fate = 'relations_outside' THEN CASE
     WHEN t.item_row IS NULL AND s.item_row IS NOT NULL THEN nullif(r.target, '')
     WHEN s.item_row IS NULL AND t.item_row IS NOT NULL THEN nullif(r.source, '')
-END END
+END END, r.views_together, r.purchases_together
 FROM read_parquet($parts) r
 LEFT JOIN ends s ON s.name = r.source
 LEFT JOIN ends t ON t.name = r.target
@@ -143,12 +143,14 @@ SELECT
     max(CASE WHEN source > target THEN view ELSE 0 END) AS view_ba,
     max(CASE WHEN source < target THEN buy ELSE 0 END) AS buy_ab,
     max(CASE WHEN source > target THEN buy ELSE 0 END) AS buy_ba,
+    coalesce(max(views_together), 0)::INTEGER AS views_together,
+    coalesce(max(purchases_together), 0)::INTEGER AS purchases_together,
     count(*) FILTER (stated) AS statements,
     count(*) FILTER (stated) - {_STATEMENTS.format(turned="source > target")} AS repeated
 FROM (
-    SELECT source, target, view, buy, true AS stated FROM relations WHERE fate IS NULL
+    SELECT * EXCLUDE (fate, partner), true AS stated FROM relations WHERE fate IS NULL
     UNION ALL
-    SELECT source, target, view, buy, false FROM copies
+    SELECT *, false FROM copies
 )
 GROUP BY a, b
 """
@@ -275,7 +277,8 @@ def _fold(engine: Engine, delivery: Delivery, outside_path: Path) -> tuple[dict[
     """Unordered pairs in (a, b) order with four strengths, and what became of the relations."""
     fate = f"ENUM ({', '.join(map(literal, FATES))})"
     engine.run(
-        f"CREATE TABLE relations (source INTEGER, target INTEGER, view FLOAT, buy FLOAT, fate {fate}, partner VARCHAR)"
+        "CREATE TABLE relations (source INTEGER, target INTEGER, view FLOAT, buy FLOAT, "
+        f"fate {fate}, partner VARCHAR, views_together INTEGER, purchases_together INTEGER)"
     )
     statements: dict[Kind, str] = {"records": _FROM_LISTS, "relations": _FROM_RELATIONS}
     for kind, statement in statements.items():
@@ -296,7 +299,7 @@ def _fold(engine: Engine, delivery: Delivery, outside_path: Path) -> tuple[dict[
     counts["relations_outside"] -= counts["relations_outside_kept"] + counts["relations_repeated"]
     counts["relations_repeated"] += repeated
     counts["relations_kept"] = kept - repeated
-    columns = engine.columns(f"SELECT a, b, {', '.join(STRENGTHS)} FROM pairs ORDER BY a, b")
+    columns = engine.columns(f"SELECT a, b, {', '.join([*STRENGTHS, *TOGETHER.values()])} FROM pairs ORDER BY a, b")
     engine.run("DROP TABLE pairs")
     return columns, counts
 

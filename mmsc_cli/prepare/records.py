@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
@@ -32,13 +32,16 @@ RECORD_SCHEMA = pa.schema(
         pa.field("purchases", pa.list_(pa.string())),
     ]
 )
-# What stands apart from the records: shoppers of the item `source` also viewed or bought `target`.
+# What stands apart from the records: shoppers of the item `source` also viewed or bought `target`, in so many sessions
+# (null: the source does not say).
 RELATION_SCHEMA = pa.schema(
     [
         pa.field("source", pa.string()),
         pa.field("target", pa.string()),
         pa.field("view", pa.float32(), nullable=False),
         pa.field("buy", pa.float32(), nullable=False),
+        pa.field("views_together", pa.int32()),
+        pa.field("purchases_together", pa.int32()),
     ]
 )
 Kind = Literal["records", "relations"]
@@ -72,6 +75,16 @@ class Record(NamedTuple):
     def fields_filled(self) -> int:
         """How many fields say something."""
         return sum(value is not None and value == value and value not in ("", [], ()) for value in self[1:10])
+
+
+def relation_table(columns: Mapping[str, Any]) -> pa.Table:
+    """Relations as a table of RELATION_SCHEMA; numbers of sessions that are not given are null."""
+    rows = len(columns["source"])
+    return (
+        pa.table({"views_together": pa.nulls(rows), "purchases_together": pa.nulls(rows)} | dict(columns))
+        .select(RELATION_SCHEMA.names)
+        .cast(RELATION_SCHEMA)
+    )
 
 
 def record_table(records: Sequence[Record]) -> pa.Table:

@@ -2,12 +2,13 @@
 
 A row is an unordered pair of item rows, `a < b`, with four strengths: `view_ab` is how strongly shoppers of `a` view
 `b`, `buy_ab` how strongly they buy it with `a`; 0 means never seen. Co-view is the (noisy) sign of a substitute,
-co-purchase of a complement.
+co-purchase of a complement. `views_together` and `purchases_together` are the numbers of sessions behind it, 0 where
+the source does not say them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -21,26 +22,46 @@ from mmsc_cli.tables.table import ENDS, ArtefactTable, PairTable
 
 PairSplit = Literal["train", "valid", "test"]
 STRENGTHS = ("view_ab", "view_ba", "buy_ab", "buy_ba")
+TOGETHER: dict[Relation, str] = {"substitute": "views_together", "complement": "purchases_together"}
 PAIR_SCHEMA = pa.schema(
     [
         *ENDS,
         *(pa.field(name, pa.float32(), nullable=False) for name in STRENGTHS),
         pa.field("split", pa.string(), nullable=False),
+        *(pa.field(name, pa.int32()) for name in TOGETHER.values()),
     ]
 )
+
+
+def _unknown() -> NDArray[np.int32]:
+    return np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)
 class Pairs(PairTable):
     """The pair table in memory; all arrays have shape (pairs,)."""
 
-    TABLE: ClassVar[ArtefactTable] = ArtefactTable(PAIR_SCHEMA, "a pair table", "mmsc prepare SOURCE")
+    TABLE: ClassVar[ArtefactTable] = ArtefactTable(
+        PAIR_SCHEMA, "a pair table", "mmsc prepare SOURCE", frozenset(TOGETHER.values())
+    )
 
     view_ab: NDArray[np.float32]
     view_ba: NDArray[np.float32]
     buy_ab: NDArray[np.float32]
     buy_ba: NDArray[np.float32]
     split: NDArray[np.str_]
+    views_together: NDArray[np.int32] = field(default_factory=_unknown)
+    purchases_together: NDArray[np.int32] = field(default_factory=_unknown)
+
+    def __post_init__(self) -> None:
+        for name in TOGETHER.values():
+            if len(getattr(self, name)) != len(self.a):
+                object.__setattr__(self, name, np.zeros(len(self.a), np.int32))
+
+    def together(self, relation: Relation) -> NDArray[np.int32]:
+        """Return in how many sessions each pair was seen in a relation, 0 where the source does not say."""
+        counts: NDArray[np.int32] = getattr(self, TOGETHER[relation])
+        return counts
 
     def strength(self, relation: Relation) -> NDArray[np.float32]:
         """Return the strength of each pair in a relation: the stronger direction, 0 where it does not hold."""

@@ -71,7 +71,7 @@ class ArtefactTable(NamedTuple):
             pq.write_table(table.select(self.schema.names).cast(self.schema), file, compression="zstd")
 
     def read_arrays(self, path: Path) -> dict[str, NDArray[Any]]:
-        """Read each column as an array, shape (rows,): "" for missing text, NaN for a missing number.
+        """Read each column as an array, shape (rows,): "" for missing text, NaN or 0 for a missing number.
 
         Raises:
             WorkspaceError: the file is missing or is no such table.
@@ -150,6 +150,8 @@ def _file(path: Path) -> pa.OSFile:
 
 
 def _as_array(column: pa.ChunkedArray) -> NDArray[Any]:
+    if pa.types.is_integer(column.type):
+        column = column.fill_null(0)
     if column.type != pa.string():
         numbers: NDArray[Any] = column.to_numpy()
         return numbers

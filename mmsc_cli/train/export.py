@@ -101,7 +101,7 @@ def attribute_tensors(items: pa.Table) -> dict[str, NDArray[Any]]:
 
 
 def behaviour_tensors(pairs: Pairs, reliability: NDArray[np.float32] | None, n_items: int) -> dict[str, NDArray[Any]]:
-    """The visible pairs as sparse rows, with strengths and reliabilities, (pairs, 2) or None."""
+    """The visible pairs as sparse rows, with strengths, reliabilities, (pairs, 2) or None, and numbers of sessions."""
     indptr, indices, pair = _symmetric_rows(pairs.a, pairs.b, n_items)
     unknown = np.full((len(pairs), len(RELATIONS)), np.nan, np.float32)
     edges = edge_table(pairs, unknown if reliability is None else reliability)
@@ -109,6 +109,8 @@ def behaviour_tensors(pairs: Pairs, reliability: NDArray[np.float32] | None, n_i
     for relation in RELATIONS:
         tensors[f"known.strength.{relation}"] = edges.strength[relation][pair]
         tensors[f"known.reliability.{relation}"] = edges.reliability[relation][pair]
+        if (together := pairs.together(relation)).any():
+            tensors[f"known.together.{relation}"] = together[pair]
     return tensors
 
 

@@ -39,7 +39,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The tables of a workspace; test pairs are among `pairs`, and only `everything` looks at them."""
+    """The tables of a workspace; test pairs are among `pairs`, and only `everything` looks at them.
+
+    `orders`: a session with purchases is an order.
+    """
 
     items: pa.Table
     item_splits: NDArray[np.str_]
@@ -49,6 +52,7 @@ class Inputs:
     attributes: Attributes
     features: ItemFeatures
     labels: Labels | None
+    orders: bool
     proposed: ProposedTypes | None = None
 
     def __len__(self) -> int:
@@ -70,6 +74,7 @@ class Inputs:
 def read_inputs(workspace: Workspace, plan: Plan) -> Inputs:
     """Read items, pairs, outside partners, embeddings and labels, without the parts that are left out."""
     items = read_items(workspace.path("items.parquet"))
+    stages = workspace.manifest().stages
     embeddings = Embeddings.open(workspace.path("embeddings"))
     attributes = Attributes.fit(items)
     outside, proposals = workspace.path("outside.parquet"), workspace.path("proposals.parquet")
@@ -86,6 +91,7 @@ def read_inputs(workspace: Workspace, plan: Plan) -> Inputs:
         ),
         labels=_read_labels(workspace, plan, items["item_id"].to_pylist()) if asked else None,
         proposed=ProposedTypes(read_proposals(proposals), items) if asked and proposals.exists() else None,
+        orders="prepare" in stages and bool(stages["prepare"].counts.get("all_purchases")),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from mmsc_cli.errors import MmscError
+from mmsc_cli.index.index_file import Index
 from mmsc_cli.infer.explain import Explanation
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.workspace.workspace import Workspace
@@ -34,6 +36,30 @@ def test_a_known_pair_is_explained_by_all_that_is_known_of_it(hand_made: Recomme
     )
 
 
+@pytest.mark.parametrize(
+    ("views", "purchases", "orders", "sentence"),
+    [
+        (44, 1, True, "viewed together in 44 sessions, bought together in 1 order; same category; 20 % cheaper"),
+        (1, 3, False, "viewed together in 1 session, bought together in 3 sessions; same category; 20 % cheaper"),
+        (44, 0, True, "viewed together in 44 sessions, bought together; same category; 20 % cheaper"),
+    ],
+)
+def test_the_sentence_says_how_often(
+    hand_made: Recommender, views: int, purchases: int, orders: bool, sentence: str
+) -> None:
+    index, known = hand_made.index, len(hand_made.index.known.indices)
+    tensors = dict(index.tensors) | {
+        "known.together.substitute": np.full(known, views, np.int32),
+        "known.together.complement": np.full(known, purchases, np.int32),
+    }
+    counted = Recommender(Index(tensors, {**index.about, "orders": orders}), hand_made._root)
+    why = _why(counted, "I00", 0)
+
+    assert why.summary == sentence
+    assert str(why).startswith(sentence)
+    assert (why.viewed_together, why.bought_together) == (views, purchases or None)
+
+
 def test_a_stranger_is_explained_by_what_there_is(hand_made: Recommender) -> None:
     why = _why(hand_made, "I00", 2)
 
@@ -48,8 +74,6 @@ def test_a_pair_seen_but_never_weighed_has_no_reliability(hand_made: Recommender
 
 
 def test_similarities_are_those_of_the_embeddings(trained: Workspace) -> None:
-    import numpy as np
-
     recommender = Recommender.open(trained.root)
     text, image, mask = (np.load(trained.path(f"embeddings/{name}.npy")) for name in ("text", "image", "mask"))
     compared = 0
@@ -136,7 +160,5 @@ def test_pairs_are_explained_in_the_likelier_relation(trained: Workspace) -> Non
     assert not isinstance(opinion, MmscError)
     assert opinion.why is not None
     relation = "substitute" if opinion.p_substitute >= opinion.p_complement else "complement"
-    import numpy as np
-
     expected = recommender.index.pair_scores(relation, np.array([0]), np.array([1]))[0]  # type: ignore[arg-type]
     assert opinion.why.network_score + opinion.why.linear_score == pytest.approx(expected, rel=1e-5)

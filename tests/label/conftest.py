@@ -37,7 +37,7 @@ def make_pairs() -> Callable[[Sequence[tuple[int, int, float, float, str]]], Pai
     """Pair table from (a, b, view strength, buy strength, split)."""
 
     def make(rows: Sequence[tuple[int, int, float, float, str]]) -> Pairs:
-        strengths = {
+        strengths: dict[str, Any] = {
             name: np.array([row[2 if name.startswith("view") else 3] for row in rows], dtype=np.float32)
             for name in STRENGTHS
         }

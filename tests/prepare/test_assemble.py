@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.assemble import assemble
-from mmsc_cli.prepare.records import RECORD_SCHEMA, RELATION_SCHEMA, Delivery
+from mmsc_cli.prepare.records import RECORD_SCHEMA, Delivery, relation_table
 from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.tables.items import ITEM_SCHEMA, read_items
 from mmsc_cli.tables.pairs import Pairs
@@ -36,8 +36,8 @@ def _deliver(
     relations = [(ids[a], ids[b], strength, 0.0) for a, b, strength in views]
     relations += [(ids[a], ids[b], 0.0, strength) for a, b, strength in purchases]
     if relations:
-        columns = dict(zip(RELATION_SCHEMA.names, zip(*relations, strict=True), strict=True))
-        delivery.add("relations", pa.table(columns, schema=RELATION_SCHEMA))
+        columns = dict(zip(("source", "target", "view", "buy"), zip(*relations, strict=True), strict=True))
+        delivery.add("relations", relation_table(columns))
 
 
 def test_items_are_sorted_and_directions_follow_the_new_rows(delivery: Delivery, assembled: Any) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from mmsc_cli.prepare.records import RELATION_SCHEMA, Delivery, Record, record_table
+from mmsc_cli.prepare.records import Delivery, Record, record_table, relation_table
 from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.prepare.stage import prepare
@@ -25,8 +24,8 @@ MUGS = {"MUG-B": "mug", "MUG-W": "mug", "POT": None, "LID-1": "lid", "LID-2": "l
 def _deliver(delivery: Delivery, relations: Sequence[tuple[str, str, float, float]]) -> None:
     records = [Record(number, item_id, group=group) for number, (item_id, group) in enumerate(MUGS.items())]
     delivery.add("records", record_table(records))
-    columns = dict(zip(RELATION_SCHEMA.names, zip(*relations, strict=True), strict=True))
-    delivery.add("relations", pa.table(columns, schema=RELATION_SCHEMA))
+    columns = dict(zip(("source", "target", "view", "buy"), zip(*relations, strict=True), strict=True))
+    delivery.add("relations", relation_table(columns))
 
 
 def test_what_is_known_of_a_variant_goes_for_its_siblings(delivery: Delivery, assembled: Any) -> None:
@@ -36,6 +35,18 @@ def test_what_is_known_of_a_variant_goes_for_its_siblings(delivery: Delivery, as
     assert shop.edges("view") == {("MUG-W", "POT"): 2.0, ("MUG-B", "POT"): 2.0}
     assert shop.edges("buy") == {("POT", "LID-1"): 3.0, ("POT", "LID-2"): 3.0}
     assert shop.counts["relations_kept"] == 2, "copies are no relations of the source"
+
+
+def test_the_number_of_sessions_goes_for_siblings_too(delivery: Delivery, assembled: Any) -> None:
+    _deliver(delivery, [("POT", "LID-1", 1.0, 0.0)])
+    counted = {"source": ["MUG-W", "POT"], "target": ["POT", "MUG-W"], "view": [0.4, 0.4], "buy": [0.0, 0.0]}
+    delivery.add("relations", relation_table(counted | {"views_together": [7, 7]}))
+    shop = assembled(delivery)
+    together = {
+        (shop.ids[a], shop.ids[b]): count
+        for a, b, count in zip(shop.pairs.a, shop.pairs.b, shop.pairs.together("substitute").tolist(), strict=True)
+    }
+    assert together == {("LID-1", "POT"): 0, ("LID-2", "POT"): 0, ("MUG-B", "POT"): 7, ("MUG-W", "POT"): 7}
 
 
 def test_siblings_are_no_pair(delivery: Delivery, assembled: Any) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mmsc_cli.prepare.assemble import assemble
 from mmsc_cli.prepare.counts import balance
-from mmsc_cli.prepare.records import RECORD_SCHEMA, RELATION_SCHEMA, Delivery
+from mmsc_cli.prepare.records import RECORD_SCHEMA, Delivery, relation_table
 from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.recipe import Recipe
@@ -54,8 +54,8 @@ def test_outside_holds_all_shared_partners_and_no_pair_of_items(
             for number, item_id in enumerate(ids)
         ]
         delivery.add("records", pa.Table.from_pylist(records, schema=RECORD_SCHEMA))
-        columns = dict(zip(RELATION_SCHEMA.names, zip(*relations, *known, strict=True), strict=True))
-        delivery.add("relations", pa.table(columns, schema=RELATION_SCHEMA))
+        columns = dict(zip(("source", "target", "view", "buy"), zip(*relations, *known, strict=True), strict=True))
+        delivery.add("relations", relation_table(columns))
         paths = Path(name) / "items.parquet", Path(name) / "pairs.parquet", Path(name) / "outside.parquet"
         counts = assemble(delivery, *paths, SplitSettings(), seed=1).counts
         sorted_ids = read_items(paths[0])["item_id"].to_pylist()

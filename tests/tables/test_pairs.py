@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,18 @@ def test_pairs_survive_a_round_trip(tmp_path: Path) -> None:
         assert getattr(found, name).dtype.kind == getattr(PAIRS, name).dtype.kind
     assert found.a.dtype == np.int32
     assert found.view_ab.dtype == np.float32
+
+
+def test_numbers_of_sessions_survive_a_round_trip_and_older_files_have_none(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.parquet"
+    counted = replace(PAIRS, views_together=np.array([4, 0, 44, 0], np.int32))
+    counted.write(path)
+    assert Pairs.read(path).together("substitute").tolist() == [4, 0, 44, 0]
+    assert Pairs.read(path).of("valid").together("substitute").tolist() == [44]
+    pq.write_table(pq.read_table(path).drop_columns(["views_together", "purchases_together"]), path)
+    older = Pairs.read(path)
+    assert older.together("substitute").tolist() == [0, 0, 0, 0]
+    assert older.together("substitute").dtype == np.int32
 
 
 def test_strength_is_that_of_the_stronger_direction() -> None:

@@ -57,10 +57,10 @@ def register(app: typer.Typer) -> None:
         ]
         _table(session, fields, ("column", "value"), f"Item {item}")
         session.out.write("\n")
-        _table(session, pairs, ("relation", "item", "strength", "split", "title"), f"Pairs of {item}")
+        _table(session, pairs, ("relation", "item", "strength", "together", "split", "title"), f"Pairs of {item}")
         session.out.write("\n")
         _table(session, answers, ("relation", "rank", "item", "score", "title", "why"), f"Answers for {item}")
 
 
 def _table(session: Session, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str) -> None:
-    session.out.table(columns, [[row[name] for name in columns] for row in rows], title)
+    session.out.table(columns, [["" if row[name] is None else row[name] for name in columns] for row in rows], title)

@@ -121,7 +121,7 @@ _SCORES = {
 }
 _SCORED = """
 CREATE TABLE scored AS
-SELECT kind, a, b, CASE WHEN together * n > n_a * n_b OR together = n THEN {score} ELSE 0 END AS score
+SELECT kind, a, b, together, CASE WHEN together * n > n_a * n_b OR together = n THEN {score} ELSE 0 END AS score
 FROM (
     SELECT pairs.kind, pairs.a, pairs.b, together::DOUBLE AS together,
         l.sessions::DOUBLE AS n_a, r.sessions::DOUBLE AS n_b, totals.sessions::DOUBLE AS n
@@ -161,8 +161,10 @@ _WRITE = """
 COPY (
     SELECT l.item AS source, r.item AS target,
         (CASE WHEN kind % 2 = {view} THEN score ELSE 0 END)::FLOAT AS view,
-        (CASE WHEN kind % 2 = {purchase} THEN score ELSE 0 END)::FLOAT AS buy
-    FROM (SELECT kind, a, b, score FROM scored UNION ALL SELECT kind, b, a, score FROM scored)
+        (CASE WHEN kind % 2 = {purchase} THEN score ELSE 0 END)::FLOAT AS buy,
+        (CASE WHEN kind % 2 = {view} THEN together END)::INTEGER AS views_together,
+        (CASE WHEN kind % 2 = {purchase} THEN together END)::INTEGER AS purchases_together
+    FROM (SELECT * FROM scored UNION ALL SELECT kind, b, a, together, score FROM scored)
     JOIN log_items l ON l.id = a
     JOIN log_items r ON r.id = b
     WHERE score > 0

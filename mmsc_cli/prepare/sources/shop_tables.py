@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.item_fields import is_missing, read_ids
 from mmsc_cli.files.table_file import TableFile, read_table_file
-from mmsc_cli.prepare.records import RELATION_SCHEMA, Delivery
+from mmsc_cli.prepare.records import Delivery, relation_table
 from mmsc_cli.prepare.settings import PairColumn, TableSource
 from mmsc_cli.prepare.sources.columns import resolve_columns
 from mmsc_cli.prepare.sources.item_table import read_item_table
@@ -43,7 +42,7 @@ def read_tables(
         views, purchases = (_strengths(table, columns, name, delivery.counts) for name in STRENGTHS)
         source, target = (read_ids(columns[end], delivery.counts) for end in ("a", "b"))
         relations = {"source": source, "target": target, "view": views, "buy": purchases}
-        delivery.add("relations", pa.table(relations, schema=RELATION_SCHEMA))
+        delivery.add("relations", relation_table(relations))
         delivery.counts["relations"] += table.rows
         ids.update(filter(None, source), filter(None, target))
     check_ids_meet(ids, read_catalogue(delivery), delivery, "pairs")

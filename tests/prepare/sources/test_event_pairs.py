@@ -50,6 +50,15 @@ def _scores(delivery: Delivery) -> Scores:
     return found
 
 
+def test_a_pair_comes_with_the_number_of_its_sessions(read: Callable[..., Scores], delivery: Delivery) -> None:
+    log = [(f"s{number}", item, "view", number) for number in range(6) for item in ("a", "b")]
+    log += [(f"s{number}", item, "purchase", number) for number in range(2) for item in ("a", "b")]
+    read([*log, *((f"t{number}", "c", kind, number) for number in range(9) for kind in ("view", "purchase"))])
+    (part,) = delivery.parts("relations")
+    rows = pq.read_table(part).to_pylist()
+    assert {(row["views_together"], row["purchases_together"]) for row in rows} == {(6, None), (None, 2)}
+
+
 def _log(events: int, sessions: int, items: int, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     return pd.DataFrame(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mmsc_cli.prepare.records import CATALOGUE_SCHEMA, RECORD_SCHEMA, RELATION_SCHEMA, Delivery
+from mmsc_cli.prepare.records import CATALOGUE_SCHEMA, RECORD_SCHEMA, Delivery, relation_table
 from mmsc_cli.prepare.settings import DemoSource
 from mmsc_cli.prepare.sources.demo.drawings import draw_images, has_image
 from mmsc_cli.prepare.sources.demo.names import item_ids
@@ -49,7 +49,7 @@ class DemoCatalogue:
             }
             strengths[name] = edges.strength
             relations = {"source": ids.take(edges.source), "target": ids.take(edges.target), **strengths}
-            delivery.add("relations", pa.table(relations, schema=RELATION_SCHEMA))
+            delivery.add("relations", relation_table(relations))
             delivery.counts["relations"] += len(edges.source)
         delivery.notes |= self.counts
         delivery.truth = self.truth
