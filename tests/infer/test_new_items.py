@@ -214,18 +214,16 @@ def test_a_new_item_is_explained_by_its_look_alikes(opened: Recommender, items: 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{bad", r"stdin:3: Invalid JSON: .* column 2"),
-        (r'{"title": "\ud800"}', r"stdin:3: Invalid JSON: "),
-        ("[1]", r"stdin:3: Input should be an object"),
-        ('{"colour": "red"}', r"stdin:3: colour: "),
-        ('{"title": "x", "price": -1}', r"stdin:3: price: "),
-        ('{"title": "x", "price": "cheap"}', r"stdin:3: price: "),
-        ('{"title": "x", "price": NaN}', r"stdin:3: "),
+        ("{bad", r"stdin:3: not JSON: .* column 2"),
+        ("Espresso machine", r"stdin:3: not JSON: "),
+        ("[1]", r"stdin:3: not a JSON object"),
+        ('{"colour": "red"}', r"stdin:3: colour: there is no such field"),
+        ('{"title": "x", "price": -1}', r"stdin:3: price: -1 is not a price"),
+        ('{"title": "x", "price": "cheap"}', r"stdin:3: price: 'cheap' is not a price"),
         ('{"title": "x", "price": 1e999}', r"stdin:3: price: "),
-        ('{"title": 7}', r"stdin:3: title: "),
-        ('{"title": "x", "category": "Home"}', r"stdin:3: category: "),
-        ('{"title": ["x"]}', r"stdin:3: title: "),
-        ("[" * 100_000, r"stdin:3: Invalid JSON: "),
+        ('{"title": {"a": 1}}', r"stdin:3: title: not a text"),
+        ('{"title": "x", "category": {"a": 1}}', r"stdin:3: category: not a text"),
+        ("[" * 100_000, r"stdin:3: not JSON: "),
         ('{"id": "N", "title": " "}', r"stdin:3: the item says nothing"),
         ("{}", r"stdin:3: the item says nothing"),
     ],
@@ -235,6 +233,32 @@ def test_a_line_that_is_no_item_is_named(line: str, words: str) -> None:
         parse_new_item(line, "stdin:3")
 
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "item"),
+    [
+        ('{"id": 77, "title": "Pot", "brand": null, "category": null, "price": null}', NewItem(id="77", title="Pot")),
+        ('{"item_id": "N1", "Title": "Pot", "group": "g", "split": "warm"}', NewItem(id="N1", title="Pot")),
+        ('{"title": "Pot", "price": "49.99 USD"}', NewItem(title="Pot", price=49.99)),
+        ('{"title": "Pot", "price": "19,90 €"}', NewItem(title="Pot", price=19.9)),
+        ('{"title": "Pot", "price": NaN, "brand": "NULL"}', NewItem(title="Pot")),
+        ('{"title": "Pot", "category": "Home > Pots"}', NewItem(title="Pot", category=["Home", "Pots"])),
+        ('{"title": "Pot", "category": "Home &gt; Pots"}', NewItem(title="Pot", category=["Home", "Pots"])),
+        ('{"title": "Pot", "category": [["Home", "Pots"]]}', NewItem(title="Pot", category=["Home", "Pots"])),
+        ('{"title": "Pot &amp; <b>lid</b>", "category": "Home"}', NewItem(title="Pot & lid", category=["Home"])),
+        ('{"title": 7, "colour": null}', NewItem(title="7")),
+    ],
+)
+def test_a_row_is_read_as_exports_write_it(line: str, item: NewItem) -> None:
+    assert parse_new_item(line, "stdin:1") == item
+
+
+def test_a_field_with_a_slip_is_told_the_nearest() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_new_item('{"titel": "Pot"}', "stdin:1")
+
+    assert caught.value.hint == "did you mean title?"
 
 
 def test_a_workspace_without_its_model(trained_copy: Workspace) -> None:
