@@ -134,15 +134,11 @@ def _verdict(figures: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _example(session: Session) -> tuple[str, list[str]]:
-    """The item with the most known pairs, and lines with its best answer in each relation."""
-    import numpy as np  # noqa: PLC0415  slow to import
-
+    """An item that is well supported in both relations, and lines with its best answer in each."""
+    from mmsc_cli.infer.example import choose_example  # noqa: PLC0415  brings numpy
     from mmsc_cli.infer.recommender import Recommender  # noqa: PLC0415  brings numpy
 
     recommender = Recommender.open(session.directory, exact=True)
-    item = recommender.index.ids[int(np.diff(recommender.index.known.indptr).argmax())]
-    (answers,) = recommender.answer([item], "both", 1)
-    if isinstance(answers, Exception):
-        raise answers
+    item, answers = choose_example(recommender)
     lines = [f"for example {item} ({recommender.title(item)}):"]
     return item, [*lines, *(f"  {answer.relation}: {answer.item} ({answer.title})" for answer in answers)]
