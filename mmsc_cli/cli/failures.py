@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+from difflib import get_close_matches
 from pathlib import Path
 
 import typer
@@ -13,6 +15,7 @@ from mmsc_cli.cli.interrupt import INTERRUPTED, STDOUT, in_folder, interruption
 from mmsc_cli.cli.output import shown
 from mmsc_cli.runtime.machine.memory import is_out_of_memory
 from mmsc_cli.runtime.os_errors import system_error
+from mmsc_cli.runtime.plain_words import in_plain_words
 from mmsc_cli.runtime.redaction import redact
 
 OK, GATE, USAGE, UNKNOWN_ITEM, UNREACHABLE, BUG = 0, 1, 2, 3, 4, 70
@@ -30,6 +33,8 @@ _LESS_MEMORY = {
 # Options that other tools have, and ours.
 _KNOWN_AS = dict.fromkeys(("--top-k", "--topk", "--top", "--k", "--limit", "-n"), "-k")
 _MAKES_WORKSPACE = frozenset(("prepare", "run"))
+_NO_CHOICE = re.compile(r"'[^']*' is not one of .*")
+_QUOTED = re.compile(r"'([^']*)'")
 _DO_WITHOUT_TORCH = ("encode", "evaluate", "infer")
 
 _CODES: tuple[tuple[type[errors.MmscError], int], ...] = (
@@ -74,8 +79,10 @@ def _describe(error: BaseException, command: str) -> list[str]:
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "mmsc"
-        message = error.format_message().rstrip(".")
-        known = _KNOWN_AS.get(getattr(error, "option_name", ""))
+        message = in_plain_words(error.format_message().rstrip("."))
+        known = _nearest_value(message)
+        if other := _KNOWN_AS.get(getattr(error, "option_name", "")):
+            message, known = message.partition(" (")[0], other
         meant = f"did you mean {known}? " if known else ""
         return [f"{where}: {message[:1].lower()}{message[1:]}", f"  {meant}see `{where} --help`"]
     if isinstance(error, OSError):
@@ -84,6 +91,17 @@ def _describe(error: BaseException, command: str) -> list[str]:
         f"mmsc: internal error: {type(error).__name__}: {error}",
         "  MMSC_DEBUG=1 shows the traceback; please report it",
     ]
+
+
+def _nearest_value(message: str) -> str | None:
+    """The allowed value that is nearest to the one that a message refuses."""
+    refused = _NO_CHOICE.search(message)
+    if refused is None:
+        return None
+    given, *allowed = _QUOTED.findall(refused[0])
+    lower = given.lower()
+    beginning = [value for value in allowed if lower and (value.startswith(lower) or lower.startswith(value))]
+    return next(iter(beginning or get_close_matches(lower, allowed, n=1, cutoff=0.7)), None)
 
 
 def _describe_out_of_memory(error: BaseException, command: str) -> list[str]:

@@ -68,7 +68,9 @@ def sieves(index: Index, filters: Filters | Mapping[Relation, Filters]) -> dict[
     """
     if isinstance(filters, Filters):
         return dict.fromkeys(RELATIONS, Sieve(index, filters))
-    return {relation: Sieve(index, filters.get(relation, Filters())) for relation in RELATIONS}
+    first, second = (filters.get(relation, Filters()) for relation in RELATIONS)
+    sieve = Sieve(index, first)
+    return dict(zip(RELATIONS, (sieve, sieve if second == first else Sieve(index, second)), strict=True))
 
 
 class Sieve:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.settings import AmazonSource, DemoSource, EventsSource, TableSource
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.recipe.shipped import recipe_path, recipe_text
+from mmsc_cli.runtime.plain_words import in_plain_words
 from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.runtime.settings import still_known
 
@@ -112,8 +114,14 @@ def _describe(error: dict[str, Any], changes: Mapping[str, Any], where: str, tex
         return f"{place}: no such setting; {mend}"
     if error["type"] == "missing":
         return f"{place}: missing"
+    if error["type"] == "union_tag_invalid":
+        tag, tags = error["ctx"]["tag"], re.findall(r"'([^']*)'", error["ctx"]["expected_tags"])
+        close = get_close_matches(tag, tags, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        return f"{place}: {_shown(tag)} is not one of {', '.join(tags)}{meant}"
     given = "" if isinstance(error["input"], dict) else f" (given: {_shown(error['input'])})"
-    return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}{given}"
+    message = in_plain_words(error["msg"])
+    return f"{place}: {message[0].lower()}{message[1:]}{given}"
 
 
 def _shown(value: Any) -> str:

@@ -109,6 +109,19 @@ def test_a_table_without_answers_has_its_columns(where: list[str], item_ids: lis
     assert table.schema.field("shared").type == pa.list_(pa.string())
 
 
+@pytest.mark.parametrize("filters", [["--min-score", "1000"], ["--in-stock", "stock.txt"]])
+def test_filters_that_leave_nothing_say_so(
+    mmsc: Mmsc, where: list[str], item_ids: list[str], tmp_path: Path, filters: list[str]
+) -> None:
+    (tmp_path / "stock.txt").write_text("nothing-of-this-shop\n")
+    filters = [str(tmp_path / word) if word == "stock.txt" else word for word in filters]
+    ran = mmsc(*where, item_ids[0], item_ids[1], *filters)
+
+    assert ran.out.count("\n") == 1
+    assert f"no substitutes for 2 of 2, no complements for 2 of 2 items: {filters[0]} left nothing" in ran.err
+    assert "left nothing" not in mmsc(*where, item_ids[0]).err
+
+
 def test_the_first_new_item_is_answered_before_the_second_comes(where: list[str]) -> None:
     command = [sys.executable, "-m", "mmsc_cli", *where, "--new", "-", "-k", "1", "--relation", "substitute", "-q"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

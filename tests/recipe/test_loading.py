@@ -54,12 +54,11 @@ def test_every_error_is_told_at_once_with_its_line_and_mend(tmp_path: Path) -> N
     )
     path = _write(tmp_path, text + "[label.mix]\nweak = -1\n[trian]\n")
     assert _message(path).splitlines() == [
-        f"{path}:7: source.items: input should be greater than or equal to 200 (given: 5)",
+        f"{path}:7: source.items: must be at least 200 (given: 5)",
         f"{path}:8: source.itms: no such setting; did you mean items?",
-        f"{path}:3: split.valid: input should be less than 1 (given: 2)",
-        f"{path}:15: label.mix.weak: input should be greater than or equal to 0 (given: -1)",
-        f"{path}:11: train.epochs: input should be a valid integer, unable to parse string as an integer"
-        " (given: 'many')",
+        f"{path}:3: split.valid: must be below 1 (given: 2)",
+        f"{path}:15: label.mix.weak: must be at least 0 (given: -1)",
+        f"{path}:11: train.epochs: must be a whole number (given: 'many')",
         f"{path}:12: train.learnin_rate: no such setting; did you mean learning_rate?",
         f"{path}:13: train.zzz: no such setting; known: dim, epochs, patience, learning_rate, batch_queries,"
         + _message(path).splitlines()[6].partition("batch_queries,")[2],
@@ -82,7 +81,7 @@ def test_every_error_is_told_at_once_with_its_line_and_mend(tmp_path: Path) -> N
         ('name = "x"\n[source]\nkind = "demo"\n[train]\nlearning_rate = inf\n', "a finite number"),
         (
             'name = "x"\n[source]\nkind = "table"\nitems = "i"\npairs = "p"\n[source.columns]\ntitel = "name"\n',
-            "mine.toml:7: source.columns.titel: input should be 'item_id', ",
+            "mine.toml:7: source.columns.titel: must be 'item_id', ",
         ),
     ],
 )
@@ -141,8 +140,7 @@ def test_set_without_key_or_value_is_refused(override: str) -> None:
 def test_a_bad_value_of_the_command_line_is_not_blamed_on_the_file() -> None:
     message = _message("demo", ["source.items=many", "train.epoch=5", "trian.epochs=5"])
     assert message.splitlines() == [
-        "command line: source.items: input should be a valid integer, unable to parse string as an integer"
-        " (given: 'many')",
+        "command line: source.items: must be a whole number (given: 'many')",
         "command line: train.epoch: no such setting; did you mean epochs?",
         "command line: trian: no such setting; did you mean train?",
     ]

@@ -14,8 +14,9 @@ from mmsc_cli.cli.formats import Answered, FormatName, choose_form, typed_column
 from mmsc_cli.cli.options import COMMON, Session, command
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.lines import read_ids
-from mmsc_cli.infer.answers import COLUMNS, Answer, Asked
+from mmsc_cli.infer.answers import COLUMNS, Answer, Asked, asked_relations
 from mmsc_cli.infer.choices import Choices
+from mmsc_cli.tables.relations import Relation
 
 if TYPE_CHECKING:
     from mmsc_cli.cli.questions import Failures
@@ -251,9 +252,28 @@ def register(app: typer.Typer) -> None:
         failures = Failures(form.strict)
         options = {"relation": question.relation, "k": which.k, "filters": filters, "overlap": choices.overlap}
         answers = _answers(session, recommender, question, {**options, "explain": form.explain}, failures)
+        chosen = [name for name in session.typed.get(WHICH, {}) if name not in ("-k", "--overlap", "--variants")]
+        if question.pairs is None:
+            answers = _counted(answers, asked_relations(question.relation), chosen, session)
         write(answers if extra is None else _extended(answers, recommender, extra))
         if failures.code != OK:
             raise typer.Exit(failures.code)
+
+
+def _counted(
+    answers: Iterator[Answered], relations: Sequence[Relation], filters: Sequence[str], session: Session
+) -> Iterator[Answered]:
+    """Pass answers on, and say at the end for how many questions the filters left none."""
+    asked, empty = 0, dict.fromkeys(relations, 0)
+    for heading, rows in answers:
+        asked += 1
+        found = {row["relation"] for row in rows}
+        for relation in relations:
+            empty[relation] += relation not in found
+        yield heading, rows
+    without = [f"no {relation}s for {count:,} of {asked:,}" for relation, count in empty.items() if count]
+    if without and filters:
+        session.out.note(f"{', '.join(without)} {'item' if asked == 1 else 'items'}: {', '.join(filters)} left nothing")
 
 
 def _extended(answers: Iterator[Answered], recommender: Recommender, extra: ItemAttributes) -> Iterator[Answered]:

@@ -1,0 +1,27 @@
+"""Messages of the library that checks values (pydantic), without its jargon."""
+
+from __future__ import annotations
+
+import re
+
+_PLAIN_WORDS = (
+    (r"Value error, ", ""),
+    (r"Input should be greater than or equal to ", "must be at least "),
+    (r"Input should be less than or equal to ", "must be at most "),
+    (r"Input should be greater than ", "must be above "),
+    (r"Input should be less than ", "must be below "),
+    (r"Input should be a valid integer.*", "must be a whole number"),
+    (r"Input should be a valid number.*", "must be a number"),
+    (r"Input should be a valid string", "must be a text"),
+    (r"Input should be a valid boolean.*", "must be true or false"),
+    (r"Input should be a valid (?:list|tuple)", "must be a list"),
+    (r"Input should be (?:a valid dictionary|an object).*", "must be a table"),
+    (r"Input should be ", "must be "),
+)
+
+
+def in_plain_words(message: str) -> str:
+    """A message as a person reads it."""
+    for jargon, words in _PLAIN_WORDS:
+        message = re.sub(jargon, words, message)
+    return message
