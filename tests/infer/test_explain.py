@@ -128,10 +128,12 @@ def test_the_evidence_is_what_the_judged_index_was_made_from(
         catalogue = Catalogue(inputs.features, visible.has_behaviour, recipe.train.neighbours)
         return Known(catalogue, visible, recipe.train.linear_top)
 
-    views = PairViews(Evidence(know(inputs.training())), PairRules(inputs.items), recipe.train.rerank_candidates)
+    training = know(inputs.training())
+    views = PairViews(Evidence(training), PairRules(inputs.items), recipe.train.rerank_candidates)
     student = teach(views, inputs.labels, plan.seed)
+    denoiser = denoise(training, student, recipe.train, plan).denoiser
     visible = inputs.judging()
-    reliability = denoise(know(visible), student, recipe.train, plan).reliability
+    reliability = denoise(know(visible), student, recipe.train, plan, denoiser).reliability
     assert reliability is not None
     edges, labels = edge_table(visible.pairs, reliability), Labels.read(trained.path("labels.parquet"))
     explainer = Recommender.open(trained.root, judged=True)._explainer
