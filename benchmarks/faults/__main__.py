@@ -1,4 +1,7 @@
 """python -m benchmarks.faults kill     SIGKILL and SIGINT at random moments of every stage
+python -m benchmarks.faults commit   SIGKILL before every call of a stage's commit
+python -m benchmarks.faults power    a power cut at the end and in the midst of every stage
+python -m benchmarks.faults readers  openings of an index while others are put in place
 python -m benchmarks.faults fuzz     rubbish for everything that reads what others wrote
 """
 
@@ -7,7 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-CAMPAIGNS = ("kill", "fuzz")
+CAMPAIGNS = ("kill", "commit", "power", "readers", "fuzz")
 
 
 def main() -> None:

@@ -62,6 +62,14 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_directory(path: Path) -> None:
+    """Make a folder, and those above it that are not there, so that they survive a power cut."""
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in new:
+        sync_directory(folder.parent)
+
+
 def settle(path: Path) -> None:
     """Sync a file, or a folder with all that is in it, and give each file the permissions of the umask.
 

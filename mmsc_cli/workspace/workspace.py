@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mmsc_cli.errors import NoWorkspaceError, WorkspaceError, in_workspace
-from mmsc_cli.runtime.atomic import exchange, settle, sync_directory
+from mmsc_cli.runtime.atomic import exchange, make_directory, settle, sync_directory
 from mmsc_cli.runtime.machine.versions import software_versions
 from mmsc_cli.workspace.checksums import damaged_file, describe, first_difference, list_files
 from mmsc_cli.workspace.digests import artefact_digest
@@ -234,7 +234,7 @@ class Workspace:
         if read_manifest_file(self.root) is not None:
             return
         if stage == "prepare":
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_directory(self.root)
         if stage != "prepare":
             if not self.root.is_dir():
                 raise WorkspaceError(

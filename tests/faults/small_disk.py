@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 
@@ -23,3 +24,22 @@ def remount(folder: Path, options: str) -> None:
 def unmount(folder: Path) -> None:
     """Take it away."""
     subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True)
+
+
+def may_mount() -> bool:
+    """Whether a file system can be made in a file and mounted here."""
+    with tempfile.TemporaryDirectory() as name:
+        image, folder = Path(name) / "image", Path(name) / "folder"
+        folder.mkdir()
+        with image.open("wb") as file:
+            file.truncate(1 << 20)
+        try:
+            for command in (
+                ["mkfs.ext4", "-q", "-F", image],
+                ["mount", "-o", "loop", image, folder],
+                ["umount", folder],
+            ):
+                subprocess.run(list(map(str, command)), check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            return False
+    return True
