@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from mmsc_cli.files.settings import DownloadSettings
+from mmsc_cli.files.web import image_download
 from mmsc_cli.files.web.image_download import download_images
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -186,3 +188,31 @@ def test_a_jpeg_of_several_pictures_is_a_jpeg(server: Any, fetch: Any, tmp_path:
     url = server.serve("/a", _body(buffer.getvalue()))
     assert fetch(url)[1] == {}
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".jpg"]
+
+
+def test_a_host_that_dribbles_is_left_after_a_time_for_all_its_images(
+    server: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every byte comes well within the timeout, and no image ever does."""
+    monkeypatch.setattr(image_download, "_PATIENCE", 0.5)
+    over = threading.Event()
+
+    def dribble(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        with suppress(OSError):
+            while not over.wait(0.02):
+                handler.wfile.write(b"x")
+
+    urls = [server.serve(f"/{number}", dribble) for number in range(40)]
+    good = server.serve("/good", _body(_png()))
+    try:
+        files, reasons = fetch(*urls, good, retries=3, per_host=2, concurrency=2)
+    finally:
+        over.set()
+
+    assert files.keys() <= {good}
+    assert reasons.keys() >= set(urls)
+    assert sum(server.asked[f"/{number}"] for number in range(40)) < 10, "most are not even asked for"
+    assert any("took more than" in reason or "in a row" in reason for reason in reasons.values())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mmsc_cli.errors import GateError, InputError, UnreachableError
+from mmsc_cli.label.llm import endpoint as endpoint_module
 from mmsc_cli.label.llm.client import LabelClient
 from mmsc_cli.label.llm.endpoint import Endpoint, base_url
 from mmsc_cli.label.llm.prompt import Question
@@ -477,3 +478,17 @@ def test_an_error_in_place_of_a_reply_is_shown(fake_llm: Callable[..., Any]) -> 
     client, _ = ask([url], 1, {"retries": 0, "max_failures": 1})
     assert client.stopped is not None
     assert "Provider returned error" in client.stopped.message
+
+
+@pytest.mark.parametrize("length_is_said", [True, False])
+def test_a_reply_without_end_is_not_read_to_its_end(
+    fake_llm: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, length_is_said: bool
+) -> None:
+    monkeypatch.setattr(endpoint_module, "LARGEST_REPLY", 50_000)
+    headers = {} if length_is_said else {"Content-Length": ""}
+    url, _ = fake_llm(lambda request: (200, headers, b'{"choices": [' + b" " * 2_000_000))
+    client, answers = ask([url], 3, {"max_failures": 1, "retries": 0, "concurrency": 1})
+
+    assert answers == {}
+    assert client.stopped is not None
+    assert "more than 50,000 bytes" in client.stopped.message
