@@ -79,6 +79,8 @@ def main() -> None:
         sys.stdout = _Stdout(sys.stdout.detach(), "utf-8", "surrogateescape", line_buffering=terminal)
     try:
         limit_threads()
+        # Arrow's own would reserve a GiB at once, behind which no limit is seen.
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
         from mmsc_cli.cli.app import run_command  # noqa: PLC0415  an interrupt during this import is answered too
 
         code = run_command()

@@ -8,29 +8,54 @@ from typing import IO, Any
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, iterparse
 
+from mmsc_cli.files.separated import LONGEST_RECORD
+
 _PRODUCTS = ("item", "entry", "product", "offer")
 
 
-def read_feed(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the fields of each product by their names without the namespace; a repeated field is a list.
+def read_feed(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each product with its size: its fields by their names without the namespace; a repeated field is a list.
 
     Raises:
-        ValueError: it is no XML, or one with a document type that defines entities.
+        ValueError: it is no XML, or one with a document type that defines entities, or a product is longer than
+            LONGEST_RECORD.
     """
+    content = _Metered(file)
+    around: list[Any] = []  # the elements that are open
     depth = 0
     try:
-        for event, element in iterparse(file, events=("start", "end"), forbid_dtd=False):
+        for event, element in iterparse(content, events=("start", "end"), forbid_dtd=False):
             name = _local(element.tag)
             if event == "start":
+                around.append(element)
                 depth += name in _PRODUCTS
                 continue
+            around.pop()
+            depth -= name in _PRODUCTS
+            if depth:
+                continue
             if name in _PRODUCTS:
-                depth -= 1
-                if not depth:
-                    yield _fields(element)
-                    element.clear()
+                yield content.since_last, _fields(element)
+            content.since_last = 0
+            if around:
+                del around[-1][:]  # with all that has been read of it
     except (ParseError, DefusedXmlException) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+class _Metered:
+    """A file that ends with an error where a product does not end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.since_last = 0
+
+    def read(self, size: int) -> bytes:
+        content = self._file.read(size)
+        self.since_last += len(content)
+        if self.since_last > LONGEST_RECORD:
+            raise ValueError(f"a product is longer than {LONGEST_RECORD >> 20} MiB")
+        return content
 
 
 def _fields(product: Any) -> dict[str, Any]:

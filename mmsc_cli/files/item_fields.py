@@ -40,7 +40,7 @@ UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 _MARKUP, _PAGE_CODE, _CUT = "texts_with_markup", "{}_of_page_code", "texts_cut"
 # Spreadsheets keep the zeros of ="00123".
 _FORMULA = re.compile(r'="([^"]*)"')
-_WHOLE = re.compile(r"(-?\d+)(\.0)?")
+WHOLE_ID = re.compile(r"(-?\d+)(\.0)?")
 # The keys under which objects hold their text, the likeliest first.
 _TEXT_KEYS = ("name", "value", "title", "text", "label", "amount", "src", "url", "href")
 _ADDRESS_ENDS = re.compile(r"[\s,;|]+(?=(?:https?:)?//)", re.IGNORECASE)
@@ -114,34 +114,13 @@ def read_id(value: Any, counts: Counter[str] | None = None) -> str:
     return shown
 
 
-def read_ids(values: Iterable[Any], counts: Counter[str] | None = None, *, unique: bool = False) -> list[str]:
-    """A column of item ids, as `read_id` reads each; "" where there is none.
-
-    A column of whole numbers that a gap turned into floats (`101.0`) holds the whole numbers.
-
-    Args:
-        values: the cells.
-        counts: counts `ids_mended`.
-        unique: an id is to be on one row: `NA` on several rows is a missing id, on a single one it is taken for the id.
-    """
-    ids = [read_id(value, counts) for value in values]
-    if unique and ids.count("NA") > 1:
-        ids = ["" if text == "NA" else text for text in ids]
-    floats = [text for text in ids if text.endswith(".0")]
-    if floats and all(_WHOLE.fullmatch(text) for text in ids if text):
-        ids = [text.removesuffix(".0") for text in ids]
-        if counts is not None:
-            counts["ids_mended"] += len(floats)
-    return ids
-
-
 def spellings(text: str) -> Iterable[str]:
     """An id as a user types it, then as a catalogue may write it; a look-up takes the first that it knows."""
     yield text
     mended = read_id(text)
     if mended != text:
         yield mended
-    if whole := _WHOLE.fullmatch(mended):
+    if whole := WHOLE_ID.fullmatch(mended):
         yield whole[1]
 
 
@@ -303,7 +282,7 @@ def _names(path: Any, separator: str | None) -> list[str]:
     return [text for name in names if (text := name.strip())]
 
 
-def guess_category_separator(values: Sequence[Any]) -> str | None:
+def guess_category_separator(values: Iterable[Any]) -> str | None:
     """`|` or `/` where every path of a column uses it, and there are two different paths or more; else None."""
     texts = {unescape(text) for value in values if isinstance(value, str) and not is_missing(text := value)}
     if len(texts) < 2 or any(_ARROWS.search(text) or _listed(text) is not None for text in texts):
@@ -311,7 +290,7 @@ def guess_category_separator(values: Sequence[Any]) -> str | None:
     return next((mark for mark in "|/" if all(mark in text.strip(f" {mark}") for text in texts)), None)
 
 
-def commas_part_paths(values: Sequence[Any]) -> bool:
+def commas_part_paths(values: Iterable[Any]) -> bool:
     """Whether a column writes the commas of its names as `\\,`, so that others part paths, as WooCommerce does."""
     return any(isinstance(value, str) and "\\," in value for value in values)
 

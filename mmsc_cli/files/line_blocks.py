@@ -15,7 +15,7 @@ from mmsc_cli.files.unpacking import Unpacked
 BLOCK_BYTES = 2 << 20
 _CHUNK_BYTES = 1 << 18
 _UNPACKED_BYTES = 1 << 22  # what is unpacked at a time, however well it was packed
-_LONGEST_LINE = 1 << 26
+_LONGEST_LINE = 1 << 24
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 31  # zlib's name for "a gzip stream, with its header and check sum"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 SEPARATORS = ",;\t|"
+# A line, a field or a record beyond it is none: titles and descriptions fit a thousand times.
+LONGEST_RECORD = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Dialect:
         options: dict[str, Any] = {"delimiter": self.separator, "strict": not self.line_by_line}
         if self.backslash:
             options |= {"escapechar": "\\", "doublequote": False}
-        csv.field_size_limit(sys.maxsize)
+        csv.field_size_limit(LONGEST_RECORD)
         if self.line_by_line:
             for number, line in enumerate(lines, start=1):
                 if row := next(csv.reader([line], **options), None):
@@ -68,52 +68,6 @@ def split_fields(line: str, separator: str) -> list[str]:
 def column_names(header: Sequence[str]) -> list[str]:
     """The names of a header without blanks at their ends; a column without a name has the name ""."""
     return [name.strip().removeprefix("\ufeff").strip() for name in header]
-
-
-def parse_separated(text: str, separator: str | None = None) -> tuple[list[str], list[list[str]], Dialect]:
-    """Read a whole text as the first of three dialects under which all rows have the fields of the header.
-
-    Args:
-        text: decoded; its lines end with any of the three line ends, and a lone carriage return beside others is a
-            blank.
-        separator: None: the one that the header holds most of.
-
-    Returns:
-        The names of the columns, the rows (each as long as the header), and the dialect.
-
-    Raises:
-        ValueError: no dialect fits; a line is named.
-    """
-    text = text.replace("\r\n", "\n")
-    text = text.replace("\r", " " if "\n" in text else "\n")
-    if separator is None:
-        separator = sniff_separator(text.lstrip("\n").split("\n", 1)[0])
-    first_error: ValueError | None = None
-    for dialect in (Dialect(separator), Dialect(separator, backslash=True), Dialect(separator, line_by_line=True)):
-        try:
-            rows = dialect.read(io.StringIO(text))
-            names, cells = _read_rows(rows)
-        except ValueError as error:
-            first_error = first_error or error
-        else:
-            return names, cells, dialect
-    raise first_error or ValueError("no header")
-
-
-def _read_rows(rows: Iterator[tuple[int, list[str]]]) -> tuple[list[str], list[list[str]]]:
-    _, header = next(rows, (0, []))
-    names = column_names(header)
-    if not any(names):
-        raise ValueError("no header")
-    width = len(names)
-    cells = []
-    for number, row in rows:
-        if len(row) != width:
-            if len(row) < width or any(field.strip() for field in row[width:]):
-                raise ValueError(f"expected {width} fields in line {number}, saw {len(row)}")
-            row = row[:width]
-        cells.append(row)
-    return names, cells
 
 
 def undecodable_place(lines: Iterable[bytes], separator: str | None = None) -> str | None:

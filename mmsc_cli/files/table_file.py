@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import io
-import json
+import os
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.feed import read_feed
-from mmsc_cli.files.separated import not_utf_8, parse_separated, undecodable_place
-from mmsc_cli.files.unpacking import Unpacked, read_unpacked
+from mmsc_cli.files.separated import undecodable_place
+from mmsc_cli.files.table_blocks import (
+    ROWS_AT_A_TIME,
+    Spool,
+    json_array,
+    json_lines,
+    spool_records,
+    spool_separated,
+)
+from mmsc_cli.files.unpacking import Unpacked, open_unpacked
+from mmsc_cli.runtime.machine.memory_limit import limited_growth
 
+Blocks = Callable[[Sequence[int]], Iterator[list[list[Any]]]]
+_BLOCK_BYTES = 8 << 20
+_MOST_MEMORY = 384 << 20  # of a block of Parquet
 _MENDS = {
     "parquet": "write it again as Parquet, or as CSV",
     "xml": "give a product feed: RSS or Atom with one item or entry a product",
@@ -32,23 +43,33 @@ _PACKED = (".gz", ".zst")
 class TableFile(Mapping[str, list[Any]]):
     """The columns of a table by name, each a list with one value a row; "" or None is an empty cell.
 
-    Columns without a name are left out. A column is converted when it is asked for.
+    Columns without a name are left out. `blocks` reads them by blocks of rows, in bounded memory.
     """
 
-    def __init__(self, path: Path, names: Sequence[str], rows: int, column: Callable[[int], list[Any]]) -> None:
-        """`column` gives the values of the column at a position."""
+    def __init__(self, path: Path, names: Sequence[str], rows: int, blocks: Blocks) -> None:
+        """`blocks` yields, block by block, the columns at given positions."""
         self.path = path
         self.rows = rows
-        self.repeated = {name for name in names if name and names.count(name) > 1}
+        self.repeated = {name for name, times in Counter(names).items() if name and times > 1}
         self._position = {name: position for position, name in reversed(list(enumerate(names))) if name}
         self._names = [name for name in dict.fromkeys(names) if name]
-        self._column = column
-        self._read: dict[str, list[Any]] = {}
+        self._blocks = blocks
 
     def __getitem__(self, name: str) -> list[Any]:
-        if name not in self._read:
-            self._read[name] = self._column(self._position[name])
-        return self._read[name]
+        return list(self.cells(name))
+
+    def blocks(self, names: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
+        """Yield the columns of these names by blocks of rows, in their order."""
+        for columns in self._blocks([self._position[name] for name in names]):
+            yield dict(zip(names, columns, strict=True))
+
+    def column_blocks(self, name: str) -> Iterator[list[Any]]:
+        """Yield a column by blocks of rows."""
+        return (block[0] for block in self._blocks([self._position[name]]))
+
+    def cells(self, name: str) -> Iterator[Any]:
+        """Yield the cells of a column."""
+        return chain.from_iterable(self.column_blocks(name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -103,21 +124,30 @@ def read_table_file(path: Path) -> TableFile:
             )
         kind = "csv"
     try:
-        if kind == "parquet" and not any(path.name.lower().endswith(ending) for ending in _PACKED):
-            with pa.OSFile(str(path)) as content:
-                return _read_parquet(path, content)
-        content = read_unpacked(path)
-        kind = _kind_by_content(content, kind)
+        content = open_unpacked(path)
+        kind = _kind_by_content(content.read(100), kind)
+        content.seek(0)
         if kind == "parquet":
-            return _read_parquet(path, pa.BufferReader(content))
-        if kind == "xml":
-            return _of_records(path, list(read_feed(io.BytesIO(content))))
-        if kind in ("csv", "tsv", "txt"):
-            return _read_separated(path, content, "\t" if kind == "tsv" else None)
-        return _read_json(path, content, array=kind == "json")
+            return _read_parquet(path, content)
+        names, spool = _parse(content, kind)
     except (ValueError, OSError, EOFError, zlib.error, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not readable as {kind}: {reason}", hint=_MENDS[kind]) from error
+    return TableFile(path, names, spool.rows, spool.blocks)
+
+
+def _parse(content: IO[bytes], kind: str) -> tuple[list[str], Spool]:
+    if kind == "xml":
+        return spool_records(read_feed(content))
+    if kind in ("csv", "tsv", "txt"):
+        separator = "\t" if kind == "tsv" else None
+        try:
+            return spool_separated(content, separator)
+        except UnicodeDecodeError as error:
+            content.seek(0)
+            raise ValueError(undecodable_place(content, separator) or "it is not UTF-8") from error
+    start = content.read(100).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return spool_records((json_array if kind == "json" and start.startswith(b"[") else json_lines)(content))
 
 
 def _ending(path: Path) -> str:
@@ -127,10 +157,10 @@ def _ending(path: Path) -> str:
     return name.rsplit(".", 1)[-1]
 
 
-def _kind_by_content(content: bytes, kind: str) -> str:
-    if content.startswith(b"PAR1"):
+def _kind_by_content(start: bytes, kind: str) -> str:
+    if start.startswith(b"PAR1"):
         return "parquet"
-    start = content[:100].removeprefix(b"\xef\xbb\xbf").lstrip()
+    start = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"<") and kind != "parquet":
         return "xml"
     if start.startswith((b'{"', b"{ ", b"{\n")) and kind in ("csv", "tsv", "txt"):
@@ -138,80 +168,47 @@ def _kind_by_content(content: bytes, kind: str) -> str:
     return kind
 
 
-def _read_parquet(path: Path, content: Any) -> TableFile:
+def _read_parquet(path: Path, content: IO[bytes]) -> TableFile:
     file = pq.ParquetFile(content)
     metadata, names = file.metadata, file.schema_arrow.names
     groups = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     # Run lengths make billions of equal rows from a few bytes.
-    Unpacked(path, path.stat().st_size).add(max(groups, 8 * metadata.num_rows))
-    table = file.read()
+    Unpacked(path, content.seek(0, os.SEEK_END)).add(max(groups, 8 * metadata.num_rows))
+    rows_at_a_time = min(max(_BLOCK_BYTES * metadata.num_rows // max(groups, 1), 1), ROWS_AT_A_TIME)
 
-    def column(position: int) -> list[Any]:
-        values = table.column(position)
-        try:
-            if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
-                values = values.cast(pa.large_string())
-            values.validate(full=True)  # texts are not checked when they are read
-            cells: list[Any] = values.to_pylist()
-        except (ValueError, OverflowError) as error:  # a moment outside the years 1 to 9999 overflows
-            raise InputError(
-                f"{path}: not readable as parquet: column {names[position]}: {error}", hint=_MENDS["parquet"]
-            ) from error
-        return cells
+    def blocks(positions: Sequence[int]) -> Iterator[list[list[Any]]]:
+        # Opened again each time, as its batches are read once. Without threads: they would escape the limit.
+        batches = pq.ParquetFile(content, pre_buffer=False, buffer_size=_BLOCK_BYTES).iter_batches(
+            rows_at_a_time, use_threads=False
+        )
+        while True:
+            try:
+                # What a page becomes is known when it has been unpacked: the footer may say anything.
+                with limited_growth(_MOST_MEMORY):
+                    batch = next(batches, None)
+                    if batch is None:
+                        return
+                    columns = [_cells(path, batch.column(position), names[position]) for position in positions]
+            except MemoryError as error:
+                raise InputError(
+                    f"{path}: {rows_at_a_time:,} rows of it take more than {_MOST_MEMORY >> 20} MiB",
+                    hint="write it again with smaller pages, or as CSV, if you trust it",
+                ) from error
+            except (OSError, pa.ArrowException) as error:
+                raise InputError(f"{path}: not readable as parquet: {error}", hint=_MENDS["parquet"]) from error
+            yield columns
 
-    return TableFile(path, [name.strip() for name in names], table.num_rows, column)
+    for _ in blocks([]):  # all of it is readable
+        pass
+    return TableFile(path, [name.strip() for name in names], metadata.num_rows, blocks)
 
 
-def _read_separated(path: Path, content: bytes, separator: str | None) -> TableFile:
+def _cells(path: Path, values: pa.Array, name: str) -> list[Any]:
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(undecodable_place(io.BytesIO(content), separator) or "it is not UTF-8") from error
-    names, rows, _ = parse_separated(text, separator)
-    return TableFile(path, names, len(rows), lambda position: [row[position] for row in rows])
-
-
-def _read_json(path: Path, content: bytes, *, array: bool) -> TableFile:
-    if array and content[:100].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
-        records = json.loads(content.decode("utf-8-sig"))
-        if not all(isinstance(record, dict) for record in records):
-            raise ValueError("not a list of JSON objects")
-        return _of_records(path, records)
-    return _of_records(path, [_json_object(line, number) for number, line in _lines(content)])
-
-
-def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
-    for number, line in enumerate(content.splitlines(), start=1):
-        if line.strip():
-            yield number, line
-
-
-def _json_object(line: bytes, number: int) -> dict[str, Any]:
-    record: Any = None
-    try:
-        record = orjson.loads(line)
-    except ValueError:
-        try:
-            record = json.loads(line.decode("utf-8-sig"))  # knows NaN, and says more of an error
-        except UnicodeDecodeError as error:
-            raise ValueError(f"line {number}, {_undecodable_field(line)}: {not_utf_8(line, error)}") from error
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"line {number}: {error}") from error
-    if not isinstance(record, dict):
-        raise ValueError(f"line {number}: not a JSON object")
-    return {name.strip(): value for name, value in record.items()}
-
-
-def _of_records(path: Path, records: Sequence[Mapping[str, Any]]) -> TableFile:
-    names = list(dict.fromkeys(name for record in records for name in record))
-    return TableFile(path, names, len(records), lambda position: [record.get(names[position]) for record in records])
-
-
-def _undecodable_field(line: bytes) -> str:
-    """The field of a JSON object that holds bytes which are not UTF-8."""
-    with suppress(ValueError, RecursionError):
-        record = json.loads(line.decode("utf-8", errors="surrogateescape"))
-        for name, value in record.items() if isinstance(record, dict) else ():
-            if re.search("[\udc80-\udcff]", f"{name} {value}"):
-                return f"column {name}"
-    return "unknown column"
+        if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
+            values = values.cast(pa.large_string())
+        values.validate(full=True)  # texts are not checked when they are read
+        cells: list[Any] = values.to_pylist()
+    except (ValueError, OverflowError) as error:  # a moment outside the years 1 to 9999 overflows
+        raise InputError(f"{path}: not readable as parquet: column {name}: {error}", hint=_MENDS["parquet"]) from error
+    return cells

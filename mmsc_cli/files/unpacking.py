@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import io
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import IO, cast
 
 import pyarrow as pa
@@ -19,6 +21,8 @@ MOST_RATIO = 200
 # Below this size nobody is harmed, whatever the ratio.
 HARMLESS_BYTES = 1 << 28
 _READ_BYTES = 1 << 20
+# What is smaller needs no temporary folder.
+_IN_MEMORY = 64 << 20
 
 
 class Unpacked:
@@ -47,31 +51,50 @@ class Unpacked:
             )
 
 
-def read_unpacked(path: Path) -> bytes:
-    """The content of a file or pipe, unpacked where it is gzip or Zstandard, whatever its name.
+def open_unpacked(path: Path) -> IO[bytes]:
+    """Open the content of a file or pipe, unpacked where it is gzip or Zstandard, whatever its name.
+
+    What is unpacked, and a pipe, is kept in memory while it is small, else in the temporary folder.
 
     Raises:
         InputError: it is an archive bomb, or packed in another way or twice.
         OSError, EOFError, zlib.error: it cannot be read, or its stream is damaged or cut short.
     """
-    content = path.read_bytes()
+    file: IO[bytes] = path.open("rb")
+    if not path.is_file():
+        with file:
+            file = _kept(_pieces(file))
+    start = file.read(8)
+    file.seek(0)
     stream: IO[bytes]
-    if content.startswith(GZIP_MARK):
-        stream = cast(IO[bytes], gzip.GzipFile(fileobj=io.BytesIO(content)))
-    elif content.startswith(ZSTD_MARK):
-        stream = pa.CompressedInputStream(pa.BufferReader(content), "zstd")
+    if start.startswith(GZIP_MARK):
+        stream = cast(IO[bytes], gzip.GzipFile(fileobj=file))
+    elif start.startswith(ZSTD_MARK):
+        stream = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
     else:
-        check_packing(path, content[:8])
-        return content
-    size = Unpacked(path, len(content))
-    pieces = []
-    with stream:
-        while piece := stream.read(_READ_BYTES):
-            size.add(len(piece))
-            pieces.append(piece)
-    content = b"".join(pieces)
-    check_packing(path, content[:8], inside=True)
+        check_packing(path, start)
+        return file
+    size = Unpacked(path, file.seek(0, os.SEEK_END))
+    file.seek(0)
+    with file, stream:
+        content = _kept(_pieces(stream), size)
+    check_packing(path, content.read(8), inside=True)
+    content.seek(0)
     return content
+
+
+def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: stream.read(_READ_BYTES), b"")
+
+
+def _kept(pieces: Iterator[bytes], size: Unpacked | None = None) -> IO[bytes]:
+    kept: IO[bytes] = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  the caller closes it
+    for piece in pieces:
+        if size is not None:
+            size.add(len(piece))
+        kept.write(piece)
+    kept.seek(0)
+    return kept
 
 
 def check_packing(path: Path, start: bytes, *, inside: bool = False) -> None:

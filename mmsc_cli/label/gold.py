@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.errors import InputError
-from mmsc_cli.files.item_fields import plain_text, read_ids
+from mmsc_cli.files.id_column import IdColumn
+from mmsc_cli.files.item_fields import plain_text
 from mmsc_cli.files.table_file import read_table_file
 from mmsc_cli.label.opinions import LEAST_GOLD, Calibration, Opinions
 from mmsc_cli.metrics.bootstrap import bootstrap_interval, calibration_error, calibration_interval
@@ -49,16 +51,15 @@ def read_gold(path: Path, item_ids: list[str]) -> Gold:
     if not path.is_file():
         raise InputError(f"--gold {path}: no such file", hint=f"give {form}")
     table = read_table_file(path)
-    columns = {name: table.find(name) for name in COLUMNS}
-    if missing := [name for name, theirs in columns.items() if theirs is None]:
+    names = {name: theirs for name in COLUMNS if (theirs := table.find(name)) is not None}
+    if missing := [name for name in COLUMNS if name not in names]:
         raise InputError(f"--gold {path}: no column {', '.join(missing)}", hint=f"give {form}")
     row_of = {item_id: row for row, item_id in enumerate(item_ids)}
     labels: dict[tuple[int, int], set[int]] = {}
     unknown = 0
-    cells = {name: table[theirs] for name, theirs in columns.items() if theirs is not None}
-    answers = [plain_text(label) or "" for label in cells["label"]]
-    ends = zip(read_ids(cells["a"]), read_ids(cells["b"]), answers, strict=True)
-    for number, (a, b, label) in enumerate(ends, start=1):
+    ids_a, ids_b = (chain.from_iterable(IdColumn(table.column_blocks(names[end]))) for end in ("a", "b"))
+    answers = (plain_text(cell) or "" for cell in table.cells(names["label"]))
+    for number, (a, b, label) in enumerate(zip(ids_a, ids_b, answers, strict=True), start=1):
         if label.lower() not in CLASSES:
             raise InputError(f"--gold {path}: row {number}: {label!r} is no label", hint=f"give {form}")
         if a == b:

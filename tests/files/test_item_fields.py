@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmsc_cli.files.id_column import read_ids
 from mmsc_cli.files.item_fields import (
     MAX_TITLE,
     clean_text,
@@ -17,7 +18,6 @@ from mmsc_cli.files.item_fields import (
     guess_category_separator,
     read_category,
     read_id,
-    read_ids,
     read_image_url,
     read_text,
     spellings,

@@ -18,8 +18,9 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.files.feed import read_feed
 from mmsc_cli.files.item_fields import is_missing, plain_text
 from mmsc_cli.files.separated import Dialect, column_names, sniff_separator, undecodable_place
-from mmsc_cli.files.table_file import find_name, read_table_file
-from mmsc_cli.files.unpacking import check_packing, read_unpacked
+from mmsc_cli.files.table_blocks import json_array
+from mmsc_cli.files.table_file import find_name
+from mmsc_cli.files.unpacking import check_packing, open_unpacked
 from mmsc_cli.prepare.sources.log_shard import open_log_file
 
 _BYTES = 4 << 20
@@ -97,10 +98,10 @@ def sniff_kind(start: bytes) -> str:
 def _text(path: Path, kind: str, start: bytes) -> dict[str, Sequence[Any]]:
     if kind == "xml":
         with open_log_file(path) as file:
-            return _of_records(list(itertools.islice(read_feed(file), _ROWS)))
+            return _of_records([product for _, product in itertools.islice(read_feed(file), _ROWS)])
     if kind == "json":
-        table = read_table_file(path)
-        return {name: table[name] for name in table}
+        with open_unpacked(path) as file:
+            return _of_records([record for _, record in itertools.islice(json_array(file), _ROWS)])
     whole = len(start) < _BYTES
     if kind == "jsonl":
         lines = start.splitlines()
@@ -112,7 +113,7 @@ def _text(path: Path, kind: str, start: bytes) -> dict[str, Sequence[Any]]:
 def _parquet(path: Path) -> dict[str, Sequence[Any]]:
     with path.open("rb") as file:
         packed = file.read(4) != b"PAR1"
-    file = pq.ParquetFile(pa.BufferReader(read_unpacked(path)) if packed else path)
+    file = pq.ParquetFile(open_unpacked(path) if packed else path)
     batch = next(file.iter_batches(_ROWS), None)
     if batch is None:
         return {}

@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.files.item_fields import read_ids
+from mmsc_cli.files.id_column import read_ids
 from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.records import Delivery, Record, part_path, record_table
 from mmsc_cli.prepare.settings import EventsSource

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
+from mmsc_cli.files.id_column import IdColumn
 from mmsc_cli.files.item_fields import (
     MAX_DESCRIPTION,
     MAX_TITLE,
@@ -17,11 +18,10 @@ from mmsc_cli.files.item_fields import (
     plain_text,
     read_category,
     read_id,
-    read_ids,
     read_image_url,
     read_text,
 )
-from mmsc_cli.files.prices import decimal_mark, read_price
+from mmsc_cli.files.prices import Mark, decimal_mark, read_price
 from mmsc_cli.files.table_file import TableFile, read_table_file
 from mmsc_cli.prepare.records import Delivery, Record, record_table
 from mmsc_cli.prepare.settings import ItemColumn
@@ -53,20 +53,72 @@ def read_item_table(
     table = read_table_file(path)
     known = known_format(ITEM_FORMATS, list(table))
     names = resolve_columns(table, mapping, get_args(ItemColumn), ("item_id",), known, delivery)
-    cells = {name: _first_given([table[theirs] for theirs in columns]) for name, columns in names.items()}
     counts = delivery.counts
     first_record = counts["records"]
     counts["records"] += table.rows
-    if known is not None and known.name in _INHERITANCE:
-        cells = _INHERITANCE[known.name](table, cells, counts)
-    ids = read_ids(cells.pop("item_id"), counts, unique=True)
-    identified = [row for row, item_id in enumerate(ids) if item_id]
-    counts["without_id"] += len(ids) - len(identified)
-    for name, column in cells.items():
-        cells[name] = [_known(column[row], counts) for row in identified]
-    records = _records([ids[row] for row in identified], cells, category_separator, counts, first_record)
-    for start in range(0, len(records), ROWS_AT_A_TIME):
-        delivery.add("records", record_table(records[start : start + ROWS_AT_A_TIME]))
+    inherit = _INHERITANCE.get(known.name) if known is not None else None
+    if inherit is not None:
+        whole = inherit(
+            table, {name: _first_given([table[column] for column in names[name]]) for name in names}, counts
+        )
+    rows = _Rows(table, names, whole if inherit is not None else None)
+    ids = IdColumn((block["item_id"] for block in rows.blocks(["item_id"])), counts, unique=True)
+    style = _style(rows, ids, category_separator)
+    number = first_record
+    for item_ids, block in zip(ids, rows.blocks(rows.names), strict=True):
+        identified = [row for row, item_id in enumerate(item_ids) if item_id]
+        counts["without_id"] += len(item_ids) - len(identified)
+        known_cells = {
+            name: [_known(column[row], counts) for row in identified]
+            for name, column in block.items()
+            if name != "item_id"
+        }
+        records = _records([item_ids[row] for row in identified], known_cells, style, counts, number)
+        number += len(records)
+        delivery.add("records", record_table(records))
+
+
+class _Rows:
+    """The rows of a table by blocks, in our columns; or of `whole`, which was read at once."""
+
+    def __init__(self, table: TableFile, columns: Mapping[str, Sequence[str]], whole: Cells | None) -> None:
+        self._table, self._columns, self._whole = table, columns, whole
+        self.names = list(columns if whole is None else whole)
+
+    def blocks(self, names: Sequence[str]) -> Iterator[Cells]:
+        """Yield the columns of these names."""
+        if self._whole is not None:
+            n_rows = len(self._whole["item_id"])
+            for start in range(0, n_rows, ROWS_AT_A_TIME):
+                yield {name: self._whole[name][start : start + ROWS_AT_A_TIME] for name in names}
+            return
+        for block in self._table.blocks(
+            list(dict.fromkeys(theirs for name in names for theirs in self._columns[name]))
+        ):
+            yield {name: _first_given([block[column] for column in self._columns[name]]) for name in names}
+
+    def cells(self, name: str, ids: IdColumn) -> Iterator[Any]:
+        """Yield the cells of the rows that have an id, None where empty; nothing where there is no such column."""
+        for item_ids, block in zip(ids, self.blocks([name]), strict=True) if name in self.names else ():
+            for item_id, cell in zip(item_ids, block[name], strict=True):
+                if item_id:
+                    yield None if is_missing(cell) else cell
+
+
+class _Style(NamedTuple):
+    """How a whole column writes paths and prices."""
+
+    separator: str | None
+    commas: bool
+    decimal: Mark | None
+
+
+def _style(rows: _Rows, ids: IdColumn, separator: str | None) -> _Style:
+    return _Style(
+        separator or guess_category_separator(rows.cells("category", ids)),
+        commas_part_paths(rows.cells("category", ids)),
+        decimal_mark(rows.cells("price", ids)),
+    )
 
 
 def _known(value: Any, counts: Counter[str]) -> Any:
@@ -85,11 +137,8 @@ def _first_given(columns: Sequence[list[Any]]) -> list[Any]:
     return [next((cell for cell in row if not is_missing(cell)), None) for row in zip(*columns, strict=True)]
 
 
-def _records(ids: Sequence[str], cells: Cells, separator: str | None, counts: Counter[str], first: int) -> list[Record]:
+def _records(ids: Sequence[str], cells: Cells, style: _Style, counts: Counter[str], first: int) -> list[Record]:
     columns = {name: cells.get(name) or [None] * len(ids) for name in Record._fields}
-    separator = separator or guess_category_separator(columns["category"])
-    commas = commas_part_paths(columns["category"])
-    mark = decimal_mark(columns["price"])
     records = []
     for number, item_id in enumerate(ids):
         cell = {name: column[number] for name, column in columns.items()}
@@ -101,8 +150,8 @@ def _records(ids: Sequence[str], cells: Cells, separator: str | None, counts: Co
                 cell["description"], MAX_DESCRIPTION, name="descriptions", counts=counts, joint="\n\n"
             ),
             brand=read_text(cell["brand"], MAX_TITLE, name="brands", counts=counts),
-            category=read_category(cell["category"], counts, separator=separator, commas=commas),
-            price=read_price(cell["price"], counts, mark),
+            category=read_category(cell["category"], counts, separator=style.separator, commas=style.commas),
+            price=read_price(cell["price"], counts, style.decimal),
             image_url=read_image_url(cell["image_url"]),
             image_path=plain_text(cell["image_path"]),
             group=read_id(cell["group"]) or None,

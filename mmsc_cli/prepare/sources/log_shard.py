@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ import pyarrow as pa
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.separated import Dialect, column_names, sniff_separator, split_fields
 from mmsc_cli.files.table_file import find_name
-from mmsc_cli.files.unpacking import GZIP_MARK, ZSTD_MARK, check_packing, read_unpacked
+from mmsc_cli.files.unpacking import GZIP_MARK, ZSTD_MARK, check_packing, open_unpacked
 from mmsc_cli.prepare.duckdb import Engine, literal
 
 _HEAD_BYTES = 1 << 20
@@ -145,7 +146,8 @@ def open_shard(
         if path.suffix.lower() == ".parquet" or head.startswith(b"PAR1"):
             if packing != "none":
                 shard_path = folder / f"shard-{number}.parquet"
-                shard_path.write_bytes(read_unpacked(path))
+                with open_unpacked(path) as unpacked, shard_path.open("wb") as copy:
+                    shutil.copyfileobj(unpacked, copy)
             return _parquet(engine, path, shard_path)
     except UNPACKING_ERRORS as error:
         raise InputError(f"{path}: not readable: {error}", hint=_HINT) from error

@@ -15,6 +15,8 @@ import orjson
 
 _STRING = re.compile(rb"""'[^'\\]*+(?:\\.[^'\\]*+)*+'|"[^"\\]*+(?:\\.[^"\\]*+)*+\"""", re.DOTALL)
 _ESCAPE_OR_QUOTE = re.compile(rb'\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))|"', re.DOTALL)
+# A syntax tree takes hundreds of times the memory of its text.
+_LONGEST_TREE = 1 << 20
 _SAME_IN_JSON = b'\\"nrtbf'
 
 
@@ -32,6 +34,8 @@ def read_dict_literal(line: bytes) -> Any:
         return orjson.loads(_as_json(line))
     except (_NoJsonError, orjson.JSONDecodeError):
         pass
+    if len(line) > _LONGEST_TREE:
+        raise ValueError(f"a Python literal of more than {_LONGEST_TREE >> 20} MiB")
     try:
         with warnings.catch_warnings():
             # Python warns of unknown escapes as if the user had written them, and quotes the line.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.files.item_fields import is_missing, read_ids
+from mmsc_cli.files.id_column import IdColumn
+from mmsc_cli.files.item_fields import is_missing
 from mmsc_cli.files.table_file import TableFile, read_table_file
 from mmsc_cli.prepare.records import Delivery, relation_table
 from mmsc_cli.prepare.settings import PairColumn, TableSource
@@ -34,38 +34,53 @@ def read_tables(
         InputError: a file is missing, is not such a table, lacks a column, or holds a strength that is none; or no id
             of the pairs is among those of the items.
     """
-    named = {path: _pair_table(path, settings, delivery) for path in pairs_paths}
+    named = [_pair_table(path, settings, delivery) for path in pairs_paths]
     for path in items_paths:
         read_item_table(path, settings.columns, delivery, settings.category_separator)
     ids: set[str] = set()
-    for table, columns in named.values():
-        views, purchases = (_strengths(table, columns, name, delivery.counts) for name in STRENGTHS)
-        source, target = (read_ids(columns[end], delivery.counts) for end in ("a", "b"))
-        relations = {"source": source, "target": target, "view": views, "buy": purchases}
-        delivery.add("relations", relation_table(relations))
+    for table, names in named:
+        ends = [IdColumn(table.column_blocks(names[end]), delivery.counts) for end in ("a", "b")]
+        strengths = [names[name] for name in STRENGTHS if name in names]
+        first = 1
+        for block, source, target in zip(table.blocks(strengths), *ends, strict=True):
+            views, purchases = (
+                _strengths(f"{table.path}: row", block.get(names.get(name, "")) or [None] * len(source), first, name)
+                for name in STRENGTHS
+            )
+            delivery.counts["null_words"] += _null_words(block)
+            relations = {"source": source, "target": target, "view": views, "buy": purchases}
+            delivery.add("relations", relation_table(relations))
+            ids.update(filter(None, source), filter(None, target))
+            first += len(source)
         delivery.counts["relations"] += table.rows
-        ids.update(filter(None, source), filter(None, target))
     check_ids_meet(ids, read_catalogue(delivery), delivery, "pairs")
 
 
-def _pair_table(path: Path, settings: TableSource, delivery: Delivery) -> tuple[TableFile, dict[str, list[Any]]]:
+def _pair_table(path: Path, settings: TableSource, delivery: Delivery) -> tuple[TableFile, dict[str, str]]:
+    """A table of pairs, and its columns that stand for ours."""
     table = read_table_file(path)
-    names = resolve_columns(table, settings.columns, get_args(PairColumn), ("a", "b"), None, delivery)
-    columns = {name: table[theirs[0]] for name, theirs in names.items()}
+    columns = resolve_columns(table, settings.columns, get_args(PairColumn), ("a", "b"), None, delivery)
     if not any(name in columns for name in STRENGTHS):
         raise InputError(
             f"{path}: no column co_view or co_purchase in it",
             hint='map yours under [source.columns], for example co_view = "views"',
         )
-    return table, columns
+    return table, {name: theirs[0] for name, theirs in columns.items()}
 
 
-def _strengths(table: TableFile, columns: dict[str, list[Any]], name: str, counts: Counter[str]) -> NDArray[np.float32]:
-    """A strength per row, shape (rows,); 0 where the column or the value is missing."""
-    strengths = np.zeros(table.rows, np.float64)
-    for row, value in enumerate(columns.get(name, ())):
+def _null_words(block: Mapping[str, Sequence[Any]]) -> int:
+    return sum(
+        isinstance(value, str) and bool(value.strip()) and is_missing(value)
+        for column in block.values()
+        for value in column
+    )
+
+
+def _strengths(place: str, values: Sequence[Any], first: int, name: str) -> NDArray[np.float32]:
+    """A strength per row, shape (rows,); 0 where the value is missing. `first` is the number of the first row."""
+    strengths = np.zeros(len(values), np.float64)
+    for row, value in enumerate(values):
         if is_missing(value):
-            counts["null_words"] += isinstance(value, str) and bool(value.strip())
             continue
         try:
             strengths[row] = float(value)
@@ -73,7 +88,7 @@ def _strengths(table: TableFile, columns: dict[str, list[Any]], name: str, count
             strengths[row] = np.nan
         if not 0 <= strengths[row] <= np.finfo(np.float32).max:
             raise InputError(
-                f"{table.path}: row {row + 1}, column {name}: {value!r} is not a strength",
+                f"{place} {first + row}, column {name}: {value!r} is not a strength",
                 hint="a strength is a number, 0 or above",
             )
     return strengths.astype(np.float32)
