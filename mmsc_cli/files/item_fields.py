@@ -109,8 +109,10 @@ def read_id(value: Any, counts: Counter[str] | None = None) -> str:
     mended = unicodedata.normalize("NFC", formula[1].strip() if formula else text)
     shown = " ".join(UNSAFE.sub(" ", mended).split()) if UNSAFE.search(mended) else mended
     if counts is not None:
-        counts["ids_mended"] += mended != text
-        counts["ids_with_controls"] += shown != mended
+        if mended != text:
+            counts["ids_mended"] += 1
+        if shown != mended:
+            counts["ids_with_controls"] += 1
     return shown
 
 
