@@ -45,7 +45,7 @@ def _composed(generator: np.random.Generator) -> Index:
     return Index(tensors, {})
 
 
-@pytest.mark.parametrize("filters", FILTERS, ids=str)
+@pytest.mark.parametrize("filters", FILTERS)
 def test_candidates_alone_give_what_the_whole_catalogue_gives(filters: Filters) -> None:
     index = _composed(np.random.default_rng(5))
     queries = [Query.of_item(index, index.ids[row]) for row in range(0, ITEMS, 5)]
