@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.prepare.counts import LOSSES
 from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.records import LIST_STRENGTH, Delivery, Kind
 from mmsc_cli.prepare.settings import SplitSettings
@@ -127,6 +128,9 @@ FROM read_parquet($parts) r
 LEFT JOIN ends s ON s.name = r.source
 LEFT JOIN ends t ON t.name = r.target
 """
+_WITHIN_GROUPS = """
+SELECT count(*) FILTER (fate IS NULL), count(*) FILTER (fate = 'relations_within_group') FROM relations
+"""
 _DROPPED = "SELECT fate, count(*) FROM relations WHERE fate IS NOT NULL GROUP BY fate"
 # How many of the six things that a relation can say (either direction; viewed, bought or both) were said of a pair.
 # The rest are repetitions.
@@ -195,8 +199,8 @@ FROM read_parquet($records) JOIN item_rows USING (record)
 ORDER BY item_row
 """
 _RECORDS_IN_ORDER = """
-SELECT records.* EXCLUDE (record, richness, views, purchases)
-FROM read_parquet($records) records JOIN item_rows USING (record)
+SELECT records.* EXCLUDE (record, richness, views, purchases) REPLACE (g AS "group")
+FROM read_parquet($records) records JOIN item_rows USING (record) LEFT JOIN item_groups USING (item_row)
 ORDER BY item_row
 """
 # Where an image of each item lies: from ids, addresses and paths as delivered to paths in the workspace.
@@ -236,10 +240,11 @@ def assemble(
     """
     with Engine(delivery.folder) as engine:
         item_ids = _choose_records(engine, delivery)
+        _relate(engine, delivery)
         unit_ids = _unit_ids(engine, item_ids)
         item_splits = split_items(unit_ids, split, seed)
         counts: dict[str, Any] = {"items": len(item_ids), "item_splits": dict(Counter(item_splits.tolist()))}
-        columns, relation_counts = _fold(engine, delivery, outside_path)
+        columns, relation_counts = _fold(engine, outside_path)
         pairs = Pairs(**columns, split=split_pairs(unit_ids, item_splits, columns["a"], columns["b"], split, seed))
         pairs.write(pairs_path)
         counts |= relation_counts | _pair_counts(pairs)
@@ -273,8 +278,25 @@ def _unit_ids(engine: Engine, item_ids: list[str]) -> list[str]:
     return units
 
 
-def _fold(engine: Engine, delivery: Delivery, outside_path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
-    """Unordered pairs in (a, b) order with four strengths, and what became of the relations."""
+def _relate(engine: Engine, delivery: Delivery) -> None:
+    """Make `relations`. Groups that hold all of them are no variants, or nothing could be learned of any item."""
+    _load_relations(engine, delivery)
+    ((kept, within),) = engine.run(_WITHIN_GROUPS)
+    if kept or not within:
+        return
+    engine.run("DELETE FROM item_groups")
+    engine.run("DROP TABLE ends")
+    engine.run(_ENDS)
+    engine.run("DROP TABLE relations")
+    _load_relations(engine, delivery)
+    delivery.warnings.append(
+        f"all {within:,} relations of two items are between variants of one product: the groups of variants are passed "
+        "over, and every item stands alone; if they are right, give relations between different products too, "
+        "otherwise map another column to group under [source.columns]"
+    )
+
+
+def _load_relations(engine: Engine, delivery: Delivery) -> None:
     fate = f"ENUM ({', '.join(map(literal, FATES))})"
     engine.run(
         "CREATE TABLE relations (source INTEGER, target INTEGER, view FLOAT, buy FLOAT, "
@@ -284,6 +306,10 @@ def _fold(engine: Engine, delivery: Delivery, outside_path: Path) -> tuple[dict[
     for kind, statement in statements.items():
         if parts := delivery.parts(kind):
             engine.run(statement, parts=parts)
+
+
+def _fold(engine: Engine, outside_path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
+    """Unordered pairs in (a, b) order with four strengths, and what became of the relations."""
     counts = dict.fromkeys(FATES, 0) | dict(engine.run(_DROPPED))
     counts |= _write_outside(engine, outside_path)
     engine.run(_COPIES, most=MOST_VARIANTS)
@@ -292,9 +318,10 @@ def _fold(engine: Engine, delivery: Delivery, outside_path: Path) -> tuple[dict[
     ((kept, repeated, pairs),) = engine.run(_KEPT)
     engine.run("DROP TABLE relations")
     if not pairs:
+        lost = "; ".join(f"{counts[name]:,} {LOSSES[name]}" for name in FATES if counts[name])
         raise InputError(
-            "the source has no pair of items that are both in the catalogue",
-            hint="check that the ids in the relations are the ids of the items",
+            "the source has no pair of items that are both in the catalogue" + (f": {lost}" if lost else ""),
+            hint="check that the ids in the relations are the ids of the items, and that strengths are above 0",
         )
     counts["relations_outside"] -= counts["relations_outside_kept"] + counts["relations_repeated"]
     counts["relations_repeated"] += repeated

@@ -146,6 +146,12 @@ def test_a_source_without_pairs_is_refused(delivery: Delivery, assembled: Any) -
     assert caught.value.hint
 
 
+def test_a_source_without_pairs_says_what_became_of_its_relations(delivery: Delivery, assembled: Any) -> None:
+    _deliver(delivery, ["A", "B"], [(0, 0, 1.0), (0, 1, 0.0), (1, 0, -1.0)])
+    with pytest.raises(InputError, match="1 relations of an item to itself; 2 relations without a strength"):
+        assembled(delivery)
+
+
 def test_images_are_placed_by_the_rows_of_the_item_table(delivery: Delivery, tmp_path: Path) -> None:
     _deliver(delivery, ["C", "A", "B"], [(0, 1, 1.0)])
     paths = tmp_path / "items.parquet", tmp_path / "pairs.parquet", tmp_path / "outside.parquet"

@@ -56,6 +56,16 @@ def test_siblings_are_no_pair(delivery: Delivery, assembled: Any) -> None:
     assert shop.counts["relations_within_group"] == 1
 
 
+def test_groups_that_hold_every_pair_are_passed_over_and_said(delivery: Delivery, assembled: Any) -> None:
+    _deliver(delivery, [("MUG-W", "MUG-B", 1.0, 0.0), ("MUG-W", "GONE", 1.0, 0.0), ("LID-1", "LID-1", 1.0, 0.0)])
+    shop = assembled(delivery)
+    assert shop.edges("view") == {("MUG-W", "MUG-B"): 1.0}
+    assert shop.items["group"].null_count == len(MUGS), "answers would show one variant of a product"
+    assert shop.counts["relations_within_group"] == 0
+    (warning,) = delivery.warnings
+    assert "all 1 relations of two items are between variants of one product" in warning
+
+
 def test_the_name_of_a_group_is_known_as_an_id(delivery: Delivery, assembled: Any) -> None:
     _deliver(delivery, [("mug", "POT", 1.0, 0.0)])
     assert assembled(delivery).edges("view") == {("MUG-W", "POT"): 1.0, ("MUG-B", "POT"): 1.0}
