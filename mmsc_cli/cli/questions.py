@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from mmsc_cli.cli.failures import GATE, OK, describe, exit_code
 from mmsc_cli.cli.formats import Answered
-from mmsc_cli.errors import InputError, MmscError
+from mmsc_cli.errors import InputError, MmscError, UnknownItemError
 from mmsc_cli.files.lines import Line, parse_pair, read_lines
 from mmsc_cli.infer.answers import Answer
 from mmsc_cli.infer.recommender import Recommender
@@ -19,6 +21,7 @@ Outcomes = Iterable[Sequence[object] | MmscError]
 AskItems = Callable[[Sequence[str]], Iterable[list[Answer] | MmscError]]
 # Items of `--all` that are asked about together.
 _SLICE = 4_096
+_LOG = logging.getLogger(__name__)
 
 
 class Failures:
@@ -104,7 +107,9 @@ def _answered(
 ) -> Iterator[Answered]:
     def answer(lines: Sequence[Line], questions: Sequence[Parsed]) -> Iterator[Answered]:
         for line, question, outcome in zip(lines, questions, ask(questions, lines), strict=True):
-            if isinstance(outcome, MmscError):
+            if isinstance(outcome, UnknownItemError) and line.number == 1 and _is_header(line):
+                _LOG.info("%s: passed over as the names of columns", line.place)
+            elif isinstance(outcome, MmscError):
                 failures.report(type(outcome)(f"{line.place}: {outcome.message}", outcome.hint))
             else:
                 yield heading(question), list(map(vars, outcome))
@@ -125,3 +130,11 @@ def _answered(
                 failures.report(error)
         yield from answer(lines, questions)
         sys.stdout.flush()
+
+
+def _is_header(line: Line) -> bool:
+    """Whether a first line names columns of ids instead of items."""
+    from mmsc_cli.prepare.sources.aliases import ALIASES  # noqa: PLC0415  brings pyarrow
+
+    names = {name for column in ("item_id", "item", "a", "b") for name in (column, *ALIASES[column])}
+    return all(word.strip(' "').casefold() in names for word in re.split("[\t,;]", line.text))

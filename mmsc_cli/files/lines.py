@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import csv
 import logging
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.files import id_column
 
 # A title and a description fit many times over; a file without line ends does not.
 LONGEST_LINE = 2**20
@@ -48,16 +49,20 @@ def read_lines(source: str) -> Iterator[list[Line | InputError]]:
 
 
 def read_ids(source: str) -> Iterator[str]:
-    """Yield the ids in a file, or in stdin for `-`, one a line.
+    """Yield the ids in a file, or in stdin for `-`, one a line, in quotes or not, as a table of items holds them.
 
     Raises:
         InputError: there is no such file, or a line is no text.
     """
+    texts = []
     for batch in read_lines(source):
         for line in batch:
             if isinstance(line, InputError):
                 raise line
-            yield line.text
+            texts.append(_fields(line.text, "\n")[0])
+    # The first may be the column's name.
+    for column in (texts[:1], texts[1:]):
+        yield from id_column.read_ids(column)
 
 
 def _batches(stream: BinaryIO, name: str) -> Iterator[list[Line | InputError]]:
@@ -103,14 +108,25 @@ def _line(raw: bytes, place: str, number: int, overlong: bool) -> Line | InputEr
     return Line(place, number, text) if text else None
 
 
+def _fields(text: str, separator: str) -> list[str]:
+    """The fields of a line; quotes that are not those of separated values are letters."""
+    if '"' in text:
+        try:
+            return next(csv.reader([text], delimiter=separator, skipinitialspace=True, strict=True))
+        except csv.Error:
+            pass
+    return text.split(None if separator == " " else separator)
+
+
 def parse_pair(line: Line) -> tuple[str, str]:
-    """Two item ids, separated by a tab, else by a comma, else by blanks.
+    """Two item ids, in quotes or not, separated by a tab, else by a comma, a semicolon, or blanks.
 
     Raises:
         InputError: there are not two.
     """
-    separator = next((mark for mark in ("\t", ",") if mark in line.text), r"\s+")
-    ends = [part.strip() for part in re.split(separator, line.text) if part.strip()]
+    split = (_fields(line.text, mark) for mark in ("\t", ",", ";", " "))
+    ends = next((parts for parts in split if len(parts) > 1), [])
+    ends = [part.strip() for part in ends if part.strip()]
     if len(ends) != 2:
         raise InputError(
             f"{line.place}: two ids expected, {len(ends)} found", hint="write two a line, with a tab between them"

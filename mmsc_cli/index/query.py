@@ -37,7 +37,7 @@ class Query:
         row = index.row(item_id)
         category, price, group = (index.optional(name) for name in ("category", "price", "group"))
         return cls(
-            item_id,
+            index.ids[row],
             row,
             -1 if category is None else int(category[row]),
             float("nan") if price is None else float(price[row]),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import UnknownItemError
+from mmsc_cli.files.item_fields import spellings
 from mmsc_cli.index.soundness import check_columns, damaged_index
 
 DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
@@ -22,6 +23,16 @@ PATH_SEPARATOR = " > "
 _PAIRS_AT_A_TIME = 4_096
 # Characters of an unknown id that a message shows and looks up: it may be of any length.
 _LONGEST_SHOWN = 100
+# Zeros before a number that an unknown id is looked up with.
+_MOST_ZEROS = 12
+
+
+def _other_forms(text: str) -> dict[str, None]:
+    """An id in other cases, without its leading zeros, and with so many more of them."""
+    text = text.strip()
+    bare = text.lstrip("0")
+    padded = ["0" * count + bare for count in range(_MOST_ZEROS + 1)] if bare[:1].isdigit() else [text]
+    return dict.fromkeys(form for one in padded for form in (one, one.upper(), one.lower(), one.capitalize()))
 
 
 @dataclass(frozen=True)
@@ -133,15 +144,19 @@ class Strings(Sequence[str]):
         return bisect_left(range(len(self)), wanted, key=lambda row: bytes(data[offsets[row] : offsets[row + 1]]))
 
     def find(self, item_id: str) -> int:
-        """The row of an id in a sorted list.
+        """The row of an id in a sorted list, as typed, else as a catalogue writes it.
 
         Raises:
-            UnknownItemError: it is not there; the hint names the nearest ids.
+            UnknownItemError: it is not there; the hint names the same id in another case or with other zeros before it,
+                else the nearest ids.
         """
-        row = self.position(item_id)
-        if row < len(self) and self[row] == item_id:
-            return row
+        for spelling in spellings(item_id):
+            row = self.position(spelling)
+            if row < len(self) and self[row] == spelling:
+                return row
         shown = item_id[:_LONGEST_SHOWN]
+        if same := [text for text in _other_forms(shown) if text in self]:
+            raise UnknownItemError(f"unknown item {shown!r}", f"did you mean {' or '.join(same)}?", same)
         nearest = self._nearest(shown)
         raise UnknownItemError(f"unknown item {shown!r}", f"nearest ids: {', '.join(nearest)}", nearest)
 

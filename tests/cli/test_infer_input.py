@@ -42,6 +42,24 @@ def test_every_kind_of_bad_line_at_once(trained: Workspace, item_ids: list[str])
     assert len(told) < 3_000
 
 
+def test_lists_of_ids_as_spreadsheets_write_them(trained: Workspace, item_ids: list[str]) -> None:
+    first, second = item_ids[:2]
+    ran = _infer(trained, "--items-from", "-", stdin=f'"item_id"\n"{first}"\n="{second}"\n'.encode())
+    assert (ran.returncode, _queries(ran)) == (0, [first, second])
+    assert b"stdin:1: passed over as the names of columns" in ran.stderr
+
+    asked = [sys.executable, "-m", "mmsc_cli", "infer", "-w", str(trained.root), "--pairs", "-"]
+    judged = subprocess.run(asked, input=f'a,b\n"{first}",{second}\n'.encode(), capture_output=True, check=False)
+    assert (judged.returncode, _queries(judged)) == (0, [first])
+
+
+def test_an_id_in_another_case_or_with_other_zeros_is_asked_back(trained: Workspace, item_ids: list[str]) -> None:
+    wanted = item_ids[0]
+    ran = _infer(trained, "--item", wanted.swapcase())
+    assert ran.returncode == 3
+    assert f"  did you mean {wanted}?" in ran.stderr.decode().splitlines()
+
+
 def test_lines_that_cannot_be_used_end_with_one(trained: Workspace, item_ids: list[str]) -> None:
     ran = _infer(trained, "--items-from", "-", stdin=f"{item_ids[0]}\nA\0B\n{item_ids[1]}\n".encode())
 

@@ -99,6 +99,14 @@ def test_a_list_of_ids_must_be_whole(tmp_path: Path) -> None:
         list(read_ids(str(path)))
 
 
+def test_a_list_of_ids_is_read_as_a_table_of_items(tmp_path: Path) -> None:
+    path = tmp_path / "ids.csv"
+    path.write_text('"item_id"\n"00123"\n="00124"\n"A,B"\nCafe\u0301\n19"\n', encoding="utf-8")
+    assert list(read_ids(str(path))) == ["item_id", "00123", "00124", "A,B", "Café", '19"']
+    path.write_text("sku\n101.0\n102.0\n", encoding="utf-8")
+    assert list(read_ids(str(path))) == ["sku", "101", "102"]
+
+
 @pytest.mark.parametrize(
     ("text", "ends"),
     [
@@ -107,6 +115,11 @@ def test_a_list_of_ids_must_be_whole(tmp_path: Path) -> None:
         ("A  B", ("A", "B")),
         ("A , B", ("A", "B")),
         ("A 1\tB,2", ("A 1", "B,2")),
+        ('"A,B",C', ("A,B", "C")),
+        ('"A B" C', ("A B", "C")),
+        ('"A;""B""";C 1', ('A;"B"', "C 1")),
+        ('19" rack\tB', ('19" rack', "B")),
+        ('"odd\tB', ('"odd', "B")),
     ],
 )
 def test_pairs_are_separated_by_a_tab_a_comma_or_blanks(text: str, ends: tuple[str, str]) -> None:
