@@ -48,6 +48,11 @@ class ItemAttributes:
         """The columns and their types."""
         return self._table.schema
 
+    def first_rows(self, column: str) -> dict[str, int]:
+        """The first row of each value of a column of texts."""
+        values = self._table[column].to_pylist()
+        return {value: row for row, value in reversed(list(enumerate(values))) if value is not None}
+
     def of(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """The columns of some items; a missing price is None."""
         records: list[dict[str, Any]] = self._table.take(rows).to_pylist()

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.errors import UnknownItemError, WorkspaceError
 from mmsc_cli.index.storage import Strings
+from mmsc_cli.infer.attributes import ItemAttributes
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
@@ -107,4 +108,10 @@ class ItemCards:
 
     def _row(self, item_id: str) -> int:
         ids = Strings.of(self._names["item_id"].to_pylist())
-        return ids.find(item_id)
+        try:
+            return ids.find(item_id)
+        except UnknownItemError:
+            first = ItemAttributes(self._root, ["group"], len(ids)).first_rows("group")
+            if item_id not in first:
+                raise
+            return first[item_id]

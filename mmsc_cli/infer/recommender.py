@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from mmsc_cli.errors import InputError, MmscError, UnknownItemError, WorkspaceError, in_workspace
+from mmsc_cli.files.item_fields import spellings
 from mmsc_cli.index.filters import Filters, Sieve, sieves
 from mmsc_cli.index.hnsw import Hnsw, file_names
 from mmsc_cli.index.index_file import Index
@@ -341,12 +342,15 @@ class Recommender:
         return outcomes
 
     def title(self, item_id: str) -> str:
-        """Title of an item.
+        """Title of an item; of the name of a group, that of its first variant.
 
         Raises:
             UnknownItemError: it is not in the catalogue.
         """
-        return self.index.title(item_id)
+        try:
+            return self.index.title(item_id)
+        except UnknownItemError:
+            return self.index.title(self._first_variant(item_id))
 
     def attributes(self, columns: Sequence[str]) -> ItemAttributes:
         """Columns of the item table, such as `price`, `brand`, `category` or `image_url`, by item row.
@@ -383,8 +387,34 @@ class Recommender:
             try:
                 queries[position] = Query.of_item(self.index, item_id)
             except UnknownItemError as error:
-                errors[position] = error
+                try:
+                    queries[position] = Query.of_item(self.index, self._first_variant(item_id))
+                except UnknownItemError:
+                    errors[position] = error
+                else:
+                    _LOG.info("%s names variants of one product: answered for %s", item_id, queries[position].name)
         return queries, errors
+
+    def _first_variant(self, group: str) -> str:
+        """The id of the first variant of a group.
+
+        Raises:
+            UnknownItemError: no group has this name.
+        """
+        row = next((self._groups[name] for name in spellings(group) if name in self._groups), None)
+        if row is None:
+            raise UnknownItemError(f"unknown item {group!r}")
+        return str(self.index.ids[row])
+
+    @cached_property
+    def _groups(self) -> dict[str, int]:
+        """The first variant of each group, by name; empty without variants, or where the index answers alone."""
+        if self.index.optional("group") is None:
+            return {}
+        try:
+            return self.attributes(["group"]).first_rows("group")
+        except (InputError, WorkspaceError):
+            return {}
 
     def _relations(self, asked: Asked) -> Sequence[Relation]:
         """The relations to answer in: those asked for, of `both` those that the model was trained on."""

@@ -70,4 +70,6 @@ def test_items_are_found_by_the_words_of_their_titles(mmsc: Mmsc, prepared: Work
     assert {match["item_id"] for match in found} == {
         other["item_id"] for other in every if all(word.lower() in other["title"].lower() for word in words)
     }
-    assert mmsc("show", "--title", "no such thing", "-w", prepared.root).out == "item_id\ttitle\n"
+    none = mmsc("show", "--title", "no such thing", "-w", prepared.root)
+    assert (none.code, none.out) == (0, "item_id\ttitle\n")
+    assert none.err == "no title contains all words of 'no such thing'\n"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.errors import InputError, UnknownItemError, WorkspaceError
 from mmsc_cli.index.filters import Filters
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.infer.recommender import Recommender
@@ -85,6 +88,18 @@ def test_of_variants_only_the_best_is_shown(with_variants: Recommender) -> None:
     assert _found(with_variants, "substitute") == [1, 3, 4, 6, 7, 8, 9, 10, 11]
     assert _found(with_variants, "substitute", k=3) == [1, 3, 4]
     assert _found(with_variants, "substitute", k=4, variants=True) == [1, 2, 3, 4]
+
+
+def test_the_name_of_a_group_asks_for_its_first_variant(with_variants: Recommender, tmp_path: Path) -> None:
+    groups = ["bag", "bag", "bag", None, "lamp", "lamp", *[None] * 6]
+    pq.write_table(pa.table({"group": pa.array(groups)}), tmp_path / "items.parquet")
+    named = Recommender(with_variants.index, tmp_path)
+
+    for relation in ("substitute", "complement"):
+        assert list(named.answer(["lamp"], relation)) == list(named.answer(["I04"], relation))
+    assert named.title("lamp") == named.title("I04")
+    with pytest.raises(UnknownItemError):
+        named.substitutes("sofa")
 
 
 def test_a_variant_in_stock_stands_for_its_product(with_variants: Recommender) -> None:

@@ -45,6 +45,8 @@ def register(app: typer.Typer) -> None:
                 session.out.json(matches)
             else:
                 _table(session, matches, ("item_id", "title"), f"Items with {title!r} in the title")
+            if not matches:
+                session.out.note(f"no title contains all words of {title!r}")
             return
         assert item is not None
         shown = cards.item(item)
