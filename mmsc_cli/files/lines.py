@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.files import id_column
 
 # A title and a description fit many times over; a file without line ends does not.
 LONGEST_LINE = 2**20
@@ -54,6 +53,8 @@ def read_ids(source: str) -> Iterator[str]:
     Raises:
         InputError: there is no such file, or a line is no text.
     """
+    from mmsc_cli.files import id_column  # noqa: PLC0415  brings pyarrow
+
     texts = []
     for batch in read_lines(source):
         for line in batch:
@@ -125,7 +126,7 @@ def parse_pair(line: Line) -> tuple[str, str]:
         InputError: there are not two.
     """
     split = (_fields(line.text, mark) for mark in ("\t", ",", ";", " "))
-    ends = next((parts for parts in split if len(parts) > 1), [])
+    ends = next((parts for parts in split if len(parts) > 1), [line.text])
     ends = [part.strip() for part in ends if part.strip()]
     if len(ends) != 2:
         raise InputError(
