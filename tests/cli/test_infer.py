@@ -154,7 +154,7 @@ def test_new_items(
     assert ran.code == 1
     assert [row["query"] for row in _rows(ran.out)] == ["N1", "N1", "line 3", "line 3"]
     assert {row["modalities"] for row in _rows(ran.out)} == {"text"}
-    assert ran.err.startswith("mmsc: new.jsonl:2: Invalid JSON")
+    assert ran.err.startswith("mmsc: new.jsonl:2: not JSON")
     assert f"Substitutes of N1: {known['title']}" in drawn.out
 
 
