@@ -117,8 +117,13 @@ def read_id(value: Any, counts: Counter[str] | None = None) -> str:
 
 
 def spellings(text: str) -> Iterable[str]:
-    """An id as a user types it, then as a catalogue may write it; a look-up takes the first that it knows."""
+    """An id as a user types it, then as a catalogue may write it; a look-up takes the first that it knows.
+
+    Blanks at its ends are a slip: a look-up asks back.
+    """
     yield text
+    if text != text.strip():
+        return
     if len(text) > 1 and text[0] == text[-1] == '"':  # as separated values quote it
         text = text[1:-1].replace('""', '"')
         yield text

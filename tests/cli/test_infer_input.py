@@ -55,9 +55,10 @@ def test_lists_of_ids_as_spreadsheets_write_them(trained: Workspace, item_ids: l
 
 def test_an_id_in_another_case_or_with_other_zeros_is_asked_back(trained: Workspace, item_ids: list[str]) -> None:
     wanted = item_ids[0]
-    ran = _infer(trained, "--item", wanted.swapcase())
-    assert ran.returncode == 3
-    assert f"  did you mean {wanted}?" in ran.stderr.decode().splitlines()
+    for slip in (wanted.swapcase(), f" {wanted} "):
+        ran = _infer(trained, "--item", slip)
+        assert ran.returncode == 3
+        assert f"  did you mean {wanted}?" in ran.stderr.decode().splitlines()
 
 
 def test_lines_that_cannot_be_used_end_with_one(trained: Workspace, item_ids: list[str]) -> None:

@@ -168,6 +168,7 @@ def test_a_column_of_whole_numbers_as_floats_holds_whole_numbers() -> None:
 
 def test_an_id_is_looked_up_as_typed_first() -> None:
     assert list(spellings("101.0")) == ["101.0", "101"]
+    assert list(spellings(" 101.0 ")) == [" 101.0 "]
     assert list(spellings('"A ""B"""')) == ['"A ""B"""', 'A "B"']
     assert list(spellings('="00123"')) == ['="00123"', "00123", "00123"]
 
