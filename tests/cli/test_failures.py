@@ -46,7 +46,7 @@ def _check(ran: Ran, code: int, *words: str) -> None:
         ("recipes show no-such-shop", ["no-such-shop"]),
         ("prepare demo --set source.items", ["source.items", "KEY=VALUE"]),
         ("prepare demo --set train.epocs=3", ["train.epocs", "did you mean epochs?"]),
-        ("prepare demo --set train.epochs=0", ["train.epochs", "greater than 0"]),
+        ("prepare demo --set train.epochs=0", ["train.epochs", "must be above 0"]),
         ("prepare amazon-beauty --input nowhere.json.gz", ["nowhere.json.gz"]),
         ("infer", ["--item", "--new"]),
         ("infer A --top-k 5", ["--top-k", "did you mean -k?"]),

@@ -47,6 +47,9 @@ def test_the_commands_of_the_contract_are_there() -> None:
         "run",
         "recipes",
         "doctor",
+        "diff",
+        "serve",
+        "judge",
         "version",
         "show",
         "init",
@@ -76,7 +79,7 @@ def test_every_command_has_an_example(mmsc: Mmsc, path: str) -> None:
 ALL = {"--workspace", "--set", "--json", "--quiet", "--verbose", "--device", "--seed"}
 COMMON_OPTIONS = {
     "prepare": ALL - {"--device"},
-    "label": ALL - {"--device"},
+    "label": ALL,
     "encode": ALL,
     "train": ALL,
     "evaluate": ALL,
@@ -85,6 +88,9 @@ COMMON_OPTIONS = {
     "init": {"--quiet", "--verbose"},
     "check": ALL - {"--workspace", "--device", "--seed"},
     "show": {"--workspace", "--json"},
+    "diff": {"--json", "--quiet", "--verbose"},
+    "serve": {"--workspace", "--quiet", "--verbose"},
+    "judge": {"--workspace", "--json", "--quiet", "--seed"},
     "doctor": {"--workspace", "--json", "--device"},
     "recipes list": {"--json"},
     "recipes show": {"--json", "--set"},

@@ -11,7 +11,14 @@ from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.workspace.workspace import Workspace
 
-SETTINGS = ("source.items=300", "source.images=false", "label.budget=400", "train.dim=16", "train.epochs=3")
+SETTINGS = (
+    "source.items=300",
+    "source.images=false",
+    "label.budget=400",
+    "label.model=oracle:0.9",
+    "train.dim=16",
+    "train.epochs=3",
+)
 
 
 @pytest.fixture(scope="session")

