@@ -140,5 +140,9 @@ def _example(session: Session) -> tuple[str, list[str]]:
 
     recommender = Recommender.open(session.directory, exact=True)
     item, answers = choose_example(recommender)
-    lines = [f"for example {item} ({recommender.title(item)}):"]
-    return item, [*lines, *(f"  {answer.relation}: {answer.item} ({answer.title})" for answer in answers)]
+    lines = [f"for example {_named(item, recommender.title(item))}:"]
+    return item, [*lines, *(f"  {answer.relation}: {_named(answer.item, answer.title)}" for answer in answers)]
+
+
+def _named(item_id: str, title: str) -> str:
+    return f"{item_id} ({title})" if title else item_id

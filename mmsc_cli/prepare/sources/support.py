@@ -37,9 +37,10 @@ SELECT a, b, k, held_out, CASE WHEN k > 0 THEN
 END AS score
 FROM together CROSS JOIN total LEFT JOIN learned l ON l.item = a LEFT JOIN learned r ON r.item = b
 """
-# The discounted gain of held-out pairs among the ten best of their item.
+# The discounted gain of held-out pairs among the ten best of their item, in billionths: threads add whole numbers in
+# any order to the same sum, so that equal gains are equal.
 _GAIN = """
-SELECT coalesce(sum(1 / log2(1 + position)) FILTER (held_out > 0 AND position <= 10), 0), count(*)
+SELECT coalesce(sum((1e9 / log2(1 + position))::BIGINT) FILTER (held_out > 0 AND position <= 10), 0), count(*)
 FROM (
     SELECT held_out, row_number() OVER (PARTITION BY a ORDER BY score DESC, b) AS position
     FROM trial WHERE k >= {support} AND score > 0
