@@ -21,7 +21,7 @@ from mmsc_cli.files.id_column import read_ids
 from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.records import Delivery, Record, part_path, record_table
 from mmsc_cli.prepare.settings import EventsSource
-from mmsc_cli.prepare.sources.aliases import SHOPPER_COLUMNS
+from mmsc_cli.prepare.sources.aliases import ORDER_COLUMNS
 from mmsc_cli.prepare.sources.event_log import (
     PURCHASE,
     VIEW,
@@ -294,8 +294,8 @@ def _report(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
 
 
 def _doubt_purchases(engine: Engine, part: LogPart, delivery: Delivery) -> None:
-    """Warn where a log of shoppers, rather than of orders, has a column of few words that may be its types."""
-    if part.export is not None or not any(word in part.columns["session"].lower() for word in SHOPPER_COLUMNS):
+    """Warn where a log that is not of orders has a column of few words that may be its types."""
+    if part.export is not None or any(word in part.columns["session"].lower() for word in ORDER_COLUMNS):
         return
     shard = part.shards[0]
     for name in (name for name in shard.columns if name not in part.columns.values()):

@@ -18,7 +18,7 @@ from mmsc_cli.prepare.guess.event_types import type_of
 from mmsc_cli.prepare.guess.guess import Guess, guess
 from mmsc_cli.prepare.guess.recipe_text import recipe_text
 from mmsc_cli.prepare.stage import prepare
-from mmsc_cli.recipe.loading import load_recipe
+from mmsc_cli.recipe.loading import change_recipe, load_recipe
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -245,6 +245,21 @@ def test_a_log_of_shoppers_whose_types_nobody_knows_is_a_warning(tmp_path: Path,
     shop[1].write_text(_german_log("Was", "geguckt", "mitgenommen"), encoding="utf-8")
     counts = prepare(Workspace(tmp_path / "space"), _recipe(tmp_path, _guess(*shop)), recipe_directory=tmp_path)
     assert any("'geguckt', 'mitgenommen'" in warning and 'type = "Was"' in warning for warning in counts["warnings"])
+
+
+@pytest.mark.parametrize(("session", "doubted"), [("visit_id", True), ("sid", True), ("order_no", False)])
+def test_visits_whose_types_nobody_knows_are_a_warning_and_orders_are_not(
+    session: str, doubted: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.csv"
+    steps = ("landing", "pdp_opened", "checkout_done")
+    rows = [f"s{number // 3},{number % 7},{steps[number % 3]}" for number in range(600)]
+    path.write_text("\n".join([f"{session},article,step", *rows]) + "\n")
+    source = {"kind": "events", "events": str(path), "columns": {"session": session, "item": "article"}}
+    counts = prepare(
+        Workspace(tmp_path / "space"), change_recipe({"name": "visits", "source": source}, (), {}), recipe_directory=tmp_path
+    )
+    assert any('type = "step"' in warning for warning in counts["warnings"]) is doubted
 
 
 def test_a_column_of_times_that_are_none_is_not_passed_over(tmp_path: Path, shop: tuple[Path, Path]) -> None:
