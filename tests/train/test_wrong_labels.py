@@ -28,10 +28,14 @@ ITEMS = 300
 
 
 def labels_of(prepared: Workspace, folder: Path, accuracy: float) -> Path:
+    return labels_by(f"oracle:{accuracy}", prepared, folder)
+
+
+def labels_by(model: str, prepared: Workspace, folder: Path) -> Path:
     workspace = Workspace(folder / "labelled")
     shutil.copytree(prepared.root, workspace.root)
     settings = (f"source.items={ITEMS}", "source.images=false", f"label.budget={BUDGET}")
-    run_label(workspace, load_recipe("demo", (*settings, f"label.model=oracle:{accuracy}")), [])
+    run_label(workspace, load_recipe("demo", (*settings, f"label.model={model}")), [])
     return workspace.path("labels.parquet")
 
 
@@ -92,7 +96,7 @@ def test_cleaned_labels_are_right_more_often_than_the_annotator(prepared: Worksp
     assert after > before + 0.04
 
 
-def test_the_student_does_not_copy_the_rules(prepared: Workspace) -> None:
-    labels = Labels.read(prepared.path("labels.parquet"))
-    assert set(labels.model.tolist()) == {"rules"}
-    assert taught(prepared, prepared.path("labels.parquet")).by_labels is None
+def test_the_student_does_not_copy_the_rules(prepared: Workspace, tmp_path: Path) -> None:
+    labels = labels_by("rules", prepared, tmp_path)
+    assert set(Labels.read(labels).model.tolist()) == {"rules"}
+    assert taught(prepared, labels).by_labels is None

@@ -257,7 +257,9 @@ def test_visits_whose_types_nobody_knows_are_a_warning_and_orders_are_not(
     path.write_text("\n".join([f"{session},article,step", *rows]) + "\n")
     source = {"kind": "events", "events": str(path), "columns": {"session": session, "item": "article"}}
     counts = prepare(
-        Workspace(tmp_path / "space"), change_recipe({"name": "visits", "source": source}, (), {}), recipe_directory=tmp_path
+        Workspace(tmp_path / "space"),
+        change_recipe({"name": "visits", "source": source}, (), {}),
+        recipe_directory=tmp_path,
     )
     assert any('type = "step"' in warning for warning in counts["warnings"]) is doubted
 
