@@ -74,7 +74,8 @@ def test_people_find_an_item_and_look_at_its_answers(browser: Any, served: Serve
     assert all(page.locator("#complement .why").all_inner_texts())
     page.locator("#filters [name=k]").fill("3")
     page.keyboard.press("Tab")
-    page.wait_for_function("document.querySelectorAll('#substitute li').length === 3")
+    page.wait_for_selector("#substitute li:nth-child(4)", state="detached")
+    assert page.locator("#substitute li").count() == 3
     page.reload()
     page.wait_for_selector("#substitute li")
     assert page.locator("#substitute li").count() == 3
