@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.report import machine, markdown_table
+from benchmarks.faults.report import finish
 from mmsc_cli.workspace import workspace as workspace_module
 from mmsc_cli.workspace.stages import STAGES, Stage
 from mmsc_cli.workspace.workspace import Workspace
@@ -54,12 +54,7 @@ def main(arguments: Sequence[str]) -> None:
             rows.append([stage, state, str(tally.kills), whole])
             faults += [f"{stage}, {state}: {fault}" for fault in tally.faults]
             sys.stderr.write(" | ".join(rows[-1]) + "\n")
-    total = sum(int(row[2]) for row in rows)
-    rows.append(["all", "", str(total), f"{total - len(faults)} of {total}"])
-    table = markdown_table(["stage", "artefacts", "kills", "whole, and finished afterwards"], rows)
-    sys.stdout.write(f"{machine()}\n\n{table}")
-    if faults:
-        sys.exit("\n".join(faults))
+    finish(["stage", "artefacts", "kills", "whole, and finished afterwards"], rows, faults)
 
 
 def kill_at_every_call(root: Path, stage: Stage, *, again: bool, every: int = 1) -> Tally:
@@ -126,25 +121,30 @@ def broken(root: Path, stage: Stage, before: dict[str, str], new: str) -> Iterat
             yield f"{name} is gone"
 
 
+def die_before_call(moment: int, calls: Sequence[str]) -> None:
+    """Have this process kill itself before the n-th of these calls of `os`, and of the swap of two names, from now."""
+    left = moment
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments, **named)
+
+        return call
+
+    for name in calls:
+        setattr(os, name, counted(getattr(os, name)))
+    vars(workspace_module)["exchange"] = counted(vars(workspace_module)["exchange"])
+
+
 def _killed(root: Path, stage: Stage, content: str, moment: int) -> bool:
     """Run a stage in a child that is killed before its n-th call; return whether it survived."""
 
     def run() -> None:
-        left = moment
-
-        def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*arguments: Any, **named: Any) -> Any:
-                nonlocal left
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return real(*arguments, **named)
-
-            return call
-
-        for name in CALLS:
-            setattr(os, name, counted(getattr(os, name)))
-        vars(workspace_module)["exchange"] = counted(vars(workspace_module)["exchange"])
+        die_before_call(moment, CALLS)
         run_stage(root, stage, content)
 
     child = _FORK.Process(target=run)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.commit import contents, expected, prepare_for, run_stage
-from benchmarks.faults.report import machine, markdown_table
+from benchmarks.faults.report import finish
 from mmsc_cli.errors import MmscError
 from mmsc_cli.workspace.stages import STAGES, Stage
 from mmsc_cli.workspace.workspace import Workspace
@@ -51,12 +51,7 @@ def main(arguments: Sequence[str]) -> None:
             rows.append([stage, state, str(cuts), f"{cuts - len(wrong)} of {cuts}"])
             faults += [f"{stage}, {state}: {fault}" for fault in wrong]
             sys.stderr.write(" | ".join(rows[-1]) + "\n")
-    total = sum(int(row[2]) for row in rows)
-    rows.append(["all", "", str(total), f"{total - len(faults)} of {total}"])
-    table = markdown_table(["stage", "artefacts", "cuts", "old or new, and whole"], rows)
-    sys.stdout.write(f"{machine()}\n\n{table}")
-    if faults:
-        sys.exit("\n".join(faults))
+    finish(["stage", "artefacts", "cuts", "old or new, and whole"], rows, faults)
 
 
 def cut_stage(root: Path, cut: Cut, stage: Stage, *, again: bool, every: int = 1) -> Iterator[str]:

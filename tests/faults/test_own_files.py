@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-import signal
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mmsc_cli.workspace import workspace as workspace_module
+from benchmarks.faults.commit import die_before_call
 from mmsc_cli.workspace.manifest import Manifest
 from mmsc_cli.workspace.stages import STAGES, Stage
 from mmsc_cli.workspace.workspace import Workspace
@@ -153,20 +152,7 @@ def _moments(root: Path, stage: Stage) -> Iterator[None]:
     for moment in range(1, 100):
 
         def die(moment: int = moment) -> None:
-            left = moment
-
-            def counted(real: Callable[..., object]) -> Callable[..., object]:
-                def call(*arguments: object, **named: object) -> object:
-                    nonlocal left
-                    left -= 1
-                    if left == 0:
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    return real(*arguments, **named)
-
-                return call
-
-            os.rename, os.replace = counted(os.rename), counted(os.replace)  # type: ignore[assignment]
-            vars(workspace_module)["exchange"] = counted(vars(workspace_module)["exchange"])
+            die_before_call(moment, ["rename", "replace"])
             _run(Workspace(root), stage, f"killed {moment}")
 
         if _in_child(die) == 0:

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -49,10 +50,8 @@ def check_items(form: str) -> Callable[[bytes], Tally]:
     def check(content: bytes) -> Tally:
         # What has an ending of its own may come packed, which is told by its first bytes.
         items, pairs = scratch_file(f"items.{form}", content), scratch_file("pairs.csv", as_csv(_PAIRS))
-        delivery = Delivery(empty_folder("delivery"))
-        try:
-            read_tables([items], [pairs], TableSource(kind="table", items="", pairs=""), delivery)
-        except InputError:
+        delivery = _delivered(items, pairs)
+        if delivery is None:
             return REFUSED
         kept = sum(pq.read_metadata(part).num_rows for part in delivery.parts("records"))
         skipped = delivery.counts["without_id"]
@@ -62,13 +61,21 @@ def check_items(form: str) -> Callable[[bytes], Tally]:
     return check
 
 
-def check_pairs(content: bytes) -> Tally:
-    """Every row of a pair table is a relation, or all is refused."""
-    items, pairs = scratch_file("items.csv", as_csv(_ITEMS)), scratch_file("pairs.jsonl", content)
+def _delivered(items: Path, pairs: Path) -> Delivery | None:
+    """What two tables deliver; None where they are refused."""
     delivery = Delivery(empty_folder("delivery"))
     try:
         read_tables([items], [pairs], TableSource(kind="table", items="", pairs=""), delivery)
     except InputError:
+        return None
+    return delivery
+
+
+def check_pairs(content: bytes) -> Tally:
+    """Every row of a pair table is a relation, or all is refused."""
+    items, pairs = scratch_file("items.csv", as_csv(_ITEMS)), scratch_file("pairs.jsonl", content)
+    delivery = _delivered(items, pairs)
+    if delivery is None:
         return REFUSED
     kept = sum(pq.read_metadata(part).num_rows for part in delivery.parts("relations"))
     return Tally(_rows("jsonl", content, kept), kept).checked("pairs")
