@@ -8,7 +8,6 @@ partners outside the catalogue both have, and what items are related to that loo
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.known import Known
 from mmsc_cli.train.linear_branch import LinearRows, Sparse
 
-NetworkVectors = Mapping[Relation, tuple[NDArray[np.float32], NDArray[np.float32]]]
 # Items that share the most outside partners with an item, whose relations it borrows.
 OUTSIDE_NEIGHBOURS = 30
 # Short chunks take longer in a large catalogue; long ones have temporary arrays that the system clears anew each time.
@@ -33,10 +31,9 @@ LARGEST_CHUNK = 128
 class Evidence:
     """Evidence for pairs of a query and a candidate."""
 
-    def __init__(self, known: Known, network: NetworkVectors | None = None) -> None:
-        """Take one look at the catalogue, and query and key vectors (n_items, dim) of a network that saw no more."""
+    def __init__(self, known: Known) -> None:
+        """Take one look at the catalogue."""
         self.known = known
-        self._network = network or {}
         self._looked_up = [
             matrix
             for relation in RELATIONS
@@ -63,36 +60,7 @@ class Evidence:
             candidates: item rows (queries, candidates), -1 where there is none; what is said of none means nothing.
         """
         candidates = np.maximum(candidates, 0)
-        a = queries[:, None]
-        linear = [self.entries(matrix[queries], candidates) for matrix in self._looked_up]
-        walks = [
-            np.log1p(10 * self.entries(left[queries] @ right, candidates)) if right.nnz else _nothing(candidates)
-            for left, right in self._walks
-        ]
-        network = []
-        for query, key in self._network.values():
-            network += [_dots(query[queries], key[candidates]), _dots(key[queries], query[candidates])]
-        content = [_dots(vectors[queries], vectors[candidates]) for vectors in self.known.catalogue.content]
-        by_content = [self.entries(matrix[queries], candidates) for matrix in self._by_content]
-        affinity = [affinity.log_ratio(a, candidates) for affinity in self.affinity.values()]
-        path, paths = self.known.catalogue.paths[queries][:, None], self.known.catalogue.paths[candidates]
-        both_known = self._price[a, 1] * self._price[candidates, 1]
-        dearer = (self._price[candidates, 0] - self._price[a, 0]) * both_known
-        columns = [
-            *linear,
-            *walks,
-            *network,
-            *content,
-            *by_content,
-            *affinity,
-            ((path == paths) & (path > 0)).sum(axis=2),
-            (self._brand[a] == self._brand[candidates]) & (self._brand[a] > 0),
-            dearer,
-            np.abs(dearer),
-            both_known,
-            # What is much for one item is little for another, so where the candidate stands among the query's.
-            *(_standing(column) for column in (*linear[::2], *walks[:2], *network[::2], content[0], *by_content[::2])),
-        ]
+        columns = [column for _, group in self._groups(queries, candidates) for column in group]
         asking = np.broadcast_to(self._own[queries][:, None], (*candidates.shape, self._own.shape[1]))
         return np.concatenate(
             [np.stack(columns, axis=2).astype(np.float32, copy=False), asking, self._own[candidates]], axis=2
@@ -100,14 +68,36 @@ class Evidence:
 
     def from_metadata(self) -> NDArray[np.bool_]:
         """Which features (features,) say what the items are; the others say what shoppers did."""
-        behaviour = len(self._looked_up) + len(self._walks) + 2 * len(self._network)
-        # Likeness, answers by content, category affinities, path, brand, price.
-        items = len(self.known.catalogue.content) + len(self._by_content) + len(self.affinity) + 5
-        standing = len(self._looked_up[::2]) + 2 + len(self._network)
-        standing_of_items = 1 + len(self._by_content[::2])
-        groups = [(behaviour, False), (items, True), (standing, False), (standing_of_items, True)]
-        groups.append((2 * self._own.shape[1], False))
-        return np.repeat([is_item for _, is_item in groups], [count for count, _ in groups])
+        groups = self._groups(np.zeros(1, np.int64), np.zeros((1, 1), np.int64))
+        of_pairs = [is_item for is_item, group in groups for _ in group]
+        return np.array(of_pairs + [False] * (2 * self._own.shape[1]))
+
+    def _groups(
+        self, queries: NDArray[np.int64], candidates: NDArray[np.int64]
+    ) -> list[tuple[bool, list[NDArray[Any]]]]:
+        """Features of pairs (queries, candidates) in their order, and whether a group says what the items are."""
+        a = queries[:, None]
+        linear = [self.entries(matrix[queries], candidates) for matrix in self._looked_up]
+        walks = [
+            np.log1p(10 * self.entries(left[queries] @ right, candidates)) if right.nnz else _nothing(candidates)
+            for left, right in self._walks
+        ]
+        content = [_dots(vectors[queries], vectors[candidates]) for vectors in self.known.catalogue.content]
+        by_content = [self.entries(matrix[queries], candidates) for matrix in self._by_content]
+        affinity = [affinity.log_ratio(a, candidates) for affinity in self.affinity.values()]
+        path, paths = self.known.catalogue.paths[queries][:, None], self.known.catalogue.paths[candidates]
+        both_known = self._price[a, 1] * self._price[candidates, 1]
+        dearer = (self._price[candidates, 0] - self._price[a, 0]) * both_known
+        shared_path = ((path == paths) & (path > 0)).sum(axis=2)
+        same_brand = (self._brand[a] == self._brand[candidates]) & (self._brand[a] > 0)
+        price = [dearer, np.abs(dearer), both_known]
+        return [
+            (False, [*linear, *walks]),
+            (True, [*content, *by_content, *affinity, shared_path, same_brand, *price]),
+            # What is much for one item is little for another, so where the candidate stands among the query's.
+            (False, [_standing(column) for column in (*linear[::2], *walks[:2])]),
+            (True, [_standing(column) for column in (content[0], *by_content[::2])]),
+        ]
 
     def linear_column(self, relation: Relation) -> int:
         """The feature that is the linear score of a relation."""

@@ -120,11 +120,11 @@ def teach(views: PairViews, labels: Labels | None, seed: int) -> Student | None:
     if labels is None or not len(labels):
         return student
     # The rules teach already. A student of their labels would see what they look at, and copy their errors.
-    by_rules = labels.model == RULES_MODEL
-    if by_rules.all():
+    of_rules = labels.model == RULES_MODEL
+    if of_rules.all():
         _LOG.info("labels: those of the rules teach nothing new, as the rules are always among the teachers")
         return student
-    return _with_labels(student, views, labels.select(~by_rules), seed)
+    return _with_labels(student, views, labels.select(~of_rules), seed)
 
 
 def _with_labels(student: Student, views: PairViews, labels: Labels, seed: int) -> Student:
