@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from mmsc_cli.arrays.top import best_rows
 from mmsc_cli.index.index_file import Index
+from mmsc_cli.index.search import block_size
 from mmsc_cli.metrics.bootstrap import bootstrap_interval
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.judgements import Votes
@@ -28,12 +30,13 @@ def precision_by_people(index: Index, votes: Votes, seed: int) -> dict[str, Any]
     block: dict[str, Any] = {}
     for number, relation in enumerate(RELATIONS):
         shown: set[tuple[int, int]] = set()
-        for start in range(0, len(queries), 256):
-            rows = queries[start : start + 256]
+        size = block_size(len(index))
+        for start in range(0, len(queries), size):
+            rows = queries[start : start + size]
             scores = index.scores(relation, rows)
             scores[np.arange(len(rows)), rows] = -np.inf
-            best = np.argsort(-scores, axis=1, kind="stable")[:, :K]
-            shown |= {(int(row), int(answer)) for row, answers in zip(rows, best, strict=True) for answer in answers}
+            for row, of_row in zip(rows.tolist(), scores, strict=True):
+                shown |= {(row, answer) for answer in best_rows(of_row, K).tolist()}
         judged = [
             bool(counts.argmax() == number)
             for a, b, counts in zip(votes.a.tolist(), votes.b.tolist(), votes.counts, strict=True)

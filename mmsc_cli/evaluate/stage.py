@@ -121,12 +121,13 @@ def run_evaluate(
         )
         if (following := following_curve(context, index, truth, progress)) is not None:
             result["following"] = following
+        shown_items = read_shown_items(workspace)
         judgements = read_judgements(workspace.root / FILE)
         if len(judgements):
-            votes = votes_of(judgements, read_shown_items(workspace).item_ids)
+            votes = votes_of(judgements, shown_items.item_ids)
             result["people"] = precision_by_people(index, votes, recipe.seed)
         write_json(stage.path("metrics.json"), result)
-        gallery = build_gallery(context, index, read_shown_items(workspace))
+        gallery = build_gallery(context, index, shown_items)
         history, facts = read_training_history(workspace), model_facts(workspace, training)
         student = training.counts.get("student")
         page = render_report(result, gallery, history, f"{recipe.name}: verdict", facts, student)
