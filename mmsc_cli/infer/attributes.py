@@ -14,6 +14,18 @@ from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.workspace.checksums import check_at_a_glance
 
 
+def check_column(name: str, known: Sequence[str]) -> None:
+    """Refuse a column that the item table lacks.
+
+    Raises:
+        InputError: it is not among the `known`; the hint names the nearest, else all.
+    """
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"columns: {', '.join(known)}"
+        raise InputError(f"the item table has no column {name!r}", hint=hint)
+
+
 class ItemAttributes:
     """Some columns of `items.parquet`, by item row."""
 
@@ -29,10 +41,7 @@ class ItemAttributes:
         try:
             known = pq.read_schema(path).names
             for column in columns:
-                if column not in known:
-                    close = get_close_matches(column, known, n=1)
-                    hint = f"did you mean {close[0]}?" if close else f"columns: {', '.join(known)}"
-                    raise InputError(f"the item table has no column {column!r}", hint=hint)
+                check_column(column, known)
             self._table = pq.read_table(path, columns=list(columns), memory_map=True)
         except (OSError, pa.ArrowException) as error:
             raise WorkspaceError(

@@ -15,6 +15,7 @@ from mmsc_cli.errors import UnknownItemError, WorkspaceError
 from mmsc_cli.index.storage import Strings
 from mmsc_cli.infer.attributes import ItemAttributes
 from mmsc_cli.infer.recommender import Recommender
+from mmsc_cli.tables.items import read_item
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.workspace.checksums import check_at_a_glance
@@ -58,13 +59,7 @@ class ItemCards:
         """
         row = self._row(item_id)
         with pq.ParquetFile(self._path) as file:
-            first = 0
-            for group in range(file.num_row_groups):
-                n_rows = file.metadata.row_group(group).num_rows
-                if row < first + n_rows:
-                    (record,) = file.read_row_group(group).slice(row - first, 1).to_pylist()
-                    break
-                first += n_rows
+            record = read_item(file, row)
         # NaN, which is not equal to itself, stands for an unknown number.
         return {name: value if value == value else None for name, value in record.items()}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -11,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.workspace.pins import Pins
 from mmsc_cli.workspace.regular_file import open_regular
 
@@ -47,17 +46,10 @@ class ItemFile:
 
     def item(self, row: int) -> dict[str, Any]:
         """All columns of an item; an unknown price is None. Nothing where there is no table."""
+        from mmsc_cli.tables.items import read_item  # noqa: PLC0415  brings pyarrow
+
         with self._lock:
-            if self._file is None:
-                return {}
-            first = 0
-            for group in range(self._file.num_row_groups):
-                n_rows = self._file.metadata.row_group(group).num_rows
-                if row < first + n_rows:
-                    (record,) = self._file.read_row_group(group).slice(row - first, 1).to_pylist()
-                    return _known(record)
-                first += n_rows
-        return {}
+            return {} if self._file is None else _known(read_item(self._file, row))
 
     def columns(self, names: Sequence[str], rows: Sequence[int]) -> list[dict[str, Any]]:
         """Some columns of some items.
@@ -71,15 +63,13 @@ class ItemFile:
         return [_known({name: values[place] for name, values in taken.items()}) for place in range(len(rows))]
 
     def _column(self, name: str) -> Any:
+        from mmsc_cli.infer.attributes import check_column  # noqa: PLC0415  brings pyarrow
+
         with self._lock:
             if name not in self._columns:
                 if self._file is None:
                     raise WorkspaceError("items.parquet is missing, or is not what the index was made from")
-                known = self._file.schema_arrow.names
-                if name not in known:
-                    close = get_close_matches(name, known, n=1)
-                    hint = f"did you mean {close[0]}?" if close else f"columns: {', '.join(known)}"
-                    raise InputError(f"the item table has no column {name!r}", hint=hint)
+                check_column(name, self._file.schema_arrow.names)
                 self._columns[name] = self._file.read(columns=[name])[name].combine_chunks()
             return self._columns[name]
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mmsc_cli.tables.table import ArtefactTable
 
@@ -67,6 +68,18 @@ def item_batches(path: Path, columns: list[str], start: int, stop: int, rows: in
                 yield pa.Table.from_batches([kept])
             if first >= stop:
                 return
+
+
+def read_item(file: pq.ParquetFile, row: int) -> dict[str, Any]:
+    """Return all columns of one item row of an opened item table, reading no more than its row group."""
+    first = 0
+    for group in range(file.num_row_groups):
+        n_rows = file.metadata.row_group(group).num_rows
+        if row < first + n_rows:
+            record: dict[str, Any] = file.read_row_group(group).slice(row - first, 1).to_pylist()[0]
+            return record
+        first += n_rows
+    raise IndexError(row)
 
 
 def take_items(path: Path, columns: list[str], rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[pa.Table]:

@@ -10,6 +10,7 @@ import typer
 
 from mmsc_cli.cli.options import Session, command
 from mmsc_cli.errors import InputError
+from mmsc_cli.runtime.installation import extra_command
 
 _NEEDED = ("fastapi", "uvicorn", "httptools", "prometheus_client")
 
@@ -47,7 +48,7 @@ def register(app: typer.Typer) -> None:
         SIGTERM and Ctrl-C end it once requests under way are answered. -q writes no line per request.
         """
         if missing := [name for name in _NEEDED if find_spec(name) is None]:
-            raise InputError(f"serve needs {missing[0]}, which is not installed", hint="pip install 'mmsc-cli[serve]'")
+            raise InputError(f"serve needs {missing[0]}, which is not installed", hint=extra_command("serve"))
         from mmsc_cli.serve.server import serve  # noqa: PLC0415  brings uvicorn
         from mmsc_cli.serve.settings import ServeSettings, check_access  # noqa: PLC0415  only this command needs it
 

@@ -112,19 +112,8 @@ SHOPPER_COLUMNS = (
 # Columns that say which purchase a line belongs to.
 ORDER_COLUMNS = (
     *("order", "basket", "invoice", "receipt", "transaction", "purchase", "checkout", "ticket", "sale"),
-    *(
-        "bestell",
-        "auftrag",
-        "rechnung",
-        "bon",
-        "beleg",
-        "warenkorb",
-        "commande",
-        "facture",
-        "panier",
-        "pedido",
-        "compra",
-    ),
+    *("bestell", "auftrag", "rechnung", "bon", "beleg", "warenkorb"),
+    *("commande", "facture", "panier", "pedido", "compra"),
 )
 
 ALIASES: dict[str, tuple[str, ...]] = {
