@@ -88,11 +88,11 @@ def test_a_lack_of_memory_changes_nothing(
 
 
 def test_other_weights_are_refused_on_reopening(
-    typed_items: pa.Table, run_encode: Run, tiny_open_clip: Path, tmp_path: Path
+    typed_items: pa.Table, run_encode: Run, tiny_open_clip: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     from safetensors.torch import load_file, save_file
 
-    checkpoint = tmp_path / "copy.safetensors"
+    checkpoint = tmp_path_factory.mktemp("models") / "copy.safetensors"
     shutil.copy(tiny_open_clip, checkpoint)
     made = run_encode(typed_items, encoder=f"open_clip:mmsc-tiny/{checkpoint}")
     weights = load_file(checkpoint)
@@ -105,12 +105,15 @@ def test_other_weights_are_refused_on_reopening(
         open_encoder(made.folder, device=cpu)
 
 
-def test_checkpoint_that_does_not_fit(typed_items: pa.Table, run_encode: Run, tmp_path: Path) -> None:
+def test_checkpoint_that_does_not_fit(
+    typed_items: pa.Table, run_encode: Run, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     from safetensors.torch import save_file
 
-    save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
-    (tmp_path / "broken.safetensors").write_bytes(b"\xff" * 100)
+    models = tmp_path_factory.mktemp("models")
+    save_file({"weight": torch.zeros(2)}, models / "other.safetensors")
+    (models / "broken.safetensors").write_bytes(b"\xff" * 100)
     for name in ("other", "broken"):
         with pytest.raises(InputError, match="cannot be loaded") as caught:
-            run_encode(typed_items, encoder=f"open_clip:mmsc-tiny/{tmp_path / name}.safetensors")
+            run_encode(typed_items, encoder=f"open_clip:mmsc-tiny/{models / name}.safetensors")
         assert "\n" not in caught.value.message
