@@ -1,4 +1,7 @@
-"""All stages of a workspace, one after the other."""
+"""All stages of a workspace, one after the other.
+
+A stage is imported when it runs: a night on which nothing changed costs no more than looking.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmsc_cli.encode.stage import run_encode
-from mmsc_cli.evaluate.stage import run_evaluate
-from mmsc_cli.index.index_file import Index
-from mmsc_cli.label.stage import run_label
-from mmsc_cli.model.parts import Part
-from mmsc_cli.prepare.stage import prepare, prepare_config
-from mmsc_cli.recipe.recipe import Recipe
+from mmsc_cli.prepare.inputs import changed_pictures, prepare_config
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.settings import still_known
-from mmsc_cli.train.inputs import Plan
-from mmsc_cli.train.settings import TrainSettings
-from mmsc_cli.train.stage import run_train
-from mmsc_cli.train.train import train
 from mmsc_cli.workspace.config import current_labels, stage_config
-from mmsc_cli.workspace.manifest import StageRecord
+from mmsc_cli.workspace.kept_digests import KeptDigests
 from mmsc_cli.workspace.stages import Stage
-from mmsc_cli.workspace.workspace import Workspace
+from mmsc_cli.workspace.workspace import FIRST_TIME, Workspace
 
 if TYPE_CHECKING:
+    from mmsc_cli.index.index_file import Index
+    from mmsc_cli.model.parts import Part
+    from mmsc_cli.recipe.recipe import Recipe
     from mmsc_cli.runtime.machine.device import DeviceChooser
+    from mmsc_cli.workspace.manifest import StageRecord
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,6 +40,11 @@ def retrain(
     progress: Progress = SILENT,
 ) -> Index:
     """Train again as `training` says, but from `seed` and without some parts; keep the judged index, in `folder`."""
+    from mmsc_cli.index.index_file import Index  # noqa: PLC0415  as the others
+    from mmsc_cli.train.inputs import Plan  # noqa: PLC0415  brings torch
+    from mmsc_cli.train.settings import TrainSettings  # noqa: PLC0415  as the others
+    from mmsc_cli.train.train import train  # noqa: PLC0415  brings torch
+
     settings = TrainSettings.model_validate(still_known(training.config["train"], TrainSettings))
     plan = Plan(seed, [*training.config["without"], *without], current_labels(workspace, training.inputs), serve=False)
     train(workspace, settings, plan, folder, device(), None, progress)
@@ -64,15 +66,53 @@ def label_in_rounds(
     Returns:
         The counts of the last round.
     """
+    from mmsc_cli.label.stage import run_label  # noqa: PLC0415  brings scikit-learn
+
     rounds = recipe.label.rounds
     for turn in range(1, rounds + 1):
         if turn > 1:
+            from mmsc_cli.train.stage import run_train  # noqa: PLC0415  brings scipy
+
             _LOG.info("train: running, to see what the next round asks about")
             run_train(workspace, recipe, [], device, progress)
         if rounds > 1:
             _LOG.info("label: round %d of %d", turn, rounds)
         counts = run_label(workspace, recipe, endpoints, progress, gold=gold, turn=turn)
     return counts
+
+
+def prepare_if_needed(
+    workspace: Workspace,
+    recipe: Recipe,
+    *,
+    inputs: Sequence[Path],
+    recipe_directory: Path,
+    progress: Progress = SILENT,
+) -> tuple[dict[str, Any], bool]:
+    """Run `prepare` unless it is up to date; what it made is read to its end, and images that failed are tried again.
+
+    Returns:
+        Its counts, and whether it was up to date.
+    """
+    digests = KeptDigests(workspace.root)
+    config = prepare_config(recipe, inputs, recipe_directory, digests.digest)
+    why = workspace.why_outdated("prepare", config, recipe.outcome)
+    if why is None:
+        why = changed_pictures(workspace, recipe, inputs, recipe_directory)
+    counts: dict[str, Any] = {} if why else workspace.manifest().stages["prepare"].counts
+    if why is None and recipe.images.download and counts.get("images_failed"):
+        why = f"{counts['images_failed']:,} images could not be fetched the last time"
+    if why is None:
+        workspace.amend("prepare", config)
+    else:
+        from mmsc_cli.prepare.stage import prepare  # noqa: PLC0415  brings duckdb and scipy
+
+        _log_start("prepare", why)
+        counts = prepare(
+            workspace, recipe, inputs=inputs, recipe_directory=recipe_directory, config=config, progress=progress
+        )
+    digests.save()
+    return counts, why is None
 
 
 def run_all(
@@ -87,45 +127,65 @@ def run_all(
 ) -> dict[str, str]:
     """Run every stage that is not up to date.
 
+    Whether a stage is up to date, large files say by their size and time of change.
+
     Returns:
         Per stage `done` or `up to date`.
     """
+    digests = KeptDigests(workspace.root)
+    prepared = prepare_config(recipe, inputs, recipe_directory, digests.digest)
 
-    prepared = prepare_config(recipe, inputs, recipe_directory)
+    def run_prepare() -> None:
+        from mmsc_cli.prepare.stage import prepare  # noqa: PLC0415  brings duckdb and scipy
 
-    def run_prepare() -> dict[str, Any]:
-        return prepare(
-            workspace, recipe, inputs=inputs, recipe_directory=recipe_directory, config=prepared, progress=progress
-        )
+        prepare(workspace, recipe, inputs=inputs, recipe_directory=recipe_directory, config=prepared, progress=progress)
 
-    stages: dict[Stage, tuple[dict[str, Any], Callable[[], Any]]] = {
+    def run_encode() -> None:
+        from mmsc_cli.encode.stage import run_encode  # noqa: PLC0415  brings scikit-learn
+
+        run_encode(workspace, recipe, device, progress)
+
+    def run_label() -> None:
+        label_in_rounds(workspace, recipe, [], device, progress)
+
+    def run_train() -> None:
+        from mmsc_cli.train.stage import run_train  # noqa: PLC0415  brings scipy
+
+        run_train(workspace, recipe, [], device, progress)
+
+    def run_evaluate() -> None:
+        from mmsc_cli.evaluate.stage import run_evaluate  # noqa: PLC0415  brings scipy
+
+        run_evaluate(workspace, recipe, retrain, parts=[], seeds=1, report=None, device=device, progress=progress)
+
+    stages: dict[Stage, tuple[dict[str, Any], Callable[[], None]]] = {
         "prepare": (prepared, run_prepare),
-        "encode": (stage_config("encode", recipe), lambda: run_encode(workspace, recipe, device, progress)),
-        "label": (stage_config("label", recipe), lambda: label_in_rounds(workspace, recipe, [], device, progress)),
-        "train": (
-            stage_config("train", recipe) | {"without": []},
-            lambda: run_train(workspace, recipe, [], device, progress),
-        ),
-        "evaluate": (
-            stage_config("evaluate", recipe) | {"ablate": [], "seeds": 1},
-            lambda: run_evaluate(
-                workspace, recipe, retrain, parts=[], seeds=1, report=None, device=device, progress=progress
-            ),
-        ),
+        "encode": (stage_config("encode", recipe), run_encode),
+        "label": (stage_config("label", recipe), run_label),
+        "train": (stage_config("train", recipe) | {"without": []}, run_train),
+        "evaluate": (stage_config("evaluate", recipe) | {"ablate": [], "seeds": 1}, run_evaluate),
     }
     if not label:
         del stages["label"]
     done: dict[str, str] = {}
     for name, (config, run) in stages.items():
-        current = workspace.is_current(name, config, recipe.outcome)
-        done[name] = "up to date" if current else "done"
-        if current:
+        why = workspace.why_outdated(name, config, recipe.outcome, glance=True)
+        if why is None and name == "prepare":
+            why = changed_pictures(workspace, recipe, inputs, recipe_directory)
+        done[name] = "up to date" if why is None else "done"
+        if why is None:
             # Later stages read the whole recipe from the record of `prepare`, also what `prepare` itself ignores.
             workspace.amend(name, config)
             _LOG.info("%s: up to date", name)
             continue
-        _LOG.info("%s: running", name)
+        _log_start(name, why)
         started = time.monotonic()
         run()
         _LOG.info("%s: done (%.1f s)", name, time.monotonic() - started)
+    digests.save()
     return done
+
+
+def _log_start(stage: Stage, why: str) -> None:
+    reason = "" if why == FIRST_TIME else f": {why}"
+    _LOG.info("%s: running%s", stage, reason)

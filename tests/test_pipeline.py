@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import torch
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.stage import run_evaluate
-from mmsc_cli.pipeline import retrain, run_all
+from mmsc_cli.pipeline import prepare_if_needed, retrain, run_all
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.workspace.checksums import digest
@@ -35,8 +37,8 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return lambda *_, **__: ran.append(stage)
 
     for stage in ("encode", "label", "train", "evaluate"):
-        monkeypatch.setattr(f"mmsc_cli.pipeline.run_{stage}", note(stage))
-    monkeypatch.setattr("mmsc_cli.pipeline.prepare", note("prepare"))
+        monkeypatch.setattr(f"mmsc_cli.{stage}.stage.run_{stage}", note(stage))
+    monkeypatch.setattr("mmsc_cli.prepare.stage.prepare", note("prepare"))
     return ran
 
 
@@ -85,7 +87,7 @@ def test_an_ablation_retrains_the_model_that_is_judged(
         seen.append({"epochs": settings.epochs, "seed": plan.seed, "without": list(plan.without)})
         raise StopError
 
-    monkeypatch.setattr("mmsc_cli.pipeline.train", train)
+    monkeypatch.setattr("mmsc_cli.train.train.train", train)
     other = load_recipe("demo", ["train.epochs=9", "seed=5", "evaluate.baselines='none'"])
 
     with pytest.raises(StopError):
@@ -111,10 +113,10 @@ def test_local_inputs_are_read_for_their_hash_once(tmp_path: Path, monkeypatch: 
         read.append(path.name)
         return digest(path)
 
-    monkeypatch.setattr("mmsc_cli.prepare.stage.digest", note)
-    monkeypatch.setattr("mmsc_cli.pipeline.run_encode", lambda *_, **__: None)
-    monkeypatch.setattr("mmsc_cli.pipeline.run_train", lambda *_, **__: None)
-    monkeypatch.setattr("mmsc_cli.pipeline.run_evaluate", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.workspace.kept_digests.digest", note)
+    monkeypatch.setattr("mmsc_cli.encode.stage.run_encode", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.train.stage.run_train", lambda *_, **__: None)
+    monkeypatch.setattr("mmsc_cli.evaluate.stage.run_evaluate", lambda *_, **__: None)
 
     run_all(
         Workspace(tmp_path / "workspace"),
@@ -126,3 +128,49 @@ def test_local_inputs_are_read_for_their_hash_once(tmp_path: Path, monkeypatch: 
     )
 
     assert sorted(read) == ["items.csv", "pairs.csv"]
+
+
+def _shop(folder: Path) -> dict[str, Any]:
+    """A small catalogue of files, and how `run` and `prepare` are told of it."""
+    (folder / "items.csv").write_text("item_id,title\nA,lamp\nB,shade\nC,bulb\n")
+    (folder / "pairs.csv").write_text("a,b,co_view\nA,B,1\nB,C,1\n")
+    return {"inputs": [], "recipe_directory": folder}
+
+
+def test_prepare_runs_again_only_if_something_changed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "mmsc_cli")
+    where, recipe, workspace = _shop(tmp_path), load_recipe("my-shop"), Workspace(tmp_path / "workspace")
+
+    first = prepare_if_needed(workspace, recipe, **where)
+    again = prepare_if_needed(workspace, recipe, **where)
+    (tmp_path / "items.csv").write_text("item_id,title\nA,lamp\nB,shade\nC,bulb\nD,switch\n")
+    changed = prepare_if_needed(workspace, recipe, **where)
+
+    assert (first[1], again[1], changed[1]) == (False, True, False)
+    assert again[0] == first[0]
+    assert changed[0]["items"] == 4
+    assert "prepare: running: items.csv changed" in caplog.messages
+
+
+def test_prepare_repairs_what_is_damaged(tmp_path: Path) -> None:
+    where, recipe, workspace = _shop(tmp_path), load_recipe("my-shop"), Workspace(tmp_path / "workspace")
+    prepare_if_needed(workspace, recipe, **where)
+    whole = (workspace.root / "pairs.parquet").read_bytes()
+    (workspace.root / "pairs.parquet").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+    assert not prepare_if_needed(workspace, recipe, **where)[1]
+    assert (workspace.root / "pairs.parquet").read_bytes() == whole
+
+
+def test_a_night_without_changes_imports_nothing_heavy(trained_copy: Workspace, demo_settings: tuple[str, ...]) -> None:
+    settings = [word for setting in demo_settings for word in ("--set", setting)]
+    command = ["run", "demo", "-w", str(trained_copy.root), "--set", "evaluate.bootstrap=20", *settings]
+    script = (
+        "import sys; from mmsc_cli.cli.app import run_command; "
+        f"code = run_command({command!r}); heavy = {{'torch', 'pandas', 'sklearn', 'scipy', 'duckdb'}}; "
+        "print(code, sorted(heavy & set(sys.modules)))"
+    )
+    ran = [subprocess.run([sys.executable, "-c", script], capture_output=True, text=True) for _ in range(2)]
+
+    assert "evaluate: done" in ran[0].stderr
+    assert ran[1].stdout == "0 []\n", ran[1].stderr

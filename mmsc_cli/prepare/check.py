@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmsc_cli.prepare.counts import LOSSES, MENDS
-from mmsc_cli.prepare.stage import PrepareRecipe, prepare
+from mmsc_cli.prepare.inputs import PrepareRecipe
+from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import EVIDENCE, RELATIONS

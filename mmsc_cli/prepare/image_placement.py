@@ -1,6 +1,7 @@
 """The images that items name, local files or web addresses, brought into the workspace.
 
-What cannot be had is noted in `images/failures.jsonl`, and its item goes on without an image.
+What cannot be had is noted in `images/failures.jsonl`, and its item goes on without an image. The local files that were
+looked for are listed in `images/sources.parquet`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.images import FORMATS, UnusableImageError, open_checked
 from mmsc_cli.files.web.image_download import download_images
+from mmsc_cli.prepare.local_pictures import write_sources
 from mmsc_cli.prepare.settings import ImageSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.redaction import redact
@@ -69,6 +71,7 @@ class ImagePlaces:
         self._cache = cache
         self._settings = settings
         self._progress = progress
+        self._looked_for: list[Path] = [] if folder is None else [folder]
 
     def place(
         self, item_ids: Sequence[str], urls: Sequence[str | None], paths: Sequence[str | None]
@@ -109,6 +112,8 @@ class ImagePlaces:
                     failures.write(json.dumps(line, ensure_ascii=False) + "\n")
         if not self.counts:
             (self._target / FAILURES).unlink()
+        if self._looked_for:
+            write_sources(self._target, self._source or self._folder or Path(), self._looked_for)
         for reason, count in self.reasons.most_common(_REASONS_SHOWN):
             _LOG.warning("%s images: %s", f"{count:,}", reason)
         self.counts["images"] = sum(path is not None for path in placed)
@@ -130,6 +135,7 @@ class ImagePlaces:
         """The file that a path leads to, or why there is none to take."""
         source_path = (self._source or Path()) / path
         try:
+            self._looked_for.append(source_path)
             if not source_path.is_file():
                 return "there is no such file"
             # A table may come from anywhere: through it, no file of this machine may get into the workspace.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -18,47 +16,27 @@ from mmsc_cli.files.web.download import download, file_name
 from mmsc_cli.prepare.assemble import Assembled, assemble
 from mmsc_cli.prepare.counts import BALANCES, balance
 from mmsc_cli.prepare.image_placement import ImagePlaces
+from mmsc_cli.prepare.inputs import LocalFiles, PrepareRecipe, local_files, prepare_config
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.settings import (
     AmazonSource,
     DemoSource,
     EventsSource,
-    ImageSettings,
     Source,
-    SplitSettings,
     TableSource,
 )
 from mmsc_cli.prepare.sources.amazon import read_amazon
 from mmsc_cli.prepare.sources.demo.generate import generate_demo
-from mmsc_cli.prepare.sources.event_log import TABLE_ENDINGS, log_base, log_files
 from mmsc_cli.prepare.sources.event_pairs import read_events
 from mmsc_cli.prepare.sources.shop_tables import read_tables
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.redaction import recorded_address
 from mmsc_cli.tables.image_hashes import write_image_hashes
-from mmsc_cli.workspace.checksums import digest
-from mmsc_cli.workspace.config import StageRecipe
 from mmsc_cli.workspace.workspace import StageRun, Workspace
 
 FEW_PAIRS = 50
 _LOG = logging.getLogger(__name__)
-
-
-class PrepareRecipe(StageRecipe, Protocol):
-    """What `prepare` reads of a recipe."""
-
-    @property
-    def source(self) -> Source:
-        """Where items and pairs come from."""
-
-    @property
-    def images(self) -> ImageSettings:
-        """Where images come from."""
-
-    @property
-    def split(self) -> SplitSettings:
-        """What is held out."""
 
 
 def prepare(
@@ -90,7 +68,7 @@ def prepare(
     if config is None:
         config = prepare_config(recipe, inputs, recipe_directory)
     with workspace.stage("prepare", config) as stage:
-        files = _local_files(recipe, inputs, recipe_directory)
+        files = local_files(recipe, inputs, recipe_directory)
         if inputs and files.items:
             others = ", ".join(map(str, files.others))
             _LOG.info("items: %s; %s: %s", files.items[0], "log" if recipe.source.kind == "events" else "pairs", others)
@@ -141,21 +119,6 @@ def _doubts(source: Source, counts: Mapping[str, Any]) -> list[str]:
     return doubts
 
 
-def prepare_config(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directory: Path = Path()) -> dict[str, Any]:
-    """What the manifest records of this stage: the whole recipe, for later stages to read, and the local inputs.
-
-    An input is recorded with the sha256 of its content (null where it is not there), so that new content is noticed.
-    """
-    hashes: dict[str, str | None] = {}
-    files = _local_files(recipe, inputs, recipe_directory)
-    for path in (*files.items, *files.others):
-        # The name alone, so that nothing is prepared anew where all was moved.
-        name = os.fsencode(path.name).decode(errors="backslashreplace")
-        key = name if name not in hashes else f"{name} ({len(hashes)})"
-        hashes[key] = digest(path) if path.is_file() else None
-    return {"recipe": recipe.as_config(), "inputs": hashes}
-
-
 def _books(delivery: Delivery, assembled: Assembled, images: Counter[str]) -> dict[str, Any]:
     """All counts, checked to add up; what the source and the assembling dropped for the same reason is one figure."""
     counts = Counter(delivery.counts)
@@ -166,47 +129,10 @@ def _books(delivery: Delivery, assembled: Assembled, images: Counter[str]) -> di
     return dict(delivery.notes) | balance(dict(assembled.counts) | counts)
 
 
-@dataclass(frozen=True)
-class _LocalFiles:
-    """The files that are read instead of a download.
-
-    Attributes:
-        items: tables of items.
-        others: pairs, logs, or metadata.
-        base: see `log_base`.
-    """
-
-    items: list[Path] = field(default_factory=list)
-    others: list[Path] = field(default_factory=list)
-    base: Path | None = None
-
-
-def _local_files(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directory: Path) -> _LocalFiles:
-    """The files given, else those the recipe names."""
-    source = recipe.source
-    if inputs:
-        has_items = isinstance(source, TableSource) or (isinstance(source, EventsSource) and source.items is not None)
-        if has_items and len(inputs) < 2:
-            what = "the pairs" if isinstance(source, TableSource) else "the log"
-            raise InputError(
-                f"{inputs[0]}: this source takes two inputs, the items first, then {what}",
-                hint=f"give both: --input ITEMS --input {what.split()[-1].upper()}",
-            )
-        return _LocalFiles(list(inputs[:has_items]), list(inputs[has_items:]))
-    if isinstance(source, TableSource):
-        items, pairs = (log_files(recipe_directory, paths, TABLE_ENDINGS) for paths in (source.items, source.pairs))
-        return _LocalFiles(items, pairs)
-    if isinstance(source, EventsSource):
-        items = [] if source.items is None else log_files(recipe_directory, source.items, TABLE_ENDINGS)
-        base = log_base(recipe_directory, source.events)
-        return _LocalFiles(items, log_files(recipe_directory, source.events), base)
-    return _LocalFiles()
-
-
 def _read(
     workspace: Workspace,
     recipe: PrepareRecipe,
-    files: _LocalFiles,
+    files: LocalFiles,
     stage: StageRun,
     delivery: Delivery,
     progress: Progress,

@@ -1,8 +1,8 @@
 """Whether files are what was written: by their sha256, or, where reading them would take too long, by size and time.
 
-Stages read every input to its end before they use it. `infer` compares size and time of change of a large file with
-the manifest and reads it through only where these differ, as after a copy or a change. So a stage or `mmsc doctor`,
-not `infer`, notices a disk that alters a file behind the file system's back.
+Stages read every input to its end before they use it. `infer`, and `run` where it decides what is up to date, compare
+size and time of change of a large file with the manifest and read it through only where these differ, as after a copy
+or a change. So a stage that runs or `mmsc doctor` notices a disk that alters a file behind the file system's back.
 """
 
 from __future__ import annotations
@@ -38,22 +38,25 @@ def digest(path: Path) -> str:
     return digest_lines((file.relative_to(path).as_posix(), digest(file)) for file in files)
 
 
-def describe(root: Path, artefact: str) -> dict[str, dict[str, Any]]:
+def describe(
+    root: Path, artefact: str, trusted: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
     """Return sha256, size and time of change of each file of an artefact, by its name in the workspace.
 
-    The images are described as one: by the sha256 of their names and sizes.
+    The images are described as one: by the sha256 of their names and sizes. A large file whose size and time of change
+    are those in `trusted` (an earlier description) is not read: it has the sha256 that stands there.
 
     Raises:
         WorkspaceError: there is a link, a pipe or a device among them.
     """
     status = refuse_link(root / artefact).stat()
     if not stat.S_ISDIR(status.st_mode):
-        return {artefact: _describe_file(root / artefact)}
+        return {artefact: _describe_file(root / artefact, (trusted or {}).get(artefact))}
     if artefact == IMAGES:
         sizes = ((name, str((root / name).stat().st_size)) for name in list_files(root, artefact))
         found = digest_lines((name.removeprefix(f"{artefact}/"), size) for name, size in sizes)
         return {artefact: {"sha256": found, "bytes": 0, "mtime_ns": 0}}
-    return {name: _describe_file(root / name) for name in list_files(root, artefact)}
+    return {name: _describe_file(root / name, (trusted or {}).get(name)) for name in list_files(root, artefact)}
 
 
 def list_files(root: Path, artefact: str) -> list[str]:
@@ -110,8 +113,7 @@ def _first_damaged(root: Path, manifest: dict[str, Any] | None, stage: str, name
                 status = os.fstat(file.fileno())
                 if recorded is None:
                     continue
-                same = {key: recorded.get(key) for key in ("bytes", "mtime_ns")} == _glance(status)
-                if same and status.st_size >= _GLANCED_AT_FROM:
+                if _is_as_large_and_old(status, recorded):
                     continue
                 if file_digest(file, "sha256").hexdigest() != recorded.get("sha256"):
                     return name
@@ -120,9 +122,18 @@ def _first_damaged(root: Path, manifest: dict[str, Any] | None, stage: str, name
     return None
 
 
-def _describe_file(path: Path) -> dict[str, Any]:
+def _describe_file(path: Path, trusted: Mapping[str, Any] | None) -> dict[str, Any]:
     with open_regular(path) as file:
-        return {**_glance(os.fstat(file.fileno())), "sha256": file_digest(file, "sha256").hexdigest()}
+        status = os.fstat(file.fileno())
+        if trusted is not None and _is_as_large_and_old(status, trusted):
+            return dict(trusted)
+        return {**_glance(status), "sha256": file_digest(file, "sha256").hexdigest()}
+
+
+def _is_as_large_and_old(status: os.stat_result, recorded: Mapping[str, Any]) -> bool:
+    """Whether a file is large, and its size and time of change are those recorded."""
+    same = {key: recorded.get(key) for key in ("bytes", "mtime_ns")} == _glance(status)
+    return same and status.st_size >= _GLANCED_AT_FROM
 
 
 def _glance(status: os.stat_result) -> dict[str, int]:

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from mmsc_cli.errors import NoWorkspaceError, WorkspaceError, in_workspace
 from mmsc_cli.runtime.atomic import exchange, make_directory, settle, sync_directory
 from mmsc_cli.runtime.machine.versions import software_versions
+from mmsc_cli.workspace.changes import config_changes, input_changes
 from mmsc_cli.workspace.checksums import damaged_file, describe, first_difference, list_files
 from mmsc_cli.workspace.digests import artefact_digest
 from mmsc_cli.workspace.lock import LOCK, is_marked, locked
@@ -41,6 +42,7 @@ RECIPE = "recipe.toml"  # what was guessed of files that `run` or `prepare` was 
 # What may be in a folder before it is a workspace: what a first `prepare` leaves that did not come to its end.
 _BEFORE_MANIFEST = {LOCK, ".staging", "downloads", RECIPE}
 REPLACED = "replaced"
+FIRST_TIME = "not done yet"
 
 
 @dataclass
@@ -70,6 +72,8 @@ class Workspace:
         """Take its folder; `path` returns the folders that `pins` holds as they were then."""
         self.root = root
         self._pins = pins
+        # Artefacts and digests that a glance has found whole since this object last put something in place.
+        self._glanced_at: set[tuple[str, str]] = set()
 
     def path(self, artefact: str) -> Path:
         """Return the path of an artefact, or of a folder for unfinished work.
@@ -109,8 +113,12 @@ class Workspace:
         """
         return self.check_inputs(STAGES[stage], stage)
 
-    def check_inputs(self, files: StageFiles, command: str) -> dict[str, str]:
-        """Do the same as `inputs_of` for any command and the artefacts it reads."""
+    def check_inputs(self, files: StageFiles, command: str, *, glance: bool = False) -> dict[str, str]:
+        """Do the same as `inputs_of` for any command and the artefacts it reads.
+
+        `glance`: large files are not read where size and time of change are as recorded; for what decides whether
+        something is to be done, and uses nothing.
+        """
         manifest = self.manifest()
         found: dict[str, str] = {}
         for artefact in (*files.needs, *files.uses):
@@ -124,7 +132,7 @@ class Workspace:
                     f"{self.root} has no {artefact} yet: `mmsc {command}` comes after `mmsc {maker}`",
                     hint=in_workspace(f"run {STAGE_COMMANDS[maker]}", self.root),
                 )
-            self._check_whole(artefact, record, maker)
+            self._check_whole(artefact, record, maker, glance=glance)
             try:
                 self._check_fresh(manifest, artefact, record, maker)
             except WorkspaceError as error:
@@ -155,22 +163,39 @@ class Workspace:
     def is_current(
         self, stage: Stage, config: Mapping[str, Any], outcome: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     ) -> bool:
-        """Return whether a stage ran with this configuration on the artefacts that are here now.
+        """Return whether a stage ran with this configuration on the artefacts that are here now."""
+        return self.why_outdated(stage, config, outcome) is None
 
-        `outcome` returns the part of a configuration that decides what the stage makes.
+    def why_outdated(
+        self,
+        stage: Stage,
+        config: Mapping[str, Any],
+        outcome: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+        *,
+        glance: bool = False,
+    ) -> str | None:
+        """Say why a stage must run; None where it ran with this configuration on the artefacts that are here now.
+
+        Args:
+            stage: the stage.
+            config: what it would run with.
+            outcome: returns the part of a configuration that decides what the stage makes.
+            glance: see `check_inputs`; for the outputs too.
         """
         record = self.manifest().stages.get(stage)
-        if record is None or outcome(record.config) != outcome(config):
-            return False
+        if record is None:
+            return FIRST_TIME
+        if changed := config_changes(outcome(record.config), outcome(config)):
+            return changed
         try:
-            if record.inputs != self.inputs_of(stage):
-                return False
+            inputs = self.check_inputs(STAGES[stage], stage, glance=glance)
+            if record.inputs != inputs:
+                return input_changes(record.inputs, inputs)
             for artefact in record.outputs:
-                self._check_whole(artefact, record, stage)
+                self._check_whole(artefact, record, stage, glance=glance)
         except WorkspaceError as error:
-            _LOG.info("%s", error.message)
-            return False
-        return True
+            return error.message
+        return None
 
     def find_damage(self, stage: Stage) -> WorkspaceError | None:
         """The first artefact of a stage that ran that is gone or damaged, read to its end; None where all are whole."""
@@ -283,6 +308,7 @@ class Workspace:
         for name in STAGES[stage].makes:
             self._put_in_place(name, run, known)
         sync_directory(self.root)
+        self._glanced_at.clear()
         manifest.stages[stage] = record
         del manifest.replacing[stage]
         self._write_manifest(manifest)
@@ -331,17 +357,23 @@ class Workspace:
             del content["replacing"]
         write_manifest_file(self.root, content)
 
-    def _check_whole(self, artefact: str, record: StageRecord, maker: Stage) -> None:
-        """Read an artefact to its end and compare it with the manifest."""
+    def _check_whole(self, artefact: str, record: StageRecord, maker: Stage, *, glance: bool = False) -> None:
+        """Compare an artefact with the manifest: read to its end, or (`glance`) large files by size and time."""
         if not self.path(artefact).exists():
             raise damaged_file(self.root, artefact, maker)
-        wanted, found = record.files_of(artefact), describe(self.root, artefact)
+        key = artefact, record.outputs[artefact]
+        if glance and key in self._glanced_at:
+            return
+        wanted = record.files_of(artefact)
+        found = describe(self.root, artefact, wanted if glance else None)
         if artefact in wanted:  # recorded as a whole: a file, the images, or a folder by an earlier version
             changed = None if artefact_digest(artefact, found) == wanted[artefact]["sha256"] else artefact
         else:
             changed = first_difference(wanted, found)
         if changed is not None:
             raise damaged_file(self.root, changed, maker)
+        if glance:
+            self._glanced_at.add(key)
 
     def _check_fresh(self, manifest: Manifest, artefact: str, record: StageRecord, maker: Stage) -> None:
         for source, used in record.inputs.items():

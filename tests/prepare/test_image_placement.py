@@ -11,6 +11,7 @@ from PIL import Image
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare import image_placement
 from mmsc_cli.prepare.counts import balance
+from mmsc_cli.prepare.inputs import changed_pictures
 from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.tables.items import read_items
@@ -145,3 +146,34 @@ def test_what_is_no_image_is_not_brought_in_whatever_it_is_called(shop: Path, wo
     assert (counts["images"], counts["images_not_found"]) == (1, 2)
     assert {failure["reason"][:12] for failure in _failures(workspace)} == {"not an image"}
     assert not any(key in path.read_bytes() for path in workspace.root.rglob("*") if path.is_file())
+
+
+def test_a_local_image_that_changes_comes_or_goes_is_noticed(shop: Path, workspace: Workspace) -> None:
+    recipe = load_recipe("my-shop")
+
+    def changed() -> str | None:
+        return changed_pictures(workspace, recipe, [], shop)
+
+    prepare(workspace, recipe, recipe_directory=shop)
+    assert changed() is None
+    (shop / "photos" / "one.PNG").write_bytes(OF_A + b"x")
+    assert changed() == "local images that changed, came or went: 1, such as photos/one.PNG"
+    prepare(workspace, recipe, recipe_directory=shop)
+    (shop / "photos" / "none.png").write_bytes(THIRD)
+    assert "photos/none.png" in (changed() or "")
+    prepare(workspace, recipe, recipe_directory=shop)
+    assert changed() is None
+    moved = shop.rename(shop.with_name("moved"))
+    assert changed_pictures(workspace, recipe, [], moved) in (
+        None,
+        "1 local images changed, came or went, such as two.jpg",
+    )
+
+
+def test_a_new_image_in_a_folder_of_images_is_noticed(shop: Path, workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "by_id").mkdir()
+    recipe = load_recipe("my-shop", [f"images.folder={tmp_path / 'by_id'}"])
+    prepare(workspace, recipe, recipe_directory=shop)
+    assert changed_pictures(workspace, recipe, [], shop) is None
+    (tmp_path / "by_id" / "f.png").write_bytes(THIRD)
+    assert changed_pictures(workspace, recipe, [], shop) is not None

@@ -15,7 +15,8 @@ import pytest
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare import stage
-from mmsc_cli.prepare.stage import prepare, prepare_config
+from mmsc_cli.prepare.inputs import prepare_config
+from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.pairs import Pairs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 from mmsc_cli.errors import MmscError
-from mmsc_cli.prepare.stage import prepare_config
+from mmsc_cli.prepare.inputs import prepare_config
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.shipped import recipe_names, recipe_path
 

@@ -37,16 +37,16 @@ def register(app: typer.Typer) -> None:
             typer.Option("--allow-truncated", help="Read a truncated metadata file as far as it goes."),
         ] = None,
     ) -> None:
-        """Read a source into a table of items and a table of pairs.
+        """Read a source into a table of items and a table of pairs, unless they are up to date.
 
         Holds out pairs and items, chosen by the seed, for evaluation.
         """
-        from mmsc_cli.prepare.stage import prepare  # noqa: PLC0415  brings pyarrow and scipy
+        from mmsc_cli.pipeline import prepare_if_needed  # noqa: PLC0415  brings pyarrow and scipy
 
         started = time.monotonic()
         flags = {"images.download": images, "source.allow_truncated": allow_truncated}
         source = choose_source(session, sources, inputs or [], flags, session.workspace)
-        counts = prepare(
+        counts, current = prepare_if_needed(
             session.workspace,
             source.recipe,
             inputs=source.inputs,
@@ -54,8 +54,8 @@ def register(app: typer.Typer) -> None:
             progress=session.progress,
         )
         first, *rest = describe_counts(counts)
-        session.finish("prepare", counts, started, f"{first} in {session.directory}")
-        for line in rest:
+        session.finish("prepare", counts, started, f"{'up to date, ' * current}{first} in {session.directory}")
+        for line in [*rest, *(f"  warning: {warning}" for warning in counts.get("warnings", []) if current)]:
             session.out.note(line)
 
 

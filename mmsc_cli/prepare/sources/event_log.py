@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -31,8 +30,6 @@ from mmsc_cli.prepare.sources.log_shard import (
 from mmsc_cli.prepare.sources.times import TimeForm, decide_form, seconds_sql
 
 VIEW, PURCHASE = 0, 1
-LOG_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
-TABLE_ENDINGS = (*LOG_ENDINGS, ".xml")
 
 # Strings with an offset are turned into UTC, others are taken as UTC.
 _TIME_ZONE = "SET TimeZone = 'UTC'"
@@ -62,56 +59,6 @@ FATES = (
     "events_outside_period",
     "events_cancelled",
 )
-
-
-def log_files(folder: Path, patterns: str | Sequence[str], endings: tuple[str, ...] = LOG_ENDINGS) -> list[Path]:
-    """The files of a log, or of items, that a recipe in `folder` names; those of a pattern in the order of their names.
-
-    A path that exists is that file, whatever marks are in its name; of a folder, the files in it with one of
-    the endings are meant.
-
-    Raises:
-        InputError: one is no pattern, or a folder without such files.
-    """
-    if not isinstance(patterns, str):
-        return [path for pattern in patterns for path in log_files(folder, pattern, endings)]
-    pattern, whole = patterns, folder / patterns
-    if whole.is_dir():
-        if files := [path for path in sorted(whole.rglob("*")) if _is_data_file(path, whole, endings)]:
-            return files
-        raise InputError(
-            f"source: no data in the folder {whole}", hint=f"files that end with {' '.join(endings)} are data"
-        )
-    if whole.exists():
-        return [whole]
-    try:
-        # Through the anchor, so that an absolute pattern works too.
-        files = sorted(Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))
-    except (ValueError, NotImplementedError) as error:
-        raise InputError(
-            f"source.events: {pattern!r} is not a pattern of file names: {error}", hint="for example log-2024-*.parquet"
-        ) from error
-    return [path for path in files if path.is_file()] or [whole]
-
-
-def log_base(folder: Path, pattern: str | Sequence[str]) -> Path | None:
-    """The folder below which folders such as `dt=2024-05-01` are partitions of the log that a pattern names.
-
-    None: several patterns have no such folder.
-    """
-    if not isinstance(pattern, str):
-        return log_base(folder, pattern[0]) if len(pattern) == 1 else None
-    whole = folder / pattern
-    if whole.is_dir() or not whole.exists():
-        fixed = [place for place in (whole, *whole.parents) if not re.search(r"[*?\[]", str(place))]
-        return fixed[0] if fixed else Path()
-    return whole.parent
-
-
-def _is_data_file(path: Path, folder: Path, endings: tuple[str, ...]) -> bool:
-    hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
-    return path.is_file() and not hidden and name.endswith(endings)
 
 
 @dataclass(frozen=True)
@@ -173,7 +120,7 @@ def open_log(
         paths: the files, each read by its own header and types.
         settings: the recipe's `[source]`.
         folder: for copies and links, until the log has been read.
-        base: see `log_base`; None: there are no partitions.
+        base: see `mmsc_cli.prepare.inputs.log_base`; None: there are no partitions.
 
     Raises:
         InputError: there is no such file, or it lacks a column.

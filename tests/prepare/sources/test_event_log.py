@@ -17,13 +17,12 @@ import pytest
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.duckdb import Engine
+from mmsc_cli.prepare.inputs import log_base, log_files
 from mmsc_cli.prepare.settings import EventsSource
 from mmsc_cli.prepare.sources.event_log import (
     PURCHASE,
     VIEW,
     describe_unreadable,
-    log_base,
-    log_files,
     open_log,
     reopen_with_plain_line_ends,
 )
