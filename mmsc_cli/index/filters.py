@@ -15,6 +15,7 @@ from mmsc_cli.arrays.top import best_rows
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
+from mmsc_cli.index.shop_rules import Effects, RuleBook
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
 _LOG = logging.getLogger(__name__)
@@ -60,29 +61,37 @@ class Filters:
             object.__setattr__(self, "in_stock", frozenset(self.in_stock))
 
 
-def sieves(index: Index, filters: Filters | Mapping[Relation, Filters]) -> dict[Relation, Sieve]:
+def sieves(
+    index: Index, filters: Filters | Mapping[Relation, Filters], book: RuleBook | None = None
+) -> dict[Relation, Sieve]:
     """A sieve per relation: the same for both, or those of a mapping, in which a relation may be missing.
+
+    Args:
+        index: where the items are.
+        filters: conditions on answers.
+        book: rules of the shop, which hold in both relations.
 
     Raises:
         WorkspaceError: the index, of an earlier version, lacks what a filter needs.
     """
     if isinstance(filters, Filters):
-        return dict.fromkeys(RELATIONS, Sieve(index, filters))
+        return dict.fromkeys(RELATIONS, Sieve(index, filters, book))
     first, second = (filters.get(relation, Filters()) for relation in RELATIONS)
-    sieve = Sieve(index, first)
-    return dict(zip(RELATIONS, (sieve, sieve if second == first else Sieve(index, second)), strict=True))
+    sieve = Sieve(index, first, book)
+    return dict(zip(RELATIONS, (sieve, sieve if second == first else Sieve(index, second, book)), strict=True))
 
 
 class Sieve:
-    """Filters, prepared for one index."""
+    """Filters and rules of the shop, prepared for one index."""
 
-    def __init__(self, index: Index, filters: Filters) -> None:
+    def __init__(self, index: Index, filters: Filters, book: RuleBook | None = None) -> None:
         """Look up the tensors that the filters need.
 
         Raises:
             WorkspaceError: the index, of an earlier version, lacks one.
         """
         self.filters = filters
+        self._book = book or None
         self._index = index
         self._group: NDArray[np.int32] | None = index.optional("group")
         self._category: NDArray[np.int32] | None = None
@@ -103,33 +112,53 @@ class Sieve:
 
     def is_open(self) -> bool:
         """Whether only pairs known from training, or low scores, are left out."""
-        return self._group is None and replace(self.filters, novel=False, min_score=None, variants=False) == Filters()
+        plain = replace(self.filters, novel=False, min_score=None, variants=False) == Filters()
+        return self._group is None and self._book is None and plain
+
+    def effects(self, query: Query, relation: Relation) -> Effects | None:
+        """What the rules of the shop say of a query's answers; None if they say nothing."""
+        return None if self._book is None else self._book.effects(query, relation)
 
     def leave_out(self, query: Query, relation: Relation, scores: NDArray[np.float32]) -> None:
         """Set the scores (n_items,) of items that may not be answers to -inf."""
         scores[self.left_out_of(query)] = -np.inf
         for banned in self._banned(query, relation, slice(None)):
             scores[banned] = -np.inf
+        if self.filters.min_truth is not None:
+            scores[~self._is_true(query, relation)] = -np.inf
         self.too_low(scores)
 
     def leave_out_among(
         self, query: Query, relation: Relation, rows: NDArray[np.int64], scores: NDArray[np.float32]
     ) -> None:
         """Do the same with the scores of some rows only."""
-        if query.row is not None:
-            scores[rows == query.row] = -np.inf
-            if self.filters.novel:
-                scores[np.isin(rows, self._index.known.columns(query.row))] = -np.inf
-        for banned in self._banned(query, relation, rows):
-            scores[banned] = -np.inf
+        scores[~self.admits(query, relation, rows)] = -np.inf
+        if self.filters.min_truth is not None:
+            scores[~self._is_true(query, relation)[rows]] = -np.inf
         self.too_low(scores)
 
+    def admits(self, query: Query, relation: Relation, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of some rows (n_rows,) may be answers, if `min_score` and `min_truth`, which judge a model, are not."""
+        allowed = np.ones(len(rows), np.bool_)
+        if query.row is not None:
+            allowed &= rows != query.row
+            if self.filters.novel:
+                allowed &= ~np.isin(rows, self._index.known.columns(query.row))
+        for banned in self._banned(query, relation, rows):
+            allowed &= ~banned
+        return allowed
+
+    def variants_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """All rows that may not be shown beside some rows: these, and other variants of the same products."""
+        if self._group is None or self.filters.variants:
+            return rows
+        groups = self._group[rows]
+        return np.union1d(rows, np.flatnonzero(np.isin(self._group, groups[groups >= 0])))
+
     def _banned(self, query: Query, relation: Relation, rows: slice | NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
-        """Masks over some rows of what stock, the student, category, variants and price rule out."""
+        """Masks over some rows of what stock, category, variants and price rule out."""
         if self._out_of_stock is not None:
             yield self._out_of_stock[rows]
-        if self.filters.min_truth is not None:
-            yield ~self._is_true(query, relation)[rows]
         if self.filters.category is not None and self._category is not None:
             category = self._category[rows]
             if self.filters.category == "same":
@@ -196,6 +225,10 @@ class Sieve:
     def takes_turns(self, relation: Relation) -> bool:
         """Whether answers come in turns of product types."""
         return self.filters.diversify and relation == "complement"
+
+    def one_per_product(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows, best first, without those of a product that comes earlier among them, unless variants may be."""
+        return rows if self._group is None or self.filters.variants else self._first_of_groups(rows)
 
     def _first_of_groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows without those of a group that comes earlier among them."""

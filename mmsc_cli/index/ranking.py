@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from mmsc_cli.arrays.top import best_rows
 from mmsc_cli.index.filters import Sieve
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
+from mmsc_cli.index.shop_rules import Effects
 from mmsc_cli.index.soundness import check_scores
 from mmsc_cli.tables.relations import Relation
 
@@ -53,16 +54,54 @@ class Ranked:
         rows: item rows, shape (n_answers,).
         scores: shape (n_answers,).
         network: the part of the scores that the vectors give, shape (n_answers,).
+        ruled: what rules of the shop did; None if none applies to the query.
     """
 
     relation: Relation
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
     network: NDArray[np.float32]
+    ruled: Ruled | None = None
 
     def take(self, positions: NDArray[np.int64]) -> Ranked:
         """The answers at these positions, in their order."""
-        return Ranked(self.relation, self.rows[positions], self.scores[positions], self.network[positions])
+        return replace(self, rows=self.rows[positions], scores=self.scores[positions], network=self.network[positions])
+
+    def placed(self, k: int) -> Ranked:
+        """The first `k` answers, pinned ones in their places; a place behind all other answers is the last one."""
+        if self.ruled is None or not len(self.ruled.places):
+            return self if len(self.rows) <= k else self.take(np.arange(k))
+        pinned = self.ruled.pinned_up_to(k)
+        order = list(range(len(self.rows)))
+        for number, place in enumerate(self.ruled.places[: len(pinned.rows)].tolist()):
+            order.insert(place - 1, len(self.rows) + number)
+        return replace(
+            self,
+            rows=np.concatenate([self.rows, pinned.rows])[order[:k]],
+            scores=np.concatenate([self.scores, pinned.scores])[order[:k]],
+            network=np.concatenate([self.network, pinned.network])[order[:k]],
+        )
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """What rules of the shop did to the answers of one query in one relation.
+
+    Attributes:
+        effects: what the rules say.
+        blocked: scores of the best answers that they left out, the highest first.
+        places: of pinned answers, from 1, ascending.
+        pinned: pinned answers, in the order of `places`.
+    """
+
+    effects: Effects
+    blocked: NDArray[np.float32]
+    places: NDArray[np.int64]
+    pinned: Ranked
+
+    def pinned_up_to(self, k: int) -> Ranked:
+        """The pinned answers whose place is at most `k`."""
+        return self.pinned.take(np.flatnonzero(self.places <= k))
 
 
 class IndexRanker:
@@ -74,13 +113,17 @@ class IndexRanker:
         Search is exact, unless there is an approximate index and the sieve lets almost all items pass.
         """
         self._index = index
-        self._sieves = sieves
-        self._k = k
+        self.sieves = sieves
+        self.k = k
         self._approximate = approximate
         self._memory = threading.local()
 
     def rank(self, block: QueryBlock) -> list[list[Ranked]]:
         """Rank the answers: per query one ranking for each relation, in the block's order."""
+        return [[ranked.placed(self.k) for ranked in rankings] for rankings in self.unplaced(block)]
+
+    def unplaced(self, block: QueryBlock) -> list[list[Ranked]]:
+        """Rank the answers, with pinned ones apart, in `Ranked.ruled`."""
         rankings: list[list[Ranked]] = [[] for _ in block.queries]
         for relation, vectors in block.vectors.items():
             additions = block.additions[relation]
@@ -90,7 +133,7 @@ class IndexRanker:
             ]
             left = [position for position, ranked in enumerate(found) if ranked is None]
             if left:
-                exact = self._approximate is None or not self._sieves[relation].is_open()
+                exact = self._approximate is None or not self.sieves[relation].is_open()
                 search = self._exact if exact else self._approximately
                 queries = [block.queries[position] for position in left]
                 searched = search(relation, queries, vectors[left], [additions[position] for position in left])
@@ -105,7 +148,8 @@ class IndexRanker:
         """Rank the answers to an item of the catalogue if that takes no search of the catalogue; None if it does."""
         assert query.row is not None
         side = self._index.vectors(relation)
-        return self._among_added(relation, query, side.query[query.row], *side.linear.entries(query.row))
+        ranked = self._among_added(relation, query, side.query[query.row], *side.linear.entries(query.row))
+        return None if ranked is None else ranked.placed(self.k)
 
     def _among_added(
         self,
@@ -119,19 +163,48 @@ class IndexRanker:
 
         A ranked candidate of a trained index is above all items that are no candidates, so this is the rule.
         """
-        sieve = self._sieves[relation]
-        if len(columns) < self._k or sieve.takes_turns(relation):
+        sieve = self.sieves[relation]
+        if len(columns) < self.k or sieve.takes_turns(relation):
             return None
         order = np.argsort(columns, kind="stable")
         rows = columns[order].astype(np.int64)
         network = self._index.vectors(relation).key[rows] @ vector
         scores = network + values[order]
         check_scores(scores)
+        effects = sieve.effects(query, relation)
+        most = self._index.most_without_addition(relation, vector)
+        if effects is not None:
+            scores += effects.boosts_of(rows)
+            most += effects.most()
         sieve.leave_out_among(query, relation, rows, scores)
-        best = sieve.best_among(rows, scores, self._k)
-        if len(best) < self._k or not scores[best[-1]] > self._index.most_without_addition(relation, vector):
+        ruled = None
+        if effects is not None:
+            ruled = self._ruled(relation, query, vector, (columns, values), effects)
+            kept = ~np.isin(rows, sieve.variants_of(ruled.pinned.rows))
+            scores[~kept] = -np.inf
+            ruled = replace(ruled, blocked=_take_away(scores, np.flatnonzero(effects.blocks(rows)), self.k))
+        best = sieve.best_among(rows, scores, self.k)
+        if len(best) < self.k or not scores[best[-1]] > most:
             return None
-        return Ranked(relation, rows[best], scores[best], network[best])
+        return Ranked(relation, rows[best], scores[best], network[best], ruled)
+
+    def _ruled(
+        self,
+        relation: Relation,
+        query: Query,
+        vector: NDArray[np.float32],
+        added: Additions,
+        effects: Effects,
+    ) -> Ruled:
+        """What the rules do to a query's answers, less what they block."""
+        pins = np.array(effects.pins, np.int64).reshape(-1, 2)
+        places, rows = pins[self.sieves[relation].admits(query, relation, pins[:, 1])].T
+        network = self._index.vectors(relation).key[rows] @ vector
+        columns, values = added
+        scores = network + effects.boosts_of(rows)
+        for number, row in enumerate(rows.tolist()):
+            scores[number] += values[columns == row].sum()
+        return Ruled(effects, np.empty(0, np.float32), places, Ranked(relation, rows, scores, network))
 
     def _exact(
         self,
@@ -140,15 +213,23 @@ class IndexRanker:
         vectors: NDArray[np.float32],
         additions: Sequence[Additions],
     ) -> list[Ranked]:
-        key, sieve = self._index.vectors(relation).key, self._sieves[relation]
+        key, sieve = self._index.vectors(relation).key, self.sieves[relation]
         scores = np.matmul(vectors, key.T, out=self._buffer(len(queries)))
         rankings = []
         for query, vector, row, (columns, values) in zip(queries, vectors, scores, additions, strict=True):
             row[columns] += values
             check_scores(row)
+            effects = sieve.effects(query, relation)
+            if effects is not None:
+                row[effects.boosted] += effects.amounts
             sieve.leave_out(query, relation, row)
-            best = sieve.best(query, relation, row, self._k)
-            rankings.append(Ranked(relation, best, row[best], key[best] @ vector))
+            ruled = None
+            if effects is not None:
+                ruled = self._ruled(relation, query, vector, (columns, values), effects)
+                row[sieve.variants_of(ruled.pinned.rows)] = -np.inf
+                ruled = replace(ruled, blocked=_take_away(row, effects.blocked, self.k))
+            best = sieve.best(query, relation, row, self.k)
+            rankings.append(Ranked(relation, best, row[best], key[best] @ vector, ruled))
         return rankings
 
     def _approximately(
@@ -160,12 +241,12 @@ class IndexRanker:
     ) -> list[Ranked]:
         """Rank the items nearest by vectors, and all with additions, by their exact scores."""
         assert self._approximate is not None
-        key, sieve = self._index.vectors(relation).key, self._sieves[relation]
+        key, sieve = self._index.vectors(relation).key, self.sieves[relation]
         rankings = []
         for query, vector, (columns, values) in zip(queries, vectors, additions, strict=True):
             without = sieve.left_out_of(query)
             # Items that are left out, or pushed down by a negative addition, must not take the place of others.
-            width = self._k + len(without) + int(np.count_nonzero(values < 0))
+            width = self.k + len(without) + int(np.count_nonzero(values < 0))
             rows = np.union1d(self._approximate.nearest(relation, vector, width), columns)
             rows = rows[~np.isin(rows, without)].astype(np.int64)
             network = key[rows] @ vector
@@ -174,7 +255,7 @@ class IndexRanker:
             scores[np.searchsorted(rows, columns[added])] += values[added]
             check_scores(scores)
             sieve.too_low(scores)
-            best = best_rows(scores, self._k)
+            best = best_rows(scores, self.k)
             rankings.append(Ranked(relation, rows[best], scores[best], network[best]))
         return rankings
 
@@ -184,3 +265,10 @@ class IndexRanker:
         if buffer is None or len(buffer) < queries:
             buffer = self._memory.scores = np.empty((queries, len(self._index)), np.float32)
         return buffer[:queries]
+
+
+def _take_away(scores: NDArray[np.float32], positions: NDArray[np.int64], most: int) -> NDArray[np.float32]:
+    """Set some scores to -inf, and return the highest of them, at most so many, best first."""
+    taken = scores[positions]
+    scores[positions] = -np.inf
+    return taken[best_rows(taken, most)] if len(taken) else taken

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
 if TYPE_CHECKING:
+    from mmsc_cli.infer.entries import AnswerSource
     from mmsc_cli.infer.explain import Explanation
 
 Asked = Literal["substitute", "complement", "both"]
@@ -19,18 +20,27 @@ COLUMNS = ("query", "relation", "rank", "item", "score", "title")
 class Answer:
     """One line of output; the first fields in the order of COLUMNS.
 
-    `modalities` names the inputs that a new item was read from, joined by `+`; it is None for an item of the catalogue.
-    `why` is None unless explanations were asked for.
+    `score` is None for a bestseller, which the model did not rank. `modalities` names the inputs that a new item was
+    read from, joined by `+`; it is None for an item of the catalogue. `why` is None unless explanations were asked for.
     """
 
     query: str
     relation: Relation
     rank: int
     item: str
-    score: float
+    score: float | None
     title: str
     modalities: str | None = None
     why: Explanation | None = None
+    source: AnswerSource = "model"
+
+
+class Answers(list[Answer]):
+    """The answers to one question; `blocked` is how many more there would have been without rules of the shop."""
+
+    def __init__(self, answers: Iterable[Answer] = (), blocked: int = 0) -> None:
+        super().__init__(answers)
+        self.blocked = blocked
 
 
 def asked_relations(asked: Asked) -> Sequence[Relation]:

@@ -14,6 +14,7 @@ from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.soundness import check_scores, damaged_index
+from mmsc_cli.infer.entries import Entry
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.relations import CLASSES, RELATIONS, Relation
 from mmsc_cli.workspace.checksums import check_at_a_glance
@@ -65,8 +66,8 @@ class Explanation:
         viewed_together: the number of sessions in which shoppers viewed both, if the data says it; variants of a
             product count as one.
         bought_together: the number of orders (of sessions, if the log has purchases among other events) with both.
-        network_score: the part of the score that comes from the vectors.
-        linear_score: the part that the linear branch adds.
+        network_score: the part of the score that comes from the vectors; None for a bestseller.
+        linear_score: the part that the linear branch adds. What is left of the score is the shop's boost.
         strength: the pair's strength in this relation among the training pairs.
         reliability: how far the model trusts that pair, 0 to 1.
         shared_neighbours: number of items that are known partners of both, in either relation (of a new item: how
@@ -84,8 +85,8 @@ class Explanation:
     """
 
     summary: str
-    network_score: float
-    linear_score: float
+    network_score: float | None
+    linear_score: float | None
     viewed_together: int | None = None
     bought_together: int | None = None
     strength: float | None = None
@@ -104,7 +105,9 @@ class Explanation:
 
     def __str__(self) -> str:
         """One line."""
-        parts = [self.summary, f"score {self.network_score:.3f} network + {self.linear_score:.3f} linear"]
+        parts = [self.summary]
+        if self.network_score is not None and self.linear_score is not None:
+            parts.append(f"score {self.network_score:.3f} network + {self.linear_score:.3f} linear")
         if self.strength is None:
             parts.append("no known pair")
         else:
@@ -159,17 +162,18 @@ class Explainer:
         gates = None if self._gates is None else self._gates[query.row]
         return Subject(query, *self._partners(query.row), self._content(query.row), gates)
 
-    def explain(self, subject: Subject, relation: Relation, row: int, network: float, score: float) -> Explanation:
-        """Explain why the item in `row` is an answer.
+    def explain(self, subject: Subject, relation: Relation, entry: Entry) -> Explanation:
+        """Explain why an item is an answer.
 
         Args:
             subject: the query.
             relation: the relation of the answer.
-            row: the answer's item row.
-            network: the part of the score that the vectors give.
-            score: the whole score.
+            entry: the answer.
         """
-        query = subject.query
+        query, row = subject.query, entry.row
+        linear = None
+        if entry.score is not None and entry.network is not None:
+            linear = entry.score - entry.network - entry.boost
         strength, reliability = self._tie(query.row, relation, row)
         partners, ties = self._partners(row)
         shared, here, there = np.intersect1d(subject.neighbours, partners, assume_unique=True, return_indices=True)
@@ -178,8 +182,8 @@ class Explainer:
         head = 2 * RELATIONS.index(relation)
         return Explanation(
             self._summary(query, row, len(shared)),
-            network,
-            score - network,
+            entry.network,
+            linear,
             self._together(query.row, "substitute", row),
             self._together(query.row, "complement", row),
             strength,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,27 +21,31 @@ class SeparateRanker:
     """Ranks substitutes and complements of queries, with no item in both lists of a query.
 
     An item that both lists would show goes to the relation in which its calibrated probability is higher; without
-    calibration, to the one in which it ranks higher. The other list then shows one more item.
+    calibration, to the one in which it ranks higher. The other list then shows one more item. An item that the shop
+    pinned stays where it is pinned, if in both relations, among the substitutes.
     """
 
     def __init__(self, index: Index, sieves: Mapping[Relation, Sieve], k: int, approximate: Hnsw | None = None) -> None:
         """Rank the `k` best items of each relation; see IndexRanker."""
         self._index = index
-        self._sieves = sieves
-        self._k = k
+        self.sieves = sieves
+        self.k = k
         # An item that leaves a list is shown in the other one, so that at most k items leave.
         self._ranker = IndexRanker(index, sieves, 2 * k, approximate)
 
     def rank(self, block: QueryBlock) -> list[list[Ranked]]:
         """Rank the answers: per query substitutes, then complements."""
-        rankings = self._ranker.rank(block)
+        rankings = self._ranker.unplaced(block)
         return [self._separate(query, *both) for query, both in zip(block.queries, rankings, strict=True)]
 
     def _separate(self, query: Query, substitutes: Ranked, complements: Ranked) -> list[Ranked]:
+        pinned = _pinned(substitutes, self.k)
+        complements = _without_pins(complements, pinned)
         # Positions in the two rankings of the items that are left, in the order in which they are shown.
-        first, second = np.arange(len(substitutes.rows)), np.arange(len(complements.rows))
+        first = np.flatnonzero(~np.isin(substitutes.rows, _pinned(complements, self.k)))
+        second = np.flatnonzero(~np.isin(complements.rows, pinned))
         while True:
-            shown = [substitutes.take(first[: self._k]), complements.take(second[: self._k])]
+            shown = [substitutes.take(first).placed(self.k), complements.take(second).placed(self.k)]
             twice = np.intersect1d(shown[0].rows, shown[1].rows, assume_unique=True)
             if not len(twice):
                 return shown
@@ -48,7 +53,7 @@ class SeparateRanker:
             first = first[~np.isin(substitutes.rows[first], twice[~is_substitute])]
             second = second[~np.isin(complements.rows[second], twice[is_substitute])]
             left = complements.take(second)
-            second = second[self._sieves["complement"].in_turns(query, left.rows, left.scores)]
+            second = second[self.sieves["complement"].in_turns(query, left.rows, left.scores)]
 
     def _is_substitute(self, query: Query, shown: Sequence[Ranked], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether each of the items in `rows`, which both lists show, is rather a substitute than a complement."""
@@ -63,6 +68,20 @@ class SeparateRanker:
             probabilities = pair_probabilities(self._index, np.full(len(rows), query.row), rows)
         is_likelier: NDArray[np.bool_] = probabilities[:, 0] >= probabilities[:, 1]
         return is_likelier
+
+
+def _pinned(ranked: Ranked, k: int) -> NDArray[np.int64]:
+    """The rows of the pinned answers that are shown."""
+    return np.empty(0, np.int64) if ranked.ruled is None else ranked.ruled.pinned_up_to(k).rows
+
+
+def _without_pins(ranked: Ranked, rows: NDArray[np.int64]) -> Ranked:
+    """The ranking without pins of some rows."""
+    if ranked.ruled is None or not len(rows):
+        return ranked
+    kept = np.flatnonzero(~np.isin(ranked.ruled.pinned.rows, rows))
+    ruled = replace(ranked.ruled, places=ranked.ruled.places[kept], pinned=ranked.ruled.pinned.take(kept))
+    return replace(ranked, ruled=ruled)
 
 
 def _positions(among: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from mmsc_cli.errors import InputError, MmscError, UnknownItemError, WorkspaceError, in_workspace
+from mmsc_cli.errors import InputError, MmscError, UnknownItemError, WorkspaceError
 from mmsc_cli.files.item_fields import spellings
 from mmsc_cli.index.filters import Filters, Sieve, sieves
 from mmsc_cli.index.hnsw import Hnsw, file_names
@@ -20,16 +19,18 @@ from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.ranking import IndexRanker, QueryBlock, Ranked
 from mmsc_cli.index.search import block_size
-from mmsc_cli.index.storage import model_of
-from mmsc_cli.infer.answers import Answer, Asked, asked_relations
+from mmsc_cli.index.shop_rules import RuleBook, ShopRule
+from mmsc_cli.infer.answers import Answer, Answers, Asked, asked_relations
+from mmsc_cli.infer.entries import Entry, bestseller, n_blocked, ranked_entries
+from mmsc_cli.infer.opening import catalogue_of, open_index
 from mmsc_cli.infer.overlap import SeparateRanker
 from mmsc_cli.infer.probabilities import PairOpinion, pair_probabilities
+from mmsc_cli.infer.shop.bestsellers import Bestsellers
+from mmsc_cli.infer.shop.rule_sources import read_rules, recorded_rules
 from mmsc_cli.runtime.parallel import map_blocks
 from mmsc_cli.tables.relations import EVIDENCE, RELATIONS, Relation
 from mmsc_cli.workspace.checksums import check_at_a_glance
-from mmsc_cli.workspace.digests import artefact_digests
-from mmsc_cli.workspace.lock import is_locked
-from mmsc_cli.workspace.manifest_file import outdated_inputs, read_manifest_file
+from mmsc_cli.workspace.manifest_file import read_manifest_file
 from mmsc_cli.workspace.pins import Pins
 
 if TYPE_CHECKING:
@@ -64,36 +65,8 @@ def _unreadable() -> InputError:
     )
 
 
-def _way_to_index(root: Path) -> str:
-    """How a workspace without an index gets one."""
-    stages = (read_manifest_file(root) or {}).get("stages", {})
-    if "prepare" not in stages:
-        return "run `mmsc run SOURCE`, or each stage: `mmsc prepare SOURCE`, `mmsc encode`, `mmsc train`"
-    return "run `mmsc train`" if "encode" in stages else "run `mmsc encode`, then `mmsc train`"
-
-
-def _model_of(folder: Path) -> str | None:
-    """The model in `model/`, by its sha256; None where there is none, as an index answers alone."""
-    try:
-        return model_of(folder / "model.safetensors")
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise WorkspaceError(f"{folder} is damaged: {error}", hint="run `mmsc train` again") from error
-
-
-def _is_at_rest(root: Path, manifest: Mapping[str, Any] | None) -> bool:
-    """Whether no stage has replaced anything since the manifest was read, nor is about to.
-
-    A stage that was killed meanwhile holds no lock.
-    """
-    return read_manifest_file(root) == manifest and not ((manifest or {}).get("replacing") and is_locked(root))
-
-
-def _catalogue_of(manifest: Mapping[str, Any] | None) -> str | None:
-    """The digest of the pair table, which new items are answered by beside the index."""
-    prepared = (manifest or {}).get("stages", {}).get("prepare", {})
-    return artefact_digests(prepared).get("pairs.parquet")
+def _read(rules: str | Path | Sequence[ShopRule]) -> Sequence[ShopRule]:
+    return read_rules(Path(rules)) if isinstance(rules, str | Path) else rules
 
 
 def _only(outcomes: Iterable[Result | MmscError]) -> Result:
@@ -113,12 +86,14 @@ class Recommender:
         self._root = root
         self._exact = exact
         self._pins = Pins(root, ())
-        self._catalogue = _catalogue_of(read_manifest_file(root))
+        self._catalogue = catalogue_of(read_manifest_file(root))
+        self.book = RuleBook(index, ())
         self._device: Callable[[], torch.device] = _cpu
         self._images: DownloadSettings | None = None
         # The last one is kept, as questions come in batches, and looking up what is in stock takes a while.
         self._sieves: tuple[AnyFilters, dict[Relation, Sieve]] | None = None
         self._reported: set[Relation] = set()
+        self._fallback = False
 
     @classmethod
     def open(
@@ -128,6 +103,7 @@ class Recommender:
         exact: bool = False,
         judged: bool = False,
         follow_labels: float | None = None,
+        rules: str | Path | Sequence[ShopRule] | None = None,
     ) -> Recommender:
         """Open a trained workspace. Its index is memory-mapped, so that only what answers need is read.
 
@@ -137,47 +113,23 @@ class Recommender:
                 faiss is installed.
             judged: answer from the index that `evaluate` judges, which has not seen the held-out pairs.
             follow_labels: how far to follow the student of labels, 0 to 1; None: as far as training chose.
+            rules: rules of the shop, or a file of them; None: those of the recipe.
 
         Raises:
-            InputError: `follow_labels` is not from 0 to 1.
+            InputError: `follow_labels` is not from 0 to 1, or the rules are none.
             WorkspaceError: it has no index, or one that is damaged or of another model, or has no student to follow.
         """
         if follow_labels is not None and not 0 <= follow_labels <= 1:
             raise InputError(f"--follow-labels {follow_labels}: not from 0 to 1", hint="for example 0.5")
-        root, folder = Path(workspace), "judged" if judged else "index"
-        while True:
-            manifest = read_manifest_file(root)
-            pins = Pins(root, (folder, "model", "embeddings"))
-            try:
-                opened = cls._open(root, folder, pins, exact)
-            except WorkspaceError as error:
-                if _is_at_rest(root, manifest):
-                    raise WorkspaceError(pins.named(error.message), error.hint) from error
-            else:
-                if _is_at_rest(root, manifest):
-                    if follow_labels is not None:
-                        weights = dict.fromkeys(RELATIONS, follow_labels)
-                        opened.index = opened.index.with_follow_labels(weights)
-                    return opened
-            # `mmsc train` is putting another index in place: what was opened may be of two models.
-            time.sleep(0.01)
-
-    @classmethod
-    def _open(cls, root: Path, folder: str, pins: Pins, exact: bool) -> Self:
-        files = [f"{folder}/index.json", f"{folder}/index.safetensors", "model/model.safetensors"]
-        check_at_a_glance(root, "train", files)
-        if not (root / folder / "index.json").exists():
-            raise WorkspaceError(f"there is no index at {root / folder}", hint=in_workspace(_way_to_index(root), root))
-        index = Index.open(pins.path(folder))
-        if outdated := outdated_inputs(read_manifest_file(root) or {}, "train"):
-            text = f"the index was made from another {outdated[0]} than {root} has now; run `mmsc train` again"
-            _LOG.warning("%s", in_workspace(text, root))
-        if _model_of(pins.path("model")) not in (None, index.about.get("model")):
-            again = in_workspace("run `mmsc train` again", root)
-            raise WorkspaceError(f"{root}: {folder}/ is of another model than model/", hint=again)
-        opened = cls(index, root, exact)
-        opened._pins = pins
-        return opened
+        root = Path(workspace)
+        opened = open_index(root, "judged" if judged else "index")
+        index = opened.index
+        if follow_labels is not None:
+            index = index.with_follow_labels(dict.fromkeys(RELATIONS, follow_labels))
+        recommender = cls(index, root, exact)
+        recommender._pins, recommender._catalogue = opened.pins, catalogue_of(opened.manifest)
+        recommender.book = RuleBook(index, recorded_rules(opened.manifest) if rules is None else _read(rules))
+        return recommender
 
     def __len__(self) -> int:
         """The number of items in the catalogue."""
@@ -251,7 +203,7 @@ class Recommender:
         ranked = (rankings for block in map_blocks(rank, blocks) for rankings in block)
         answered = zip(queries, ranked, strict=True)
         for position in range(len(item_ids)):
-            yield errors[position] if position in errors else self._answers(*next(answered), explain)
+            yield errors[position] if position in errors else self._answers(ranker, *next(answered), explain)
 
     def answer_at_once(self, item_id: str, relation: Relation, k: int, filters: AnyFilters) -> list[Answer] | None:
         """Return what `answer` would, if that takes no search of the catalogue and no look for similar ids; else None.
@@ -265,7 +217,7 @@ class Recommender:
         assert isinstance(ranker, IndexRanker)
         query = Query.of_item(self.index, item_id)
         ranked = ranker.rank_at_once(query, relation)
-        return None if ranked is None else self._answers(query, [ranked], explain=False)
+        return None if ranked is None else self._answers(ranker, query, [ranked], explain=False)
 
     def answer_new(
         self,
@@ -315,7 +267,10 @@ class Recommender:
                     yield errors[position]
                     continue
                 query, rankings, subject = next(answered)
-                yield self._answers(query, rankings, explain, subject) if query.modalities else _unreadable()
+                if query.modalities:
+                    yield self._answers(ranker, query, rankings, explain, subject)
+                else:
+                    yield _unreadable()
 
     def judge(self, pairs: Sequence[tuple[str, str]], explain: bool = False) -> list[PairOutcome]:
         """The probabilities of each of many pairs, in their order; for an unknown end, its error.
@@ -379,6 +334,16 @@ class Recommender:
         vars(changed).pop("_explainer", None)
         return changed
 
+    def with_fallback(self) -> Recommender:
+        """The same, but lists that are shorter than asked for are filled with bestsellers.
+
+        They are of the query's category, then of the catalogue; filters and rules of the shop hold for them, except
+        conditions on scores, which they have none of. Their `source` is `bestseller`, their score None.
+        """
+        changed = copy(self)
+        changed._fallback = True  # noqa: SLF001  its own
+        return changed
+
     def _queries(self, item_ids: Sequence[str]) -> tuple[dict[int, Query], dict[int, MmscError]]:
         """Queries of the known among some ids, and errors of the unknown, both by position."""
         queries: dict[int, Query] = {}
@@ -436,34 +401,41 @@ class Recommender:
             raise InputError("at least one answer must be asked for", hint="give k of 1 or more")
         filters = filters or Filters()
         last = self._sieves  # read once, as another thread may ask with other filters
-        prepared = last[1] if last and last[0] is filters else sieves(self.index, filters)
+        prepared = last[1] if last and last[0] is filters else sieves(self.index, filters, self.book)
         self._sieves = filters, prepared
         if overlap or len(relations) < len(RELATIONS):
             return IndexRanker(self.index, prepared, k, self._approximate)
         return SeparateRanker(self.index, prepared, k, self._approximate)
 
     def _answers(
-        self, query: Query, rankings: Sequence[Ranked], explain: bool, subject: Subject | None = None
-    ) -> list[Answer]:
+        self,
+        ranker: AnyRanker,
+        query: Query,
+        rankings: Sequence[Ranked],
+        explain: bool,
+        subject: Subject | None = None,
+    ) -> Answers:
         """The answers to one query; its rankings are one per relation."""
         subject = (subject or self._explainer.subject(query)) if explain else None
-        index = self.index
-        return [
-            Answer(
-                query.name,
-                ranked.relation,
-                rank,
-                index.ids[row],
-                score,
-                index.titles[row],
-                query.modalities,
-                None if subject is None else self._explainer.explain(subject, ranked.relation, row, network, score),
-            )
-            for ranked in rankings
-            for rank, (row, score, network) in enumerate(
-                zip(ranked.rows.tolist(), ranked.scores.tolist(), ranked.network.tolist(), strict=True), start=1
-            )
-        ]
+        fills = self._bestsellers.fills(query, rankings, ranker) if self._fallback else [[] for _ in rankings]
+        answers = Answers(blocked=sum(n_blocked(ranked, ranker.k) for ranked in rankings))
+        for ranked, fill in zip(rankings, fills, strict=True):
+            entries = [*ranked_entries(ranked), *(bestseller(row) for row in fill)]
+            answers += [
+                Answer(
+                    query.name,
+                    ranked.relation,
+                    rank,
+                    self.index.ids[entry.row],
+                    entry.score,
+                    self.index.titles[entry.row],
+                    query.modalities,
+                    None if subject is None else self._explainer.explain(subject, ranked.relation, entry),
+                    entry.source,
+                )
+                for rank, entry in enumerate(entries, start=1)
+            ]
+        return answers
 
     def _explained_pair(self, a: Query, b: Query, relation: Relation) -> Any:
         assert a.row is not None
@@ -472,7 +444,12 @@ class Recommender:
         side = self.index.vectors(relation)
         network = (side.query[a.row] @ side.key[b.row] + side.query[b.row] @ side.key[a.row]) / 2
         score = self.index.pair_scores(relation, *rows)[0]
-        return self._explainer.explain(self._explainer.subject(a), relation, b.row, float(network), float(score))
+        entry = Entry(b.row, float(score), float(network))
+        return self._explainer.explain(self._explainer.subject(a), relation, entry)
+
+    @cached_property
+    def _bestsellers(self) -> Bestsellers:
+        return Bestsellers(self.index)
 
     @cached_property
     def _explainer(self) -> Explainer:
@@ -496,7 +473,7 @@ class Recommender:
         from mmsc_cli.infer.new_items import NewItemEncoder  # noqa: PLC0415  brings torch
         from mmsc_cli.workspace.workspace import Workspace  # noqa: PLC0415  brings pydantic
 
-        if _catalogue_of(read_manifest_file(self._root)) != self._catalogue:
+        if catalogue_of(read_manifest_file(self._root)) != self._catalogue:
             raise WorkspaceError(f"{self._root} was prepared again since its index was opened", hint="open it again")
         workspace = Workspace(self._root, self._pins)
         return NewItemEncoder.open(workspace, self.index, self._device, self._images or DownloadSettings())

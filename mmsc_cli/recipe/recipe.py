@@ -13,6 +13,7 @@ from pydantic import Field
 
 from mmsc_cli.encode.settings import EncodeSettings
 from mmsc_cli.evaluate.settings import EvaluateSettings
+from mmsc_cli.infer.shop.settings import RulesSettings
 from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.prepare.settings import ImageSettings, Source, SplitSettings
 from mmsc_cli.runtime.redaction import recorded_address
@@ -34,6 +35,7 @@ class Recipe(Settings):
     label: LabelSettings = LabelSettings()
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    rules: RulesSettings = RulesSettings()
 
     def as_config(self) -> dict[str, Any]:
         """Return the recipe as JSON values, to be recorded; a hash replaces the query of a URL."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -53,10 +53,7 @@ def _walk(table: type[BaseModel], path: tuple[str, ...], kind: str) -> Iterator[
     schema = table.model_json_schema()
     for name, field in table.model_fields.items():
         tables = [part for part in (field.annotation, *get_args(field.annotation)) if _is_table(part)]
-        for nested in tables:
-            named = nested.model_fields.get("kind") if len(tables) > 1 else None
-            yield from _walk(nested, (*path, name), get_args(named.annotation)[0] if named else kind)
-        if not tables:
+        if not tables or get_origin(field.annotation) is list:
             yield SettingReference(
                 name=".".join((*path, name)),
                 kind=kind,
@@ -65,6 +62,9 @@ def _walk(table: type[BaseModel], path: tuple[str, ...], kind: str) -> Iterator[
                 description=field.description or (table.__doc__ or "").partition("\n")[0],
                 stages=() if EFFORT in field.metadata else _stages((*path, name)[0]),
             )
+        for nested in tables:
+            named = nested.model_fields.get("kind") if len(tables) > 1 else None
+            yield from _walk(nested, (*path, name), get_args(named.annotation)[0] if named else kind)
 
 
 def _is_table(annotation: Any) -> bool:
@@ -82,6 +82,8 @@ def _values(schema: Mapping[str, Any]) -> str:
     """Values that a JSON schema allows, for a person."""
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(map(_values, schema["anyOf"])))
+    if "$ref" in schema:
+        return "tables"
     if "const" in schema:
         return str(schema["const"])
     if "enum" in schema:

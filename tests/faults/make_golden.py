@@ -78,6 +78,7 @@ def answers(workspace: Path) -> dict[str, list[tuple[str, float]]]:
     for outcome in recommender.answer(list(recommender.index.ids), k=3, overlap=True):
         assert isinstance(outcome, list)
         for answer in outcome:
+            assert answer.score is not None
             found.setdefault(f"{answer.query} {answer.relation}", []).append((answer.item, round(answer.score, 4)))
     return found
 

@@ -9,11 +9,11 @@ from mmsc_cli.index.filters import Filters, sieves
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.ranking import IndexRanker, QueryBlock
+from mmsc_cli.index.storage import Strings
 from mmsc_cli.tables.relations import RELATIONS
-from mmsc_cli.train.ranking.answers import Answers, compose
-from tests.fixtures.made_up_index import made_up_index
+from tests.fixtures.made_up_index import COMPOSED_ITEMS, composed_index
 
-ITEMS, CANDIDATES, K = 400, 30, 10
+ITEMS, K = COMPOSED_ITEMS, 10
 FILTERS = [
     Filters(),
     Filters(novel=True),
@@ -27,27 +27,9 @@ FILTERS = [
 ]
 
 
-def _composed(generator: np.random.Generator) -> Index:
-    """An index as training makes it: ranked candidates are above all other items."""
-    tensors = made_up_index(ITEMS)
-    for relation in RELATIONS:
-        candidates = np.stack([generator.choice(ITEMS, CANDIDATES, replace=False) for _ in range(ITEMS)])
-        scores = generator.gamma(1.0, 2.0, (2, ITEMS, CANDIDATES)).astype(np.float32)
-        whole = compose(tensors[f"{relation}.query"], tensors[f"{relation}.key"], Answers(candidates, scores), 0.0)
-        tensors[f"{relation}.query"], tensors[f"{relation}.key"] = whole.query, whole.key
-        tensors[f"{relation}.linear.indptr"] = whole.rows.indptr.astype(np.int64)
-        tensors[f"{relation}.linear.indices"] = whole.rows.indices.astype(np.int32)
-        tensors[f"{relation}.linear.values"] = whole.rows.data
-        tensors[f"{relation}.linear.by_distinct"] = whole.by_distinct.data
-    tensors["price"] = generator.uniform(1, 10, ITEMS).astype(np.float32)
-    tensors["category"] = generator.integers(0, 3, ITEMS, np.int32)
-    tensors["group"] = np.where(generator.random(ITEMS) < 0.5, generator.integers(0, 80, ITEMS), -1).astype(np.int32)
-    return Index(tensors, {})
-
-
 @pytest.mark.parametrize("filters", FILTERS)
 def test_candidates_alone_give_what_the_whole_catalogue_gives(filters: Filters) -> None:
-    index = _composed(np.random.default_rng(5))
+    index = composed_index(np.random.default_rng(5))
     queries = [Query.of_item(index, index.ids[row]) for row in range(0, ITEMS, 5)]
     ranker = IndexRanker(index, sieves(index, filters), K)
     block = QueryBlock.of_items(index, queries, RELATIONS)
@@ -60,7 +42,7 @@ def test_candidates_alone_give_what_the_whole_catalogue_gives(filters: Filters) 
 
 
 def test_most_questions_need_no_search_and_those_that_do_get_one() -> None:
-    index = _composed(np.random.default_rng(6))
+    index = composed_index(np.random.default_rng(6))
     queries = [Query.of_item(index, index.ids[row]) for row in range(ITEMS)]
     few = IndexRanker(index, sieves(index, Filters()), K)
     rare = IndexRanker(index, sieves(index, Filters(in_stock=[index.ids[row] for row in range(5)], variants=True)), 4)
@@ -72,7 +54,7 @@ def test_most_questions_need_no_search_and_those_that_do_get_one() -> None:
 
 
 def test_an_item_that_is_no_candidate_but_scores_higher_is_found() -> None:
-    index = _composed(np.random.default_rng(7))
+    index = composed_index(np.random.default_rng(7))
     tensors = dict(index.tensors)
     tensors["substitute.key"] = tensors["substitute.key"].copy()
     tensors["substitute.key"][3] += (
@@ -87,7 +69,6 @@ def test_an_item_that_is_no_candidate_but_scores_higher_is_found() -> None:
 
 
 def test_ids_are_found_by_their_bytes() -> None:
-    from mmsc_cli.index.storage import Strings
 
     ids = sorted(["", "a", "Z", "é", "\uffff", "\U0001f600", "z" * 300, "a\x00"])
     strings = Strings.of(ids)

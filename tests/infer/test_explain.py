@@ -163,4 +163,6 @@ def test_pairs_are_explained_in_the_likelier_relation(trained: Workspace) -> Non
     assert opinion.why is not None
     relation = "substitute" if opinion.p_substitute >= opinion.p_complement else "complement"
     expected = recommender.index.pair_scores(relation, np.array([0]), np.array([1]))[0]  # type: ignore[arg-type]
+    assert opinion.why.network_score is not None
+    assert opinion.why.linear_score is not None
     assert opinion.why.network_score + opinion.why.linear_score == pytest.approx(expected, rel=1e-5)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import typing
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
 import mmsc_cli
+from mmsc_cli.index.shop_rules import ShopRule
 from mmsc_cli.label.settings import CandidateMix
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.recipe import Recipe
@@ -59,6 +61,7 @@ def test_every_setting_is_described(path: str) -> None:
 
 def test_every_setting_is_read_somewhere() -> None:
     read = attributes_read() | set(CandidateMix.model_fields)  # the weights of the mix are read together
+    read |= {"block", "pin", "boost", *(field.name for field in fields(ShopRule))}  # as the manifest records the rules
     # Of the recipe itself: what `mmsc recipes list` reads from the file.
     read |= {"description", "licence"}
     assert [path for path, _, name in leaves(Recipe) if name not in read] == []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,14 +16,17 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.files.lines import read_ids
 from mmsc_cli.infer.answers import COLUMNS, Answer, Asked, asked_relations
 from mmsc_cli.infer.choices import Choices
+from mmsc_cli.infer.shop.rule_counts import RuleCounts
 from mmsc_cli.tables.relations import Relation
 
 if TYPE_CHECKING:
     from mmsc_cli.cli.questions import Failures
     from mmsc_cli.infer.attributes import ItemAttributes
-    from mmsc_cli.infer.recommender import Recommender
+    from mmsc_cli.infer.recommender import Outcome, Recommender
 
 QUESTION, WHICH, FORM = "Question", "Which answers", "Form"
+# Of WHICH, those that leave nothing out.
+_NO_FILTERS = ("-k", "--overlap", "--variants", "--fallback", "--follow-labels", "--diversify")
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,23 @@ class FilterOptions:
         ),
     ] = False
 
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rules of the shop, CSV, in place of the recipe's: block, pin or boost answers; an empty file: none.",
+            rich_help_panel=WHICH,
+        ),
+    ] = None
+    fallback: Annotated[
+        bool,
+        typer.Option(
+            "--fallback",
+            help="Fill lists that are too short with bestsellers: of the query's category, then of the catalogue.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False
+
     def choices(self) -> Choices:
         """The same, as the library takes it."""
         return Choices(
@@ -242,8 +262,11 @@ def register(app: typer.Typer) -> None:
             exact=form.exact or bool(ids),
             judged=form.judged,
             follow_labels=which.follow_labels,
+            rules=which.rules,
         )
-        columns = _columns(question, form.explain)
+        if which.fallback:
+            recommender = recommender.with_fallback()
+        columns = _columns(question, form.explain, sources=which.fallback or bool(recommender.book))
         more = [name.strip() for name in (form.columns or "").split(",") if name.strip()]
         extra = recommender.attributes(more) if more else None
         if extra is not None:
@@ -251,11 +274,16 @@ def register(app: typer.Typer) -> None:
         write = choose_form(session.out, columns, form.format)
         failures = Failures(form.strict)
         options = {"relation": question.relation, "k": which.k, "filters": filters, "overlap": choices.overlap}
-        answers = _answers(session, recommender, question, {**options, "explain": form.explain}, failures)
-        chosen = [name for name in session.typed.get(WHICH, {}) if name not in ("-k", "--overlap", "--variants")]
+        counts = RuleCounts()
+        answers = _answers(session, recommender, question, {**options, "explain": form.explain}, failures, counts)
+        chosen = [name for name in session.typed.get(WHICH, {}) if name not in _NO_FILTERS]
         if question.pairs is None:
             answers = _counted(answers, asked_relations(question.relation), chosen, session)
         write(answers if extra is None else _extended(answers, recommender, extra))
+        if recommender.book and counts.questions:
+            session.out.note(counts.in_words())
+        if counts.bestsellers:
+            session.out.note(f"filled with {counts.bestsellers:,} bestsellers")
         if failures.code != OK:
             raise typer.Exit(failures.code)
 
@@ -283,11 +311,12 @@ def _extended(answers: Iterator[Answered], recommender: Recommender, extra: Item
         yield heading, [{**more, **row} for row, more in zip(rows, attributes, strict=True)]
 
 
-def _columns(question: QuestionOptions, explain: bool) -> dict[str, Any]:
-    """The columns of the answers, and their types."""
+def _columns(question: QuestionOptions, explain: bool, sources: bool) -> dict[str, Any]:
+    """The columns of the answers, and their types; with `sources`, not all answers are the model's."""
     why = ["why"] if explain else []
     if question.pairs is None:
-        return typed_columns(Answer, [*COLUMNS, *(["modalities"] if question.new is not None else []), *why])
+        more = [*(["source"] if sources else []), *(["modalities"] if question.new is not None else [])]
+        return typed_columns(Answer, [*COLUMNS, *more, *why])
     from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS  # noqa: PLC0415  brings numpy
     from mmsc_cli.infer.probabilities import PairOpinion  # noqa: PLC0415  brings numpy
 
@@ -300,12 +329,16 @@ def _answers(
     question: QuestionOptions,
     options: Mapping[str, Any],
     failures: Failures,
+    counts: RuleCounts,
 ) -> Iterator[Answered]:
     from mmsc_cli.cli import questions  # noqa: PLC0415  brings numpy
 
     if question.pairs is not None:
         return questions.pairs(recommender, question.pairs, options["explain"], failures)
-    ask = functools.partial(recommender.answer, **options)
+
+    def ask(ids: Sequence[str]) -> Iterator[Outcome]:
+        return counts.watch(recommender.answer(ids, **options))
+
     if question.new is not None:
         from mmsc_cli.infer.new_item import parse_new_item  # noqa: PLC0415  brings pydantic
 
@@ -313,8 +346,8 @@ def _answers(
         return questions.answered_lines(
             question.new,
             lambda line: parse_new_item(line.text, line.place),
-            lambda items, lines: recommender.answer_new(
-                items, **options, names=[f"line {line.number}" for line in lines]
+            lambda items, lines: counts.watch(
+                recommender.answer_new(items, **options, names=[f"line {line.number}" for line in lines])
             ),
             lambda item: item.title,
             failures,
