@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.feed import read_feed
+from mmsc_cli.files.no_text import refuse_no_text
 from mmsc_cli.files.separated import undecodable_place
 from mmsc_cli.files.table_blocks import (
     ROWS_AT_A_TIME,
@@ -38,6 +39,7 @@ _MENDS = {
     **dict.fromkeys(("jsonl", "ndjson", "json"), "one JSON object a line, in UTF-8"),
 }
 _PACKED = (".gz", ".zst")
+_LOOKED_AT = 4096
 
 
 class TableFile(Mapping[str, list[Any]]):
@@ -93,7 +95,7 @@ class TableFile(Mapping[str, list[Any]]):
 
 
 def find_name(name: str, names: Sequence[str]) -> str | None:
-    """The name itself, else the only one that differs in case, blanks, `_` or `-` alone; None: there is none."""
+    """The name itself, else the only one that differs in case, blanks, `_`, `-` or a last dot alone; None: none."""
     if name in names:
         return name
     alike = [other for other in names if _plain(other) == _plain(name)]
@@ -101,7 +103,7 @@ def find_name(name: str, names: Sequence[str]) -> str | None:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+    return re.sub(r"[\s_-]+", " ", name).strip(" .").casefold()
 
 
 def read_table_file(path: Path) -> TableFile:
@@ -129,6 +131,8 @@ def read_table_file(path: Path) -> TableFile:
         content.seek(0)
         if kind == "parquet":
             return _read_parquet(path, content)
+        refuse_no_text(path, content.read(_LOOKED_AT))
+        content.seek(0)
         names, spool = _parse(content, kind)
     except (ValueError, OSError, EOFError, zlib.error, pa.ArrowException) as error:
         reason = " ".join(str(error).split())

@@ -80,6 +80,7 @@ MENDS = {
     "titles_unreadable": "titles that are objects without an obvious text",
     "descriptions_unreadable": "descriptions that are objects without an obvious text",
     "ids_mended": 'ids written in another form (101.0, ="00123", Unicode forms)',
+    "ids_matched": "ids of the log or of pairs that are an item's by source.match_ids",
     "ids_with_controls": "ids with tabs, line ends or marks of direction in them, each now a blank",
     "null_words": "cells that say NULL, NA, nan, None or \\N, read as empty",
     "times_unreadable": "times that are none",

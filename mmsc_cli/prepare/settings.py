@@ -17,11 +17,19 @@ PairColumn = Literal["a", "b", "co_view", "co_purchase"]
 Column = Literal[ItemColumn, PairColumn]
 EventColumn = Literal["session", "item", "type", "time", "quantity"]
 EventType = Literal["view", "purchase"]
+IdMatch = Literal["exact", "case", "zeros", "decimals", "punctuation", "last-part", "first-part"]
 CategorySeparator = Annotated[
     str | None,
     Field(min_length=1, description="parts the names of a category; none: `>`, or `|` or `/` where every path has it"),
 ]
 
+MatchIds = Annotated[
+    IdMatch,
+    Field(
+        description="when an id of the log or of pairs is an item's: as it is, without case, leading zeros, .0, "
+        "or punctuation, or by its last or first part"
+    ),
+]
 
 Paths = PathText | Annotated[list[PathText], Field(min_length=1)]
 
@@ -44,6 +52,7 @@ class TableSource(Settings):
     pairs: Paths = Field(description="of pairs: as for items")
     columns: dict[Column, str] = Field(default_factory=dict, description="our column name = yours")
     category_separator: CategorySeparator = None
+    match_ids: MatchIds = "exact"
 
 
 class EventsSource(Settings):
@@ -56,6 +65,7 @@ class EventsSource(Settings):
     items: Paths | None = Field(default=None, description="as for events; none: only ids are known")
     columns: dict[Literal[ItemColumn, EventColumn], str] = Field(default_factory=dict, description="our name = yours")
     category_separator: CategorySeparator = None
+    match_ids: MatchIds = "exact"
     types: dict[EventType, list[str]] = Field(
         default={"view": ["view"], "purchase": ["purchase"]}, description="what your log calls them"
     )

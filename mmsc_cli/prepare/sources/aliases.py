@@ -116,33 +116,25 @@ ORDER_COLUMNS = (
     *("commande", "facture", "panier", "pedido", "compra"),
 )
 
+# What an item is called, and what an id is called: `article_no`, `ArtikelNr`, `SKU code` are all of this form.
+_ITEM_WORDS = (
+    *("item", "product", "prod", "article", "art", "sku", "variant", "material", "artikel", "produkt"),
+    *("produit", "producto", "articulo", "prodotto", "articolo"),
+)
+_ID_WORDS = ("id", "no", "nr", "num", "number", "nummer", "code", "ref", "key", "sku")
+
+
+def _ids_of(nouns: Sequence[str]) -> tuple[str, ...]:
+    """The names that columns of ids of something have: `article_no`, `articleno`."""
+    return tuple(f"{noun}{joint}{word}" for word in _ID_WORDS for noun in nouns for joint in ("_", ""))
+
+
 ALIASES: dict[str, tuple[str, ...]] = {
     "item_id": (
-        *(
-            "item_id",
-            "id",
-            "sku",
-            "product_id",
-            "productid",
-            "item",
-            "itemid",
-            "article",
-            "article_id",
-            "article_number",
-        ),
-        *(
-            "article_no",
-            *("artikelnummer", "artikel_id", "artikelnr", "produkt_id", "produktnummer", "produktid", "id_produit"),
-            *("reference", "référence", "id_producto", "id_prodotto"),
-            "product_code",
-            "stockcode",
-            "stock_code",
-            "asin",
-            "ean",
-            "gtin",
-            "variant_id",
-        ),
-        *("variant_sku", "product_sku", "item_code", "item_number", "parent_asin", "upc", "handle"),
+        *("item_id", "id", "sku", "product_id", "productid", "item", "itemid", "article", "article_id"),
+        *_ids_of(_ITEM_WORDS),
+        *("id_produit", "id_producto", "id_prodotto", "reference", "référence", "stockcode", "stock_code"),
+        *("asin", "parent_asin", "ean", "gtin", "upc", "plu", "barcode", "handle"),
     ),
     "title": (
         *("title", "name", "product_name", "product_title", "item_name", "productname", "display_name", "bezeichnung"),
@@ -212,40 +204,22 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("also_bought", "orders", "co_buy"),
     ),
     "session": (
-        *(
-            "session",
-            "session_id",
-            "sessionid",
-            "user_session",
-            "visit_id",
-            "visit",
-            "order_id",
-            "orderid",
-            "invoiceno",
-        ),
-        *("invoice", "invoice_no", "basket_id", "basket", "transaction_id", "order", "order_number", "order_no"),
-        *("order_name", "visitor_id", "visitorid", "user_id", "userid", "customer_id", "customerid", "client_id"),
-        *("user_pseudo_id", "cookie_id", "user", "customer"),
-        *("sitzung", "sitzungs_id", "besuch", "besucher_id", "besucher", "kunden_id", "kunde", "nutzer_id", "nutzer"),
-        *("id_commande", "commande", "id_client", "pedido", "id_pedido", "cliente", "id_cliente", "ordine"),
-        *("bestellnummer", "auftragsnummer", "rechnungsnummer", "belegnummer", "kundennummer"),
+        *("session", "session_id", "sessionid", "user_session", "visit_id", "visit", "order_id", "orderid"),
+        *("invoiceno", "invoice", "invoice_no", "basket_id", "basket", "transaction_id", "order", "order_name"),
+        *("sitzung", "sitzungs_id", "besuch", "id_commande", "commande", "pedido", "id_pedido", "ordine"),
+        *_ids_of(("session", "visit", "order", "invoice", "basket", "transaction", "receipt", "ticket", "cart")),
+        *_ids_of(("bestell", "auftrags", "rechnungs", "beleg", "bon", "facture")),
+        *("visitor_id", "visitorid", "user_id", "userid", "customer_id", "customerid", "client_id"),
+        *("user_pseudo_id", "cookie_id", "user", "customer", "besucher_id", "besucher", "kunde", "nutzer"),
+        *("id_client", "cliente", "id_cliente"),
+        *_ids_of(("visitor", "user", "customer", "client", "cookie", "member", "shopper", "kunden", "nutzer")),
     ),
     "item": (
-        *(
-            "item",
-            "item_id",
-            "itemid",
-            "product_id",
-            "productid",
-            "sku",
-            "article_id",
-            "stockcode",
-            "stock_code",
-            "product",
-        ),
-        *("article", "asin", "lineitem_sku", "lineitem sku", "product_code", "variant_id", "product_sku", "item_sku"),
-        *("artikelnummer", "artikel_id", "artikelnr", "artikel", "produkt_id", "produktnummer", "produktid"),
-        *("id_produit", "reference", "référence", "id_producto", "producto", "id_prodotto", "content_id", "id"),
+        *("item", "item_id", "itemid", "product_id", "productid", "sku", "article_id", "stockcode", "stock_code"),
+        *("asin", "lineitem_sku", "content_id"),
+        *_ids_of(_ITEM_WORDS),
+        *("id_produit", "reference", "référence", "id_producto", "producto", "id_prodotto"),
+        *("product", "article", "artikel", "ean", "gtin", "upc", "plu", "barcode", "id"),
     ),
     "type": (
         "type",
@@ -277,7 +251,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
             *("zeitpunkt", "zeitstempel", "zeit", "horodatage", "fecha", "fecha_hora", "data_ora"),
         ),
     ),
-    "quantity": ("quantity", "qty", "lineitem_quantity", "lineitem quantity", "units", "count", "menge", "amount"),
+    "quantity": (
+        *("quantity", "qty", "lineitem_quantity", "lineitem quantity", "units", "pcs", "pieces", "count"),
+        *("menge", "anzahl", "amount"),
+    ),
 }
 
 EVENT_WORDS: dict[str, tuple[str, ...]] = {

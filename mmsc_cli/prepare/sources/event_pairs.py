@@ -21,24 +21,21 @@ from mmsc_cli.files.id_column import read_ids
 from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.records import Delivery, Record, part_path, record_table
 from mmsc_cli.prepare.settings import EventsSource
-from mmsc_cli.prepare.sources.aliases import ORDER_COLUMNS
 from mmsc_cli.prepare.sources.event_log import (
     PURCHASE,
     VIEW,
-    LogPart,
     OpenLog,
     describe_unreadable,
     open_log,
     reopen_with_plain_line_ends,
 )
 from mmsc_cli.prepare.sources.item_table import read_item_table
-from mmsc_cli.prepare.sources.meeting import Catalogue, check_ids_meet, read_catalogue
+from mmsc_cli.prepare.sources.log_doubts import TIMES, WORDS, report_log, seen_words
+from mmsc_cli.prepare.sources.meeting import Catalogue, check_ids_meet, matcher, read_catalogue
 from mmsc_cli.prepare.sources.support import choose_support
-from mmsc_cli.prepare.sources.times import is_time
 from mmsc_cli.runtime.progress import SILENT, Progress
 
 _LOG = logging.getLogger(__name__)
-_SAMPLED, _MOST_WORDS = 2_000, 12
 # No shop has kept a log before, or will; a period beyond says that times are misread.
 _EARLIEST_DAY, _LATEST_DAY = "1990", "2100"
 # Pairs that are counted at a time: what bounds memory, together with the engine's own limit.
@@ -131,9 +128,9 @@ FROM (
     JOIN totals ON totals.kind = pairs.kind
 )
 """
-TIMES = "seconds since 1970, or as 2024-05-01T12:00:00Z"
 _HINTS = {
-    "events_of_other_type": 'say what your log calls them, for example [source.types] view = ["click"]',
+    "events_of_other_type": 'say what your log calls them, for example [source.types] view = ["click"] and '
+    'purchase = ["order"]',
     "events_without_id": "map the columns session and item under [source.columns]",
     "events_without_time": f"write times as {TIMES}",
     "events_outside_period": "change source.since and source.until",
@@ -149,7 +146,6 @@ SELECT coalesce(fate, 'usable') AS fate, coalesce(word, '') AS word, count(*) AS
 FROM normalised GROUP BY ALL
 """
 _FATES = "SELECT fate, sum(events)::BIGINT FROM tally GROUP BY fate"
-_WORDS = "SELECT word, sum(events)::BIGINT FROM tally GROUP BY word ORDER BY 2 DESC, 1 LIMIT 20"
 _PERIOD = """
 SELECT strftime(make_timestamp((min(first_seconds) * 1e6)::BIGINT), '%Y-%m-%d'),
     strftime(make_timestamp((max(last_seconds) * 1e6)::BIGINT), '%Y-%m-%d')
@@ -201,7 +197,7 @@ def read_events(
             read_item_table(item_file, settings.columns, delivery, settings.category_separator)
         if items:
             catalogue = read_catalogue(delivery)
-        _number_items(engine, catalogue, delivery)
+        _number_items(engine, catalogue, settings, items, delivery)
         _count_events(engine, settings, delivery)
         if catalogue is None:
             _deliver_ids(engine, delivery)
@@ -248,90 +244,23 @@ def _count_fates(
     fates = dict(engine.run(_FATES))
     usable = fates.pop("usable", 0)
     delivery.counts.update(fates, events=usable + sum(fates.values()), usable=usable)
-    _report(engine, log, delivery)
+    report_log(engine, log, delivery)
     if not usable:
         reasons = ", ".join(f"{name} {count:,}" for name, count in fates.items()) or "it is empty"
         hint = _HINTS.get(max(fates, key=fates.__getitem__, default=""), _HINTS["events_of_other_type"])
         seen = " ".join(delivery.warnings) if "events_without_time" in fates else ""
         raise InputError(
-            f"{paths[0]}: no event in it is of use: {reasons}{_seen_words(engine, log)}{seen and f'; {seen}'}",
+            f"{paths[0]}: no event in it is of use: {reasons}{seen_words(engine, log)}{seen and f'; {seen}'}",
             hint=hint,
         )
     _note_log(engine, log, delivery)
     return log
 
 
-def _report(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
-    """Note what was decided, and warn of what looks wrong."""
-    counts = delivery.counts
-    for part in log.parts:
-        name = part.shards[0].path.name
-        renamed = {ours: theirs for ours, theirs in part.columns.items() if theirs != ours}
-        if renamed:
-            delivery.notes.setdefault("columns", {})[name] = renamed
-        if part.export is not None:
-            delivery.notes.setdefault("formats", {})[name] = part.export.name
-        if "type" not in part.columns:
-            delivery.notes["all_purchases"] = True
-            _LOG.info("%s: no column of types: all events are purchases", name)
-            _doubt_purchases(engine, part, delivery)
-    # Of a known export, most events are of other types by nature.
-    if log.types_are_a_guess and counts["events_of_other_type"] * 2 > counts["events"]:
-        delivery.warnings.append(
-            f"{counts['events_of_other_type']:,} of {counts['events']:,} events are of types that the recipe does not "
-            f'name{_seen_words(engine, log)}; name them, for example [source.types] view = ["click"]'
-        )
-    ((timed, unread, *examples),) = engine.run(
-        "SELECT coalesce(sum(timed), 0)::BIGINT, coalesce(sum(unreadable), 0)::BIGINT, min(unread), max(also_unread) "
-        "FROM tally"
-    )
-    counts["times_unreadable"] += unread
-    doubts = [f"{part.shards[0].path.name}: {doubt}" for part in log.parts if (doubt := part.time_form.doubt)]
-    delivery.warnings += doubts
-    if unread * 2 > timed and not doubts:
-        seen = ", ".join(map(repr, dict.fromkeys(examples)))
-        delivery.warnings.append(f"{unread:,} of {timed:,} times are unreadable (seen: {seen}): write {TIMES}")
-
-
-def _doubt_purchases(engine: Engine, part: LogPart, delivery: Delivery) -> None:
-    """Warn where a log that is not of orders has a column of few words that may be its types."""
-    if part.export is not None or any(word in part.columns["session"].lower() for word in ORDER_COLUMNS):
-        return
-    shard = part.shards[0]
-    for name in (name for name in shard.columns if name not in part.columns.values()):
-        sql, kind = shard.columns[name]
-        if kind != "VARCHAR":
-            continue
-        words = [
-            word
-            for (word,) in engine.run(
-                f"SELECT w FROM (SELECT trim({sql}) AS w FROM {shard.scan} LIMIT {_SAMPLED}) WHERE w <> '' "
-                "GROUP BY w ORDER BY count(*) DESC, w"
-            )
-        ]
-        if 1 < len(words) <= _MOST_WORDS and not any(
-            word.replace(".", "").isdecimal() or is_time(word) for word in words
-        ):
-            seen = ", ".join(map(repr, words[:5]))
-            delivery.warnings.append(
-                f"{shard.path.name}: all events are taken for purchases, as no column is known to say what they are; "
-                f'if "{name}" does (seen: {seen}), write type = "{name}" under [source.columns] and the words under '
-                "[source.types]"
-            )
-
-
-def _seen_words(engine: Engine, log: OpenLog) -> str:
-    """The types that the log has, with the number of their events, as the end of a sentence."""
-    if not log.has("type"):
-        return ""
-    words = engine.run(_WORDS)[:5]
-    return f" (seen: {', '.join(f'{word!r} {count:,}' for word, count in words)})" if words else ""
-
-
 def _note_log(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
     """Note the period of the log and how many events it has of each type."""
     ((first, last),) = engine.run(_PERIOD)
-    types = dict(engine.run(_WORDS)) if log.has("type") else {}
+    types = dict(engine.run(WORDS)) if log.has("type") else {}
     engine.run("DROP TABLE tally")
     delivery.notes["log"] = {"first_day": first, "last_day": last, "types": types}
     if first and not (first >= _EARLIEST_DAY and last < _LATEST_DAY):
@@ -343,15 +272,21 @@ def _note_log(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
     _LOG.info("log: %s events%s%s", f"{delivery.counts['events']:,}", period, words)
 
 
-def _number_items(engine: Engine, catalogue: Catalogue | None, delivery: Delivery) -> None:
+def _number_items(
+    engine: Engine, catalogue: Catalogue | None, settings: EventsSource, item_files: Sequence[Path], delivery: Delivery
+) -> None:
     """Make `raw_items` (as the log writes them, to a number), `log_items` (ids by number) and `units` (of variants)."""
     raw = engine.columns("SELECT DISTINCT item FROM normalised WHERE fate IS NULL")["item"].tolist()
     mended: Counter[str] = Counter()
     ids = read_ids(raw, mended)
+    if catalogue is not None:
+        matched = matcher(catalogue, settings.match_ids)
+        written, ids = ids, [matched(item_id) if item_id else item_id for item_id in ids]
+        mended["ids_matched"] = sum(before != after for before, after in zip(written, ids, strict=True))
     delivery.counts.update(mended)
     units = {item_id: catalogue.unit(item_id) if catalogue else item_id for item_id in ids if item_id}
     if catalogue is not None:
-        check_ids_meet(set(units), catalogue, delivery)
+        check_ids_meet(set(units), catalogue, delivery, item_files)
     numbers = {item_id: number for number, item_id in enumerate(sorted({*units, *units.values()}))}
     raw_ids = [numbers.get(item_id) for item_id in ids]
     engine.add_table("raw_items", pa.table({"item": pa.array(raw, pa.string()), "id": pa.array(raw_ids, pa.int32())}))

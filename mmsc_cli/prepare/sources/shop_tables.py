@@ -17,7 +17,7 @@ from mmsc_cli.prepare.records import Delivery, relation_table
 from mmsc_cli.prepare.settings import PairColumn, TableSource
 from mmsc_cli.prepare.sources.columns import resolve_columns
 from mmsc_cli.prepare.sources.item_table import read_item_table
-from mmsc_cli.prepare.sources.meeting import check_ids_meet, read_catalogue
+from mmsc_cli.prepare.sources.meeting import check_ids_meet, matcher, read_catalogue
 
 STRENGTHS = ("co_view", "co_purchase")
 
@@ -37,12 +37,18 @@ def read_tables(
     named = [_pair_table(path, settings, delivery) for path in pairs_paths]
     for path in items_paths:
         read_item_table(path, settings.columns, delivery, settings.category_separator)
+    catalogue = read_catalogue(delivery)
+    matched = matcher(catalogue, settings.match_ids)
     ids: set[str] = set()
+    changed: set[str] = set()
     for table, names in named:
         ends = [IdColumn(table.column_blocks(names[end]), delivery.counts) for end in ("a", "b")]
         strengths = [names[name] for name in STRENGTHS if name in names]
         first = 1
-        for block, source, target in zip(table.blocks(strengths), *ends, strict=True):
+        for block, *written in zip(table.blocks(strengths), *ends, strict=True):
+            source, target = ([matched(end) if end else end for end in column] for column in written)
+            for before, after in zip(written, (source, target), strict=True):
+                changed.update(end for end, now in zip(before, after, strict=True) if end != now)
             views, purchases = (
                 _strengths(f"{table.path}: row", block.get(names.get(name, "")) or [None] * len(source), first, name)
                 for name in STRENGTHS
@@ -53,7 +59,8 @@ def read_tables(
             ids.update(filter(None, source), filter(None, target))
             first += len(source)
         delivery.counts["relations"] += table.rows
-    check_ids_meet(ids, read_catalogue(delivery), delivery, "pairs")
+    delivery.counts["ids_matched"] += len(changed)
+    check_ids_meet(ids, catalogue, delivery, items_paths, "pairs")
 
 
 def _pair_table(path: Path, settings: TableSource, delivery: Delivery) -> tuple[TableFile, dict[str, str]]:

@@ -57,6 +57,55 @@ def test_ids_that_do_not_meet_are_refused_with_what_would_make_them(
     assert change in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("log_ids", "match"),
+    [
+        (["sku-1", "sku-2", "sku-3"], "case"),
+        (["0SKU-1", "00SKU-2", "SKU-3"], "zeros"),
+        (["SKU1", "SKU 2", "SKU_3"], "punctuation"),
+        (["shop:SKU-1", "shop:SKU-2", "shop:SKU-3"], "exact"),
+    ],
+)
+def test_the_setting_that_a_message_names_makes_the_ids_meet(
+    counts: Callable[..., Counts], log_ids: list[str], match: str
+) -> None:
+    items = "item_id,title,group\n" + "".join(f"SKU-{number},x,G\n" for number in (1, 2, 3)) + "SKU-4,y,\n"
+    if match == "exact":
+        with pytest.raises(InputError):
+            counts(_log(log_ids), items)
+        return
+    found = counts(_log([*log_ids, "SKU-4"]), items, match_ids=match)
+    assert found["ids"] == {
+        "both": 4,
+        "log_only": 0,
+        "items_only": 0,
+        "log_only_examples": [],
+        "items_only_examples": [],
+    }
+
+
+def test_the_column_that_has_the_ids_of_the_log_is_named_and_no_group_is_an_example(
+    counts: Callable[..., Counts],
+) -> None:
+    items = "item_id,title,sku,group\n" + "".join(f"{number},x,A{number},0-GROUP\n" for number in range(9))
+    with pytest.raises(InputError, match="among the 9 of the items") as caught:
+        counts(_log([f"A{number}" for number in range(9)]), items)
+    assert 'item_id = "sku"' in str(caught.value.hint)
+    assert "GROUP" not in caught.value.message
+
+
+def test_numbers_below_zero_may_be_returns(counts: Callable[..., Counts]) -> None:
+    log = "session,item,net,lon\n" + "".join(
+        f"s{row // 2},{'ABCD'[row % 4]},{-9.9 if row % 8 == 0 else 9.9},{-0.1234 * row}\n" for row in range(40)
+    )
+    (warning,) = [text for text in counts(log)["warnings"] if "below 0" in text]
+    assert '"net" is below 0 in 5 of 40 rows' in warning
+    assert 'quantity = "net"' in warning
+    found = counts(log, columns={"quantity": "net"})
+    assert not any("below 0" in text for text in found["warnings"])
+    assert found["events_cancelled"] == 5
+
+
 def test_ids_that_hardly_meet_are_a_warning(counts: Callable[..., Counts]) -> None:
     items = "item_id,title\nA,x\nB,x\n" + "".join(f"OTHER-{number},x\n" for number in range(60))
     found = counts(_log(["A", "B", *(f"other-{number}" for number in range(60))]), items)
