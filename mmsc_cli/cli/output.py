@@ -98,6 +98,11 @@ class Output:
         """Write a line to stderr; silent with -q."""
         LOG.info(text)
 
+    @staticmethod
+    def warn(text: str) -> None:
+        """Write a warning to stderr."""
+        LOG.warning(text)
+
     def result(self, value: Mapping[str, Any], summary: str) -> None:
         """A stage's result: with --json one object on stdout, otherwise a line on stderr."""
         if self.as_json:

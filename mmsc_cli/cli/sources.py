@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from mmsc_cli.cli.options import Session
 from mmsc_cli.errors import InputError
 from mmsc_cli.recipe.shipped import recipe_names, recipe_path
 from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.workspace.strange_folder import RECIPE
 
 if TYPE_CHECKING:
     from mmsc_cli.prepare.guess.guess import Guess
@@ -74,13 +76,15 @@ def choose_source(
         raise InputError("--input goes with a recipe", hint=f"give all files by themselves: {' '.join(texts)} ...")
     from mmsc_cli.prepare.guess.arguments import is_pipe  # noqa: PLC0415  brings pyarrow
     from mmsc_cli.prepare.guess.recipe_text import recipe_text  # noqa: PLC0415  brings pyarrow
-    from mmsc_cli.workspace.workspace import RECIPE  # noqa: PLC0415  brings pydantic
 
     if any(map(is_pipe, texts)):
         workspace.enter("prepare")
     decided = guess_source(texts, workspace.path("downloads"))
     for line in decided.decisions():
         session.out.note(line)
+    if decided.gaps:
+        files = " ".join(map(shlex.quote, texts))
+        raise InputError("\n".join(decided.gaps), hint=f"`mmsc init {files} > shop.toml`, edit the lines with TO DO")
     workspace.enter("prepare")
     path = workspace.path(RECIPE)
     with atomic_write(path) as file:

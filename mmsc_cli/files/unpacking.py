@@ -112,5 +112,5 @@ def check_packing(path: Path, start: bytes, *, inside: bool = False) -> None:
         if start.startswith(mark):
             raise InputError(
                 f"{path}: packed as {name}{' within another packing' if inside else ''}",
-                hint="unpack it, or pack it with gzip or zstd alone",
+                hint="unpack it, or pack it with gzip or zstd alone; save a workbook as CSV",
             )

@@ -20,13 +20,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mmsc_cli.errors import NoWorkspaceError, WorkspaceError, in_workspace
+from mmsc_cli.errors import WorkspaceError, in_workspace
 from mmsc_cli.runtime.atomic import exchange, make_directory, settle, sync_directory
 from mmsc_cli.runtime.machine.versions import software_versions
 from mmsc_cli.workspace.changes import config_changes, input_changes
 from mmsc_cli.workspace.checksums import damaged_file, describe, first_difference, list_files
 from mmsc_cli.workspace.digests import artefact_digest
-from mmsc_cli.workspace.lock import LOCK, is_marked, locked
+from mmsc_cli.workspace.lock import locked
 from mmsc_cli.workspace.manifest import FileRecord, Files, Manifest, StageRecord
 from mmsc_cli.workspace.manifest_file import (
     damaged_manifest,
@@ -36,11 +36,9 @@ from mmsc_cli.workspace.manifest_file import (
 from mmsc_cli.workspace.pins import Pins, remove_unread
 from mmsc_cli.workspace.regular_file import refuse_link
 from mmsc_cli.workspace.stages import MAKER, STAGE_COMMANDS, STAGES, Stage, StageFiles
+from mmsc_cli.workspace.strange_folder import refuse_strange_folder
 
 _LOG = logging.getLogger(__name__)
-RECIPE = "recipe.toml"  # what was guessed of files that `run` or `prepare` was given
-# What may be in a folder before it is a workspace: what a first `prepare` leaves that did not come to its end.
-_BEFORE_MANIFEST = {LOCK, ".staging", "downloads", RECIPE}
 REPLACED = "replaced"
 FIRST_TIME = "not done yet"
 
@@ -266,12 +264,7 @@ class Workspace:
                     f"there is no workspace at {self.root}", hint=in_workspace("run `mmsc prepare SOURCE`", self.root)
                 )
             self.inputs_of(stage)  # says what is missing
-        strange = sorted(set(os.listdir(self.root)) - _BEFORE_MANIFEST)  # noqa: PTH208  names, not paths
-        if strange and not is_marked(self.root):
-            raise NoWorkspaceError(
-                f"{self.root} is not empty and is no workspace: it has {strange[0]!r} but no manifest.json",
-                self.root / "workspace",
-            )
+        refuse_strange_folder(self.root)
 
     @contextmanager
     def _staging(self, stage: Stage) -> Iterator[Path]:

@@ -97,6 +97,20 @@ def test_init_writes_the_recipe_that_run_uses(mmsc: Mmsc, shop: Path) -> None:
     assert recipes[0] == recipes[1]
 
 
+def test_init_keeps_its_guess_where_a_column_is_unknown(mmsc: Mmsc, shop: Path) -> None:
+    log = (shop / "log.jsonl").read_text().replace('"session_id"', '"zork"')
+    (shop / "log.jsonl").write_text(log)
+    refused = mmsc("run", "products.csv", "log.jsonl", "-w", "ws")
+    assert refused.code == 2
+    assert 'no column is known to be session; it is one of "zork"' in refused.err
+    assert "`mmsc init products.csv log.jsonl > shop.toml`" in refused.err
+    written = mmsc("init", "products.csv", "log.jsonl")
+    assert written.code == 0
+    assert "warning: log.jsonl: no column is known to be session" in written.err
+    (shop / "shop.toml").write_text(written.out.replace('# session = "zork"', 'session = "zork"'), encoding="utf-8")
+    assert mmsc("prepare", "shop.toml", "-w", "ws").code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -27,11 +27,15 @@ def register(app: typer.Typer) -> None:
         """Write a recipe for data files to stdout.
 
         The recipe is the one that `mmsc run FILES` would use. Its paths are relative to the current folder: store it
-        here, or edit them.
+        here, or edit them. What nobody can guess is a line with TO DO.
         """
         from mmsc_cli.prepare.guess.recipe_text import recipe_text  # noqa: PLC0415  brings pyarrow
 
         decided = guess_source(files, None)
         for line in decided.decisions():
             session.out.note(line)
+        for warning in decided.warnings:
+            session.out.warn(warning)
+        for gap in decided.gaps:
+            session.out.warn(f"{gap}: write it where the recipe says TO DO")
         session.out.write(recipe_text(decided))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +16,17 @@ from mmsc_cli.prepare.duckdb import Engine
 from mmsc_cli.prepare.guess.arguments import MEANT, Source, is_stray
 from mmsc_cli.prepare.guess.event_types import types_of
 from mmsc_cli.prepare.guess.head import read_head
-from mmsc_cli.prepare.guess.roles import id_candidates, item_candidates
+from mmsc_cli.prepare.guess.roles import column_of, id_candidates, item_candidates, time_doubts
 from mmsc_cli.prepare.guess.tables import Kind, Table, recognise
-from mmsc_cli.prepare.settings import EventsSource, EventType
+from mmsc_cli.prepare.settings import EventsSource, EventType, IdMatch
 from mmsc_cli.prepare.sources.aliases import SHOPPER_COLUMNS
 from mmsc_cli.prepare.sources.event_log import describe_unreadable, event_words
+from mmsc_cli.prepare.sources.meeting import HARDLY, change_that_meets
 
 _VISIT_MINUTES = 30
 # So much better than the column with the likeliest name must another one fit.
 _FAR_BETTER = 2
+_NAMED = 8
 
 
 @dataclass
@@ -39,7 +42,10 @@ class Guess:
         words: how many events of each type the log has.
         window_minutes: the longest time between two events of a pair, where sessions are shoppers.
         all_purchases: the log has no types of events.
+        match_ids: when an id of the log or of pairs is an item's.
         notes: what else a person should know.
+        warnings: what a person should look at, as the data look wrong. `prepare` says it too.
+        gaps: what nobody but the user knows, a sentence each: the recipe is no good until it is filled in.
     """
 
     sources: dict[Kind, list[str]]
@@ -50,7 +56,10 @@ class Guess:
     words: dict[str, int] = field(default_factory=dict)
     window_minutes: int | None = None
     all_purchases: bool = False
+    match_ids: IdMatch = "exact"
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
 
     @property
     def amazon_files(self) -> list[Path]:
@@ -66,6 +75,8 @@ class Guess:
                 yield f"{kind}: {names if len(tables) == 1 else table.head.path}{export}"
                 for ours, theirs in described_columns(table, self.columns).items():
                     yield f"  {ours} ← {theirs}"
+                if unused := unused_columns(table, self.columns):
+                    yield f"  not used: {shortened(unused)}"
         if self.words:
             column = next(filter(None, (type_column(table, self.columns) for table in self.tables["events"])))
             for name, words in self.types.items():
@@ -89,6 +100,19 @@ def described_columns(table: Table, mapping: Mapping[str, str]) -> dict[str, str
         ours_of = "item_id" if table.kind == "items" else "item"
         texts |= {ours_of: f'"{mapping[ours_of]}"'} if ours_of in mapping else {}
     return texts
+
+
+def unused_columns(table: Table, mapping: Mapping[str, str]) -> list[str]:
+    """The columns of a table that are not read; none of a known export, which has many of them."""
+    if table.export is not None:
+        return []
+    return [name for name in table.head.names if name not in mapping.values()]
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(f'"{name}"' for name in names[:_NAMED]) + more
 
 
 def _first_step(name: str) -> str:
@@ -118,7 +142,21 @@ def guess(sources: Sequence[Source]) -> Guess:
             decided.columns |= table.columns
     if "items" in decided.tables and "events" in decided.tables:
         _meet(decided)
+    if "items" in decided.tables:
+        _spell_alike(decided)
+    for table in (table for tables in decided.tables.values() for table in tables):
+        decided.gaps += [
+            f"{table.head.path}: no column is known to be {name}"
+            + (f"; it is one of {shortened(unused)}" if (unused := unused_columns(table, decided.columns)) else "")
+            for name in table.missing
+            if name not in decided.columns
+        ]
     if "events" in decided.tables:
+        decided.warnings += [
+            f"{table.head.path}: {doubt}"
+            for table in decided.tables["events"]
+            if table.export is None and (doubt := time_doubts(table.head, decided.columns))
+        ]
         _read_types(decided)
     return decided
 
@@ -136,6 +174,9 @@ def _sort(sources: Sequence[Source]) -> Guess:
                 if len(source.files) == 1:
                     raise
                 decided.notes.append(f"not used: {error.message}")
+                continue
+            if table.missing and len(source.files) > 1:
+                decided.notes.append(f"not used: {file}: no column is known to be {', '.join(table.missing)}")
                 continue
             kinds.setdefault(table.kind, []).append(file)
             known = decided.tables.setdefault(table.kind, [])
@@ -190,6 +231,11 @@ def _check_together(decided: Guess) -> None:
 def _meet(decided: Guess) -> None:
     """Choose the columns of ids by the ids that both files have, where those with the likeliest names hardly meet."""
     (items,), log = decided.tables["items"], decided.tables["events"][0]
+    if "item" in log.missing:
+        ids = set(items.head.texts(decided.columns.get("item_id") or _id_of_export(items)))
+        if (theirs := column_of(log.head, ids, log.columns.values())) is not None:
+            decided.columns["item"] = theirs
+        return
     item_ids = {name: set(items.head.texts(name)) for name in id_candidates(items.head)}
     chosen_item = items.columns.get("item_id") or (items.export.columns["item_id"][0] if items.export else None)
     chosen_log = decided.columns.get("item") or (log.export.columns["item"][0] if log.export else None)
@@ -214,6 +260,27 @@ def _meet(decided: Guess) -> None:
         )
 
 
+def _id_of_export(items: Table) -> str:
+    return items.export.columns["item_id"][0] if items.export else ""
+
+
+def _spell_alike(decided: Guess) -> None:
+    """Find the change of spelling with which the ids of a log or of pairs are items, where hardly any is."""
+    (items,) = decided.tables["items"]
+    ids = set(items.head.texts(decided.columns.get("item_id") or _id_of_export(items)))
+    other = next((table for kind in ("events", "pairs") for table in decided.tables.get(kind, ())), None)
+    if other is None:
+        return
+    ends = [decided.columns[name] for name in ("item", "a", "b") if name in decided.columns]
+    ends += list(other.export.columns["item"][:1]) if other.export and not ends else []
+    theirs = {text for name in ends for text in other.head.texts(name)}
+    groups = items.export.columns.get("group", ()) if items.export else [decided.columns.get("group", "")]
+    known = ids.union(*(items.head.texts(name) for name in groups if name))
+    if _share(theirs, known) < HARDLY and (change := change_that_meets(theirs, ids)) is not None:
+        decided.match_ids, text = change
+        decided.notes.append(f'the ids of {other.head.path.name} are items if {text} (match_ids = "{change[0]}")')
+
+
 def _share(ids: set[str], others: set[str]) -> float:
     return len(ids & others) / len(ids) if ids else 0.0
 
@@ -234,6 +301,11 @@ def _read_types(decided: Guess) -> None:
     if not typed:
         decided.notes.append("  no column of types: all events are purchases")
         return
+    if any(table.missing for table in tables) and not {"session", "item"} <= decided.columns.keys():
+        texts = [text for table in typed for text in table.head.texts(decided.columns["type"])]
+        decided.words = dict(Counter(texts).most_common())
+        decided.types = types_of(decided.words)
+        return
     settings = log_settings(decided)
     with TemporaryDirectory() as folder, Engine(Path(folder)) as engine:
         try:
@@ -243,9 +315,9 @@ def _read_types(decided: Guess) -> None:
     decided.types = types_of(decided.words)
     if not decided.types and len(typed) == len(tables):
         words = ", ".join(f"{word!r} ({count:,})" for word, count in list(decided.words.items())[:8])
-        raise InputError(
-            f"{typed[0].head.path}: no type of events is known to be a view or a purchase: {words}",
-            hint='`mmsc recipes copy my-events shop.toml`, and name them under [source.types]: view = ["..."]',
+        decided.gaps.append(
+            f"{typed[0].head.path}: no type of events is known to be a view or a purchase: {words}; name those that "
+            'are under [source.types]: view = ["..."] and purchase = ["..."]'
         )
     if len(typed) < len(tables) and decided.types.pop("purchase", []):
         decided.notes.append("  the orders say what was bought: the log's own purchases are left out")

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.feed import read_feed
 from mmsc_cli.files.item_fields import is_missing, plain_text
+from mmsc_cli.files.no_text import refuse_no_text
 from mmsc_cli.files.separated import Dialect, column_names, sniff_separator, undecodable_place
 from mmsc_cli.files.table_blocks import json_array
 from mmsc_cli.files.table_file import find_name
@@ -102,6 +103,7 @@ def _text(path: Path, kind: str, start: bytes) -> dict[str, Sequence[Any]]:
     if kind == "json":
         with open_unpacked(path) as file:
             return _of_records([record for _, record in itertools.islice(json_array(file), _ROWS)])
+    refuse_no_text(path, start)
     whole = len(start) < _BYTES
     if kind == "jsonl":
         lines = start.splitlines()

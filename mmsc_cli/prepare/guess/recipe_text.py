@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from mmsc_cli.prepare.guess.guess import Guess, described_columns
+from mmsc_cli.prepare.guess.guess import Guess, described_columns, shortened, unused_columns
 from mmsc_cli.prepare.guess.tables import Kind
 from mmsc_cli.prepare.settings import EventType
 
@@ -64,6 +64,8 @@ def recipe_text(decided: Guess, *, absolute: bool = False) -> str:
         lines.append(f"items = {_paths(sources['items'], quoted)}")
     if kind == "table":
         lines.append(f"pairs = {_paths(sources['pairs'], quoted)}")
+    if decided.match_ids != "exact":
+        lines.append(f"match_ids = {_quoted(decided.match_ids)}         # what makes the ids of both files meet")
     if decided.window_minutes is not None:
         lines.append(
             f"window_minutes = {decided.window_minutes}         # the longest time between two events of a pair"
@@ -91,12 +93,20 @@ def _columns(decided: Guess) -> list[str]:
                     lines.append(f"{ours} = {_quoted(decided.columns[ours])}")
                 else:
                     lines.append(f"# {ours} = {theirs}")
+            unused = unused_columns(table, decided.columns)
+            for ours in (name for name in table.missing if name not in decided.columns):
+                known = f"one of {shortened(unused)}" if unused else "no column of the file is left for it"
+                lines.append(f"# {ours} = {_quoted(unused[0] if unused else ours)}   # TO DO: {known}")
     return lines
 
 
 def _types(decided: Guess) -> list[str]:
     lines = ["", "[source.types]              # what your log calls them"]
-    for name in get_args(EventType):
+    if not decided.types:
+        lines += [
+            f'# {name} = ["..."]   # TO DO: name those of the words below that are' for name in get_args(EventType)
+        ]
+    for name in get_args(EventType) if decided.types else ():
         words = decided.types.get(name, [])
         counts = ", ".join(f"{decided.words[word]:,}" for word in words)
         lines.append(f"{name} = [{', '.join(map(_quoted, words))}]" + (f"  # {counts}" if counts else ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import get_args
 
 from mmsc_cli.files.prices import read_price
@@ -12,7 +13,7 @@ from mmsc_cli.files.table_file import find_name
 from mmsc_cli.prepare.guess.event_types import type_of
 from mmsc_cli.prepare.guess.head import Head
 from mmsc_cli.prepare.settings import ItemColumn, PairColumn
-from mmsc_cli.prepare.sources.aliases import ALIASES, alike
+from mmsc_cli.prepare.sources.aliases import ALIASES
 from mmsc_cli.prepare.sources.times import is_day, is_time
 
 _IMAGE = re.compile(r"\.(jpe?g|png|webp|gif|avif)\b", re.IGNORECASE)
@@ -20,6 +21,9 @@ _MOST_TYPES = 200
 _SAMPLE = 500
 _NO_TYPES = ("status", "state", "channel", "source", "medium", "page")
 _PATH = re.compile(r"\w\s*[>»›]\s*\w")
+_WHOLE = re.compile(r"[+-]?\d+([.,]0+)?")
+# Half of the ordered quantities are no larger.
+_FEW_PIECES = 10
 _WORDS = re.compile(r"\D{3,}\s.{1,200}")
 # What tells a column whose name is not known.
 _TELLING_CONTENT: dict[str, Callable[[str], object]] = {
@@ -28,7 +32,7 @@ _TELLING_CONTENT: dict[str, Callable[[str], object]] = {
     "title": lambda text: "//" not in text and _WORDS.fullmatch(text),
 }
 # Of the cells of a column, those that must be what the column is for.
-_MOST = 0.8
+_MOST, _HALF = 0.8, 0.5
 
 
 def item_columns(head: Head) -> dict[str, str]:
@@ -48,11 +52,53 @@ def log_columns(head: Head) -> dict[str, str]:
     if "time" not in columns:
         columns |= _by_content(head, {"time": is_day}, columns)
     # A column of times that are none is read all the same, so that `prepare` says what is in it.
-    if "time" not in columns and (theirs := alike("time", [n for n in head.names if n not in columns.values()])):
-        columns |= {"time": theirs} if head.texts(theirs) else {}
+    if "time" not in columns and (theirs := _named_like_time(head, columns)) and head.texts(theirs):
+        columns["time"] = theirs
     if "type" not in columns and (theirs := _types_by_content(head, columns)):
         columns["type"] = theirs
+    if "quantity" not in columns and (theirs := _pieces_by_content(head, columns)):
+        columns["quantity"] = theirs
     return columns
+
+
+def column_of(head: Head, ids: AbstractSet[str], used: Iterable[str]) -> str | None:
+    """The column of a log, of those that are not used yet, most of whose cells are among these ids."""
+    shares = [(_share(set(head.texts(name)), ids), name) for name in head.names if name not in used]
+    best = max(shares, default=(0.0, ""))
+    return best[1] if best[0] > _HALF else None
+
+
+def time_doubts(head: Head, columns: Mapping[str, str]) -> str | None:
+    """What is wrong with the column that has the name of times; None: nothing is, or there is no such column."""
+    name = columns.get("time") or _named_like_time(head, columns)
+    if name is None:
+        return None
+    texts = head.texts(name)[:_SAMPLE]
+    if not texts:
+        return f'the column "{name}" looks like time, but its cells are empty'
+    if _mostly(texts, is_time):
+        return None
+    seen = ", ".join(map(repr, list(dict.fromkeys(text for text in texts if not is_time(text)))[:3]))
+    return f'the cells of "{name}" are no times that are read (seen: {seen})'
+
+
+def _named_like_time(head: Head, columns: Mapping[str, str]) -> str | None:
+    free = [name for name in head.names if name not in columns.values()]
+    return next((name for exact in (True, False) for name in _named("time", free, exact)), None)
+
+
+def _pieces_by_content(head: Head, columns: Mapping[str, str]) -> str | None:
+    """The column of small whole numbers, a few of them negative: ordered pieces, and what was sent back."""
+    for name in head.names:
+        if name in columns.values() or _taken_by_name(name):
+            continue
+        texts = head.texts(name)
+        if not texts or not all(_WHOLE.fullmatch(text) for text in texts):
+            continue
+        numbers = sorted(float(text.replace(",", ".")) for text in texts)
+        if numbers[0] < 0 < numbers[len(numbers) // 2] <= _FEW_PIECES:
+            return name
+    return None
 
 
 def _types_by_content(head: Head, columns: Mapping[str, str]) -> str | None:
@@ -98,12 +144,16 @@ def _taken_by_name(name: str) -> bool:
     )
 
 
+def _share(ids: AbstractSet[str], others: AbstractSet[str]) -> float:
+    return len(ids & others) / len(ids) if ids else 0.0
+
+
 def _are_ids(texts: Sequence[str], rows: int) -> bool:
     """Whether texts can be ids: nearly all there, and nearly all different."""
-    if not texts or len(texts) < 0.5 * rows:
+    if not texts or len(texts) < _HALF * rows:
         return False
     short = all(len(text) <= 128 and "\n" not in text for text in texts[:_SAMPLE])
-    return short and len(set(texts)) > 0.5 * len(texts)
+    return short and len(set(texts)) > _HALF * len(texts)
 
 
 def _by_content(head: Head, telling: Mapping[str, Callable[[str], object]], known: Mapping[str, str]) -> dict[str, str]:

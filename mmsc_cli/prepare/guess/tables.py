@@ -12,6 +12,8 @@ from mmsc_cli.prepare.sources.aliases import ITEM_FORMATS, LOG_FORMATS, Format, 
 
 Kind = Literal["items", "events", "pairs", "amazon"]
 _AMAZON = {"related", "also_buy", "also_view", "imUrl", "imageURL", "imageURLHighRes", "salesRank"}
+# So many known columns tell what a file is that lacks another.
+_TELLING = 2
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,14 @@ class Table:
     Attributes:
         columns: our columns to the file's, as guessed; of a known export only what differs from it.
         export: the known export that it is.
+        missing: our columns that it must have, and of which nobody knows what it calls them.
     """
 
     head: Head
     kind: Kind
     columns: dict[str, str] = field(default_factory=dict)
     export: Format | None = None
+    missing: tuple[str, ...] = ()
 
     @property
     def layout(self) -> tuple[object, ...]:
@@ -35,7 +39,7 @@ class Table:
 
 
 def recognise(head: Head) -> Table:
-    """Tell what a file holds.
+    """Tell what a file holds. One that lacks a column is what its other columns say that it is.
 
     Raises:
         InputError: it cannot be told.
@@ -53,18 +57,36 @@ def recognise(head: Head) -> Table:
     log, items = log_columns(head), item_columns(head)
     if _is_log(head, log, items):
         return Table(head, "events", log)
-    if "item_id" in items and len(items) > 1:
+    is_incomplete_log = "title" not in items and _has_events(head, log)
+    if "item_id" in items and len(items) > 1 and not is_incomplete_log:
         return Table(head, "items", items)
+    if not pairs and (incomplete := _incomplete(head, log, items)) is not None:
+        return incomplete
     raise InputError(
         f"{head.path}: neither items nor events nor pairs: {_missing(head, log, pairs)}; its columns are {names}",
         hint="name the columns in a recipe: `mmsc recipes copy my-events shop.toml`, edit it, `mmsc run shop.toml`",
     )
 
 
+def _incomplete(head: Head, log: dict[str, str], items: dict[str, str]) -> Table | None:
+    """A catalogue without an id, or a log without sessions or items."""
+    has_events = _has_events(head, log)
+    if "title" in items and len(items) > _TELLING and not has_events:
+        return Table(head, "items", items, missing=("item_id",))
+    missing = tuple(name for name in ("session", "item") if name not in log)
+    if len(log) >= _TELLING and (has_events or len(missing) == 1):
+        return Table(head, "events", log, missing=missing)
+    return None
+
+
+def _has_events(head: Head, log: dict[str, str]) -> bool:
+    return "type" in log and has_event_words(head.texts(log["type"]))
+
+
 def _is_log(head: Head, log: dict[str, str], items: dict[str, str]) -> bool:
     if not {"item", "session"} <= log.keys():
         return False
-    if "type" in log and has_event_words(head.texts(log["type"])):
+    if _has_events(head, log):
         return True
     texts = head.texts(log["item"])
     # Each item once, with a title: a catalogue that says when an item was made, and by whom.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -319,7 +320,6 @@ def test_logs_of_two_known_exports_are_read_together(tmp_path: Path) -> None:
         ({"items.csv": ITEMS, "more.csv": ITEMS.replace("SKU", "Artikelnummer"), "log.csv": EVENTS}, "several files"),
         ({"numbers.csv": "x,y\n1,2\n"}, r"neither items nor events nor pairs.*\['x', 'y'\]"),
         ({"empty.csv": "sku,title\n"}, "no row"),
-        ({"log.csv": EVENTS.replace("view", "17").replace("Order Completed", "18")}, "no type of events .*'17' .300."),
         ({"log.csv": EVENTS, "pairs.csv": "a,b,co_view\n1,2,3\n"}, "holds events and .* holds pairs"),
         ({"pairs.csv": "a,b,co_view\n1,2,3\n"}, "pairs need items"),
         ({"pairs.csv": "a,b\n1,2\n"}, "two columns of ids"),
@@ -331,6 +331,69 @@ def test_what_makes_no_source_is_refused(tmp_path: Path, content: dict[str, str]
 
     with pytest.raises(InputError, match=message):
         _guess(*(tmp_path / name for name in content))
+
+
+@pytest.mark.parametrize(
+    ("change", "missing", "line"),
+    [
+        (("user_session", "zork"), "to be session", '# session = "zork"   # TO DO: one of "zork", "zork2"'),
+        (("productId", "zork"), "to be item", '# item = "zork"   # TO DO'),
+        (("view", "17"), "'17' .300.*view = .* and purchase = ", '# purchase = ["..."]   # TO DO'),
+    ],
+)
+def test_what_nobody_can_guess_is_told_and_the_rest_of_the_guess_stays(
+    tmp_path: Path, shop: tuple[Path, Path], change: tuple[str, str], missing: str, line: str
+) -> None:
+    events = EVENTS.replace(*change).replace("Order Completed", "18").replace(",user_id", ",zork2")
+    shop[1].write_text(events.replace("A-", "other-"), encoding="utf-8")
+
+    decided = _guess(*shop)
+
+    assert re.search(missing, " ".join(decided.gaps))
+    text = recipe_text(decided)
+    assert line in text
+    assert 'title = "Product Name"' in text
+    assert _recipe(tmp_path, decided).source.kind == "events"
+
+
+@pytest.mark.parametrize(
+    "name", ["article_no", "Artikel-Nr.", "ArticleNo", "Item No.", "product_nr", "SKU code", "barcode", "zork"]
+)
+def test_ids_are_found_by_any_usual_name_and_by_content(tmp_path: Path, shop: tuple[Path, Path], name: str) -> None:
+    for path, text, ours in zip(shop, (ITEMS, EVENTS), ("SKU", "productId"), strict=True):
+        path.write_text(text.replace(ours, name, 1), encoding="utf-8")
+    decided = _guess(*shop)
+    assert (decided.columns["item_id"], decided.columns["item"], decided.gaps) == (name, name, [])
+
+
+@pytest.mark.parametrize(
+    ("moment", "doubt"), [("soon", r'"Event Time" are no times that are read .seen: .soon'), ("", "cells are empty")]
+)
+def test_times_that_nobody_can_read_are_a_warning(
+    tmp_path: Path, shop: tuple[Path, Path], moment: str, doubt: str
+) -> None:
+    shop[1].write_text(re.sub(r"2026-\S+ [\d:]+", moment, EVENTS), encoding="utf-8")
+    decided = _guess(*shop)
+    assert re.search(doubt, " ".join(decided.warnings))
+    counts = prepare(Workspace(tmp_path / "space"), _recipe(tmp_path, decided), recipe_directory=tmp_path)
+    assert any("time" in warning.lower() and (moment or "empty") in warning for warning in counts["warnings"])
+
+
+def test_returns_are_told_by_the_pieces_below_zero(tmp_path: Path, shop: tuple[Path, Path]) -> None:
+    rows = "".join(f"o{row // 2},A-{1 + row % 9},{-1 if row % 10 == 0 else 2},{row / 7:.4f}\n" for row in range(100))
+    shop[1].write_text("order_no,article_no,Stk,lat\n" + rows, encoding="utf-8")
+    decided = _guess(*shop)
+    assert decided.columns["quantity"] == "Stk"
+    counts = prepare(Workspace(tmp_path / "space"), _recipe(tmp_path, decided), recipe_directory=tmp_path)
+    assert counts["events_cancelled"] == 10
+
+
+def test_ids_that_differ_in_case_meet(tmp_path: Path, shop: tuple[Path, Path]) -> None:
+    shop[1].write_text(EVENTS.replace("A-", "a-"), encoding="utf-8")
+    decided = _guess(*shop)
+    assert any("upper and lower case" in note and 'match_ids = "case"' in note for note in decided.notes)
+    counts = prepare(Workspace(tmp_path / "space"), _recipe(tmp_path, decided), recipe_directory=tmp_path)
+    assert (counts["ids"]["both"], counts["ids_matched"]) == (39, 39)
 
 
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
