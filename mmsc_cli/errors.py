@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _WORKSPACE_COMMAND = re.compile(
-    r"`(mmsc (?:prepare|label|encode|train|evaluate|infer|serve|run|show|doctor)\b(?![^`]*(?: -w |--help))[^`]*)`"
+    r"`(mmsc (?:prepare|label|encode|train|evaluate|infer|serve|run|show|judge|doctor)\b(?![^`]*(?: -w |--help))[^`]*)`"
 )
 
 
@@ -39,7 +39,8 @@ class NoWorkspaceError(WorkspaceError):
     """The folder is no workspace; `folder` could become one."""
 
     def __init__(self, message: str, folder: Path) -> None:
-        super().__init__(message, hint="name the folder of a workspace with -w")
+        new = in_workspace("`mmsc run SOURCE`", folder)
+        super().__init__(message, hint=f"name the folder of a workspace with -w, or make a new one: {new}")
         self.folder = folder
 
 

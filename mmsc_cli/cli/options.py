@@ -20,6 +20,7 @@ from mmsc_cli.cli.output import Output
 from mmsc_cli.errors import MmscError, WorkspaceError, in_workspace
 from mmsc_cli.runtime.machine.device import DeviceRequest
 from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.workspace.strange_folder import refuse_strange_folder
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +79,7 @@ class Session:
 
         record = self.workspace.manifest().stages.get("prepare")
         if record is None:
+            refuse_strange_folder(self.directory)
             raise WorkspaceError(
                 f"nothing is prepared in {self.directory}",
                 hint="run `mmsc prepare SOURCE`; `mmsc recipes list` shows the sources that ship with mmsc",

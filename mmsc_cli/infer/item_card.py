@@ -19,6 +19,7 @@ from mmsc_cli.tables.items import read_item
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.workspace.checksums import check_at_a_glance
+from mmsc_cli.workspace.strange_folder import refuse_strange_folder
 
 
 class ItemCards:
@@ -34,6 +35,7 @@ class ItemCards:
         self._path = root / "items.parquet"
         check_at_a_glance(root, "prepare", ["items.parquet", "pairs.parquet"])
         if not self._path.exists():
+            refuse_strange_folder(root)
             raise WorkspaceError(f"there are no items in {root}", hint="run `mmsc run SOURCE`")
         try:
             self._names = pq.read_table(self._path, columns=["item_id", "title"])

@@ -17,6 +17,7 @@ from mmsc_cli.workspace.digests import artefact_digests
 from mmsc_cli.workspace.lock import is_locked
 from mmsc_cli.workspace.manifest_file import outdated_inputs, read_manifest_file
 from mmsc_cli.workspace.pins import Pins
+from mmsc_cli.workspace.strange_folder import refuse_strange_folder
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def _open(root: Path, folder: str, pins: Pins) -> Index:
     files = [f"{folder}/index.json", f"{folder}/index.safetensors", "model/model.safetensors"]
     check_at_a_glance(root, "train", files)
     if not (root / folder / "index.json").exists():
+        refuse_strange_folder(root)
         raise WorkspaceError(f"there is no index at {root / folder}", hint=in_workspace(_way_to_index(root), root))
     index = Index.open(pins.path(folder))
     if outdated := outdated_inputs(read_manifest_file(root) or {}, "train"):

@@ -107,6 +107,20 @@ def test_infer_names_the_way_to_an_index(
         assert f"`mmsc {stage} -w {where}`" in ran.err
 
 
+@pytest.mark.parametrize("command", ["infer A", "show A", "evaluate", "train", "encode", "judge", "serve"])
+def test_a_folder_that_is_no_workspace_gets_a_command_that_works(
+    mmsc: Mmsc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "notes.txt").touch()
+    ran = mmsc(*command.split(), "-w", "papers")
+    assert ran.code == 2
+    assert "papers is not empty and is no workspace: it has 'notes.txt'" in ran.err
+    assert "`mmsc run SOURCE -w papers/workspace`" in ran.err
+    assert mmsc("prepare", "demo", "--set", "source.items=200", "-w", "papers/workspace").code == 0
+
+
 @pytest.mark.parametrize(
     ("done", "hint"), [((), "`mmsc encode -w {}`, then `mmsc train -w {}`"), (("encode",), "`mmsc train -w {}`")]
 )

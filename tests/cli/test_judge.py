@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from mmsc_cli.label.people.judging import Judging
 from mmsc_cli.tables.judgements import FILE, read_judgements, votes_of
 from mmsc_cli.tables.relations import CLASSES
 from mmsc_cli.workspace.workspace import Workspace
@@ -34,6 +35,18 @@ def test_what_is_typed_is_kept_and_no_pair_is_asked_twice(
     judgements = read_judgements(path)
     assert len(votes_of(judgements, item_ids)) == len(judgements) == 43
     assert set(judgements["source"].to_pylist()) == {"answers", "doubts", "random"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 6, 90])
+def test_as_many_pairs_are_drawn_as_were_asked_for(trained: Workspace, count: int) -> None:
+    pairs = Judging(trained, "anna").pairs(count, seed=1)
+    assert len({(pair.a, pair.b) for pair in pairs}) == len(pairs) == count
+    assert all(pair.a < pair.b for pair in pairs)
+
+
+def test_every_pair_is_drawn_once_where_more_are_asked_for(trained: Workspace, item_ids: list[str]) -> None:
+    pairs = Judging(trained, "anna").pairs(10**6, seed=1)
+    assert len({(pair.a, pair.b) for pair in pairs}) == len(pairs) == len(item_ids) * (len(item_ids) - 1) // 2
 
 
 def test_the_answers_are_judged_by_people_and_annotators_too(

@@ -16,6 +16,7 @@ from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.relations import RELATIONS
 
 ANSWERS = 10  # of an item and relation that a sample is drawn from
+_FEW_PAIRS = 1 << 20
 SHARES = {"answers": 0.6, "doubts": 0.25, "random": 0.15}
 
 
@@ -31,7 +32,9 @@ class PairToJudge:
 def pairs_to_judge(
     index: Index, labels: Labels | None, judged: Collection[int], count: int, seed: int
 ) -> list[PairToJudge]:
-    """Draw at most `count` pairs in random order; whoever judges must not see which come from where.
+    """Draw pairs in random order; whoever judges must not see which come from where.
+
+    They are `count`, or all that are left to judge. Where a source has fewer than its share, the others have more.
 
     Args:
         index: whose answers are sampled, each item, relation and rank equally often.
@@ -46,11 +49,11 @@ def pairs_to_judge(
     if labels is not None:
         doubt = np.argsort(labels.probabilities().max(axis=1), kind="stable")
         keys["doubts"] = pair_keys(labels.a, labels.b, n_items)[doubt]
-    drawn = rng.integers(0, n_items, (2, 4 * count))
-    keys["random"] = pair_keys(drawn[0], drawn[1], n_items)[drawn[0] != drawn[1]]
-    taken, chosen = set(judged), []
-    for source, share in SHARES.items():
-        left = round(share * count)
+    keys["random"] = _any_pairs(n_items, 4 * count + len(judged), rng)
+    taken = set(judged)
+    chosen: list[PairToJudge] = []
+    for source, share in (*SHARES.items(), *dict.fromkeys(SHARES, 1.0).items()):
+        left = min(round(share * count), count - len(chosen))
         for key in keys[source].tolist():
             if left == 0:
                 break
@@ -60,6 +63,15 @@ def pairs_to_judge(
                 chosen.append(PairToJudge(a, b, source))
                 left -= 1
     return [chosen[place] for place in rng.permutation(len(chosen))]
+
+
+def _any_pairs(n_items: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Keys of any two items: `count` draws, or every pair once where there are few."""
+    if n_items * (n_items - 1) // 2 <= max(count, _FEW_PAIRS):
+        return rng.permutation(pair_keys(*np.triu_indices(n_items, 1), n_items))
+    drawn = rng.integers(0, n_items, (2, count))
+    keys: NDArray[np.int64] = pair_keys(drawn[0], drawn[1], n_items)[drawn[0] != drawn[1]]
+    return keys
 
 
 def _answers(index: Index) -> NDArray[np.int64]:

@@ -12,6 +12,8 @@ from mmsc_cli.label.people.judge_pairs import PairToJudge, pairs_to_judge
 from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.judgements import FILE, append_judgement, read_judgements, votes_of
 from mmsc_cli.tables.labels import Labels
+from mmsc_cli.workspace.stages import StageFiles
+from mmsc_cli.workspace.strange_folder import refuse_strange_folder
 from mmsc_cli.workspace.workspace import Workspace
 
 DESCRIPTION = 200  # characters shown
@@ -21,7 +23,13 @@ class Judging:
     """What one person judges."""
 
     def __init__(self, workspace: Workspace, who: str) -> None:
-        """Read the items; `who` is written beside every judgement."""
+        """Read the items; `who` is written beside every judgement.
+
+        Raises:
+            WorkspaceError: nothing is trained yet, or the folder is no workspace.
+        """
+        refuse_strange_folder(workspace.root)
+        workspace.check_inputs(StageFiles(makes=(), needs=("items.parquet", "index")), "judge")
         self.path = workspace.root / FILE
         self._workspace, self._who = workspace, who
         self._items = read_items(workspace.path("items.parquet"))

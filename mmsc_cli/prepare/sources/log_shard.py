@@ -18,6 +18,7 @@ import orjson
 import pyarrow as pa
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.files.no_text import refuse_no_text
 from mmsc_cli.files.separated import Dialect, column_names, sniff_separator, split_fields
 from mmsc_cli.files.table_file import find_name
 from mmsc_cli.files.unpacking import GZIP_MARK, ZSTD_MARK, check_packing, open_unpacked
@@ -151,6 +152,7 @@ def open_shard(
             return _parquet(engine, path, shard_path)
     except UNPACKING_ERRORS as error:
         raise InputError(f"{path}: not readable: {error}", hint=_HINT) from error
+    refuse_no_text(path, head)
     content = head.removeprefix(b"\xef\xbb\xbf")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{path}: not readable: it is UTF-16", hint="save it as UTF-8")

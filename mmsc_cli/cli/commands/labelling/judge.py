@@ -44,7 +44,9 @@ def register(app: typer.Typer) -> None:
         judging = Judging(session.workspace, who or os.environ.get("USER") or getpass.getuser())
         pairs = judging.pairs(count, session.seed or 1)
         if not pairs:
-            raise InputError("there is no pair left to judge", hint="train on more data, or ask for more with -n")
+            raise InputError("there is no pair left to judge", hint="you have judged every pair of items")
+        if len(pairs) < count:
+            session.out.note(f"all {len(pairs)} pairs that are left, fewer than {count}")
         done = 0
         for number, pair in enumerate(pairs, start=1):
             for name, text in judging.shown(pair):
