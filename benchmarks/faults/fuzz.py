@@ -2,6 +2,7 @@
 
 python -m benchmarks.faults.fuzz                                   the whole campaign
 python -m benchmarks.faults.fuzz --only images,recipes --runs 5000
+python -m benchmarks.faults.fuzz --seconds 300                     as many inputs as a target takes in that time
 python -m benchmarks.faults.fuzz --findings DIR                    inputs that were found, one file each
 
 Each target runs in a process of its own, from seeds made on the spot. An exception that a reader may not raise counts
@@ -33,7 +34,8 @@ from benchmarks.faults.report import machine, markdown_table
 from benchmarks.faults.rubbish.target import HangError, LostError, Target
 
 # Readers in Python, ours and of libraries, whose branches guide the search; those in C are seen from outside alone.
-_GUIDED = ["mmsc_cli", "tomllib", "json", "gzip", "PIL", "csv", "httpx", "h11", "urllib"]
+_GUIDED = ["mmsc_cli", "tomllib", "json", "gzip", "PIL", "csv", "httpx", "h11", "urllib", "xml", "defusedxml"]
+_NO_LIMIT = 1_000_000_000
 # Inputs per target: where each takes milliseconds, fewer.
 _RUNS = {
     "--set": 30_000,
@@ -45,14 +47,25 @@ _RUNS = {
     "items (csv)": 800,
     "items (tsv)": 800,
     "items (jsonl)": 800,
+    "items (json)": 800,
     "items (parquet)": 800,
+    "items (xml)": 1_500,
+    "items (shopify)": 1_500,
+    "items (woocommerce)": 1_500,
     "pairs": 800,
     "gold labels": 1_500,
     "events (csv)": 300,
     "events (parquet)": 300,
+    "events (jsonl)": 300,
+    "events (ga4)": 300,
     "answers of a language model": 1_200,
     "addresses of images": 1_200,
     "--new": 800,
+    "manifest.json": 30_000,
+    "index.json": 15_000,
+    "index.safetensors": 15_000,
+    "graphs (faiss)": 15_000,
+    "judgements": 15_000,
 }
 _LONGEST_INPUT = 4_096
 _REPORT_EVERY = 200
@@ -65,13 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help=f"some of: {', '.join(_RUNS)}")
     parser.add_argument("--runs", type=int, help="inputs per target (else as many as each is worth)")
+    parser.add_argument("--seconds", type=int, help="seconds per target, by the clock, instead of a number of inputs")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--findings", type=Path, metavar="DIR", help="where to keep inputs that were found")
     parser.add_argument("--target", help=argparse.SUPPRESS)
     parser.add_argument("--workspace", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.target:
-        fuzz_target(given.target, given.workspace, given.runs, given.seed, given.findings)
+        fuzz_target(given.target, given.workspace, given.runs, given.seconds, given.seed, given.findings)
         return
     names = given.only.split(",") if given.only else list(_RUNS)
     with tempfile.TemporaryDirectory() as name:
@@ -81,7 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for target in names:
             findings = (given.findings or folder / "findings") / target.replace(" ", "-")
             findings.mkdir(parents=True, exist_ok=True)
-            rows.append(_run_target(target, workspace, given.runs or _RUNS[target], given.seed, findings))
+            runs = given.runs or (_RUNS[target] if given.seconds is None else _NO_LIMIT)
+            rows.append(_run_target(target, workspace, runs, given.seconds, given.seed, findings))
             sys.stderr.write(" | ".join(rows[-1]) + "\n")
     total = ["all", *(f"{sum(int(row[column].replace(',', '')) for row in rows):,}" for column in (1, 2)), *[""] * 2]
     total += [str(sum(int(row[column]) for row in rows)) for column in (5, 6, 7)] + [""]
@@ -99,7 +114,7 @@ def _train(workspace: Path) -> Path:
     return workspace
 
 
-def _run_target(name: str, workspace: Path, runs: int, seed: int, findings: Path) -> list[str]:
+def _run_target(name: str, workspace: Path, runs: int, seconds: int | None, seed: int, findings: Path) -> list[str]:
     """One target's row, in as many processes as it takes: libFuzzer ends one that hangs."""
     report = findings / "report.json"
     inputs, hangs, coverage, features, slowest = 0, 0, 0, 0, 0.0
@@ -107,6 +122,9 @@ def _run_target(name: str, workspace: Path, runs: int, seed: int, findings: Path
     found: Counter[str] = Counter()
     started = time.monotonic()
     while inputs < runs and ended < _MOST_HANGS:
+        left = None if seconds is None else seconds - int(time.monotonic() - started)
+        if left is not None and left <= 0:
+            break
         report.unlink(missing_ok=True)
         command = [
             sys.executable,
@@ -116,6 +134,7 @@ def _run_target(name: str, workspace: Path, runs: int, seed: int, findings: Path
             "--workspace",
             str(workspace),
         ]
+        command += [f"--seconds={left}"] if left is not None else []
         command += ["--runs", str(runs - inputs), "--seed", str(seed + ended), "--findings", str(findings)]
         # What a process that is ended leaves behind goes with the workspace.
         place = os.environ | {"TMPDIR": str(workspace.parent)}
@@ -136,10 +155,9 @@ def _run_target(name: str, workspace: Path, runs: int, seed: int, findings: Path
     lost = sum(what.startswith(LostError.__name__) for what in found)
     for what in found:
         sys.stderr.write(f"{name}: {what}\n")
-    seconds = time.monotonic() - started
     counts = [
         f"{inputs:,}",
-        f"{seconds:,.0f}",
+        f"{time.monotonic() - started:,.0f}",
         f"{coverage:,}",
         f"{features:,}",
         str(len(found) - lost),
@@ -149,8 +167,8 @@ def _run_target(name: str, workspace: Path, runs: int, seed: int, findings: Path
     return [name, *counts, f"{slowest:.2f} s"]
 
 
-def fuzz_target(name: str, workspace: Path, runs: int, seed: int, findings: Path) -> None:
-    """Put so many inputs to a target, in this process, which libFuzzer ends."""
+def fuzz_target(name: str, workspace: Path, runs: int, seconds: int | None, seed: int, findings: Path) -> None:
+    """Put so many inputs to a target, or as many as so many seconds give, in this process, which is ended by that."""
     try:
         import atheris
     except ImportError:
@@ -168,16 +186,19 @@ def fuzz_target(name: str, workspace: Path, runs: int, seed: int, findings: Path
             target.check(content)
     options = [f"-seed={seed}", f"-timeout={_LONGEST_WAIT}", "-rss_limit_mb=5120"]
     options += [f"-max_len={_LONGEST_INPUT}", f"-artifact_prefix={findings}/"]
-    atheris.Setup([sys.argv[0], *options, str(corpus)], _Watched(target, runs, findings), enable_python_coverage=True)
+    atheris.Setup(
+        [sys.argv[0], *options, str(corpus)], _Watched(target, runs, seconds, findings), enable_python_coverage=True
+    )
     atheris.Fuzz()
 
 
 class _Watched:
     """A target whose failures are written down instead of ending the campaign."""
 
-    def __init__(self, target: Target, runs: int, findings: Path) -> None:
+    def __init__(self, target: Target, runs: int, seconds: int | None, findings: Path) -> None:
         self._target = target
         self._runs = runs
+        self._until = None if seconds is None else time.monotonic() + seconds
         self._findings = findings
         self._found: Counter[str] = Counter()
         self._inputs = 0
@@ -206,9 +227,10 @@ class _Watched:
             self._slowest = seconds
             (self._findings / "slowest").write_bytes(content)
         self._inputs += 1
-        if self._inputs == 1 or self._inputs % _REPORT_EVERY == 0 or self._inputs == self._runs:
+        last = self._inputs == self._runs or (self._until is not None and time.monotonic() >= self._until)
+        if self._inputs == 1 or self._inputs % _REPORT_EVERY == 0 or last:
             self._write()
-        if self._inputs == self._runs:
+        if last:
             sys.stderr.flush()
             os._exit(0)
 

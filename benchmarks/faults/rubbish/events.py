@@ -1,12 +1,13 @@
-"""Event logs, as CSV and as Parquet."""
+"""Event logs, as CSV, JSON lines and Parquet, and as GA4 exports them."""
 
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.faults.rubbish.tables import as_csv, as_parquet
+from benchmarks.faults.rubbish.tables import as_csv, as_json_lines, as_parquet
 from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.counts import BALANCES
@@ -56,7 +57,41 @@ def parquet_seeds() -> list[bytes]:
     ]
 
 
+def json_seeds() -> list[bytes]:
+    """Sound logs of JSON lines, of texts and of numbers."""
+    return [
+        as_json_lines(_LOG),
+        as_json_lines(_LOG | {"time": [1, 2.5, None, 4, 5, 6, 7], "item": [1, 2, 1, 1, 2, 3, 4]}),
+    ]
+
+
+def _ga4(user: int, name: str, items: list[Any]) -> dict[str, Any]:
+    params = [{"key": "ga_session_id", "value": {"string_value": None, "int_value": 1_700_000_000 + user}}]
+    stamp = 1_790_000_000_000_000 + user
+    return {
+        "event_name": name,
+        "event_timestamp": stamp,
+        "user_pseudo_id": f"u{user}",
+        "event_params": params,
+        "items": items,
+    }
+
+
+def ga4_seeds() -> list[bytes]:
+    """A sound export, plain and packed, some events of which name several items or none."""
+    events = [
+        _ga4(1, "view_item", [{"item_id": "A"}]),
+        _ga4(1, "purchase", [{"item_id": "A", "price": 1}, {"item_id": "B"}, {}]),
+        _ga4(2, "session_start", []),
+        _ga4(2, "view_item", [{"item_id": None}, "x", 7]),
+    ]
+    whole = b"".join(json.dumps(event).encode() + b"\n" for event in events)
+    return [whole, gzip.compress(whole, mtime=0)]
+
+
 EVENTS = [
     Target("events (csv)", check_events("csv"), csv_seeds),
     Target("events (parquet)", check_events("parquet"), parquet_seeds),
+    Target("events (jsonl)", check_events("jsonl"), json_seeds),
+    Target("events (ga4)", check_events("jsonl"), ga4_seeds),
 ]

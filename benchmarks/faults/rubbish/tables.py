@@ -1,4 +1,4 @@
-"""Tables that people bring: items and pairs as CSV, TSV, JSON lines and Parquet, and the pairs that people labelled."""
+"""Tables that people bring: items in every form and from shop systems, pairs, and the pairs that people labelled."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from defusedxml.ElementTree import fromstring
 
 from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 from mmsc_cli.errors import InputError
@@ -41,7 +42,43 @@ _PAIRS: dict[str, list[Any]] = {
 }
 _GOLD: dict[str, list[Any]] = {"a": ["A", "B"], "b": ["B", "7"], "label": ["substitute", "Neither"]}
 _IDS = ["7", "A", "B"]
-FORMS = ("csv", "tsv", "jsonl", "parquet")
+_SHOPIFY: dict[str, list[Any]] = {
+    "Handle": ["mug", "mug", "mug", "pot", "", "old"],
+    "Title": ["Mug", "", "", "Pot", "x", "Pan"],
+    "Body (HTML)": ["<p>Steel &amp; enamel</p>", "", "", "", "", ""],
+    "Vendor": ["Nordo", "", "", "Nordo", "", ""],
+    "Product Category": ["Home > Mugs", "", "", "", "", "Pans"],
+    "Variant SKU": ["A", "'7", "", "", "B", "C"],
+    "Variant Price": ["12.50", "13,50", "", "49.00", "", "9"],
+    "Image Src": ["https://x.example/a.jpg", "", "https://x.example/c.jpg", "", "", ""],
+    "Status": ["active", "", "", "active", "", "draft"],
+}
+_WOOCOMMERCE: dict[str, list[Any]] = {
+    "ID": ["11", "12", "13", "14", "15"],
+    "SKU": ["A", "B", "7", "", "C"],
+    "Name": ["Hoodie", "Hoodie - Blue", "", "Belt\\, leather", "Draft"],
+    "Published": ["1", "1", "1", "0", "-1"],
+    "Categories": ["Clothing, Clothing > Hoodies", "", "", "Care > Perfume\\, Cologne", ""],
+    "Images": ["https://x.example/a.jpg", "", "", "", ""],
+    "Regular price": ["", "45", "42,50", "55", "1"],
+    "Parent": ["", "id:11", "A", "nowhere", "id:15"],
+}
+_FEED = """<?xml version="1.0" encoding="UTF-8"?>
+<rss xmlns:g="http://base.google.com/ns/1.0"><channel><title>Shop</title>
+<item><g:id>A</g:id><title>Pot &amp;amp; lid</title><g:description><![CDATA[<p>x</p>]]></g:description>
+<g:image_link>https://x.example/1.jpg?a=1&amp;b=2</g:image_link><g:price>1299.00 EUR</g:price>
+<g:product_type>Home &gt; Pots</g:product_type><g:product_type>Sale</g:product_type></item>
+<item id="B"><title>Pan</title><g:price>24,90 EUR</g:price></item></channel></rss>
+"""
+_ATOM = """<feed xmlns="http://www.w3.org/2005/Atom" xmlns:g="http://base.google.com/ns/1.0">
+<entry><g:id>A</g:id><title>Pan</title><g:image_link href="https://x.example/1"/></entry><entry/></feed>
+"""
+_PRODUCTS = ("item", "entry", "product", "offer")
+FORMS = ("csv", "tsv", "jsonl", "json", "parquet", "xml", "shopify", "woocommerce")
+_ENDINGS = {"shopify": "csv", "woocommerce": "csv"}
+
+
+_SKIPPED = ("without_id", "records_unpublished", "records_of_pictures")
 
 
 def check_items(form: str) -> Callable[[bytes], Tally]:
@@ -49,12 +86,13 @@ def check_items(form: str) -> Callable[[bytes], Tally]:
 
     def check(content: bytes) -> Tally:
         # What has an ending of its own may come packed, which is told by its first bytes.
-        items, pairs = scratch_file(f"items.{form}", content), scratch_file("pairs.csv", as_csv(_PAIRS))
+        items = scratch_file(f"items.{_ENDINGS.get(form, form)}", content)
+        pairs = scratch_file("pairs.csv", as_csv(_PAIRS))
         delivery = _delivered(items, pairs)
         if delivery is None:
             return REFUSED
         kept = sum(pq.read_metadata(part).num_rows for part in delivery.parts("records"))
-        skipped = delivery.counts["without_id"]
+        skipped = sum(delivery.counts[name] for name in _SKIPPED)
         Tally(delivery.counts["records"], kept, skipped).checked("records")
         return Tally(_rows(form, content, kept + skipped), kept, skipped).checked("rows")
 
@@ -93,12 +131,16 @@ def check_gold(content: bytes) -> Tally:
 
 def _rows(form: str, content: bytes, found: int) -> int:
     """How many rows a file holds, by another reader. Of separated values at least those that say something."""
-    if content.startswith(b"\x1f\x8b"):
-        content = gzip.decompress(content)
-    if form == "jsonl":
-        return sum(bool(line.strip()) for line in content.splitlines())
+    content = _unpacked(content)
     if form == "parquet":
         return int(pq.read_metadata(io.BytesIO(content)).num_rows)
+    start = content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if start == b"<":
+        return _products(content)
+    if form == "json" and start == b"[":
+        return len(json.loads(content.decode("utf-8-sig")))
+    if form in ("json", "jsonl") or start == b"{":
+        return sum(bool(line.strip()) for line in content.splitlines()) if form in ("json", "jsonl") else found
     text = content.decode("utf-8-sig", errors="replace")
     separator = "\t" if form == "tsv" else sniff_separator(text.split("\n", 1)[0])
     try:
@@ -107,6 +149,24 @@ def _rows(form: str, content: bytes, found: int) -> int:
         return found
     # The header is the first row that is not blank.
     return max(sum(any(cell.strip() for cell in row) for row in rows) - 1, found)
+
+
+def _unpacked(content: bytes) -> bytes:
+    if content.startswith(b"\x1f\x8b"):
+        return gzip.decompress(content)
+    if content.startswith(b"\x28\xb5\x2f\xfd"):
+        return bytes(pa.CompressedInputStream(pa.BufferReader(content), "zstd").read())
+    return content
+
+
+def _products(content: bytes) -> int:
+    """The products of a feed that are within no other."""
+
+    def count(element: Any) -> int:
+        name = str(element.tag).rpartition("}")[2]
+        return 1 if name in _PRODUCTS else sum(map(count, element))
+
+    return count(fromstring(content, forbid_dtd=False))
 
 
 def as_csv(columns: dict[str, list[Any]], separator: str = ",") -> bytes:
@@ -141,10 +201,21 @@ def item_seeds(form: str) -> Callable[[], list[bytes]]:
                 as_parquet(_ITEMS),
                 as_parquet(_ITEMS | {"price": [1.5, None, 2, 3, 4], "category": [["A", "B"], [], None, [], ["x"]]}),
             ]
-        whole = as_json_lines(_ITEMS) if form == "jsonl" else as_csv(_ITEMS, "\t" if form == "tsv" else ",")
-        return [whole, gzip.compress(whole, mtime=0), b"\xef\xbb\xbf" + whole, whole.replace(b"\n", b"\r\n")]
+        if form == "xml":
+            return [_FEED.encode(), _ATOM.encode(), _zstd(_FEED.encode())]
+        if form == "json":
+            lines = as_json_lines(_ITEMS).splitlines()
+            return [b"[" + b",\n".join(lines) + b"]", b"[]", b"\xef\xbb\xbf[" + lines[0] + b"]", as_json_lines(_ITEMS)]
+        columns = {"shopify": _SHOPIFY, "woocommerce": _WOOCOMMERCE}.get(form, _ITEMS)
+        whole = as_json_lines(columns) if form == "jsonl" else as_csv(columns, "\t" if form == "tsv" else ",")
+        packed = [gzip.compress(whole, mtime=0), _zstd(whole)]
+        return [whole, *packed, b"\xef\xbb\xbf" + whole, whole.replace(b"\n", b"\r\n")]
 
     return seeds
+
+
+def _zstd(content: bytes) -> bytes:
+    return bytes(pa.compress(content, "zstd", asbytes=True))
 
 
 ITEM_TABLES = [Target(f"items ({form})", check_items(form), item_seeds(form)) for form in FORMS]

@@ -12,8 +12,9 @@ from benchmarks.faults.rubbish.questions import question_targets
 from benchmarks.faults.rubbish.recipes import OVERRIDES, RECIPES
 from benchmarks.faults.rubbish.tables import GOLD, ITEM_TABLES, PAIRS
 from benchmarks.faults.rubbish.target import Target
+from benchmarks.faults.rubbish.workspaces import WORKSPACES
 
-BARE = (AMAZON, *ITEM_TABLES, PAIRS, GOLD, *EVENTS, RECIPES, OVERRIDES, ANSWERS, IMAGES, ADDRESSES)
+BARE = (AMAZON, *ITEM_TABLES, PAIRS, GOLD, *EVENTS, RECIPES, OVERRIDES, ANSWERS, IMAGES, ADDRESSES, *WORKSPACES)
 
 
 def all_targets(workspace: Path) -> dict[str, Target]:
