@@ -39,7 +39,7 @@ def read_feed(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
             content.since_last = 0
             if around:
                 del around[-1][:]  # with all that has been read of it
-    except (ParseError, DefusedXmlException) as error:
+    except (ParseError, DefusedXmlException, LookupError) as error:  # of an encoding that there is not
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 

@@ -80,8 +80,8 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:
         _check(tensors, "labels.indptr", "i", (n_items + 1,))
         _check(tensors, "labels.probabilities", "f", (n_labels, len(CLASSES)))
         _check(tensors, "labels.model", "i", (n_labels,))
-    if "gate" in tensors and len(tensors["gate"]) != n_items:
-        raise ValueError("gate has another number of items")
+    if "gate" in tensors:
+        _check(tensors, "gate", "f", (n_items, 2 * len(RELATIONS), *tensors["gate"].shape[2:3]))
     for name, tensor in tensors.items():
         stem, _, last = name.rpartition(".")
         data = {"offsets": "bytes", "indptr": "indices"}.get(last)
@@ -101,12 +101,16 @@ def check_description(about: Mapping[str, Any]) -> None:
         values = np.asarray(calibration[name], np.float64)
         if values.shape != shape or not np.isfinite(values).all():
             raise ValueError(f"calibration.{name} is not {shape} numbers")
+    if min(map(float, calibration["scale"])) <= 0:
+        raise ValueError("calibration.scale is not above 0")
     for name in ("channels", "label_models"):
         if not all(isinstance(text, str) for text in about.get(name, [])):
             raise ValueError(f"{name} is not a list of names")
     weights = [about.get("transfer_weight", {}).get(relation, 0.0) for relation in RELATIONS]
     if not all(isinstance(weight, int | float) and math.isfinite(weight) for weight in weights):
         raise ValueError("transfer_weight is not a number per relation")
+    if not all(isinstance(about.get("pairs", {}).get(relation, 1), int) for relation in RELATIONS):
+        raise ValueError("pairs is not a number per relation")
     for relation, graph in about.get("hnsw", {}).items():
         whole = [graph["breadth"], *graph["bytes"]]
         if relation not in RELATIONS or len(whole) != 3 or not all(isinstance(value, int) for value in whole):

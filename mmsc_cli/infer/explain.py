@@ -209,7 +209,7 @@ class Explainer:
         category, price = self._index.optional("category"), self._index.optional("price")
         if category is not None and min(query.category, category[row]) >= 0:
             reasons.append("same category" if query.category == category[row] else "another category")
-        if price is not None and query.price > 0 and price[row] > 0:
+        if price is not None and 0 < query.price < math.inf and 0 < price[row] < math.inf:
             percent = round(100 * (float(price[row]) / query.price - 1))
             reasons.append(f"{abs(percent)} % {'cheaper' if percent < 0 else 'dearer'}" if percent else "same price")
         return "; ".join(reasons)

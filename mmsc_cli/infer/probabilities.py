@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index.index_file import Index
+from mmsc_cli.index.soundness import damaged_index
 from mmsc_cli.tables.relations import RELATIONS
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def class_probabilities(index: Index, scores: NDArray[np.float32]) -> NDArray[np
     """Probabilities (n_pairs, 3) in the order of CLASSES, from scores (n_pairs, 2) in both relations.
 
     Raises:
-        WorkspaceError: the model was trained on too few validation pairs to be calibrated.
+        WorkspaceError: the model was trained on too few validation pairs to be calibrated, or the calibration gives no
+            probabilities.
     """
     calibration = index.about.get("calibration")
     if not calibration:
@@ -51,8 +53,13 @@ def class_probabilities(index: Index, scores: NDArray[np.float32]) -> NDArray[np
             "this index has no calibrated probabilities: there were too few validation pairs to fit them",
             hint="use --item for scores, or train on more pairs",
         )
-    logits = (scores / np.array(calibration["scale"])) @ np.array(calibration["coefficients"]).T
-    logits += np.array(calibration["intercepts"])
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
+    scale, coefficients, intercepts = (
+        np.array(calibration[name], np.float64) for name in ("scale", "coefficients", "intercepts")
+    )
+    with np.errstate(all="ignore"):  # what comes of it is looked at
+        logits = (scores / scale) @ coefficients.T + intercepts
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
+    if not np.isfinite(probabilities).all():
+        raise damaged_index("its calibration gives probabilities that are no numbers")
     return probabilities

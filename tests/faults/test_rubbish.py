@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -21,11 +22,12 @@ from PIL import Image
 from benchmarks.faults.rubbish.tables import as_parquet
 from benchmarks.faults.rubbish.target import Target
 from benchmarks.faults.rubbish.targets import BARE
+from benchmarks.faults.rubbish.workspaces import described, stored
 
 TARGETS = {target.name: target for target in BARE}
 # Inputs per target: where each takes many milliseconds, fewer.
 EXAMPLES = dict.fromkeys(TARGETS, 40) | {"images": 150, "recipes": 150, "--set": 150, "events (csv)": 8}
-EXAMPLES["events (parquet)"] = 8
+EXAMPLES |= dict.fromkeys(("events (parquet)", "events (jsonl)", "events (ga4)"), 8)
 
 _EVENTS: dict[str, Any] = {"session": ["s", "s"], "item": ["A", "B"], "type": ["view"] * 2, "time": [1, 2]}
 _TABLE = b'name = "x"\n[source]\nkind = "table"\npairs = "p.csv"\n'
@@ -54,6 +56,7 @@ def _damaged(size: int) -> bytes:
     return bytes(packed)
 
 
+_EQUAL = {"scale": [1, 1], "coefficients": [[0.1, 0.2]] * 3, "intercepts": [0, 0, 0]}
 FOUND: dict[str, tuple[str, bytes]] = {
     "a damaged file that packs well": ("amazon metadata", _damaged(3_900_000)),
     "a bracket in the name of a setting": ("recipes", b'name = "x"\n"a[b" = 1\n[source]\nkind = "demo"\n'),
@@ -86,6 +89,20 @@ FOUND: dict[str, tuple[str, bytes]] = {
     "times that are none": ("events (parquet)", as_parquet(_EVENTS | {"time": [[1], [2]]})),
     "types that are none": ("events (parquet)", as_parquet(_EVENTS | {"type": [b"\xff", b"view"]})),
     "an image whose decoder raises what it likes": ("images", b'P6\n9 12\n"255\n'),
+    "a feed in an encoding that there is not": ("items (xml)", b'<?xml version="1.0" encoding="STF-8"?><a/>'),
+    "a scale of nothing": ("index.json", described(calibration=_EQUAL | {"scale": [0, 1]})),
+    "a scale of next to nothing": ("index.json", described(calibration=_EQUAL | {"scale": [5e-324, 1]})),
+    "coefficients that no machine number holds": (
+        "index.json",
+        described(calibration=_EQUAL | {"coefficients": [[10**20, 0.2]] * 3}),
+    ),
+    "coefficients beyond every exponent": (
+        "index.json",
+        described(calibration=_EQUAL | {"coefficients": [[1e308, 1e308]] * 3}),
+    ),
+    "pairs that are no numbers": ("index.json", described(pairs=["substitute"])),
+    "prices without end": ("index.safetensors", stored(price=np.array([1, np.inf, np.inf, 2], np.float32))),
+    "gates of too few networks": ("index.safetensors", stored(gate=np.ones((4, 1, 1), np.float16))),
     "an image that goes over its pixels thousands of times": ("images", _scans(3_000)),
 }
 

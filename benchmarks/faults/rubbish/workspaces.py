@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from benchmarks.faults.rubbish.target import REFUSED, LostError, Tally, Target, empty_folder, scratch_file
 from mmsc_cli.errors import MmscError
 from mmsc_cli.index.build_hnsw import add_hnsw
 from mmsc_cli.index.filters import Filters
-from mmsc_cli.index.hnsw import file_names
+from mmsc_cli.index.hnsw import Hnsw, file_names
 from mmsc_cli.index.index_file import Index, write_index
 from mmsc_cli.index.storage import Strings
 from mmsc_cli.infer.recommender import Recommender
@@ -46,12 +47,19 @@ def _tensors() -> dict[str, NDArray[Any]]:
         "price": np.array([1, 2, np.nan, 4], np.float32),
         "category": np.array([0, 0, -1, 0], np.int32),
         "group": np.array([-1, 0, 0, -1], np.int32),
+        "labels.indptr": np.array([0, 1, 2, 2, 2]),
+        "labels.indices": np.array([1, 0], np.int32),
+        "labels.probabilities": np.array([[0.1, 0.7, 0.2]] * 2, np.float32),
+        "labels.model": np.zeros(2, np.int32),
+        "gate": np.ones((n_items, 2 * len(RELATIONS), 1), np.float16),
     }
     for name, texts in {"ids": _IDS, "titles": ["Tent", "Mat", "", "Löwe"], "categories": ["Camping"]}.items():
         tensors[f"{name}.bytes"], tensors[f"{name}.offsets"] = Strings.pack(texts)
     numbers = np.random.default_rng(1)
     for relation in RELATIONS:
         tensors[f"known.strength.{relation}"] = np.array([1, 1], np.float32)
+        tensors[f"known.reliability.{relation}"] = np.array([0.5, np.nan], np.float32)
+        tensors[f"known.together.{relation}"] = np.array([3, 3], np.int32)
         tensors[f"{relation}.query"] = numbers.standard_normal((n_items, _DIM), np.float32)
         tensors[f"{relation}.key"] = numbers.standard_normal((n_items, _DIM), np.float32)
         tensors[f"{relation}.linear.indptr"] = np.array([0, 1, 1, 1, 2])
@@ -76,18 +84,29 @@ def _sound() -> dict[str, bytes]:
     return files | {"graphs.json": files[_ABOUT], _ABOUT: without}
 
 
+def described(**changes: Any) -> bytes:
+    """The description of the small index, changed."""
+    return json.dumps(json.loads(_sound()[_ABOUT]) | changes).encode()
+
+
+def stored(**changes: NDArray[Any]) -> bytes:
+    """The tensors of the small index, changed."""
+    return save(_tensors() | changes)
+
+
 def _answers(folder: Path) -> Tally:
     """Whatever an index holds, it is refused, or gives answers of its own items with scores that are numbers."""
     try:
         index = Index.open(folder)
         recommender = Recommender(index, folder.parent)
         ids = [str(index.ids[row]) for row in range(min(len(index), 8))]
+        known = set(index.ids)
         for item_id in ids:
             for filters in (Filters(), Filters(novel=True, category="same"), Filters(price_within=0.5)):
-                for answered in recommender.answer([item_id], "both", 3, filters):
+                for answered in recommender.answer([item_id], "both", 3, filters, explain=True):
                     if isinstance(answered, MmscError):
                         continue
-                    if not all(math.isfinite(answer.score) and answer.item in index.ids for answer in answered):
+                    if not all(math.isfinite(answer.score) and answer.item in known for answer in answered):
                         raise LostError(f"answers that are none: {answered}")
         for opinion in recommender.judge([(a, b) for a in ids[:2] for b in ids[:2]]):
             if not isinstance(opinion, MmscError) and not math.isfinite(opinion.p_substitute):
@@ -115,7 +134,7 @@ def check_index_file(name: str) -> Callable[[bytes], Tally]:
 
 
 def check_graph(content: bytes) -> Tally:
-    """The same of a file of its graphs; which of the four is the first byte of the input."""
+    """A file of graphs finds items of its index, or is refused; which of the four is the first byte of the input."""
     relation, changed = _GRAPHS[content[0] % len(_GRAPHS)] if content else _GRAPHS[0]
     folder = empty_folder("index")
     about = json.loads(_sound()["graphs.json"])
@@ -127,7 +146,17 @@ def check_graph(content: bytes) -> Tally:
     files |= {name: _sound()[name] for _, name in _GRAPHS} | {changed: content[1:]}
     for file, written in files.items():
         (folder / file).write_bytes(written)
-    return _answers(folder)
+    index = Index.open(folder)
+    try:
+        graphs = Hnsw.open(folder, index)
+        assert graphs is not None
+        for vector in index.vectors(relation).query:
+            rows = graphs.nearest(relation, vector, 3)
+            if len(rows) and not 0 <= rows.min() <= rows.max() < len(index):
+                raise LostError(f"it finds {rows.tolist()}")
+    except MmscError:
+        return REFUSED
+    return Tally(1, 1).checked("graphs")
 
 
 def check_manifest(content: bytes) -> Tally:
