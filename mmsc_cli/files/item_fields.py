@@ -62,6 +62,13 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, str) and (not (text := value.strip()) or text in NULL_WORDS)
 
 
+def first_given(columns: Sequence[list[Any]]) -> list[Any]:
+    """Of several columns of cells the first that is not missing, row by row."""
+    if len(columns) == 1:
+        return columns[0]
+    return [next((cell for cell in row if not is_missing(cell)), None) for row in zip(*columns, strict=True)]
+
+
 def plain_text(value: Any) -> str | None:
     """A cell as text without blanks at its ends; None where it is empty or holds no text.
 
@@ -294,10 +301,19 @@ def _names(path: Any, separator: str | None) -> list[str]:
 
 def guess_category_separator(values: Iterable[Any]) -> str | None:
     """`|` or `/` where every path of a column uses it, and there are two different paths or more; else None."""
-    texts = {unescape(text) for value in values if isinstance(value, str) and not is_missing(text := value)}
-    if len(texts) < 2 or any(_ARROWS.search(text) or _listed(text) is not None for text in texts):
-        return None
-    return next((mark for mark in "|/" if all(mark in text.strip(f" {mark}") for text in texts)), None)
+    marks, first, several = "|/", None, False
+    for value in values:
+        if not isinstance(value, str) or is_missing(value):
+            continue
+        text = unescape(value)
+        first = text if first is None else first
+        several |= text != first
+        if _ARROWS.search(text) or _listed(text) is not None:
+            return None
+        marks = "".join(mark for mark in marks if mark in text.strip(f" {mark}"))
+        if not marks:
+            return None
+    return marks[0] if several else None
 
 
 def commas_part_paths(values: Iterable[Any]) -> bool:

@@ -98,6 +98,15 @@ def _csv(path: Path) -> None:
             file.write(b'A%d,thing %d,"%s"\n' % (number, number, notes))
 
 
+def _shopify(path: Path) -> None:
+    """Every second row is the first of its product, whose description the other inherits."""
+    with path.open("wb") as file:
+        file.write(b"Handle,Title,Body (HTML),Variant SKU,Variant Price,Status\n")
+        for number in range(60_000):
+            first = b"Mug,%d %s" % (number, b"some words of a description " * 300) if number % 2 == 0 else b","
+            file.write(b"h%d,%s,S%d,1.50,active\n" % (number // 2, first, number))
+
+
 def _one_line(path: Path) -> None:
     path.write_bytes(b"item_id,title\nA," + b"x" * (256 * MIB))
 
@@ -129,7 +138,7 @@ def _array(path: Path) -> None:
 
 
 def _feed(path: Path) -> None:
-    product = b"<item><id>A</id><title>t</title><notes>%s</notes></item>" % (b"t" * 5_000)
+    product = b"<item><item_id>A</item_id><title>t</title><notes>%s</notes></item>" % (b"t" * 5_000)
     path.write_bytes(b"<rss><channel>" + product * 30_000 + b"<a/>" * 2_000_000 + b"</channel></rss>")
 
 
@@ -151,6 +160,7 @@ FILES: dict[str, tuple[str, str, Callable[[Path], None]]] = {
     "a page of 900 MiB": ("items", "items.parquet", _huge_page),
     "lists of a million": ("items", "items.parquet", _million_lists),
     "a catalogue of 250 MiB": ("items", "items.csv", _csv),
+    "variants of Shopify": ("items", "items.csv", _shopify),
     "a line of 256 MiB": ("items", "items.csv", _one_line),
     "a quote that never ends": ("items", "items.csv", _open_quote),
     "four million columns": ("items", "items.csv", _columns),
@@ -167,6 +177,15 @@ FILES: dict[str, tuple[str, str, Callable[[Path], None]]] = {
     "the head of a list": ("head", "items.json", _array),
     "the head of a page of 900 MiB": ("head", "items.parquet", _huge_page),
 }
+# Files that nobody made to harm.
+SOUND = {
+    "a catalogue of 250 MiB",
+    "variants of Shopify",
+    "a list of 100 MiB",
+    "a long feed",
+    "human labels",
+    "the head of a list",
+}
 
 
 @pytest.mark.slow
@@ -175,6 +194,7 @@ FILES: dict[str, tuple[str, str, Callable[[Path], None]]] = {
 def test_no_file_takes_more_than_half_a_gibibyte(tmp_path: Path, kind: str) -> None:
     reader, name, write = FILES[kind]
     write(tmp_path / name)
-    _, taken = _measured(reader, tmp_path / name)
+    outcome, taken = _measured(reader, tmp_path / name)
 
+    assert outcome == "read" or kind not in SOUND
     assert taken <= MOST_MIB, f"{taken} MiB"

@@ -1,0 +1,1 @@
+"""Rows of shop exports that inherit from other rows, by blocks."""
