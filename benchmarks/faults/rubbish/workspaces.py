@@ -106,7 +106,7 @@ def _answers(folder: Path) -> Tally:
                 for answered in recommender.answer([item_id], "both", 3, filters, explain=True):
                     if isinstance(answered, MmscError):
                         continue
-                    if not all(math.isfinite(answer.score) and answer.item in known for answer in answered):
+                    if not all(math.isfinite(answer.score or 0) and answer.item in known for answer in answered):
                         raise LostError(f"answers that are none: {answered}")
         for opinion in recommender.judge([(a, b) for a in ids[:2] for b in ids[:2]]):
             if not isinstance(opinion, MmscError) and not math.isfinite(opinion.p_substitute):
@@ -216,7 +216,8 @@ def _manifests() -> list[bytes]:
     files = {"items.parquet": {"sha256": "0" * 64, "bytes": 4, "mtime_ns": 1}}
     label = stage | {"config": {}, "files": {}, "outputs": {}, "inputs": {"items.parquet": "0" * 64}}
     under_way = {"format_version": 1, "stages": {"label": label}, "replacing": {"prepare": [files, files]}}
-    return [json.dumps(one).encode() for one in (small, under_way, {"stages": {}})]
+    seeds: list[dict[str, Any]] = [small, under_way, {"stages": {}}]
+    return [json.dumps(seed).encode() for seed in seeds]
 
 
 def _graph_seeds() -> list[bytes]:

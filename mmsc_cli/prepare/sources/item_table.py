@@ -80,7 +80,7 @@ class _Rows:
 
     def __init__(self, table: TableFile, columns: Mapping[str, Sequence[str]]) -> None:
         self._table, self._columns = table, columns
-        self.names = list(columns)
+        self.names: Sequence[str] = list(columns)
 
     def blocks(self, names: Sequence[str]) -> Iterator[Cells]:
         """Yield the columns of these names."""

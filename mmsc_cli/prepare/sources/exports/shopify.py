@@ -26,7 +26,7 @@ class ShopifyExport:
 
     def __init__(self, table: TableFile, columns: Mapping[str, Sequence[str]], counts: Counter[str]) -> None:
         """Find out which row inherits what from where; `columns` are the file's for each of ours."""
-        self.names = list(columns)
+        self.names: Sequence[str] = list(columns)
         self._table, self._columns = table, columns
         self._handle, self._status, self._picture = map(table.find, ("Handle", "Status", "Image Src"))
         inherited = [name for name in INHERITED if name in columns]

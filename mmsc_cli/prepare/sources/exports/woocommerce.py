@@ -28,7 +28,7 @@ class WooCommerceExport:
 
     def __init__(self, table: TableFile, columns: Mapping[str, Sequence[str]], counts: Counter[str]) -> None:
         """Find out which row inherits from where; `columns` are the file's for each of ours."""
-        self.names = [*(name for name in columns if name != "group"), "group"]
+        self.names: Sequence[str] = [*(name for name in columns if name != "group"), "group"]
         self._table, self._columns = table, columns
         self._sku, self._number, self._parent, self._published = (
             table.find(name) for name in ("SKU", "ID", "Parent", "Published")
