@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from difflib import get_close_matches
-from functools import cached_property, lru_cache
+from functools import cached_property
+from hashlib import sha256
 from typing import Literal
 
 import numpy as np
@@ -134,6 +135,7 @@ class RuleBook:
             InputError: two rules pin different items to one place.
             WorkspaceError: a rule names a category, and the index has none.
         """
+        self.rules = tuple(rules)
         self._index = index
         self._category: NDArray[np.int32] | None = index.optional("category")
         self._unknown: dict[str, list[str]] = {}
@@ -146,7 +148,13 @@ class RuleBook:
             more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
             _LOG.warning("rules: not in the catalogue, %s: %s%s", what, ", ".join(names[:_SHOWN]), more)
         self._check_pins()
-        self._general = lru_cache(256)(self._effects_of_category)
+        # Of the queries without rules of their own, by category.
+        self._general: dict[tuple[int, Relation], Effects | None] = {}
+
+    @cached_property
+    def digest(self) -> str:
+        """Names what the rules say, wherever they are written; empty without rules."""
+        return digest_of(self.rules)
 
     def __bool__(self) -> bool:
         """Whether there is a rule whose names are in the catalogue."""
@@ -155,13 +163,13 @@ class RuleBook:
     def effects(self, query: Query, relation: Relation) -> Effects | None:
         """What the rules say of a query's answers; None if they say nothing."""
         own = self._of_query.get(query.row, []) if query.row is not None else []
-        if not own:
-            return self._general(query.category, relation)
-        found = [*self._everywhere, *self._of_category.get(query.category, []), *own]
-        return self._combined(found, relation)
-
-    def _effects_of_category(self, category: int, relation: Relation) -> Effects | None:
-        return self._combined([*self._everywhere, *self._of_category.get(category, [])], relation)
+        if own:
+            return self._combined([*self._everywhere, *self._of_category.get(query.category, []), *own], relation)
+        # Categories without rules of their own share what holds everywhere.
+        key = query.category if query.category in self._of_category else -1, relation
+        if key not in self._general:
+            self._general[key] = self._combined([*self._everywhere, *self._of_category.get(key[0], [])], relation)
+        return self._general[key]
 
     def _add(self, rule: ShopRule) -> None:
         rows = self._rows(rule)
@@ -250,6 +258,12 @@ class RuleBook:
                         f"{one.rule.place} of the {one.rule.relation}s of {where}",
                         hint="give each a place of its own",
                     )
+
+
+def digest_of(rules: Sequence[ShopRule]) -> str:
+    """Name what some rules say, wherever they are written; empty without rules."""
+    said = repr([astuple(replace(rule, origin="")) for rule in rules])
+    return sha256(said.encode()).hexdigest()[:16] if rules else ""
 
 
 def _precedence(pin: _Found) -> tuple[bool, int, int]:

@@ -49,7 +49,7 @@ AnyFilters = Filters | Mapping[Relation, Filters]
 AnyRanker = IndexRanker | SeparateRanker
 _LOG = logging.getLogger(__name__)
 # The outcome of one question of many: its answers, or the error that says why there are none.
-Outcome = list[Answer] | MmscError
+Outcome = Answers | MmscError
 PairOutcome = PairOpinion | MmscError
 
 
@@ -205,7 +205,7 @@ class Recommender:
         for position in range(len(item_ids)):
             yield errors[position] if position in errors else self._answers(ranker, *next(answered), explain)
 
-    def answer_at_once(self, item_id: str, relation: Relation, k: int, filters: AnyFilters) -> list[Answer] | None:
+    def answer_at_once(self, item_id: str, relation: Relation, k: int, filters: AnyFilters) -> Answers | None:
         """Return what `answer` would, if that takes no search of the catalogue and no look for similar ids; else None.
 
         Raises:

@@ -192,12 +192,12 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         tag = snapshot.tag(*told)
         if _unchanged(request, tag):
             return Response(None, 304, {"etag": tag, **_KEPT})
-        if (records := snapshot.answers_at_once(_id(request), relation, choosing)) is not None:
-            return _json({"answers": records}, {"etag": tag, **_KEPT})
+        if (found := snapshot.answers_at_once(_id(request), relation, choosing)) is not None:
+            return _json(found, {"etag": tag, **_KEPT})
         (outcome,) = await service.in_thread(snapshot.answers, [_id(request)], relation, choosing, stock, False)
         if isinstance(outcome, MmscError):
             raise outcome
-        return _json({"answers": outcome}, {"etag": tag, **_KEPT})
+        return _json(outcome, {"etag": tag, **_KEPT})
 
     @app.get("/v1/items/{item_id}/substitutes", **answers_of_item("The items that can replace an item"))
     async def substitutes(request: Request) -> Response:

@@ -8,6 +8,8 @@ from pathlib import Path
 from threading import Event, Thread
 
 from mmsc_cli.errors import MmscError, in_workspace
+from mmsc_cli.index.shop_rules import digest_of
+from mmsc_cli.infer.shop.rule_sources import read_rules, recorded_rules
 from mmsc_cli.serve.snapshot import Snapshot, index_digest
 from mmsc_cli.workspace.manifest_file import NAME, read_manifest_file
 
@@ -19,15 +21,17 @@ _EVERY = 0.5
 class Current:
     """The snapshot that is served, renewed as the workspace gets new indexes."""
 
-    def __init__(self, root: Path) -> None:
-        """Open the workspace.
+    def __init__(self, root: Path, rules: Path | None = None) -> None:
+        """Open the workspace; `rules` is a file of rules of the shop, None for those of the recipe.
 
         Raises:
             WorkspaceError: it has no index, or a damaged one.
+            InputError: the file is none of rules.
         """
         self._root = root
+        self._rules = rules
         self._seen = self._look()
-        self.snapshot = Snapshot.open(root)
+        self.snapshot = Snapshot.open(root, rules=rules)
         self.opened = time.time()
         # Why the newest index is not served; None where it is.
         self.refused: str | None = None
@@ -50,16 +54,18 @@ class Current:
                 self.renew()
 
     def renew(self) -> None:
-        """Serve the newest index, if there is another one that works; else keep the old one and say why."""
+        """Serve the newest index and rules, if there are others that work; else keep the old ones and say why."""
         try:
             manifest = read_manifest_file(self._root) or {}
             # While `mmsc train` puts an index in place, the manifest has no entry of it.
             if "train" not in manifest.get("stages", {}):
                 return
-            if index_digest(self._root, manifest) == self.snapshot.digest:
+            rules = recorded_rules(manifest) if self._rules is None else read_rules(self._rules)
+            is_same_index = index_digest(self._root, manifest) == self.snapshot.digest
+            if is_same_index and digest_of(rules) == self.snapshot.recommender.book.digest:
                 self.refused = None
                 return
-            fresh = Snapshot.open(self._root, read_through=True)
+            fresh = Snapshot.open(self._root, rules=self._rules, read_through=not is_same_index)
         except MmscError as error:
             self._refuse(in_workspace(f"{error.message}; {error.hint}", self._root) if error.hint else error.message)
         except Exception as error:  # whatever is wrong with a new index, the old one goes on
@@ -68,16 +74,22 @@ class Current:
             # In this order: who sees the new index must not read that it is refused.
             self.refused, self.opened = None, time.time()
             self.snapshot = fresh
-            _LOG.info("now serving index %s of %d items", fresh.digest[:12], len(fresh.recommender))
+            rules_served = len(fresh.recommender.book.rules)
+            _LOG.info(
+                "now serving index %s of %d items, rules: %d", fresh.digest[:12], len(fresh.recommender), rules_served
+            )
 
     def _refuse(self, reason: str) -> None:
         self.refused = reason
         _LOG.warning("the new index is not served, the old one goes on: %s", reason)
 
     def _look(self) -> tuple[int, ...]:
-        """What shows that the manifest was replaced."""
-        try:
-            status = (self._root / NAME).stat()
-        except OSError:
-            return ()
-        return status.st_ino, status.st_mtime_ns, status.st_size
+        """What shows that the manifest, or the file of rules, was replaced."""
+        seen: tuple[int, ...] = ()
+        for path in (self._root / NAME, *([self._rules] if self._rules else [])):
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            seen += status.st_ino, status.st_mtime_ns, status.st_size
+        return seen

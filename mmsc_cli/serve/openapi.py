@@ -45,16 +45,24 @@ _ANSWER = {
         "relation": {"enum": ["substitute", "complement"]},
         "rank": {"type": "integer", "minimum": 1},
         "item": _TEXT,
-        "score": {"type": "number"},
+        "score": {"type": ["number", "null"]},
         "title": _TEXT,
+        "source": {"enum": ["model", "boosted", "pinned", "bestseller"]},
+    },
+}
+_DONE = {name: {"type": "integer", "minimum": 0} for name in ("blocked", "pinned", "boosted")}
+_ANSWERS = {
+    "type": "object",
+    "required": ["answers"],
+    "properties": {
+        "answers": {"type": "array", "items": _ANSWER},
+        "rules": {"type": "object", "description": "What rules of the shop did, if there are any", "properties": _DONE},
     },
 }
 _PROBABILITIES = {name: {"type": "number"} for name in ("p_substitute", "p_complement", "p_neither")}
 _RESPONSES: dict[str, dict[str, Any]] = {
-    "Answers": _list_of("answers", _ANSWER),
-    "AnswersOfMany": _list_of(
-        "outcomes", {"oneOf": [_list_of("answers", _ANSWER), {"type": "object", "required": ["problem"]}]}
-    ),
+    "Answers": _ANSWERS,
+    "AnswersOfMany": _list_of("outcomes", {"oneOf": [_ANSWERS, {"type": "object", "required": ["problem"]}]}),
     "Opinions": _list_of("opinions", {"type": "object", "properties": {"a": _TEXT, "b": _TEXT, **_PROBABILITIES}}),
     "StockKept": {"type": "object", "required": ["in_stock"], "properties": {"in_stock": {"type": "integer"}}},
     "Item": {

@@ -38,6 +38,7 @@ class Choosing(_Strict):
     in_stock: bool = Field(False, description="Only answers that are in stock, as `PUT /v1/stock` said.")
     variants: bool = Field(False, description="Allow several variants of one product.")
     diversify: bool = Field(False, description="Complements of different product types first.")
+    fallback: bool = Field(False, description="Fill lists that are too short with bestsellers.")
     distinct: float | None = Field(
         None, ge=0, le=1, description="Share of the ranking by pairs of one relation alone; default: as trained."
     )

@@ -56,7 +56,7 @@ def serve(settings: ServeSettings, ready: Callable[[str], None]) -> None:
         InputError: the address cannot be listened on.
     """
     raise_file_limit()
-    current = Current(settings.root)
+    current = Current(settings.root, settings.rules)
     listener = _listen(settings)
     address = _address(listener)
     with listener, tempfile.TemporaryDirectory(prefix="mmsc-serve-") as shared:
@@ -113,7 +113,7 @@ def _supervise(settings: ServeSettings, listener: socket.socket, ready: Callable
             for number in _ENDING:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-            _run(settings, Current(settings.root), listener, lambda: None)
+            _run(settings, Current(settings.root, settings.rules), listener, lambda: None)
             code = 0
         except Exception:
             _LOG.exception("a process of the server failed")

@@ -44,6 +44,7 @@ class ServeSettings:
         key: what a client must send as bearer token; empty where everybody may ask.
         origins: the web origins whose pages may ask (CORS).
         shared: a folder in which the processes share what they are told.
+        rules: a file of rules of the shop; None for those of the recipe.
         log_requests: whether to write a line per request to stderr.
         limits: the limits of a request.
     """
@@ -55,6 +56,7 @@ class ServeSettings:
     key: str = ""
     origins: tuple[str, ...] = ()
     shared: Path = field(default_factory=Path)
+    rules: Path | None = None
     log_requests: bool = True
     limits: Limits = field(default_factory=Limits)
 

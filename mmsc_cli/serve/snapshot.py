@@ -8,15 +8,16 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from mmsc_cli.errors import MmscError, WorkspaceError
 from mmsc_cli.index.filters import Filters
-from mmsc_cli.infer.answers import COLUMNS, Asked, record
+from mmsc_cli.infer.answers import COLUMNS, Answers, Asked, record
 from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS
 from mmsc_cli.infer.recommender import Outcome, Recommender
+from mmsc_cli.infer.shop.rule_counts import RuleCounts
 from mmsc_cli.serve.item_file import ItemFile
 from mmsc_cli.serve.problems import of_error
 from mmsc_cli.serve.questions import AnswersBody, Choosing
@@ -50,19 +51,21 @@ class Snapshot:
         self._encoding = Lock()
 
     @classmethod
-    def open(cls, root: Path, *, read_through: bool = False) -> Snapshot:
+    def open(cls, root: Path, *, rules: Path | None = None, read_through: bool = False) -> Snapshot:
         """Open a workspace's index, and ask it a question.
 
         Args:
             root: the workspace.
+            rules: a file of rules of the shop; None: those of the recipe.
             read_through: compare the index with the manifest byte by byte, not by size and time.
 
         Raises:
             WorkspaceError: there is none, or it is damaged.
+            InputError: the file is none of rules.
         """
         while True:
             manifest = read_manifest_file(root) or {}
-            recommender = Recommender.open(root)
+            recommender = Recommender.open(root, rules=rules)
             if (read_manifest_file(root) or {}) != manifest:
                 continue  # `mmsc train` is putting another one in place
             if read_through:
@@ -81,13 +84,13 @@ class Snapshot:
             raise outcome
 
     def tag(self, *others: str) -> str:
-        """The ETag of what is answered from this index and from other things, named by their digests."""
-        return f'"{"-".join([self.digest, *others])}"'
+        """The ETag of what is answered from this index, by these rules, and from other things with these digests."""
+        return f'"{"-".join(filter(None, [self.digest, self.recommender.book.digest, *others]))}"'
 
     def answers(
         self, ids: Sequence[str], relation: Asked, choosing: Choosing, stock: frozenset[str] | None, overlap: bool
-    ) -> list[list[dict[str, Any]] | MmscError]:
-        """The records of the answers to items of the catalogue, as `mmsc infer --json` writes them; or errors.
+    ) -> list[dict[str, Any] | MmscError]:
+        """The answers to items of the catalogue, their records as `mmsc infer --json` writes them; or errors.
 
         Raises:
             InputError: the choices exclude one another.
@@ -99,6 +102,8 @@ class Snapshot:
         recommender = self.recommender
         if choosing.distinct is not None:
             recommender = recommender.with_distinct(choosing.distinct)
+        if choosing.fallback:
+            recommender = recommender.with_fallback()
         parts = (ids[start : start + _AT_A_TIME] for start in range(0, len(ids), _AT_A_TIME))
         return [
             self._records(outcome, choosing)
@@ -106,7 +111,7 @@ class Snapshot:
             for outcome in recommender.answer(part, relation, choosing.k, filters, choosing.explain, overlap)
         ]
 
-    def answers_at_once(self, item_id: str, relation: Relation, choosing: Choosing) -> list[dict[str, Any]] | None:
+    def answers_at_once(self, item_id: str, relation: Relation, choosing: Choosing) -> dict[str, Any] | None:
         """What `answers` would return for an item, if that takes less than a millisecond; else None."""
         if (
             choosing.k > _FEW
@@ -114,10 +119,11 @@ class Snapshot:
             or choosing.columns
             or choosing.in_stock
             or choosing.distinct is not None
+            or choosing.fallback
         ):
             return None
         answers = self.recommender.answer_at_once(item_id, relation, choosing.k, _filters(choosing, relation))
-        return None if answers is None else [record(vars(answer), COLUMNS) for answer in answers]
+        return None if answers is None else self._records(answers, choosing)
 
     def many(self, body: AnswersBody, stock: frozenset[str] | None) -> list[dict[str, Any]]:
         """The outcome of each of many questions: its answers, or the problem with it."""
@@ -128,31 +134,39 @@ class Snapshot:
         outcomes = []
         for question in body.questions:
             outcome = next(by_id) if question.new is None else next(by_content)
-            outcomes.append({"problem": of_error(outcome)} if isinstance(outcome, MmscError) else {"answers": outcome})
+            outcomes.append({"problem": of_error(outcome)} if isinstance(outcome, MmscError) else outcome)
         return outcomes
 
     def _new_answers(
         self, items: Sequence[Mapping[str, Any]], body: AnswersBody, stock: frozenset[str] | None
-    ) -> Iterator[list[dict[str, Any]] | MmscError]:
+    ) -> Iterator[dict[str, Any] | MmscError]:
         filters = body.choices(stock, body.overlap).filters()
+        recommender = self.recommender.with_fallback() if body.fallback else self.recommender
         with self._encoding:
-            for outcome in self.recommender.answer_new(
-                items, body.relation, body.k, filters, body.explain, body.overlap
-            ):
+            for outcome in recommender.answer_new(items, body.relation, body.k, filters, body.explain, body.overlap):
                 yield self._records(outcome, body, ("modalities",))
 
+    @overload
+    def _records(self, outcome: Answers, choosing: Choosing, more: Sequence[str] = ()) -> dict[str, Any]: ...
+
+    @overload
     def _records(
         self, outcome: Outcome, choosing: Choosing, more: Sequence[str] = ()
-    ) -> list[dict[str, Any]] | MmscError:
+    ) -> dict[str, Any] | MmscError: ...
+
+    def _records(self, outcome: Outcome, choosing: Choosing, more: Sequence[str] = ()) -> dict[str, Any] | MmscError:
+        """The records of answers, and, where rules of the shop hold, what they did."""
         if isinstance(outcome, MmscError):
             return outcome
-        columns = [*COLUMNS, *more, *(["why"] if choosing.explain else [])]
+        book = self.recommender.book
+        sources = ["source"] if book or choosing.fallback else []
+        columns = [*COLUMNS, *sources, *more, *(["why"] if choosing.explain else [])]
         records = [record(vars(answer), columns) for answer in outcome]
         if choosing.more and records:
             rows = [self.recommender.index.row(answer.item) for answer in outcome]
             extra = self._items.columns(choosing.more, rows)
             records = [{**more_columns, **whole} for whole, more_columns in zip(records, extra, strict=True)]
-        return records
+        return {"answers": records, **({"rules": RuleCounts.of(outcome).of_rules()} if book else {})}
 
     def judge(self, pairs: Sequence[tuple[str, str]], explain: bool) -> list[dict[str, Any]]:
         """The probabilities of pairs, as `mmsc infer --pairs --json` writes them; or the problem with a pair."""
@@ -223,6 +237,7 @@ class Snapshot:
             "trained": stages.get("train", {}).get("finished"),
             "distinct": self.recommender.index.about.get("distinct"),
             "pairs": self.recommender.index.about.get("pairs", {}),
+            "rules": len(self.recommender.book.rules),
             "figures": self._figures(),
             "data": {
                 "warnings": prepared.get("warnings", []),

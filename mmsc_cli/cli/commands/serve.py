@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -41,6 +42,12 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(metavar="ORIGIN", help="Let web pages of this origin ask. Repeatable; default: none."),
         ] = None,
+        rules: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FILE", help="Rules of the shop, CSV, in place of the recipe's; read again if changed."
+            ),
+        ] = None,
     ) -> None:
         """Answer over HTTP, and show a page to look at answers.
 
@@ -61,6 +68,7 @@ def register(app: typer.Typer) -> None:
             workers,
             key,
             tuple(cors or ()),
+            rules=rules,
             log_requests=not session.out.quiet,
         )
         if no_auth:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
+from mmsc_cli.errors import MmscError
 from mmsc_cli.infer.answers import Answers
-
-Outcome = TypeVar("Outcome")
 
 
 @dataclass
@@ -31,10 +29,17 @@ class RuleCounts:
     boosted: int = 0
     bestsellers: int = 0
 
-    def watch(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    @classmethod
+    def of(cls, answers: Answers) -> RuleCounts:
+        """The counts over the answers to one question."""
+        counts = cls()
+        counts._count(answers)
+        return counts
+
+    def watch(self, outcomes: Iterable[Answers | MmscError]) -> Iterator[Answers | MmscError]:
         """Pass outcomes on, and count what the rules did to them."""
         for outcome in outcomes:
-            if isinstance(outcome, Answers):
+            if not isinstance(outcome, MmscError):
                 self._count(outcome)
             yield outcome
 
@@ -48,12 +53,12 @@ class RuleCounts:
         self.boosted += boosted
         self.bestsellers += sources.count("bestseller")
 
-    def as_json(self) -> dict[str, int]:
-        """The counts by name."""
-        return asdict(self)
+    def of_rules(self) -> dict[str, int]:
+        """What the rules did, by kind."""
+        return {"blocked": self.blocked, "pinned": self.pinned, "boosted": self.boosted}
 
     def in_words(self) -> str:
         """The counts of the rules in one line."""
-        kinds: Sequence[str] = [f"{getattr(self, kind):,} {kind}" for kind in ("blocked", "pinned", "boosted")]
+        kinds = [f"{count:,} {kind}" for kind, count in self.of_rules().items()]
         items = "item" if self.questions == 1 else "items"
         return f"rules changed the answers of {self.changed:,} of {self.questions:,} {items}: {', '.join(kinds)}"

@@ -1,6 +1,6 @@
 // The page asks the server it came from, and no other. All text is set as text, never as markup.
 const $ = (id) => document.getElementById(id);
-const FLAGS = ["novel", "same_category", "other_category", "variants", "diversify", "in_stock"];
+const FLAGS = ["novel", "same_category", "other_category", "variants", "diversify", "in_stock", "fallback"];
 const RELATIONS = ["substitute", "complement"];
 let token = sessionStorage.getItem("mmsc-key") || "";
 let asked = 0;
@@ -96,6 +96,7 @@ function showShelf(relation, answers) {
     head.append(link(answer.item, answer.title));
     const facts = [price(answer.price), answer.brand, category(answer.category)].filter(Boolean).join(" · ");
     text.append(head, element("p", facts, { class: "soft" }), element("p", answer.summary, { class: "why" }));
+    if (answer.source && answer.source !== "model") head.append(" ", element("span", answer.source, { class: "mark" }));
     row.append(picture(answer.item, answer.image_path), text);
     return row;
   });
@@ -140,6 +141,11 @@ function showPairs(pairs) {
   $("pairs").replaceChildren(...tables);
 }
 
+function ruled(rules) {
+  const done = Object.entries(rules || {}).filter(([, count]) => count);
+  return done.length ? ` Rules of the shop: ${done.map(([name, count]) => `${count} ${name}`).join(", ")}.` : "";
+}
+
 async function showItem(id, given) {
   const turn = ++asked;
   fillFilters(given);
@@ -157,7 +163,7 @@ async function showItem(id, given) {
   for (const relation of RELATIONS)
     showShelf(relation, outcomes[0].answers.filter((answer) => answer.relation === relation));
   $("item").hidden = false;
-  say(`${outcomes[0].answers.length} answers.`);
+  say(`${outcomes[0].answers.length} answers.${ruled(outcomes[0].rules)}`);
 }
 
 async function showFound(words) {
@@ -208,7 +214,8 @@ async function showWorkspace() {
   trainedDistinct = about.distinct ?? 0;
   const trained = about.trained ? `, trained ${about.trained}` : "";
   $("served").textContent =
-    `${about.items.toLocaleString("en")} items${trained}; mmsc ${about.mmsc}; index ${about.index.slice(0, 12)}.`;
+    `${about.items.toLocaleString("en")} items${trained}; mmsc ${about.mmsc}; index ${about.index.slice(0, 12)}` +
+    (about.rules ? `; rules of the shop: ${about.rules}.` : ".");
   showFigures(about.figures);
   const warnings = about.data.warnings.map((text) => element("li", text, { class: "warning" }));
   const list = element("ul");

@@ -1,0 +1,59 @@
+"""Rules of the shop and bestsellers over HTTP: as `mmsc infer` has them, and renewed with their file."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from mmsc_cli.workspace.workspace import Workspace
+from tests.conftest import Mmsc
+from tests.fixtures.server import Served, ServeFor
+
+
+def _wait_until_told(server: Served, path: str, tag: str) -> None:
+    end = time.monotonic() + 60
+    while server.client.get(path).headers["etag"] == tag:
+        assert time.monotonic() < end, server.log()[-2_000:]
+        time.sleep(0.1)
+
+
+def test_rules_hold_as_in_infer_and_follow_their_file(
+    trained: Workspace, item_ids: list[str], mmsc: Mmsc, serve_for: ServeFor, tmp_path: Path
+) -> None:
+    query, path = item_ids[0], f"/v1/items/{item_ids[0]}/substitutes?k=3"
+    rules = tmp_path / "rules.csv"
+    rules.write_text(f"rule,item,query,relation,place\npin,{item_ids[-1]},{query},substitute,2\n")
+    server = serve_for(trained.root, "--rules", str(rules))
+    first = server.client.get(path)
+    ran = mmsc("infer", "-w", trained.root, query, "--relation", "substitute", "-k", 3, "--rules", rules, "--json")
+
+    assert first.json() == json.loads(ran.out) | {"rules": {"blocked": 0, "pinned": 1, "boosted": 0}}
+    assert [answer["source"] for answer in first.json()["answers"]] == ["model", "pinned", "model"]
+    batch = server.client.post("/v1/answers", json={"questions": [{"id": query}], "relation": "substitute", "k": 3})
+    assert batch.json()["outcomes"] == [first.json()]
+    assert server.client.get(path, headers={"if-none-match": first.headers["etag"]}).status_code == 304
+    assert server.client.get("/version").json()["rules"] == 1
+
+    rules.write_text(f"rule,item\nblock,{first.json()['answers'][0]['item']}\n")
+    _wait_until_told(server, path, first.headers["etag"])
+    second = server.client.get(path)
+    assert second.json()["rules"] == {"blocked": 1, "pinned": 0, "boosted": 0}
+    assert second.json()["answers"][0]["item"] != first.json()["answers"][0]["item"]
+
+    rules.write_text("rule,item\nban,this\n")
+    server.wait_for("rule 'ban' is not one of")
+    assert "refused" in server.client.get("/health/ready").json()
+    assert server.client.get(path).json() == second.json()
+
+
+def test_bestsellers_fill_short_lists(served: Served, item_ids: list[str]) -> None:
+    path = f"/v1/items/{item_ids[0]}/complements"
+    plain = served.client.get(path, params={"k": 2, "min_score": "1e6"}).json()
+    filled = served.client.get(path, params={"k": 2, "min_score": "1e6", "fallback": True}).json()
+
+    assert plain == {"answers": []}
+    assert [(answer["score"], answer["source"]) for answer in filled["answers"]] == [(None, "bestseller")] * 2
+    question = {"questions": [{"id": item_ids[0]}], "relation": "complement", "k": 2, "min_score": ["1e6"]}
+    batch = served.client.post("/v1/answers", json={**question, "fallback": True}).json()
+    assert batch["outcomes"] == [filled]
