@@ -24,6 +24,7 @@ EXTRAS = {
     "baselines": "implicit",
     "text": "sentence_transformers",
     "adapt": "peft",
+    "serve": "fastapi",
 }
 
 

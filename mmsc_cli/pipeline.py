@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsc_cli.prepare.inputs import changed_pictures, prepare_config
+from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.settings import still_known
 from mmsc_cli.workspace.config import current_labels, stage_config
@@ -101,7 +102,7 @@ def prepare_if_needed(
         why = changed_pictures(workspace, recipe, inputs, recipe_directory)
     counts: dict[str, Any] = {} if why else workspace.manifest().stages["prepare"].counts
     if why is None and recipe.images.download and counts.get("images_failed"):
-        why = f"{counts['images_failed']:,} images could not be fetched the last time"
+        why = f"{counted(counts['images_failed'], 'image')} could not be fetched the last time"
     if why is None:
         workspace.amend("prepare", config)
     else:

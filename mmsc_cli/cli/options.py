@@ -139,7 +139,8 @@ class _SharedOptions:
         bool, typer.Option("--json", help="Write one JSON object to stdout.", rich_help_panel=COMMON)
     ] = False
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Only warnings and errors on stderr.", rich_help_panel=COMMON)
+        bool,
+        typer.Option("--quiet", "-q", help="On stderr only warnings and errors; stdout stays.", rich_help_panel=COMMON),
     ] = False
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="More details on stderr.", rich_help_panel=COMMON)

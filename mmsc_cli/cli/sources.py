@@ -22,13 +22,12 @@ if TYPE_CHECKING:
     from mmsc_cli.recipe.recipe import Recipe
     from mmsc_cli.workspace.workspace import Workspace
 
-SourcesArgument = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="RECIPE|FILES",
-        help="A recipe, by name or path; or files, folders, patterns, - (stdin): items, events, orders, pairs.",
-    ),
-]
+_SOURCES = typer.Argument(
+    metavar="RECIPE|FILES",
+    help="A recipe, by name or path; or files, folders, patterns, - (stdin): items, events, orders, pairs.",
+)
+SourcesArgument = Annotated[list[str], _SOURCES]
+OptionalSourcesArgument = Annotated[list[str] | None, _SOURCES]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.soundness import check_scores, damaged_index
 from mmsc_cli.infer.entries import Entry
+from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.relations import CLASSES, RELATIONS, Relation
 from mmsc_cli.workspace.checksums import check_at_a_glance
@@ -220,7 +221,7 @@ class Explainer:
         for relation in seen:
             count = self._together(query, relation, row)
             noun = "order" if relation == "complement" and self._index.about.get("orders") else "session"
-            often = "" if count is None else f" in {count:,} {noun}{'' if count == 1 else 's'}"
+            often = "" if count is None else f" in {counted(count, noun)}"
             parts.append(_SEEN[relation] + often)
         if parts == list(_SEEN.values()):
             return "viewed and bought together"

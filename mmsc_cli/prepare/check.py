@@ -18,11 +18,18 @@ from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import EVIDENCE, RELATIONS
+from mmsc_cli.workspace.stages import StageFiles
+from mmsc_cli.workspace.strange_folder import refuse_strange_folder
 from mmsc_cli.workspace.workspace import Workspace
 
 _COLUMNS = ("title", "brand", "category", "price", "image_url", "image_path", "group")
 # A share of empty cells, or of items without pairs, above which a person should look.
 _MOST = 0.5
+# What a source may well do without: nothing is wrong where no item has it.
+_WITHOUT_ANY = {
+    "price": "no item has a price: --price-within does not apply",
+    "image": "no item names an image: text and behaviour alone decide",
+}
 
 
 def check(
@@ -38,7 +45,8 @@ def check(
 
     Returns:
         Figures by topic, as JSON values: `problems` first, then `rows`, `items` (with the fractions of empty cells),
-        `log` and `ids` of an event log, `pairs` with their numbers per item, and what was `lost` or `mended`.
+        `log` and `ids` of an event log, `pairs` with their numbers per item, what was `lost` or `mended`, and `notes`
+        of what the source does without.
 
     Raises:
         InputError: the source is not what it must be.
@@ -49,11 +57,27 @@ def check(
         counts = prepare(
             workspace, recipe, inputs=inputs, recipe_directory=recipe_directory, progress=progress, checking=True
         )
-        items = pq.read_table(workspace.path("items.parquet"), columns=list(_COLUMNS))
-        pairs = Pairs.read(workspace.path("pairs.parquet"))
+        return _report(workspace, counts)
+
+
+def check_prepared(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """Describe what is prepared in a workspace, as `check` describes a source.
+
+    Raises:
+        WorkspaceError: nothing is, or it is damaged.
+    """
+    refuse_strange_folder(workspace.root)
+    workspace.check_inputs(StageFiles(makes=(), needs=("items.parquet", "pairs.parquet")), "check")
+    return _report(workspace, workspace.manifest().stages["prepare"].counts)
+
+
+def _report(workspace: Workspace, counts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    items = pq.read_table(workspace.path("items.parquet"), columns=list(_COLUMNS))
+    pairs = Pairs.read(workspace.path("pairs.parquet"))
     described = _items(items, counts)
     related = {EVIDENCE[relation]: _degrees(pairs, relation, items.num_rows) for relation in RELATIONS}
     problems = [*counts["warnings"], *_doubts(described, related, items.num_rows)]
+    notes = [note for name, note in _WITHOUT_ANY.items() if described[f"without {name}"] == 1]
     report: dict[str, dict[str, Any]] = {
         "problems": {str(number): problem for number, problem in enumerate(problems, start=1)},
         "rows": {name: counts[name] for name in ("records", "relations", "events") if name in counts},
@@ -63,6 +87,7 @@ def check(
         "pairs": _pairs(counts) | related,
         "lost": {meaning: counts[name] for name, meaning in LOSSES.items() if counts.get(name)},
         "mended": {meaning: counts[name] for name, meaning in MENDS.items() if counts.get(name)},
+        "notes": {str(number): note for number, note in enumerate(notes, start=1)},
     }
     return {topic: figures for topic, figures in report.items() if figures or topic == "problems"}
 
@@ -93,8 +118,10 @@ def _items(items: pa.Table, counts: Mapping[str, Any]) -> dict[str, Any]:
     for name, mask in filled.items():
         figures[f"without {name}"] = round(1 - (pc.sum(mask).as_py() or 0) / rows, 4)
     groups = items["group"].drop_null()
-    titles = items.filter(filled["title"]).group_by(["title", "group"]).aggregate([])
-    shared = titles.group_by("title").aggregate([("title", "count")]).filter(pc.field("title_count") > 1)
+    # An item without a group is a product of its own.
+    products = pc.coalesce(items["group"], pc.cast(pa.array(np.arange(rows)), pa.string()))
+    titles = items.append_column("product", products).filter(filled["title"]).group_by(["title", "product"])
+    shared = titles.aggregate([]).group_by("title").aggregate([("title", "count")]).filter(pc.field("title_count") > 1)
     figures["variants"] = len(groups)
     figures["groups of variants"] = len(groups.unique())
     figures["records with an id twice"] = counts["repeated"]
@@ -123,7 +150,7 @@ def _doubts(items: Mapping[str, Any], related: Mapping[str, Mapping[str, Any]], 
     doubts = [
         f"{items[f'without {name}']:.0%} of the items have no {name}"
         for name in ("category", "price", "image")
-        if items[f"without {name}"] > _MOST
+        if items[f"without {name}"] > _MOST and not (name in _WITHOUT_ANY and items[f"without {name}"] == 1)
     ]
     for evidence, figures in related.items():
         without = figures["items without one"]

@@ -30,6 +30,7 @@ from mmsc_cli.prepare.sources.demo.generate import generate_demo
 from mmsc_cli.prepare.sources.event_pairs import read_events
 from mmsc_cli.prepare.sources.shop_tables import read_tables
 from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.redaction import recorded_address
 from mmsc_cli.tables.image_hashes import write_image_hashes
@@ -104,7 +105,8 @@ def _doubts(source: Source, counts: Mapping[str, Any]) -> list[str]:
         if not pairs:
             doubts.append(f"no {name} pairs: {relation} cannot be learned")
         elif pairs < FEW_PAIRS:
-            doubts.append(f"only {pairs} {name} pairs: {relation} cannot be learned well from fewer than {FEW_PAIRS}")
+            only = counted(pairs, f"{name} pair")
+            doubts.append(f"only {only}: {relation} cannot be learned well from fewer than {FEW_PAIRS}")
     if counts.get("ids_with_controls"):
         doubts.append(
             f"{counts['ids_with_controls']:,} ids hold tabs, line ends or marks of direction, which no line of a table "

@@ -1,4 +1,4 @@
-"""Messages of the library that checks values (pydantic), without its jargon."""
+"""Words as a person reads them: counted nouns, and messages of the library that checks values (pydantic)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ _PLAIN_WORDS = (
     (r"Input should be a valid (?:list|tuple)", "must be a list"),
     (r"Input should be (?:a valid dictionary|an object).*", "must be a table"),
     (r"Input should be ", "must be "),
+    (r"Extra inputs are not permitted", "is not known"),
+    (r"Field required", "is missing"),
+    (r"String should have at least 1 character", "must not be empty"),
+    (r"String should ", "must "),
+    (r"(?:List|Tuple|Set) should (.*?)(?: after validation)?, not \d+", r"must \1"),
+    (r"Invalid JSON: .*", "is not JSON"),
 )
 
 
@@ -25,3 +31,10 @@ def in_plain_words(message: str) -> str:
     for jargon, words in _PLAIN_WORDS:
         message = re.sub(jargon, words, message)
     return message
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, given in the singular: `1 pair`, `2,918 pairs`, `0 queries`."""
+    if number != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun}"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.infer.choices import Choices
+from mmsc_cli.runtime.plain_words import in_plain_words
 from mmsc_cli.serve.settings import Limits
 
 LIMITS = Limits()
@@ -148,8 +149,11 @@ def read_query(model: type[Model], query: bytes) -> Model:
 
 
 def describe(error: ValidationError) -> str:
-    """Return what is wrong, field by field."""
-    return "; ".join(": ".join([*map(str, wrong["loc"]), wrong["msg"]]) for wrong in error.errors()[:5])
+    """Return what is wrong, field by field, in plain words."""
+    return "; ".join(
+        f"{'.'.join(map(str, wrong['loc'])) or 'the request'} {in_plain_words(wrong['msg'])}"
+        for wrong in error.errors()[:5]
+    )
 
 
 def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:

@@ -76,6 +76,12 @@ def test_a_model_of_other_pairs_is_refused(mmsc: Mmsc, trained_copy: Workspace) 
     assert "mmsc train" in ran.err
 
 
+def test_quiet_leaves_the_table_on_stdout_and_nothing_on_stderr(mmsc: Mmsc, trained_copy: Workspace) -> None:
+    ran = mmsc("evaluate", "--baselines", "none", "--quiet", "-w", trained_copy.root)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("model\trelation\tslice\t")
+
+
 def test_no_model_yet(mmsc: Mmsc, trained_copy: Workspace) -> None:
     manifest = read_manifest_file(trained_copy.root)
     assert manifest is not None

@@ -86,7 +86,7 @@ COMMON_OPTIONS = {
     "infer": ALL - {"--seed"},
     "run": ALL,
     "init": {"--quiet", "--verbose"},
-    "check": ALL - {"--workspace", "--device", "--seed"},
+    "check": ALL - {"--device", "--seed"},
     "show": {"--workspace", "--json"},
     "diff": {"--json", "--quiet", "--verbose"},
     "serve": {"--workspace", "--quiet", "--verbose"},

@@ -76,3 +76,25 @@ def test_rows_of_pairs_that_repeat_one_are_counted(mmsc: Mmsc, tmp_path: Path) -
     report = json.loads(mmsc("check", tmp_path / "items.csv", tmp_path / "pairs.csv", "--json").out)
     assert report["pairs"]["rows that repeat one"] == 3
     assert report["ids"]["both"] == 9
+
+
+def test_what_is_prepared_is_described_as_its_source_is(mmsc: Mmsc, shop: Path) -> None:
+    settings = ("--set", "source.min_support=1")
+    assert mmsc("prepare", "items.csv", "log.csv", "-w", "ws", *settings).code == 0
+    prepared, source = (
+        json.loads(mmsc("check", *words, "--json").out) for words in (("-w", "ws"), ("items.csv", "log.csv", *settings))
+    )
+    assert prepared == source
+    none = mmsc("check")
+    assert (none.code, "`mmsc prepare SOURCE`" in none.err) == (2, True)
+    assert mmsc("check", "-w", "ws", *settings).code == 2
+
+
+def test_a_source_without_images_is_no_problem_and_titles_with_commas_stay_apart(mmsc: Mmsc, shop: Path) -> None:
+    path = shop / "items.csv"
+    path.write_text("sku,title,price\n" + "".join(f'A{n},"Lamp, red, {n // 3}",{n + 1}\n' for n in range(10)))
+    ran = mmsc("check", "items.csv", "log.csv", "--set", "source.min_support=1")
+    problems = [line for line in ran.out.splitlines() if line.startswith("problems")]
+    assert not any("image" in line for line in problems)
+    assert "notes\t1\tno item names an image: text and behaviour alone decide\n" in ran.out
+    assert "items\tfor example\tLamp, red, 0 | Lamp, red, 1 | Lamp, red, 2\n" in ran.out

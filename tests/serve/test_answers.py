@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -111,9 +112,12 @@ def test_an_unknown_item_is_a_problem_with_the_nearest_ids(served: Served, item_
 @pytest.mark.parametrize(
     ("query", "named"),
     [
-        ("k=0", "k"),
-        ("k=100000", "k"),
-        ("kk=3", "kk"),
+        ("k=0", "k must be at least 1"),
+        ("k=100000", "k must be at most"),
+        ("k=many", "k must be a whole number"),
+        ("kk=3", "kk is not known"),
+        ("min_score=1&min_score=2&min_score=3", "min_score must have at most 2 items"),
+        ("price_within=" + "9" * 50, "price_within must have at most 40 characters"),
         ("k=3&k=4", "twice"),
         ("price_within=0.2", "did you mean 20%"),
         ("diversify=true", "diversify"),
@@ -128,6 +132,7 @@ def test_what_is_wrong_with_a_request_is_named(served: Served, item_ids: list[st
     assert response.status_code == 422
     assert named in response.json()["detail"]
     assert "--" not in response.json()["detail"]
+    assert not re.search("Input should|Extra inputs|should have|validation|parse", response.json()["detail"])
 
 
 def test_the_etag_is_the_digest_of_the_index(served: Served, trained: Workspace, item_ids: list[str]) -> None:

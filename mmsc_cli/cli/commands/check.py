@@ -10,7 +10,8 @@ from typing import Any
 import typer
 
 from mmsc_cli.cli.options import InputsOption, Session, command
-from mmsc_cli.cli.sources import SourcesArgument, choose_source
+from mmsc_cli.cli.sources import OptionalSourcesArgument, choose_source
+from mmsc_cli.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
@@ -21,23 +22,31 @@ def register(app: typer.Typer) -> None:
         "check",
         "mmsc check products.csv events.jsonl",
         "mmsc check shop.toml --json | jq .problems",
-        shared=("overrides", "as_json", "quiet", "verbose"),
+        "mmsc check -w workspace",
+        shared=("workspace", "overrides", "as_json", "quiet", "verbose"),
     )
-    def check_command(session: Session, sources: SourcesArgument, inputs: InputsOption = None) -> None:
+    def check_command(session: Session, sources: OptionalSourcesArgument = None, inputs: InputsOption = None) -> None:
         """Look at data before training: what is in it, what is missing, what looks wrong; problems first.
 
-        Reads a source as `mmsc prepare` does, and keeps nothing.
+        Reads a source as `mmsc prepare` does, and keeps nothing. Without a source, shows what is prepared in the
+        workspace.
         """
-        from mmsc_cli.prepare.check import check  # noqa: PLC0415  brings pyarrow and scipy
+        from mmsc_cli.prepare.check import check, check_prepared  # noqa: PLC0415  brings pyarrow and scipy
         from mmsc_cli.workspace.workspace import Workspace  # noqa: PLC0415  brings pydantic
 
-        with TemporaryDirectory() as folder:
-            source = choose_source(session, sources, inputs or [], {}, Workspace(Path(folder)))
-            report = check(
-                source.recipe, inputs=source.inputs, recipe_directory=source.directory, progress=session.progress
-            )
+        if not sources:
+            if inputs or session.overrides:
+                raise InputError("--input and --set need a source", hint="give a recipe: `mmsc check shop.toml`")
+            report = check_prepared(session.workspace)
+        else:
+            with TemporaryDirectory() as folder:
+                source = choose_source(session, sources, inputs or [], {}, Workspace(Path(folder)))
+                report = check(
+                    source.recipe, inputs=source.inputs, recipe_directory=source.directory, progress=session.progress
+                )
         if session.out.as_json:
-            session.out.json(report | {"problems": list(report["problems"].values())})
+            lists = {name: list(report[name].values()) for name in ("problems", "notes") if name in report}
+            session.out.json(report | lists)
             return
         if not report["problems"]:
             session.out.note("no problems found")
@@ -56,7 +65,7 @@ def _rows(report: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, s
 
 def _shown(name: str, value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "-"
+        return " | ".join(map(str, value)) or "-"
     if name.startswith("without ") and isinstance(value, float):
         return f"{value:.1%}"
     return f"{value:,}" if isinstance(value, int) else "-" if value is None else str(value)

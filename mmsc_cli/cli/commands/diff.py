@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mmsc_cli.cli.options import Session, command
+from mmsc_cli.runtime.plain_words import counted
 
 COLUMNS = ("what", "relation", "name", "old", "new", "change", "note")
 
@@ -69,7 +70,7 @@ def _rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"what": "items", "name": name, "change": items[name], "note": examples}
     for relation, churn in result["churn"].items():
         block = {"what": "churn", "relation": relation}
-        note = f"of {churn['queries']:,} items"
+        note = f"of {counted(churn['queries'], 'item')}"
         yield {**block, "name": "top1", "change": churn["top1"], "note": f"first answer changed, {note}"}
         yield {**block, "name": "top5", "change": churn["top5"], "note": f"distance of the first five, {note}"}
         for rank, share in enumerate(churn["by_rank"], start=1):

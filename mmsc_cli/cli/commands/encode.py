@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mmsc_cli.cli.options import Session, command
+from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.runtime.progress import SILENT
 
 
@@ -59,7 +60,7 @@ def register(app: typer.Typer) -> None:
             missing = ", ".join(counts["missing"])
             session.finish("encode", counts, started, f"shard {counts['shard']} is finished; missing: {missing}")
             return
-        done = f"{counts['texts']:,} texts and {counts['images']:,} images with {counts['encoder']}"
+        done = f"{counted(counts['texts'], 'text')} and {counted(counts['images'], 'image')} with {counts['encoder']}"
         session.finish("encode", counts, started, done)
         if counts["images_failed"]:
-            session.out.note(f"  {counts['images_failed']:,} images left out: see failures.jsonl")
+            session.out.note(f"  {counted(counts['images_failed'], 'image')} left out: see failures.jsonl")

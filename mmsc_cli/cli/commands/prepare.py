@@ -10,6 +10,7 @@ import typer
 
 from mmsc_cli.cli.options import SHARED, InputsOption, Session, command
 from mmsc_cli.cli.sources import SourcesArgument, choose_source
+from mmsc_cli.runtime.plain_words import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -63,9 +64,9 @@ def describe_counts(counts: Mapping[str, Any]) -> list[str]:
     """What was read, and what was left out or changed on the way; a line each."""
     from mmsc_cli.prepare.counts import LOSSES, MENDS  # noqa: PLC0415  brings pyarrow and scipy
 
-    pairs = f"{counts['co_view_pairs']:,} co-view and {counts['co_purchase_pairs']:,} co-purchase pairs"
-    lines = [f"{counts['items']:,} items, {pairs}"]
+    pairs = f"{counts['co_view_pairs']:,} co-view and {counted(counts['co_purchase_pairs'], 'co-purchase pair')}"
+    lines = [f"{counted(counts['items'], 'item')}, {pairs}"]
     for heading, kinds in (("left out", LOSSES), ("repaired or missing", MENDS)):
-        described = [f"    {counts[name]:,} {meaning}" for name, meaning in kinds.items() if counts.get(name)]
+        described = [f"    {meaning}: {counts[name]:,}" for name, meaning in kinds.items() if counts.get(name)]
         lines += [f"  {heading}:", *described] if described else []
     return lines

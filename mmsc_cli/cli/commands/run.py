@@ -13,6 +13,7 @@ from mmsc_cli.cli.commands.prepare import describe_counts
 from mmsc_cli.cli.options import InputsOption, Session, command
 from mmsc_cli.cli.sources import SourcesArgument, choose_source
 from mmsc_cli.errors import in_workspace
+from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.tables.relations import RELATIONS
 
 
@@ -90,7 +91,7 @@ def _summary(session: Session) -> Iterator[str]:
     yield from (f"  warning: {warning}" for warning in counts.get("warnings", []))
     pairs, items = counts["pair_splits"], counts["item_splits"]
     yield (
-        f"held out: {pairs['test']:,} pairs and {items.get('cold_test', 0):,} items for the test, "
+        f"held out: {counted(pairs['test'], 'pair')} and {counted(items.get('cold_test', 0), 'item')} for the test, "
         f"{pairs['valid']:,} and {items.get('cold_valid', 0):,} for validation"
     )
     models = json.loads(session.workspace.path("metrics.json").read_bytes())["models"]
@@ -130,7 +131,8 @@ def _verdict(figures: Mapping[str, Mapping[str, Any]]) -> str:
     baselines = {name: figure["ndcg@10"] for name, figure in figures.items() if name != "mmsc"}
     best = max(baselines, key=lambda name: baselines[name] or 0.0, default=None)
     beside = f", best baseline {best} {baselines[best] or 0.0:.3f}" if best else ""
-    return f"NDCG@10 {figures['mmsc']['ndcg@10']:.3f} on {figures['mmsc']['queries']:,} held-out queries{beside}"
+    asked = counted(figures["mmsc"]["queries"], "held-out query")
+    return f"NDCG@10 {figures['mmsc']['ndcg@10']:.3f} on {asked}{beside}"
 
 
 def _example(session: Session) -> tuple[str, list[str]]:

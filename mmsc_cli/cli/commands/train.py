@@ -10,6 +10,7 @@ import typer
 
 from mmsc_cli.cli.options import Session, command
 from mmsc_cli.model.parts import Part, parse_parts
+from mmsc_cli.runtime.plain_words import counted
 
 if TYPE_CHECKING:
     from mmsc_cli.runtime.checkpoint import Resume
@@ -61,7 +62,7 @@ def register(app: typer.Typer) -> None:
         asked: Resume = "auto" if resume is None else "must" if resume else "never"
         counts = run_train(session.workspace, recipe, parts, session.device, session.progress, asked)
         figures = ", ".join(f"{name} {value:.4f}" for name, value in counts["validation"].items() if value is not None)
-        parts_done = [f"{counts['epochs']} epochs", f"validation NDCG@10 {figures}", *_student(counts)]
+        parts_done = [counted(counts["epochs"], "epoch"), f"validation NDCG@10 {figures}", *_student(counts)]
         session.finish("train", counts, started, "; ".join(parts_done))
 
 

@@ -33,6 +33,7 @@ from mmsc_cli.prepare.sources.item_table import read_item_table
 from mmsc_cli.prepare.sources.log_doubts import TIMES, WORDS, report_log, seen_words
 from mmsc_cli.prepare.sources.meeting import Catalogue, check_ids_meet, matcher, read_catalogue
 from mmsc_cli.prepare.sources.support import choose_support
+from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.runtime.progress import SILENT, Progress
 
 _LOG = logging.getLogger(__name__)
@@ -218,7 +219,7 @@ def _no_pairs(log: OpenLog, delivery: Delivery) -> InputError:
     counts = delivery.counts
     support = ", ".join(f"{name} {sessions}" for name, sessions in delivery.notes["min_support"].items())
     return InputError(
-        f"{log.shards[0].path}: no pair of items is left: of {counts['event_pairs']:,} pairs, "
+        f"{log.shards[0].path}: no pair of items is left: of {counted(counts['event_pairs'], 'pair')}, "
         f"{counts['event_pairs_below_support']:,} are rarer than min_support ({support}), "
         f"and {counts['event_pairs_by_chance']:,} are no more often together than chance would have it",
         hint="give a longer log" + (", or set source.min_support = 1" if counts["event_pairs_below_support"] else ""),
@@ -269,7 +270,7 @@ def _note_log(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
         )
     period = f" from {first} to {last}" if first else ""
     words = "".join(f", {word or 'without a type'} {count:,}" for word, count in types.items())
-    _LOG.info("log: %s events%s%s", f"{delivery.counts['events']:,}", period, words)
+    _LOG.info("log: %s%s%s", counted(delivery.counts["events"], "event"), period, words)
 
 
 def _number_items(

@@ -11,6 +11,7 @@ import typer
 
 from mmsc_cli.cli.options import Session, command
 from mmsc_cli.errors import InputError
+from mmsc_cli.runtime.plain_words import counted
 
 KEYS = {"s": "substitute", "c": "complement", "n": "neither"}
 
@@ -46,7 +47,7 @@ def register(app: typer.Typer) -> None:
         if not pairs:
             raise InputError("there is no pair left to judge", hint="you have judged every pair of items")
         if len(pairs) < count:
-            session.out.note(f"all {len(pairs)} pairs that are left, fewer than {count}")
+            session.out.note(f"{counted(len(pairs), 'pair')} left to judge, fewer than {count}")
         done = 0
         for number, pair in enumerate(pairs, start=1):
             for name, text in judging.shown(pair):
@@ -59,7 +60,7 @@ def register(app: typer.Typer) -> None:
                 done += 1
         session.out.result(
             {"judged": done, "file": str(judging.path)},
-            f"{done} pairs judged, kept in {judging.path}; `mmsc train` uses them",
+            f"{counted(done, 'pair')} judged, kept in {judging.path}; `mmsc train` uses them",
         )
 
 

@@ -12,6 +12,7 @@ import typer
 
 from mmsc_cli.cli.options import Session, command
 from mmsc_cli.cli.output import Output
+from mmsc_cli.runtime.plain_words import counted
 
 
 @dataclass(frozen=True)
@@ -119,14 +120,14 @@ def _show_plan(out: Output, plan: dict[str, Any]) -> None:
 def _summary(counts: Mapping[str, Any]) -> str:
     shares = ", ".join(f"{name} {share:.0%}" for name, share in counts["shares"].items())
     turn = f"round {counts['round']} of {counts['rounds']}: " if counts["rounds"] > 1 else ""
-    parts = [f"{turn}{counts['labelled']:,} pairs by {counts['annotator']}: {shares}"]
+    parts = [f"{turn}{counted(counts['labelled'], 'pair')} by {counts['annotator']}: {shares}"]
     if counts["labelled"]:
         parts.append(f"agreement {counts['mean_agreement']:.2f}, label mass {counts['mean_label_mass']:.2f}")
     speed = f"{counts['pairs_per_second']:,} pairs/s"
     parts.append(speed + (f", {counts['tokens_per_second']:,} tokens/s" if "tokens_per_second" in counts else ""))
     parts.append(", ".join(f"{counts[name]:,} {name}" for name in ("asked", "reused", "failed", "retried")))
     if "proposals" in counts:
-        parts.append(f"{counts['proposals']:,} proposals between product types")
+        parts.append(f"{counted(counts['proposals'], 'proposal')} between product types")
     return "; ".join(parts)
 
 
