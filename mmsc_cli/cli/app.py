@@ -30,8 +30,8 @@ from mmsc_cli.cli.commands.labelling import judge, label
 from mmsc_cli.cli.failures import OK, USAGE, debugging, describe, exit_code
 from mmsc_cli.cli.interrupt import typed_command
 from mmsc_cli.cli.options import HELP_OPTIONS, PanelledHelp, PlainHelp
-from mmsc_cli.cli.output import visible
 from mmsc_cli.runtime.redaction import redact
+from mmsc_cli.runtime.visible import visible
 from mmsc_cli.version import __version__
 
 app = typer.Typer(

@@ -12,11 +12,11 @@ import typer
 
 from mmsc_cli import errors
 from mmsc_cli.cli.interrupt import INTERRUPTED, STDOUT, in_folder, interruption
-from mmsc_cli.cli.output import shown
 from mmsc_cli.runtime.machine.memory import is_out_of_memory
 from mmsc_cli.runtime.os_errors import system_error
 from mmsc_cli.runtime.plain_words import in_plain_words
 from mmsc_cli.runtime.redaction import redact
+from mmsc_cli.runtime.visible import shown
 
 OK, GATE, USAGE, UNKNOWN_ITEM, UNREACHABLE, BUG = 0, 1, 2, 3, 4, 70
 

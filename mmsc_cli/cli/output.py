@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,20 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsc_cli.errors import in_workspace
-from mmsc_cli.files.item_fields import UNSAFE
 from mmsc_cli.runtime.redaction import redact
+from mmsc_cli.runtime.visible import UNSAFE, as_escapes, shown, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _NARROWEST = 20  # characters: the least width of a drawn table
 LOG = logging.getLogger("mmsc_cli")
-# Marks without width (blanks, joiners, tags, selectors): two texts that look the same may differ in them. A joiner
-# between two letters of other scripts, as Persian and Hindi need it, or within an emoji stays.
-_HIDDEN = re.compile(
-    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0"
-    "\ufff0-\ufffb\U000e0000-\U000e0fff]|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
-)
 
 
 def plain(value: Any) -> str:
@@ -40,27 +33,12 @@ def as_tsv(cells: Iterable[Any]) -> str:
 
 def as_json(value: Any) -> str:
     """One line of JSON that is safe to print: unsafe characters are escaped, none is lost."""
-    return UNSAFE.sub(_as_escapes, json.dumps(value, ensure_ascii=False, allow_nan=False))
+    return UNSAFE.sub(as_escapes, json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
-def shown(value: Any) -> str:
-    """Return the text of a cell or a message as people read it: as `plain`, with escapes for what has no width."""
-    return _HIDDEN.sub(_as_escapes, plain(value))
-
-
-def visible(text: str) -> str:
-    """Return a text of several lines in which all but line ends and tabs that the eye would miss is escaped."""
-    lines = re.split(r"([\n\t])", text)
-    return "".join(line if line in "\n\t" else _escaped(line) for line in lines)
-
-
-def _escaped(line: str) -> str:
-    """Return a line in which control characters and characters without width are escaped."""
-    return _HIDDEN.sub(_as_escapes, UNSAFE.sub(_as_escapes, line))
-
-
-def _as_escapes(match: re.Match[str]) -> str:
-    return "".join(f"\\u{ord(mark):04x}" if mark <= "\uffff" else f"\\U{ord(mark):08x}" for mark in match[0])
+def read_by_people(value: Any) -> str:
+    """Return the text of a cell or a message as people read it: see `visible.shown`."""
+    return shown(f"{value:.4f}" if isinstance(value, float) else str(value))
 
 
 class Output:
@@ -137,8 +115,12 @@ class Output:
             numeric = bool(rows) and isinstance(rows[0][column], int | float)
             table.add_column(Text(name), overflow="fold", justify="right" if numeric else "left")
         for row in rows:
-            table.add_row(*(Text(shown(cell)) for cell in row))
+            table.add_row(*(Text(read_by_people(cell)) for cell in row))
         console.print(table)
+
+    def text(self, text: str) -> None:
+        """A text of several lines on stdout: nothing in it is hidden on a terminal, elsewhere it is as it is."""
+        self.write(visible(text) if sys.stdout.isatty() else text)
 
     @staticmethod
     def write(text: str) -> None:

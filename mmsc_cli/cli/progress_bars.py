@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from mmsc_cli.cli.output import shown
 from mmsc_cli.runtime.progress import Task
 from mmsc_cli.runtime.redaction import redact
+from mmsc_cli.runtime.visible import shown
 
 if TYPE_CHECKING:
     from rich.console import Console

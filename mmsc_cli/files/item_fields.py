@@ -18,6 +18,8 @@ from datetime import date, time
 from functools import lru_cache
 from typing import Any
 
+from mmsc_cli.runtime.visible import UNSAFE
+
 MAX_TITLE = 1_000
 MAX_DESCRIPTION = 10_000
 
@@ -34,9 +36,6 @@ _TAG = re.compile(r"<(?:/?[a-z]|!--)[^<>]{0,2000}>|<[a-z]+\s+[\w-]+=[^<>]*$", re
 # Of so many digits is no character; Python converts no number of thousands of digits.
 _LONG_REFERENCE = re.compile(r"&#(?:[0-9]{20,}|[xX][0-9a-fA-F]{20,});?")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
-# C0 and C1 controls, the marks that reorder text, ends of lines and paragraphs, halves of surrogate pairs: what no line
-# of a table may hold.
-UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 _MARKUP, _PAGE_CODE, _CUT = "texts_with_markup", "{}_of_page_code", "texts_cut"
 # Spreadsheets keep the zeros of ="00123".
 _FORMULA = re.compile(r'="([^"]*)"')

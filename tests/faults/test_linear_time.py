@@ -10,7 +10,6 @@ from contextlib import suppress
 
 import pytest
 
-from mmsc_cli.cli.output import shown
 from mmsc_cli.files.id_column import read_ids
 from mmsc_cli.files.item_fields import (
     clean_text,
@@ -23,6 +22,7 @@ from mmsc_cli.files.item_fields import (
 from mmsc_cli.files.prices import read_price
 from mmsc_cli.prepare.sources.python_literal import read_dict_literal
 from mmsc_cli.runtime.redaction import redact
+from mmsc_cli.runtime.visible import shown, visible
 
 MEGABYTE = 1_000_000
 PROCESSOR_SECONDS = 180
@@ -77,6 +77,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "guess_category_separator": lambda text: guess_category_separator([text, text + "x"]),
     "redact": redact,
     "shown": shown,
+    "visible": visible,
 }
 
 

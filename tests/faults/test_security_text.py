@@ -11,13 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file
 
+import mmsc_cli
 from mmsc_cli.cli.failures import describe
-from mmsc_cli.cli.output import Output, as_json, as_tsv, visible
+from mmsc_cli.cli.output import Output, as_json, as_tsv
 from mmsc_cli.errors import InputError
+from mmsc_cli.index.index_file import write_index
+from mmsc_cli.index.storage import Strings
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.runtime.redaction import recorded_address, redact
+from mmsc_cli.runtime.visible import HIDDEN as ALL_HIDDEN
+from mmsc_cli.runtime.visible import UNSAFE, visible
+from mmsc_cli.workspace.workspace import Workspace
+from tests.faults.stranger import seal_again
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc
@@ -56,7 +67,24 @@ def test_a_table_on_a_terminal_shows_text_as_text() -> None:
     assert "[bold]E[/]" in shown, "no markup either"
 
 
-HIDDEN = ["\u200b", "\u2060", "\ufeff", "\u00ad", "\u200d", "\u034f", "\u3164", "\U000e0041", "\U000e0101"]
+# What titles hold that look like others, and read from the right.
+MARKED = "\u200b\u202e\U000e0041"
+MARKS_OF_DISGUISE = set(MARKED)
+HIDDEN = [
+    "\u202e",
+    "\u2066",
+    "\u200f",
+    "\u061c",
+    "\u200b",
+    "\u2060",
+    "\ufeff",
+    "\u00ad",
+    "\u200d",
+    "\u034f",
+    "\u3164",
+    "\U000e0041",
+    "\U000e0101",
+]
 
 
 @pytest.mark.parametrize("mark", HIDDEN)
@@ -75,7 +103,71 @@ def test_what_has_no_width_is_shown_in_every_form_for_eyes(tmp_path: Path, mark:
 
     assert len(told) == 6
     assert all(f"pay{escape}pal" in line for line in told)
-    assert mark in as_tsv([f"pay{mark}pal"]), "TSV is for programs"
+    assert mark in as_tsv([f"pay{mark}pal"]) or UNSAFE.search(mark), "TSV is for programs"
+
+
+@pytest.fixture
+def disguised(golden: Workspace) -> Workspace:
+    """A workspace in which every title, brand and category holds marks that nobody sees."""
+    items = pq.read_table(golden.path("items.parquet"))
+    for name in ("title", "brand"):
+        texts = pa.array([f"pay{MARKED}pal {number}" for number in range(len(items))])
+        items = items.set_column(items.schema.get_field_index(name), items.schema.field(name), texts)
+    paths = pa.array([[f"pay{MARKED}pal"]] * len(items))
+    items = items.set_column(items.schema.get_field_index("category"), items.schema.field("category"), paths)
+    pq.write_table(items, golden.path("items.parquet"))
+    index = golden.path("index")
+    tensors = {name: np.array(value) for name, value in load_file(index / "index.safetensors").items()}
+    count = len(tensors["titles.offsets"]) - 1
+    tensors["titles.bytes"], tensors["titles.offsets"] = Strings.pack([f"pay{MARKED}pal {n}" for n in range(count)])
+    write_index(index, tensors, json.loads((index / "index.json").read_bytes()))
+    seal_again(golden)
+    return golden
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "show G000 -w {0}",
+        "show --title pal -w {0}",
+        "infer G000 -w {0}",
+        "infer G000 --explain -w {0}",
+        "infer G000 --columns brand,category -w {0}",
+        "infer --novel G000 -w {0}",
+        "judge -n 2 -w {0}",
+        "label --dry-run --model example -w {0}",
+        "diff {0} {0}",
+        "doctor -w {0}/pay\u202epal",
+        "init {0}/../pay\u200bpal.csv",
+        "check {0}/../pay\u200bpal.csv",
+    ],
+)
+def test_no_command_hides_anything_on_a_terminal(
+    disguised: Workspace, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    from mmsc_cli.cli.app import run_command
+
+    (disguised.root.parent / "pay\u200bpal.csv").write_text("session,item,type\ns,A,view\ns,B,view\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"q\n")))
+    with _terminal() as terminal:
+        run_command(command.format(disguised.root).split())
+
+    said = _less_of_rich(terminal.getvalue())
+    assert not MARKS_OF_DISGUISE & set(said)
+    # A prompt is without the marks, as the model gets it; what changed from a table to itself is nothing.
+    assert command.split()[0] in ("diff", "label") or re.search(r"pay\s*\\u20", said), said
+
+
+def test_the_page_of_a_server_shows_the_same_marks_as_a_terminal() -> None:
+    page = (Path(mmsc_cli.__file__).parent / "serve" / "page" / "page.js").read_text(encoding="utf-8")
+    found = re.search(r"const HIDDEN =\s+/(.+)/gu;", page)
+    assert found is not None
+    pattern = re.compile(re.sub(r"\\u\{(\w+)\}", lambda mark: f"\\U{mark[1]:0>8}", found[1]))
+    every = [chr(code) for code in range(0x110000)]
+
+    assert [mark for mark in every if pattern.search(mark)] == [mark for mark in every if ALL_HIDDEN.search(mark)]
+    for text in ("a\u200db", "a\u200d\u0915", "\u0915\u200d\u0915"):
+        assert bool(pattern.search(text)) == bool(ALL_HIDDEN.search(text))
 
 
 @pytest.mark.parametrize("text", ["می‌خواهم", "क्‍ष", "👩‍💻", "❤️", "naïve café"])

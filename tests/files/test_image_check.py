@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import io
+import os
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
-from mmsc_cli.files.images import UnusableImageError, image_suffix
+from mmsc_cli.files.images import UnusableImageError, image_suffix, open_image
+from mmsc_cli.files.settings import DownloadSettings
 
 
 def _image(form: str, side: int = 300) -> bytes:
@@ -51,3 +55,22 @@ def test_a_bomb_is_refused_by_its_header(side: int) -> None:
     header[29:33] = zlib.crc32(header[12:29]).to_bytes(4, "big")
     with pytest.raises(UnusableImageError, match=r"pixels.* the limit of 64,000,000"):
         image_suffix(bytes(header), max_pixels=64_000_000)
+
+
+@pytest.mark.parametrize("size", [256 << 20, (256 << 20) + 1])
+def test_a_file_has_at_most_256_mib(tmp_path: Path, size: int) -> None:
+    """A sound image, and nothing behind it, which takes no place on the disk."""
+    path = tmp_path / "a.png"
+    path.write_bytes(_image("PNG", 20))
+    os.truncate(path, size)
+    if size <= 256 << 20:
+        assert open_image(path).size == (20, 20)
+    else:
+        with pytest.raises(UnusableImageError, match="268,435,457 bytes, over the limit of 268,435,456"):
+            open_image(path)
+
+
+def test_no_setting_lets_a_download_be_larger() -> None:
+    assert DownloadSettings(max_bytes=256 << 20)
+    with pytest.raises(ValidationError, match="max_bytes"):
+        DownloadSettings(max_bytes=(256 << 20) + 1)

@@ -115,13 +115,14 @@ def test_markup_in_titles_is_text(browser: Any, serve_for: Any, tmp_path: Any) -
 
     title = "<img src=x onerror=\"document.title='broken in'\"><script>document.title='broken in'</script>"
     tensors = hand_made_tensors()
-    tensors["titles.bytes"], tensors["titles.offsets"] = Strings.pack([title] * ITEMS)
+    tensors["titles.bytes"], tensors["titles.offsets"] = Strings.pack([title + "\u200b\u202e\U000e0041"] * ITEMS)
     (tmp_path / "index").mkdir()
     write_index(tmp_path / "index", tensors, {"label_models": ["judge"], "channels": ["item", "view"]})
     seen = _open(browser)
     seen.page.goto(f"{serve_for(tmp_path).client.base_url}#item=I00")
     seen.page.wait_for_selector("#substitute li")
 
+    title += "\\u200b\\u202e\\U000e0041"  # what nobody would see
     assert seen.page.locator("h1").inner_text() == title
     assert seen.page.locator("#substitute li a").first.inner_text() == title
     assert seen.page.title().startswith("<img")

@@ -38,4 +38,4 @@ def register(app: typer.Typer) -> None:
             session.out.warn(warning)
         for gap in decided.gaps:
             session.out.warn(f"{gap}: write it where the recipe says TO DO")
-        session.out.write(recipe_text(decided))
+        session.out.text(recipe_text(decided))

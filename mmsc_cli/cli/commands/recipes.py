@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,6 @@ from typing import Annotated
 import typer
 
 from mmsc_cli.cli.options import HELP_OPTIONS, PlainHelp, Session, command
-from mmsc_cli.cli.output import visible
 from mmsc_cli.errors import InputError
 from mmsc_cli.recipe.shipped import copy_recipe, describe_recipes, recipe_path, recipe_text
 
@@ -54,9 +52,8 @@ def show_command(session: Session, name: Annotated[str, typer.Argument(help="Nam
     if session.out.as_json:
         session.out.json(load_recipe(name, session.overrides).as_config())
     else:
-        text = recipe_text(recipe_path(name))
         # People read a stranger's recipe before they trust it, so nothing in it may be hidden.
-        session.out.write(visible(text) if sys.stdout.isatty() else text)
+        session.out.text(recipe_text(recipe_path(name)))
 
 
 @command(recipes, "copy", "mmsc recipes copy my-shop shop.toml", shared=("as_json", "quiet"))

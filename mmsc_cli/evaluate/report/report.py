@@ -13,6 +13,7 @@ from mmsc_cli.evaluate.report.gallery import Exhibit
 from mmsc_cli.evaluate.report.verdict import verdict
 from mmsc_cli.metrics.retrieval import FIGURES
 from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.runtime.visible import shown
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
 # Baselines shown beside the model, the best first; the tables have them all.
@@ -45,6 +46,8 @@ def render_report(
         loader=PackageLoader("mmsc_cli.evaluate.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        # What autoescape has made already is of another type.
+        finalize=lambda value: shown(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

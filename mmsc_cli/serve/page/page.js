@@ -6,15 +6,24 @@ let token = sessionStorage.getItem("mmsc-key") || "";
 let asked = 0;
 let trainedDistinct = 0;
 
+// Marks without width and of direction, as in mmsc_cli/runtime/visible.py: two texts that look alike may differ in them.
+const HIDDEN =
+  /[\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}-\u{180f}\u{200b}\u{200e}\u{200f}\u{202a}-\u{202e}\u{2060}-\u{206f}\u{3164}\u{feff}\u{ffa0}\u{fff0}-\u{fffb}\u{e0000}-\u{e0fff}]|(?<![^\u{0}-\u{7f}])[\u{200c}\u{200d}]|[\u{200c}\u{200d}](?![^\u{0}-\u{7f}])/gu;
+const escaped = (mark) => {
+  const number = mark.codePointAt(0).toString(16);
+  return number.length > 4 ? `\\U${number.padStart(8, "0")}` : `\\u${number.padStart(4, "0")}`;
+};
+const shown = (text) => String(text).replace(HIDDEN, escaped);
+
 function element(name, text, attributes = {}) {
   const made = document.createElement(name);
-  if (text !== undefined && text !== null) made.textContent = text;
+  if (text !== undefined && text !== null) made.textContent = shown(text);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   return made;
 }
 
 function say(text, problem = false) {
-  $("status").textContent = text;
+  $("status").textContent = shown(text);
   $("status").classList.toggle("problem", problem);
 }
 
@@ -85,7 +94,7 @@ function showCard(item, id) {
   text.append(element("p", facts.filter(Boolean).join(" · "), { class: "soft" }));
   if (item.description) text.append(element("p", item.description));
   $("card").replaceChildren(picture(id, item.image_path), text);
-  document.title = `${item.title || id} – mmsc`;
+  document.title = shown(`${item.title || id} – mmsc`);
 }
 
 function showShelf(relation, answers) {

@@ -194,6 +194,7 @@ def test_a_host_that_dribbles_is_left_after_a_time_for_all_its_images(
     server: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every byte comes well within the timeout, and no image ever does."""
+    assert image_download._PATIENCE == 60, "seconds in all"
     monkeypatch.setattr(image_download, "_PATIENCE", 0.5)
     over = threading.Event()
 

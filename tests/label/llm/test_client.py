@@ -484,6 +484,7 @@ def test_an_error_in_place_of_a_reply_is_shown(fake_llm: Callable[..., Any]) -> 
 def test_a_reply_without_end_is_not_read_to_its_end(
     fake_llm: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, length_is_said: bool
 ) -> None:
+    assert endpoint_module.LARGEST_REPLY == 1 << 20
     monkeypatch.setattr(endpoint_module, "LARGEST_REPLY", 50_000)
     headers = {} if length_is_said else {"Content-Length": ""}
     url, _ = fake_llm(lambda request: (200, headers, b'{"choices": [' + b" " * 2_000_000))

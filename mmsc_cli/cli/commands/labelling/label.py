@@ -112,7 +112,7 @@ def _show_plan(out: Output, plan: dict[str, Any]) -> None:
         out.json(plan)
         return
     for number, prompt in enumerate(plan.pop("prompts"), start=1):
-        out.write(f"--- prompt {number}\n{prompt}\n")
+        out.text(f"--- prompt {number}\n{prompt}\n")
     plan["mix"] = ", ".join(f"{name} {count:,}" for name, count in plan["mix"].items())
     out.write("".join(f"{name.replace('_', ' ')}: {value}\n" for name, value in plan.items()))
 
