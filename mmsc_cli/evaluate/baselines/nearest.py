@@ -17,13 +17,14 @@ from mmsc_cli.evaluate.context import FittingContext, Modality
 from mmsc_cli.linear.transfer import transfer_rows
 
 ModalityName = Literal["text", "image"]
-# Beauty prefers 800 (1,600 are no better) of sharpness 2 for substitutes and 1 for complements;
-# small shops prefer few and sharp ones.
+# Beauty prefers 800 (1,600 are no better) of sharpness 2 for substitutes and 1 for complements, the demo 800 or more of
+# 1 and of 0.5; small shops prefer few and sharp ones. Each choice has points beyond it.
 KNN_TRANSFER_GRID = tuple(
     {"nearest": nearest, "self_weight": self_weight, "sharpness": sharpness}
     for nearest, self_weight, sharpness in (
-        *((800, 0.5, 2), (800, 1.0, 1), (800, 0.25, 2), (800, 0.0, 2), (1_600, 1.0, 1), (1_600, 0.5, 2)),
-        *((200, 0.5, 2), (200, 1.0, 1), (200, 0.25, 4), (50, 0.5, 4), (50, 0.25, 4), (50, 0.0, 4)),
+        *((800, 0.5, 2), (800, 0.5, 1), (800, 0.5, 0.5), (800, 0.5, 0.25), (800, 0.25, 2), (800, 0.25, 1)),
+        *((800, 1.0, 1), (800, 1.0, 0.5), (800, 2.0, 1), (1_600, 0.5, 1), (1_600, 0.5, 0.5), (3_200, 0.5, 1)),
+        *((200, 0.5, 2), (50, 0.5, 4)),
     )
 )
 BELOW_ANY_COSINE = np.float32(-2)
@@ -34,7 +35,7 @@ def fit_knn(modality: ModalityName) -> Callable[[FittingTask], ScoreRows]:
     return lambda task: _cosines(find_modality(task.context, modality))
 
 
-def fit_knn_transfer(task: FittingTask, *, nearest: int, self_weight: float, sharpness: int) -> ScoreRows:
+def fit_knn_transfer(task: FittingTask, *, nearest: int, self_weight: float, sharpness: float) -> ScoreRows:
     """Score by the neighbours of the nearest warm items (`mmsc_cli.linear.transfer`).
 
     Nearest by text, plus the cosine of the lists of partners outside the catalogue where there are any. The query
