@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.tables.table import check_texts
 from mmsc_cli.workspace.checksums import check_at_a_glance
 
 
@@ -59,11 +60,14 @@ class ItemAttributes:
 
     def first_rows(self, column: str) -> dict[str, int]:
         """The first row of each value of a column of texts."""
+        check_texts(self._table.select([column]), "items.parquet")
         values = self._table[column].to_pylist()
         return {value: row for row, value in reversed(list(enumerate(values))) if value is not None}
 
     def of(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """The columns of some items; a missing price is None."""
-        records: list[dict[str, Any]] = self._table.take(rows).to_pylist()
+        taken = self._table.take(rows)
+        check_texts(taken, "items.parquet")
+        records: list[dict[str, Any]] = taken.to_pylist()
         # NaN, which is not equal to itself, stands for an unknown number.
         return [{name: value if value == value else None for name, value in record.items()} for record in records]

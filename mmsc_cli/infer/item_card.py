@@ -39,6 +39,7 @@ class ItemCards:
             raise WorkspaceError(f"there are no items in {root}", hint="run `mmsc run SOURCE`")
         try:
             self._names = pq.read_table(self._path, columns=["item_id", "title"])
+            self._names.validate(full=True)  # texts are not checked when they are read
         except (OSError, pa.ArrowException) as error:
             raise WorkspaceError(
                 f"{self._path} cannot be read as an item table: {error}", hint="run `mmsc prepare SOURCE` again"

@@ -58,8 +58,13 @@ class ItemFile:
             InputError: the item table has no such column.
             WorkspaceError: there is no item table, or it is of another catalogue.
         """
-        read = {name: self._column(name) for name in names}
-        taken = {name: column.take(rows).to_pylist() for name, column in read.items()}
+        import pyarrow as pa  # noqa: PLC0415  slow to import, and answers do without it
+
+        from mmsc_cli.tables.table import check_texts  # noqa: PLC0415  brings pyarrow
+
+        read = pa.table({name: self._column(name).take(rows) for name in names})
+        check_texts(read, "items.parquet")
+        taken = read.to_pydict()
         return [_known({name: values[place] for name, values in taken.items()}) for place in range(len(rows))]
 
     def _column(self, name: str) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmsc_cli.tables.table import ArtefactTable
+from mmsc_cli.tables.table import ArtefactTable, check_texts
 
 ItemSplit = Literal["warm", "cold_valid", "cold_test"]
 
@@ -56,7 +56,7 @@ def item_batches(path: Path, columns: list[str], start: int, stop: int, rows: in
     """Yield the item rows from `start` up to `stop`, at most `rows` at a time.
 
     Raises:
-        WorkspaceError: the file is missing or is no table.
+        WorkspaceError: the file is missing or is no table, or a text in it is none.
     """
     first = 0
     with _TABLE.open(path) as file:
@@ -65,6 +65,7 @@ def item_batches(path: Path, columns: list[str], start: int, stop: int, rows: in
             kept = batch.slice(begin, max(min(stop - first, len(batch)) - begin, 0))
             first += len(batch)
             if len(kept):
+                check_texts(kept, path.name)
                 yield pa.Table.from_batches([kept])
             if first >= stop:
                 return
@@ -76,7 +77,9 @@ def read_item(file: pq.ParquetFile, row: int) -> dict[str, Any]:
     for group in range(file.num_row_groups):
         n_rows = file.metadata.row_group(group).num_rows
         if row < first + n_rows:
-            record: dict[str, Any] = file.read_row_group(group).slice(row - first, 1).to_pylist()[0]
+            item = file.read_row_group(group).slice(row - first, 1).combine_chunks()
+            check_texts(item, "items.parquet")
+            record: dict[str, Any] = item.to_pylist()[0]
             return record
         first += n_rows
     raise IndexError(row)

@@ -50,8 +50,10 @@ class ArtefactTable(NamedTuple):
             if missing:
                 raise pa.ArrowInvalid(f"no column {min(missing)!r}")
             with _file(path) as file:
-                return pq.read_table(file, schema=wanted)
-        except (OSError, pa.ArrowException) as error:
+                table = pq.read_table(file, schema=wanted)
+            table.validate(full=True)  # texts are not checked when they are read
+            return table
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise self._unreadable(path, error) from error
 
     def open(self, path: Path) -> pq.ParquetFile:
@@ -142,6 +144,18 @@ class PairTable:
     def find(self, a: NDArray[Any], b: NDArray[Any], n_items: int) -> NDArray[np.int64]:
         """Return the row of each pair of item rows, -1 where it is not in the table; shape (pairs,)."""
         return find_pairs(self.a, self.b, a, b, n_items)
+
+
+def check_texts(read: pa.Table | pa.RecordBatch, name: str) -> None:
+    """Check what was read of a table in a workspace: texts are not checked by reading them.
+
+    Raises:
+        WorkspaceError: a text is not UTF-8.
+    """
+    try:
+        read.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise WorkspaceError(f"{name} is damaged: {error}", hint="run `mmsc prepare SOURCE` again") from error
 
 
 def _file(path: Path) -> pa.OSFile:

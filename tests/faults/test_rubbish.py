@@ -22,7 +22,7 @@ from PIL import Image
 from benchmarks.faults.rubbish.tables import as_parquet
 from benchmarks.faults.rubbish.target import Target
 from benchmarks.faults.rubbish.targets import BARE
-from benchmarks.faults.rubbish.workspaces import described, stored
+from benchmarks.faults.rubbish.workspaces import described, judged_by, stored
 
 TARGETS = {target.name: target for target in BARE}
 # Inputs per target: where each takes many milliseconds, fewer.
@@ -90,6 +90,8 @@ FOUND: dict[str, tuple[str, bytes]] = {
     "types that are none": ("events (parquet)", as_parquet(_EVENTS | {"type": [b"\xff", b"view"]})),
     "an image whose decoder raises what it likes": ("images", b'P6\n9 12\n"255\n'),
     "a feed in an encoding that there is not": ("items (xml)", b'<?xml version="1.0" encoding="STF-8"?><a/>'),
+    "a judge whose name is no text": ("judgements", judged_by(b"\x82")),
+    "a column of judgements whose name is no text": ("judgements", judged_by(b"x").replace(b"source", b"s\x94urce")),
     "a scale of nothing": ("index.json", described(calibration=_EQUAL | {"scale": [0, 1]})),
     "a scale of next to nothing": ("index.json", described(calibration=_EQUAL | {"scale": [5e-324, 1]})),
     "coefficients that no machine number holds": (

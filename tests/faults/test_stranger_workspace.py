@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
@@ -218,3 +220,22 @@ def test_a_sealed_description_of_any_kind_is_one_line(mmsc: Mmsc, golden: Worksp
     seal_again(golden)
 
     assert "damaged" in _refused(mmsc, golden, "infer --item G000 --explain")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["label", "encode", "train", "evaluate", "infer --item G000 --columns title,brand", "show G000", "judge -n 1"],
+)
+def test_sealed_texts_that_are_no_text_are_one_line(mmsc: Mmsc, golden: Workspace, command: str) -> None:
+    path = golden.path("items.parquet")
+    items = pq.read_table(path)
+    for name in ("title", "brand"):
+        wrong = pa.array([b"\x82\xff"] * len(items)).view(pa.string())
+        items = items.set_column(items.schema.get_field_index(name), items.schema.field(name), wrong)
+    pq.write_table(items, path)
+    seal_again(golden)
+    ran = mmsc(*command.split(), "-w", golden.root)
+
+    assert ran.code in (0, 2), ran
+    assert ran.code == 0 or "items.parquet" in ran.err
+    assert "internal error" not in ran.err

@@ -196,13 +196,17 @@ def check_judgements(content: bytes) -> Tally:
     return Tally(1, 1).checked("tables")
 
 
-def _judgements() -> bytes:
-    rows = [
-        {"a": a, "b": b, "label": label, "who": who, "time": 1_790_000_000, "source": "judge"}
-        for a, b, label, who in (("A", "B", "substitute", "x"), ("B", "A", "neither", "x"), ("A", "gone", "?", "y"))
-    ]
+def judged_by(who: bytes) -> bytes:
+    """A table of judgements, two of one pair, by somebody of this name, which may be no text."""
+    columns: dict[str, Any] = {
+        "a": ["A", "B", "A"],
+        "b": ["B", "A", "gone"],
+        "label": ["substitute", "neither", "?"],
+        "who": pa.array([who] * 3).view(pa.string()),
+        "time": [1_790_000_000] * 3,
+        "source": ["judge"] * 3,
+    }
     sink = io.BytesIO()
-    columns = {field.name: [row[field.name] for row in rows] for field in JUDGEMENT_SCHEMA}
     pq.write_table(pa.table(columns, schema=JUDGEMENT_SCHEMA), sink)
     return sink.getvalue()
 
@@ -228,5 +232,5 @@ INDEX = Target("index.safetensors", check_index_file(_INDEX), lambda: [_sound()[
 ABOUT = Target("index.json", check_index_file(_ABOUT), lambda: [_sound()[_ABOUT]])
 GRAPHS = Target("graphs (faiss)", check_graph, _graph_seeds)
 MANIFEST = Target("manifest.json", check_manifest, _manifests)
-JUDGEMENTS = Target("judgements", check_judgements, lambda: [_judgements()])
+JUDGEMENTS = Target("judgements", check_judgements, lambda: [judged_by(b"x")])
 WORKSPACES = (INDEX, ABOUT, GRAPHS, MANIFEST, JUDGEMENTS)
