@@ -95,6 +95,15 @@ def plain_text(value: Any) -> str | None:
     return str(value).strip() or None
 
 
+def kept_text(value: Any) -> str | None:
+    """A cell of a column that is kept for filters as text; None where it is empty. Texts of a list are joined."""
+    if is_missing(value):
+        return None
+    if isinstance(value, list | tuple):
+        return ", ".join(text for cell in value if (text := kept_text(cell))) or None
+    return plain_text(value)
+
+
 def read_id(value: Any, counts: Counter[str] | None = None) -> str:
     """An item id as text; empty where there is none.
 

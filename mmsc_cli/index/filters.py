@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mmsc_cli.arrays.top import best_rows
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.index.index_file import Index
+from mmsc_cli.index.kept_columns import Condition, KeptColumns
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.shop_rules import Effects, RuleBook
 from mmsc_cli.tables.relations import RELATIONS, Relation
@@ -35,6 +36,8 @@ class Filters:
         category: `same` or `other`, by the whole category path.
         price_within: the largest difference to the query's price, as a fraction of it; for substitutes only.
         in_stock: the only ids that may be answers; ids that are not in the catalogue are ignored.
+        where: conditions on kept columns, such as `colour=red`, `colour!=red` or `weight<=2.5`; all must hold, of
+            several `=` on one column one. An item without a value passes none.
         variants: several variants of one product may be answers; otherwise only the best one. Variants of the query are
             never its complements.
         diversify: complements of different product types first: the best of each type (whole category path), then the
@@ -47,6 +50,7 @@ class Filters:
     category: Literal["same", "other"] | None = None
     price_within: float | None = None
     in_stock: Collection[str] | None = None
+    where: Sequence[str] = ()
     variants: bool = False
     diversify: bool = False
 
@@ -59,10 +63,16 @@ class Filters:
             raise InputError("--min-truth is a probability, from 0 to 1", hint="for example --min-truth 0.5")
         if self.in_stock is not None:
             object.__setattr__(self, "in_stock", frozenset(self.in_stock))
+        object.__setattr__(self, "where", (self.where,) if isinstance(self.where, str) else tuple(self.where))
+        for condition in self.where:
+            Condition.parse(condition)
 
 
 def sieves(
-    index: Index, filters: Filters | Mapping[Relation, Filters], book: RuleBook | None = None
+    index: Index,
+    filters: Filters | Mapping[Relation, Filters],
+    book: RuleBook | None = None,
+    kept: KeptColumns | None = None,
 ) -> dict[Relation, Sieve]:
     """A sieve per relation: the same for both, or those of a mapping, in which a relation may be missing.
 
@@ -70,25 +80,30 @@ def sieves(
         index: where the items are.
         filters: conditions on answers.
         book: rules of the shop, which hold in both relations.
+        kept: what `where` is about; None: no column is kept.
 
     Raises:
         WorkspaceError: the index, of an earlier version, lacks what a filter needs.
     """
     if isinstance(filters, Filters):
-        return dict.fromkeys(RELATIONS, Sieve(index, filters, book))
+        return dict.fromkeys(RELATIONS, Sieve(index, filters, book, kept))
     first, second = (filters.get(relation, Filters()) for relation in RELATIONS)
-    sieve = Sieve(index, first, book)
-    return dict(zip(RELATIONS, (sieve, sieve if second == first else Sieve(index, second, book)), strict=True))
+    sieve = Sieve(index, first, book, kept)
+    other = sieve if second == first else Sieve(index, second, book, kept)
+    return dict(zip(RELATIONS, (sieve, other), strict=True))
 
 
 class Sieve:
     """Filters and rules of the shop, prepared for one index."""
 
-    def __init__(self, index: Index, filters: Filters, book: RuleBook | None = None) -> None:
+    def __init__(
+        self, index: Index, filters: Filters, book: RuleBook | None = None, kept: KeptColumns | None = None
+    ) -> None:
         """Look up the tensors that the filters need.
 
         Raises:
-            WorkspaceError: the index, of an earlier version, lacks one.
+            WorkspaceError: the index, of an earlier version, lacks one; or the kept columns are damaged.
+            InputError: a condition is about a column that is not kept, or its value is not of the column's kind.
         """
         self.filters = filters
         self._book = book or None
@@ -103,12 +118,19 @@ class Sieve:
         self._truth: dict[Relation, NDArray[np.float32]] = {}
         if filters.min_truth is not None:
             self._truth = {relation: index.truth(relation) for relation in RELATIONS}
-        self._out_of_stock: NDArray[np.bool_] | None = None
+        self._banned_always: NDArray[np.bool_] | None = None
         if filters.in_stock is not None:
             available = index.ids.among(filters.in_stock)
             if unknown := len(filters.in_stock) - int(available.sum()):
                 _LOG.info("in stock: ignored %d ids that are not in the catalogue", unknown)
-            self._out_of_stock = ~available
+            self._banned_always = ~available
+        if filters.where:
+            if kept is None:
+                raise InputError("this index stands alone, without kept columns", hint="leave --where out")
+            passing, doubts = kept.passes(map(Condition.parse, filters.where))
+            for doubt in doubts:
+                _LOG.warning("%s", doubt)
+            self._banned_always = ~passing if self._banned_always is None else self._banned_always | ~passing
 
     def is_open(self) -> bool:
         """Whether only pairs known from training, or low scores, are left out."""
@@ -156,9 +178,9 @@ class Sieve:
         return np.union1d(rows, np.flatnonzero(np.isin(self._group, groups[groups >= 0])))
 
     def _banned(self, query: Query, relation: Relation, rows: slice | NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
-        """Masks over some rows of what stock, category, variants and price rule out."""
-        if self._out_of_stock is not None:
-            yield self._out_of_stock[rows]
+        """Masks over some rows of what stock, kept columns, category, variants and price rule out."""
+        if self._banned_always is not None:
+            yield self._banned_always[rows]
         if self.filters.category is not None and self._category is not None:
             category = self._category[rows]
             if self.filters.category == "same":

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index.following import following_term
 from mmsc_cli.index.soundness import check_description, check_scores, check_tensors
-from mmsc_cli.index.storage import LabelRows, SparseRows, Strings, Vectors, _map
+from mmsc_cli.index.storage import LabelRows, SparseRows, Strings, Vectors, map_tensors
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.os_errors import writing
 from mmsc_cli.tables.relations import RELATIONS, Relation
@@ -101,8 +101,8 @@ class Index:
             about = json.loads((folder / "index.json").read_bytes())
             if about["format_version"] > FORMAT_VERSION:
                 raise WorkspaceError(f"{folder}: made by a newer mmsc", hint="upgrade with pip, or " + hint)
-            tensors, model = _map(folder / "index.safetensors", about["bytes"])
-            if model != about.get("model"):
+            tensors, stated = map_tensors(folder / "index.safetensors", about["bytes"])
+            if stated.get("model") != about.get("model"):
                 raise WorkspaceError(f"{folder}: index.safetensors and index.json are of two models", hint=hint)
             check_tensors(tensors)
             check_description(about)

@@ -18,7 +18,7 @@ from mmsc_cli.errors import UnknownItemError
 from mmsc_cli.files.item_fields import spellings
 from mmsc_cli.index.soundness import check_columns, damaged_index
 
-DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
+DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
 PATH_SEPARATOR = " > "
 _PAIRS_AT_A_TIME = 4_096
 # Characters of an unknown id that a message shows and looks up: it may be of any length.
@@ -184,6 +184,10 @@ class Strings(Sequence[str]):
         ends = pairwise(self._offsets.tolist())
         return np.fromiter((data[start:stop] in encoded for start, stop in ends), np.bool_, len(self))
 
+    def packed(self) -> bytes:
+        """All bytes of the list, which no other list has."""
+        return self._offsets.tobytes() + self._data.tobytes()
+
     @classmethod
     def of(cls, strings: Sequence[str]) -> Strings:
         """A list of strings, packed."""
@@ -220,17 +224,22 @@ def _header(path: Path) -> tuple[int, dict[str, Any]]:
     return 8 + size, header
 
 
-def _map(path: Path, expected_bytes: int) -> tuple[dict[str, NDArray[Any]], str | None]:
-    """Map the tensors of a safetensors file; also return the model it belongs to."""
+def map_tensors(path: Path, expected_bytes: int) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Map the tensors of a safetensors file; also return what it says of itself.
+
+    Raises:
+        ValueError: it is of another size, or damaged.
+        OSError: it cannot be read.
+    """
     size = path.stat().st_size
     if size != expected_bytes:
         raise ValueError(f"{path.name} has {size} bytes, {expected_bytes} were written")
     start, header = _header(path)
     # As a plain array: each look into a memmap makes another memmap, which takes microseconds.
     data = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
-    model = header.pop("__metadata__", {}).get("model")
+    about = header.pop("__metadata__", {})
     tensors = {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
         tensors[name] = data[start + begin : start + end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return tensors, model
+    return tensors, about

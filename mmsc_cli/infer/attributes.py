@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.index.kept_columns import KeptColumns, NumberColumn
 from mmsc_cli.tables.table import check_texts
 from mmsc_cli.workspace.checksums import check_at_a_glance
 
@@ -28,35 +29,42 @@ def check_column(name: str, known: Sequence[str]) -> None:
 
 
 class ItemAttributes:
-    """Some columns of `items.parquet`, by item row."""
+    """Some columns of `items.parquet`, and columns that the recipe keeps beside them, by item row."""
 
-    def __init__(self, root: Path, columns: Sequence[str], n_items: int) -> None:
+    def __init__(self, root: Path, columns: Sequence[str], kept: KeptColumns, n_items: int) -> None:
         """Read the columns.
 
         Raises:
-            InputError: the item table has no such column.
-            WorkspaceError: it is missing, damaged, or of another size than the index.
+            InputError: neither the item table nor the kept columns have such a column.
+            WorkspaceError: the item table is missing, damaged, or of another size than the index.
         """
         path = root / "items.parquet"
         check_at_a_glance(root, "prepare", [path.name])
         try:
             known = pq.read_schema(path).names
             for column in columns:
-                check_column(column, known)
-            self._table = pq.read_table(path, columns=list(columns), memory_map=True)
+                check_column(column, [*known, *kept.names])
+            own = [column for column in columns if column in known]
+            self._table = pq.read_table(path, columns=own, memory_map=True)
         except (OSError, pa.ArrowException) as error:
             raise WorkspaceError(
                 f"{path} cannot be read as an item table: {error}", hint="run `mmsc prepare SOURCE` again"
             ) from error
-        if len(self._table) != n_items:
+        if own and len(self._table) != n_items:
             raise WorkspaceError(
                 f"{path} has {len(self._table):,} items, the index {n_items:,}", hint="run `mmsc train` again"
             )
+        self._kept = {column: kept.column(column) for column in columns if column not in known}
+        self._columns = columns
 
     @property
     def schema(self) -> pa.Schema:
         """The columns and their types."""
-        return self._table.schema
+        own = {field.name: field for field in self._table.schema}
+        return pa.schema([own.get(name) or pa.field(name, self._type(name)) for name in self._columns])
+
+    def _type(self, name: str) -> pa.DataType:
+        return pa.float64() if isinstance(self._kept[name], NumberColumn) else pa.string()
 
     def first_rows(self, column: str) -> dict[str, int]:
         """The first row of each value of a column of texts."""
@@ -66,8 +74,13 @@ class ItemAttributes:
 
     def of(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """The columns of some items; a missing price is None."""
-        taken = self._table.take(rows)
-        check_texts(taken, "items.parquet")
-        records: list[dict[str, Any]] = taken.to_pylist()
+        taken = self._table.take(rows) if self._table.num_columns else None
+        if taken is not None:
+            check_texts(taken, "items.parquet")
+        own: list[dict[str, Any]] = [{} for _ in rows] if taken is None else taken.to_pylist()
         # NaN, which is not equal to itself, stands for an unknown number.
-        return [{name: value if value == value else None for name, value in record.items()} for record in records]
+        known = [{name: value if value == value else None for name, value in record.items()} for record in own]
+        return [
+            {**record, **{name: column.of(row) for name, column in self._kept.items()}}
+            for record, row in zip(known, rows, strict=True)
+        ]

@@ -26,6 +26,7 @@ class Choices:
         other_category: only answers of another category; with `same_category`, only complements.
         price_within: the largest difference of a substitute's price, such as `20%`.
         in_stock: the only ids that may be answers.
+        where: conditions on kept columns, such as `colour=red`.
         variants: several variants of one product may be answers.
         diversify: complements of different product types first.
         overlap: an item may be both a substitute and a complement of a query.
@@ -38,6 +39,7 @@ class Choices:
     other_category: bool = False
     price_within: str | None = None
     in_stock: Collection[str] | None = None
+    where: Sequence[str] = ()
     variants: bool = False
     diversify: bool = False
     overlap: bool = False
@@ -76,6 +78,7 @@ class Choices:
                 category="same" if same and not (other and relation == "complement") else "other" if other else None,
                 price_within=None if self.price_within is None else _fraction(self.price_within),
                 in_stock=in_stock,
+                where=self.where,
                 variants=self.variants,
                 diversify=self.diversify,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import UnknownItemError, WorkspaceError
+from mmsc_cli.index.kept_columns import NAME as KEPT
+from mmsc_cli.index.kept_columns import KeptColumns
 from mmsc_cli.index.storage import Strings
 from mmsc_cli.infer.attributes import ItemAttributes
 from mmsc_cli.infer.recommender import Recommender
@@ -55,7 +58,7 @@ class ItemCards:
         return sorted(matching, key=lambda item: (len(item["title"]), item["item_id"]))[:count]
 
     def item(self, item_id: str) -> dict[str, Any]:
-        """All columns of an item; an unknown price is None.
+        """All columns of an item, kept ones too; an unknown price is None.
 
         Raises:
             UnknownItemError: it is not in the catalogue; the hint names the nearest ids.
@@ -64,7 +67,8 @@ class ItemCards:
         with pq.ParquetFile(self._path) as file:
             record = read_item(file, row)
         # NaN, which is not equal to itself, stands for an unknown number.
-        return {name: value if value == value else None for name, value in record.items()}
+        known = {name: value if value == value else None for name, value in record.items()}
+        return {**{name: self._kept.column(name).of(row) for name in self._kept.names}, **known}
 
     def pairs(self, item_id: str, count: int) -> list[dict[str, Any]]:
         """The pairs of an item, the strongest first: relation, partner, title, strength, sessions with both, split."""
@@ -104,12 +108,20 @@ class ItemCards:
             for answer in outcome
         ]
 
+    @cached_property
+    def _ids(self) -> Strings:
+        return Strings.of(self._names["item_id"].to_pylist())
+
+    @cached_property
+    def _kept(self) -> KeptColumns:
+        return KeptColumns(self._root / KEPT, self._ids)
+
     def _row(self, item_id: str) -> int:
-        ids = Strings.of(self._names["item_id"].to_pylist())
+        ids = self._ids
         try:
             return ids.find(item_id)
         except UnknownItemError:
-            first = ItemAttributes(self._root, ["group"], len(ids)).first_rows("group")
+            first = ItemAttributes(self._root, ["group"], self._kept, len(ids)).first_rows("group")
             if item_id not in first:
                 raise
             return first[item_id]

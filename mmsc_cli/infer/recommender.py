@@ -16,6 +16,8 @@ from mmsc_cli.files.item_fields import spellings
 from mmsc_cli.index.filters import Filters, Sieve, sieves
 from mmsc_cli.index.hnsw import Hnsw, file_names
 from mmsc_cli.index.index_file import Index
+from mmsc_cli.index.kept_columns import NAME as KEPT
+from mmsc_cli.index.kept_columns import KeptColumns
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.ranking import IndexRanker, QueryBlock, Ranked
 from mmsc_cli.index.search import block_size
@@ -88,6 +90,7 @@ class Recommender:
         self._pins = Pins(root, ())
         self._catalogue = catalogue_of(read_manifest_file(root))
         self.book = RuleBook(index, ())
+        self.kept = KeptColumns(root / KEPT, index.ids)
         self._device: Callable[[], torch.device] = _cpu
         self._images: DownloadSettings | None = None
         # The last one is kept, as questions come in batches, and looking up what is in stock takes a while.
@@ -308,15 +311,15 @@ class Recommender:
             return self.index.title(self._first_variant(item_id))
 
     def attributes(self, columns: Sequence[str]) -> ItemAttributes:
-        """Columns of the item table, such as `price`, `brand`, `category` or `image_url`, by item row.
+        """Columns of the item table, such as `price`, `brand` or `category`, and kept columns, by item row.
 
         Raises:
-            InputError: the item table has no such column.
+            InputError: there is no such column.
             WorkspaceError: the item table is missing, damaged, or of another size than the index.
         """
         from mmsc_cli.infer.attributes import ItemAttributes  # noqa: PLC0415  brings pyarrow
 
-        return ItemAttributes(self._root, columns, len(self.index))
+        return ItemAttributes(self._root, columns, self.kept, len(self.index))
 
     def reads_new_items_with(self, device: Callable[[], torch.device], images: DownloadSettings) -> None:
         """Choose, before the first new item, where to compute and how to fetch images (else the CPU, and defaults)."""
@@ -401,7 +404,7 @@ class Recommender:
             raise InputError("at least one answer must be asked for", hint="give k of 1 or more")
         filters = filters or Filters()
         last = self._sieves  # read once, as another thread may ask with other filters
-        prepared = last[1] if last and last[0] is filters else sieves(self.index, filters, self.book)
+        prepared = last[1] if last and last[0] is filters else sieves(self.index, filters, self.book, self.kept)
         self._sieves = filters, prepared
         if overlap or len(relations) < len(RELATIONS):
             return IndexRanker(self.index, prepared, k, self._approximate)

@@ -5,8 +5,9 @@ DuckDB joins and sorts, and spills to disk what does not fit into its share of m
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +19,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.index.kept_columns import NAME as KEPT
+from mmsc_cli.index.kept_columns import write_kept_columns
 from mmsc_cli.prepare.counts import LOSSES
 from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.records import LIST_STRENGTH, Delivery, Kind
@@ -58,7 +61,7 @@ FROM (
         PARTITION BY item_id
         ORDER BY
             richness DESC, title, description, brand, category, price, image_url, image_path, "group", views, purchases,
-            record
+            kept, record
     ) = 1
 )
 """
@@ -223,8 +226,9 @@ def assemble(
     split: SplitSettings,
     seed: int,
     place_images: PlaceImages | None = None,
+    keep: Sequence[str] = (),
 ) -> Assembled:
-    """Write the item table, the pair table and the outside table.
+    """Write the item table, the pair table and the outside table; beside the items, the columns that are kept.
 
     Args:
         delivery: what the source delivered, complete.
@@ -234,6 +238,7 @@ def assemble(
         split: the shares held out.
         seed: of the hold-out.
         place_images: says where each item's image lies in the workspace; None leaves the paths as delivered.
+        keep: the names of the columns whose values the records hold as `kept`.
 
     Raises:
         InputError: there are no items or no pairs.
@@ -254,7 +259,10 @@ def assemble(
         if place_images is not None:
             named = engine.run(_IMAGES_IN_ORDER, records=delivery.parts("records"))
             paths = place_images(item_ids, [url for url, _ in named], [path for _, path in named])
-        counts["without_title"] = _write_items(engine, delivery, items_path, item_splits, paths)
+        kept: dict[str, list[str | None]] = {name: [] for name in keep}
+        counts["without_title"] = _write_items(engine, delivery, items_path, item_splits, paths, kept)
+        if keep:
+            write_kept_columns(items_path.with_name(KEPT), item_ids, kept)
     return Assembled(counts, truth)
 
 
@@ -364,9 +372,14 @@ def _pair_counts(pairs: Pairs) -> dict[str, Any]:
 
 
 def _write_items(
-    engine: Engine, delivery: Delivery, path: Path, splits: NDArray[np.str_], image_paths: list[str | None] | None
+    engine: Engine,
+    delivery: Delivery,
+    path: Path,
+    splits: NDArray[np.str_],
+    image_paths: list[str | None] | None,
+    kept: Mapping[str, list[str | None]],
 ) -> int:
-    """Write the item table, some rows at a time, and return how many items have no title."""
+    """Write the item table, some rows at a time, and return how many items have no title; add values to `kept`."""
     row = without_title = 0
     with atomic_write(path) as file, pq.ParquetWriter(file, ITEM_SCHEMA, compression="zstd") as writer:
         for batch in engine.batches(_RECORDS_IN_ORDER, ROW_GROUP, records=delivery.parts("records")):
@@ -376,6 +389,9 @@ def _write_items(
                 columns["image_path"] = pa.array(image_paths[row:end], pa.string())
             # The engine forgets which columns have no nulls, and what the elements of a list are called.
             writer.write_table(pa.table({name: columns[name] for name in ITEM_SCHEMA.names}).cast(ITEM_SCHEMA))
+            for values in batch["kept"].to_pylist() if kept else ():
+                for column, value in zip(kept.values(), values or [None] * len(kept), strict=True):
+                    column.append(None if value is None else sys.intern(value))
             without_title += pc.sum(pc.equal(columns["title"], "")).as_py() or 0
             row = end
     return without_title

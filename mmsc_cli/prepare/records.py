@@ -22,7 +22,8 @@ from mmsc_cli.tables.items import ITEM_SCHEMA
 CATALOGUE_SCHEMA = pa.schema([column for column in ITEM_SCHEMA if column.name != "split"])
 # `record` is a number of its own for each record, in their order. Of records with the same id the one of the greatest
 # richness is kept; of equals, what they say decides. `views` and `purchases` are the ids of other items in the record's
-# own lists of what its shoppers also viewed and bought, the strongest first.
+# own lists of what its shoppers also viewed and bought, the strongest first. `kept` are the values of the columns that
+# the recipe keeps, in its order, null for none.
 RECORD_SCHEMA = pa.schema(
     [
         pa.field("record", pa.int64(), nullable=False),
@@ -30,6 +31,7 @@ RECORD_SCHEMA = pa.schema(
         pa.field("richness", pa.int64(), nullable=False),
         pa.field("views", pa.list_(pa.string())),
         pa.field("purchases", pa.list_(pa.string())),
+        pa.field("kept", pa.list_(pa.string())),
     ]
 )
 # What stands apart from the records: shoppers of the item `source` also viewed or bought `target`, in so many sessions
@@ -71,6 +73,7 @@ class Record(NamedTuple):
     richness: int = 0
     views: Sequence[str] = ()
     purchases: Sequence[str] = ()
+    kept: Sequence[str | None] = ()
 
     def fields_filled(self) -> int:
         """How many fields say something."""

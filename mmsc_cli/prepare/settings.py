@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from mmsc_cli.files.settings import DownloadSettings
 from mmsc_cli.runtime.settings import EFFORT, AboveZero, Address, Fraction, PathText, Positive, Settings
@@ -31,6 +31,14 @@ MatchIds = Annotated[
     ),
 ]
 
+
+def _once(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("a column is named twice")
+    return names
+
+
+Keep = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], AfterValidator(_once)]
 Paths = PathText | Annotated[list[PathText], Field(min_length=1)]
 
 
@@ -53,6 +61,7 @@ class TableSource(Settings):
     columns: dict[Column, str] = Field(default_factory=dict, description="our column name = yours")
     category_separator: CategorySeparator = None
     match_ids: MatchIds = "exact"
+    keep: Keep = Field(default=[], description="columns of the items that are kept for --where and --columns")
 
 
 class EventsSource(Settings):
@@ -66,6 +75,7 @@ class EventsSource(Settings):
     columns: dict[Literal[ItemColumn, EventColumn], str] = Field(default_factory=dict, description="our name = yours")
     category_separator: CategorySeparator = None
     match_ids: MatchIds = "exact"
+    keep: Keep = Field(default=[], description="columns of the items that are kept for --where and --columns")
     types: dict[EventType, list[str]] = Field(
         default={"view": ["view"], "purchase": ["purchase"]}, description="what your log calls them"
     )
@@ -87,6 +97,12 @@ class EventsSource(Settings):
     memory_gib: Annotated[float, Field(ge=0.25), EFFORT] = Field(
         default=2.0, description="memory for the work; beyond it, the disk is used"
     )
+
+    @model_validator(mode="after")
+    def _keeps_columns_of_items(self) -> EventsSource:
+        if self.keep and self.items is None:
+            raise ValueError("keep names columns of the items, and the source names no items")
+        return self
 
 
 class DemoSource(Settings):

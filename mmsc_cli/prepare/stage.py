@@ -84,6 +84,7 @@ def prepare(
             recipe.split,
             recipe.seed,
             place_images=images.place if images else None,
+            keep=getattr(recipe.source, "keep", ()),
         )
         if stage.path("images").exists():
             write_image_hashes(stage.path("items.parquet"), stage.staging, stage.path("image_hashes.npy"))

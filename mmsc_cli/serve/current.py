@@ -10,7 +10,7 @@ from threading import Event, Thread
 from mmsc_cli.errors import MmscError, in_workspace
 from mmsc_cli.index.shop_rules import digest_of
 from mmsc_cli.infer.shop.rule_sources import read_rules, recorded_rules
-from mmsc_cli.serve.snapshot import Snapshot, index_digest
+from mmsc_cli.serve.snapshot import Snapshot, index_digest, kept_digest
 from mmsc_cli.workspace.manifest_file import NAME, read_manifest_file
 
 _LOG = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ class Current:
                 return
             rules = recorded_rules(manifest) if self._rules is None else read_rules(self._rules)
             is_same_index = index_digest(self._root, manifest) == self.snapshot.digest
-            if is_same_index and digest_of(rules) == self.snapshot.recommender.book.digest:
+            is_same_kept = kept_digest(manifest) == self.snapshot.kept_digest
+            if is_same_index and is_same_kept and digest_of(rules) == self.snapshot.recommender.book.digest:
                 self.refused = None
                 return
             fresh = Snapshot.open(self._root, rules=self._rules, read_through=not is_same_index)

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.index.kept_columns import KeptColumns
 from mmsc_cli.workspace.pins import Pins
 from mmsc_cli.workspace.regular_file import open_regular
 
@@ -22,9 +23,10 @@ _LARGEST_PICTURE = 20 * 2**20
 class ItemFile:
     """`items.parquet` and `images/`, opened once."""
 
-    def __init__(self, root: Path, n_items: int) -> None:
+    def __init__(self, root: Path, kept: KeptColumns, n_items: int) -> None:
         """Open them; what is missing, or of another catalogue than the index, is shown as unknown."""
         self._n_items = n_items
+        self._kept = kept
         self._pins = Pins(root, ("images",))
         self._lock = Lock()
         self._columns: dict[str, Any] = {}
@@ -49,7 +51,12 @@ class ItemFile:
         from mmsc_cli.tables.items import read_item  # noqa: PLC0415  brings pyarrow
 
         with self._lock:
-            return {} if self._file is None else _known(read_item(self._file, row))
+            own = {} if self._file is None else _known(read_item(self._file, row))
+        try:
+            more = {name: self._kept.column(name).of(row) for name in self._kept.names if name not in own}
+        except WorkspaceError:  # of another catalogue than the index
+            more = {}
+        return own | more if own else {}
 
     def columns(self, names: Sequence[str], rows: Sequence[int]) -> list[dict[str, Any]]:
         """Some columns of some items.
@@ -58,14 +65,21 @@ class ItemFile:
             InputError: the item table has no such column.
             WorkspaceError: there is no item table, or it is of another catalogue.
         """
+        own = () if self._file is None else self._file.schema_arrow.names
+        kept = [name for name in names if name not in own and name in self._kept.names]
+        taken = self._taken([name for name in names if name not in kept], rows)
+        taken |= {name: [self._kept.column(name).of(row) for row in rows] for name in kept}
+        return [_known({name: values[place] for name, values in taken.items()}) for place in range(len(rows))]
+
+    def _taken(self, names: Sequence[str], rows: Sequence[int]) -> dict[str, list[Any]]:
         import pyarrow as pa  # noqa: PLC0415  slow to import, and answers do without it
 
         from mmsc_cli.tables.table import check_texts  # noqa: PLC0415  brings pyarrow
 
-        read = pa.table({name: self._column(name).take(rows) for name in names})
-        check_texts(read, "items.parquet")
-        taken = read.to_pydict()
-        return [_known({name: values[place] for name, values in taken.items()}) for place in range(len(rows))]
+        taken = pa.table({name: self._column(name).take(rows) for name in names})
+        check_texts(taken, "items.parquet")
+        columns: dict[str, list[Any]] = taken.to_pydict()
+        return columns
 
     def _column(self, name: str) -> Any:
         from mmsc_cli.infer.attributes import check_column  # noqa: PLC0415  brings pyarrow
@@ -74,7 +88,7 @@ class ItemFile:
             if name not in self._columns:
                 if self._file is None:
                     raise WorkspaceError("items.parquet is missing, or is not what the index was made from")
-                check_column(name, self._file.schema_arrow.names)
+                check_column(name, [*self._file.schema_arrow.names, *self._kept.names])
                 self._columns[name] = self._file.read(columns=[name])[name].combine_chunks()
             return self._columns[name]
 

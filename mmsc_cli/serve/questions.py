@@ -37,6 +37,9 @@ class Choosing(_Strict):
     other_category: bool = Field(False, description="Only answers of another category.")
     price_within: str | None = Field(None, max_length=40, description="Largest difference in price, such as `20%`.")
     in_stock: bool = Field(False, description="Only answers that are in stock, as `PUT /v1/stock` said.")
+    where: tuple[Annotated[str, Field(max_length=1_000)], ...] = Field(
+        (), max_length=20, description="Conditions on kept columns, such as `colour=red` or `weight<=2.5`."
+    )
     variants: bool = Field(False, description="Allow several variants of one product.")
     diversify: bool = Field(False, description="Complements of different product types first.")
     fallback: bool = Field(False, description="Fill lists that are too short with bestsellers.")
@@ -58,6 +61,7 @@ class Choosing(_Strict):
             other_category=self.other_category,
             price_within=self.price_within,
             in_stock=in_stock if self.in_stock else None,
+            where=self.where,
             variants=self.variants,
             diversify=self.diversify,
             overlap=overlap,
@@ -135,7 +139,7 @@ def read_query(model: type[Model], query: bytes) -> Model:
     given: dict[str, Any] = {}
     try:
         for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=50):
-            if name == "min_score":
+            if name in ("min_score", "where"):
                 given.setdefault(name, []).append(value)
             elif name in given:
                 raise InputError(f"{name} is given twice", hint="give it once")

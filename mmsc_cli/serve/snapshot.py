@@ -14,6 +14,7 @@ import numpy as np
 
 from mmsc_cli.errors import MmscError, WorkspaceError
 from mmsc_cli.index.filters import Filters
+from mmsc_cli.index.kept_columns import NAME as KEPT
 from mmsc_cli.infer.answers import COLUMNS, Answers, Asked, record
 from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS
 from mmsc_cli.infer.recommender import Outcome, Recommender
@@ -43,9 +44,10 @@ class Snapshot:
         """Take an opened index; see `open`."""
         self.recommender = recommender
         self.digest = index_digest(root, manifest)
+        self.kept_digest = kept_digest(manifest)
         self._manifest = manifest
         self._root = root
-        self._items = ItemFile(root, len(recommender))
+        self._items = ItemFile(root, recommender.kept, len(recommender))
         self._titles = Titles(recommender.index)
         # The encoder of new items is loaded once, and works for one request at a time.
         self._encoding = Lock()
@@ -84,8 +86,8 @@ class Snapshot:
             raise outcome
 
     def tag(self, *others: str) -> str:
-        """The ETag of what is answered from this index, by these rules, and from other things with these digests."""
-        return f'"{"-".join(filter(None, [self.digest, self.recommender.book.digest, *others]))}"'
+        """The ETag of what is answered from this index, kept columns, rules, and other things with these digests."""
+        return f'"{"-".join(filter(None, [self.digest, self.kept_digest, self.recommender.book.digest, *others]))}"'
 
     def answers(
         self, ids: Sequence[str], relation: Asked, choosing: Choosing, stock: frozenset[str] | None, overlap: bool
@@ -270,6 +272,11 @@ def index_digest(root: Path, manifest: Mapping[str, Any]) -> str:
     trained = manifest.get("stages", {}).get("train", {})
     recorded = artefact_digests(trained).get("index")
     return recorded or sha256((root / "index" / "index.json").read_bytes()).hexdigest()
+
+
+def kept_digest(manifest: Mapping[str, Any]) -> str:
+    """What names the kept columns; empty where there are none."""
+    return artefact_digests(manifest.get("stages", {}).get("prepare", {})).get(KEPT, "")[:16]
 
 
 def _read_through(root: Path, manifest: Mapping[str, Any]) -> None:

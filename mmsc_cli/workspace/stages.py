@@ -19,7 +19,15 @@ class StageFiles:
 
 STAGES: dict[Stage, StageFiles] = {
     "prepare": StageFiles(
-        makes=("items.parquet", "pairs.parquet", "outside.parquet", "images", "image_hashes.npy", "truth.parquet")
+        makes=(
+            "items.parquet",
+            "pairs.parquet",
+            "outside.parquet",
+            "images",
+            "image_hashes.npy",
+            "truth.parquet",
+            "kept.safetensors",
+        )
     ),
     # The truth is there in synthetic workspaces alone, and read by the oracle annotator alone.
     "label": StageFiles(

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
+from mmsc_cli.index.kept_columns import NAME, write_kept_columns
+from mmsc_cli.workspace.checksums import describe
+from mmsc_cli.workspace.manifest_file import read_manifest_file, write_manifest_file
 from mmsc_cli.workspace.workspace import Workspace
 from tests.conftest import Mmsc
 from tests.fixtures.server import Served, ServeFor
@@ -57,3 +61,42 @@ def test_bestsellers_fill_short_lists(served: Served, item_ids: list[str]) -> No
     question = {"questions": [{"id": item_ids[0]}], "relation": "complement", "k": 2, "min_score": ["1e6"]}
     batch = served.client.post("/v1/answers", json={**question, "fallback": True}).json()
     assert batch["outcomes"] == [filled]
+
+
+def _keep(workspace: Workspace, ids: list[str], colour: str) -> None:
+    """Keep a colour of each item, as `prepare` does: half of them have it, the others are black."""
+    fresh = workspace.root / f"{colour}.new"
+    write_kept_columns(fresh, ids, {"colour": [colour if row % 2 else "black" for row in range(len(ids))]})
+    fresh.rename(workspace.root / NAME)
+    content = read_manifest_file(workspace.root)
+    assert content is not None
+    content["stages"]["prepare"]["files"] |= describe(workspace.root, NAME)
+    write_manifest_file(workspace.root, content)
+
+
+def test_kept_columns_filter_and_are_shown_as_in_infer(
+    trained_copy: Workspace, item_ids: list[str], mmsc: Mmsc, serve_for: ServeFor
+) -> None:
+    _keep(trained_copy, item_ids, "red")
+    server = serve_for(trained_copy.root)
+    path = f"/v1/items/{item_ids[0]}/substitutes"
+    asked: dict[str, Any] = {"k": 3, "where": "colour=red", "columns": "colour,price"}
+    first = server.client.get(path, params=asked)
+    options = ("-k", 3, "--where", "colour=red", "--columns", "colour,price", "--json")
+    ran = mmsc("infer", "-w", trained_copy.root, item_ids[0], "--relation", "substitute", *options)
+
+    assert first.json() == json.loads(ran.out)
+    assert [item_ids.index(answer["item"]) % 2 for answer in first.json()["answers"]] == [1, 1, 1]
+    assert {answer["colour"] for answer in first.json()["answers"]} == {"red"}
+    item = server.client.get(f"/v1/items/{item_ids[1]}").json()["item"]
+    assert (item["colour"], item["item_id"]) == ("red", item_ids[1])
+    wrong = server.client.get(path, params={"where": "color=red"})
+    assert wrong.status_code == 422
+    assert "'color' is kept" in wrong.json()["detail"]
+
+    # A kept column alone is renewed: no training, and no restart.
+    _keep(trained_copy, item_ids, "pink")
+    _wait_until_told(server, path, first.headers["etag"])
+    assert server.client.get(path, params=asked).json() == {"answers": []}
+    pink = server.client.get(path, params={**asked, "where": ["colour=pink", "colour!=red"]}).json()
+    assert [answer["item"] for answer in pink["answers"]] == [answer["item"] for answer in first.json()["answers"]]

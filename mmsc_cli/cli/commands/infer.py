@@ -133,6 +133,15 @@ class FilterOptions:
         str | None,
         typer.Option(metavar="FILE|-", help="Only answers whose ids are in FILE, one per line.", rich_help_panel=WHICH),
     ] = None
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE",
+            help="Only answers with this value in a column that the recipe keeps (source.keep); also !=, and of "
+            "numbers <, <=, >, >=. Repeatable: all must hold, of several = on one column one.",
+            rich_help_panel=WHICH,
+        ),
+    ] = None
     variants: Annotated[
         bool,
         typer.Option(
@@ -177,6 +186,7 @@ class FilterOptions:
             other_category=self.other_category,
             price_within=self.price_within,
             in_stock=None if self.in_stock is None else frozenset(read_ids(self.in_stock)),
+            where=tuple(self.where or ()),
             variants=self.variants,
             diversify=self.diversify,
             overlap=self.overlap,

@@ -11,6 +11,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.files.table_file import TableFile, find_name
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.sources.aliases import Format, alike, looks_like
+from mmsc_cli.prepare.sources.exports.inherited import KEPT
 
 # A column of another name that looks like one of these is likely forgotten in the mapping.
 _TELLING = ("title", "description", "brand", "category", "price", "image_url", "co_view", "co_purchase")
@@ -52,6 +53,29 @@ def resolve_columns(
         raise missing_columns(table.path, {name: mapping.get(name, name) for name in missing}, list(table), kind)
     columns = {name: theirs for name, theirs in columns.items() if theirs}
     _report(table.path, columns, list(table), known, export, delivery)
+    return columns
+
+
+def kept_columns(table: TableFile, keep: Sequence[str]) -> dict[str, list[str]]:
+    """The file's columns that the recipe keeps, by their names behind KEPT.
+
+    Raises:
+        InputError: the file lacks one; the nearest of its names are named.
+    """
+    columns, missing = {}, []
+    for name in keep:
+        theirs = table.find(name)
+        if theirs is None:
+            nearest = get_close_matches(name.lower(), list(table), 3)
+            meant = f" (did you mean {' or '.join(nearest)}?)" if nearest else ""
+            missing.append(f"{name!r}{meant}")
+        else:
+            columns[KEPT + name] = [theirs]
+    if missing:
+        raise InputError(
+            f"{table.path}: no column {', '.join(missing)} to keep",
+            hint=f"columns: {', '.join(table)}; see source.keep",
+        )
     return columns
 
 

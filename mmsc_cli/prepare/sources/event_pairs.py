@@ -195,7 +195,7 @@ def read_events(
         log = _count_fates(engine, paths, settings, delivery, base)
         catalogue = None
         for item_file in items:
-            read_item_table(item_file, settings.columns, delivery, settings.category_separator)
+            read_item_table(item_file, settings.columns, delivery, settings.category_separator, settings.keep)
         if items:
             catalogue = read_catalogue(delivery)
         _number_items(engine, catalogue, settings, items, delivery)

@@ -16,6 +16,7 @@ from mmsc_cli.files.item_fields import (
     first_given,
     guess_category_separator,
     is_missing,
+    kept_text,
     plain_text,
     read_category,
     read_id,
@@ -27,14 +28,18 @@ from mmsc_cli.files.table_file import TableFile, read_table_file
 from mmsc_cli.prepare.records import Delivery, Record, record_table
 from mmsc_cli.prepare.settings import ItemColumn
 from mmsc_cli.prepare.sources.aliases import ITEM_FORMATS, known_format
-from mmsc_cli.prepare.sources.columns import resolve_columns
-from mmsc_cli.prepare.sources.exports.inherited import Cells, Export
+from mmsc_cli.prepare.sources.columns import kept_columns, resolve_columns
+from mmsc_cli.prepare.sources.exports.inherited import KEPT, Cells, Export
 from mmsc_cli.prepare.sources.exports.shopify import ShopifyExport
 from mmsc_cli.prepare.sources.exports.woocommerce import WooCommerceExport
 
 
 def read_item_table(
-    path: Path, mapping: Mapping[Any, str], delivery: Delivery, category_separator: str | None = None
+    path: Path,
+    mapping: Mapping[Any, str],
+    delivery: Delivery,
+    category_separator: str | None = None,
+    keep: Sequence[str] = (),
 ) -> None:
     """Read a table of items into a delivery.
 
@@ -47,6 +52,7 @@ def read_item_table(
         mapping: our columns to the file's.
         delivery: where records and counts go.
         category_separator: parts the names of a path; None: see `read_category` and `guess_category_separator`.
+        keep: further columns of the file, or some of ours, that are kept for filters.
 
     Raises:
         InputError: the file is missing, is not such a table, or lacks a column.
@@ -54,6 +60,7 @@ def read_item_table(
     table = read_table_file(path)
     known = known_format(ITEM_FORMATS, list(table))
     names = resolve_columns(table, mapping, get_args(ItemColumn), ("item_id",), known, delivery)
+    names |= kept_columns(table, [name for name in keep if name not in names])
     counts = delivery.counts
     first_record = counts["records"]
     counts["records"] += table.rows
@@ -68,11 +75,13 @@ def read_item_table(
         known_cells = {
             name: [_known(column[row], counts) for row in identified]
             for name, column in block.items()
-            if name != "item_id"
+            if name != "item_id" and not name.startswith(KEPT)
         }
+        kept = [block.get(KEPT + name, []) for name in keep]
+        known_cells["kept"] = [[kept_text(column[row]) if column else None for column in kept] for row in identified]
         records = _records([item_ids[row] for row in identified], known_cells, style, counts, number)
         number += len(records)
-        delivery.add("records", record_table(records))
+        delivery.add("records", record_table([_with_own(record, keep) for record in records]))
 
 
 class _Rows:
@@ -141,9 +150,17 @@ def _records(ids: Sequence[str], cells: Cells, style: _Style, counts: Counter[st
             image_url=read_image_url(cell["image_url"]),
             image_path=plain_text(cell["image_path"]),
             group=read_id(cell["group"]) or None,
+            kept=cell["kept"],
         )
         records.append(record._replace(richness=record.fields_filled()))
     return records
+
+
+def _with_own(record: Record, keep: Sequence[str]) -> Record:
+    """The record with those of its fields kept that the recipe keeps by our names."""
+    own = record._asdict() | {"category": " > ".join(record.category)}
+    kept = [kept_text(own[name]) if name in own else value for name, value in zip(keep, record.kept, strict=True)]
+    return record._replace(kept=kept) if keep else record
 
 
 _EXPORTS: dict[str, Callable[[TableFile, Mapping[str, Sequence[str]], Counter[str]], Export]] = {

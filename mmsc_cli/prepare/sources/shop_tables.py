@@ -36,7 +36,7 @@ def read_tables(
     """
     named = [_pair_table(path, settings, delivery) for path in pairs_paths]
     for path in items_paths:
-        read_item_table(path, settings.columns, delivery, settings.category_separator)
+        read_item_table(path, settings.columns, delivery, settings.category_separator, settings.keep)
     catalogue = read_catalogue(delivery)
     matched = matcher(catalogue, settings.match_ids)
     ids: set[str] = set()

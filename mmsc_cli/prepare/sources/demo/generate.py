@@ -37,7 +37,7 @@ class DemoCatalogue:
         """Hand it over, as any source does."""
         number = pa.array(np.arange(len(self.items)))
         records = self.items.append_column("record", number).append_column("richness", number)
-        for name in ("views", "purchases"):
+        for name in ("views", "purchases", "kept"):
             records = records.append_column(name, pa.nulls(len(records), pa.list_(pa.string())))
         delivery.add("records", records.select(RECORD_SCHEMA.names).cast(RECORD_SCHEMA))
         delivery.counts["records"] += len(self.items)

@@ -18,6 +18,8 @@ from mmsc_cli.files.item_fields import is_missing
 
 Cells = dict[str, list[Any]]
 INHERITED = ("title", "description", "brand", "category", "image_url")
+# What the names of columns begin with that are kept for filters.
+KEPT = "kept:"
 _IN_MEMORY = 8 << 20  # smaller tables need no temporary folder
 
 
@@ -33,6 +35,11 @@ class Export(Protocol):
     def blocks(self, names: Sequence[str]) -> Iterator[Cells]:
         """Yield these of our columns, block by block of the file, without the rows that are no records."""
         ...
+
+
+def is_inherited(name: str) -> bool:
+    """Whether a row without a value in this column has that of another row of its product."""
+    return name in INHERITED or name.startswith(KEPT)
 
 
 class Inheritance:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.files.item_fields import first_given, is_missing
 from mmsc_cli.files.table_file import TableFile
-from mmsc_cli.prepare.sources.exports.inherited import INHERITED, Cells, Inheritance, as_bytes, first_rows
+from mmsc_cli.prepare.sources.exports.inherited import Cells, Inheritance, as_bytes, first_rows, is_inherited
 
 _UNPUBLISHED = ("draft", "archived")
 
@@ -29,7 +29,7 @@ class ShopifyExport:
         self.names: Sequence[str] = list(columns)
         self._table, self._columns = table, columns
         self._handle, self._status, self._picture = map(table.find, ("Handle", "Status", "Image Src"))
-        inherited = [name for name in INHERITED if name in columns]
+        inherited = [name for name in columns if is_inherited(name)]
         given, unpublished, handles = self._looked_through([*inherited, "item_id", "price"])
         first = {name: first_rows(handles, given[name]) for name in [*inherited, "status"]}
         if "picture" in given and "image_url" in first:  # the product's picture, rather than that of a variant

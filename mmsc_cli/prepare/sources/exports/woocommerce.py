@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.files.item_fields import first_given, is_missing
 from mmsc_cli.files.table_file import TableFile
-from mmsc_cli.prepare.sources.exports.inherited import INHERITED, Cells, Inheritance, as_bytes
+from mmsc_cli.prepare.sources.exports.inherited import Cells, Inheritance, as_bytes, is_inherited
 
 _UNPUBLISHED = ("0", "-1")
 _UNESCAPED = ("title", "description", "brand")
@@ -50,7 +50,7 @@ class WooCommerceExport:
         self._numbers_with_variants = _are_in(by_number, with_variants)
         self._skus_with_variants = _are_in(by_sku, with_variants)
         sources = np.where(self._kept, parent_rows, -1)
-        inherited = [name for name in INHERITED if name in columns]
+        inherited = [name for name in columns if is_inherited(name)]
         self._inheritance = Inheritance(
             dict.fromkeys(inherited, sources), (cells for _, cells in self._read(inherited))
         )
