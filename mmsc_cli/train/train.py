@@ -41,7 +41,7 @@ from mmsc_cli.train.known import Catalogue, Known, Visible
 from mmsc_cli.train.loop.trainer import write_history
 from mmsc_cli.train.network import Denoised, Network, denoise, sides, train_network
 from mmsc_cli.train.new_items import NetworkScorer, transfer_weights
-from mmsc_cli.train.ranking.affinity import choose_affinity_weights
+from mmsc_cli.train.ranking.affinity import choose_affinity_weights, fixed_affinity_weights
 from mmsc_cli.train.ranking.answers import answer, compose
 from mmsc_cli.train.ranking.choose import choose_rankers, keep_back
 from mmsc_cli.train.ranking.evidence import Evidence
@@ -213,10 +213,10 @@ class _Making:
         return _Look(views, denoise(known, self.student, self._settings, self._plan, denoiser, self._progress))
 
     def choose_affinity_weights(self, look: _Look, rankers: Mapping[Relation, Ranker], asked: Validations) -> None:
-        """Take the weight of category affinity from the settings, or choose it per relation on validation pairs."""
+        """Take the weight of category affinity from the settings, or choose it on validation pairs."""
         settings = self._settings
         if settings.category_affinity is not None:
-            self.affinity_weights = dict.fromkeys(RELATIONS, settings.category_affinity)
+            self.affinity_weights = fixed_affinity_weights(settings.category_affinity)
         else:
             self.affinity_weights = choose_affinity_weights(
                 look.views.evidence, rankers, asked, settings.rerank_candidates

@@ -3,6 +3,9 @@
 Shoppers relate two categories far more often than any two items of them, so that categories are the surer evidence
 where pairs are few or noisy. The ranker reads them among much else, and learns to predict noise as well. This adds
 them again, with a weight that is chosen on validation pairs.
+
+This is for complements alone. Substitutes share a category, which the ranker knows; to follow the student gains as much
+there and costs less (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -19,14 +22,15 @@ from mmsc_cli.train.validation import Validation, Validations
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0)
 # Of fewer queries the standard error is itself a guess.
 FEWEST_QUERIES = 30
+WEIGHED: Relation = "complement"
 
 
 def choose_affinity_weights(
     evidence: Evidence, rankers: Mapping[Relation, Ranker], asked: Validations, count: int
 ) -> dict[Relation, float]:
-    """The weight of category affinity for each relation that has a ranker.
+    """The weight of category affinity in each relation; 0 without a ranker.
 
-    It is the largest whose NDCG is at most one standard error below the best (the rule of Breiman et al.,
+    That of complements is the largest whose NDCG is at most one standard error below the best (the rule of Breiman et al.,
     Classification and Regression Trees, 1984): of answers that are as good, those with the stronger prior.
 
     Args:
@@ -35,12 +39,15 @@ def choose_affinity_weights(
         asked: validation pairs that neither evidence nor rankers saw.
         count: candidates of a query.
     """
-    weights = dict.fromkeys(RELATIONS, 0.0)
-    for relation, ranker in rankers.items():
-        question = asked[relation, "warm"]
-        if len(question.queries) >= FEWEST_QUERIES:
-            weights[relation] = _choose(evidence, ranker, question, count)
-    return weights
+    question = asked[WEIGHED, "warm"]
+    if WEIGHED not in rankers or len(question.queries) < FEWEST_QUERIES:
+        return dict.fromkeys(RELATIONS, 0.0)
+    return fixed_affinity_weights(_choose(evidence, rankers[WEIGHED], question, count))
+
+
+def fixed_affinity_weights(weight: float) -> dict[Relation, float]:
+    """The weight of category affinity in each relation, where that of complements is given."""
+    return {**dict.fromkeys(RELATIONS, 0.0), WEIGHED: weight}
 
 
 def _choose(evidence: Evidence, ranker: Ranker, question: Validation, count: int) -> float:
