@@ -41,7 +41,7 @@ FATES = (
     "relations_within_group",
     "relations_without_strength",
 )
-# Beyond this number of variants, not all of them take over what is known of one.
+# Beyond this number of variants, not all of them take over what is known of one; a group may be none of variants.
 MOST_VARIANTS = 100
 
 # The richest record of each id, and its row in the item table. Of equally rich ones what they say decides, not where
@@ -287,20 +287,30 @@ def _unit_ids(engine: Engine, item_ids: list[str]) -> list[str]:
 
 
 def _relate(engine: Engine, delivery: Delivery) -> None:
-    """Make `relations`. Groups that hold all of them are no variants, or nothing could be learned of any item."""
+    """Make `relations`. Groups that hold all of them are passed over if they are too large for variants.
+
+    Raises:
+        InputError: all relations are between variants of one product.
+    """
     _load_relations(engine, delivery)
     ((kept, within),) = engine.run(_WITHIN_GROUPS)
     if kept or not within:
         return
+    ((largest,),) = engine.run("SELECT max(position) FROM item_groups")
+    if largest <= MOST_VARIANTS:
+        raise InputError(
+            f"all relations of two items ({within:,}) are between variants of one product, and say nothing of others",
+            hint="give views or purchases of different products too; if group is no column of variants, take it out of "
+            "[source.columns], or give it another name in the file",
+        )
     engine.run("DELETE FROM item_groups")
     engine.run("DROP TABLE ends")
     engine.run(_ENDS)
     engine.run("DROP TABLE relations")
     _load_relations(engine, delivery)
     delivery.warnings.append(
-        f"all {within:,} relations of two items are between variants of one product: the groups of variants are passed "
-        "over, and every item stands alone; if they are right, give relations between different products too, "
-        "otherwise map another column to group under [source.columns]"
+        f"all relations of two items ({within:,}) are within groups, the largest of {largest:,} items: these are "
+        "no variants of a product, and every item stands alone; map another column to group under [source.columns]"
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mmsc_cli.errors import InputError
+from mmsc_cli.prepare.assemble import MOST_VARIANTS
 from mmsc_cli.prepare.records import Delivery, Record, record_table, relation_table
 from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.prepare.split import split_items, split_pairs
@@ -56,14 +58,26 @@ def test_siblings_are_no_pair(delivery: Delivery, assembled: Any) -> None:
     assert shop.counts["relations_within_group"] == 1
 
 
-def test_groups_that_hold_every_pair_are_passed_over_and_said(delivery: Delivery, assembled: Any) -> None:
-    _deliver(delivery, [("MUG-W", "MUG-B", 1.0, 0.0), ("MUG-W", "GONE", 1.0, 0.0), ("LID-1", "LID-1", 1.0, 0.0)])
+def test_a_log_of_siblings_alone_is_refused(delivery: Delivery, assembled: Any) -> None:
+    _deliver(delivery, [("MUG-W", "MUG-B", 1.0, 0.0), ("MUG-W", "GONE", 1.0, 0.0), ("LID-1", "LID-2", 0.0, 1.0)])
+    with pytest.raises(InputError, match=r"all relations of two items .2. are between variants of one product"):
+        assembled(delivery)
+
+
+def test_groups_that_hold_every_pair_and_are_too_large_for_variants_are_passed_over(
+    delivery: Delivery, assembled: Any
+) -> None:
+    mugs = [Record(number, f"MUG-{number:03}", group="kitchen") for number in range(MOST_VARIANTS + 1)]
+    delivery.add("records", record_table(mugs))
+    delivery.add(
+        "relations", relation_table({"source": ["MUG-000"], "target": ["MUG-001"], "view": [1.0], "buy": [0.0]})
+    )
     shop = assembled(delivery)
-    assert shop.edges("view") == {("MUG-W", "MUG-B"): 1.0}
-    assert shop.items["group"].null_count == len(MUGS), "answers would show one variant of a product"
+    assert shop.edges("view") == {("MUG-000", "MUG-001"): 1.0}
+    assert shop.items["group"].null_count == len(mugs), "answers would show one variant of a product"
     assert shop.counts["relations_within_group"] == 0
     (warning,) = delivery.warnings
-    assert "all 1 relations of two items are between variants of one product" in warning
+    assert "all relations of two items (1) are within groups, the largest of 101 items" in warning
 
 
 def test_the_name_of_a_group_is_known_as_an_id(delivery: Delivery, assembled: Any) -> None:
