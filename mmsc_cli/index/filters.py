@@ -177,6 +177,13 @@ class Sieve:
         groups = self._group[rows]
         return np.union1d(rows, np.flatnonzero(np.isin(self._group, groups[groups >= 0])))
 
+    def products(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A number of the product of each row: variants have the same, unless several of them may be answers."""
+        if self._group is None or self.filters.variants:
+            return rows
+        groups = self._group[rows]
+        return np.where(groups >= 0, len(self._group) + groups, rows)
+
     def _banned(self, query: Query, relation: Relation, rows: slice | NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
         """Masks over some rows of what stock, kept columns, category, variants and price rule out."""
         if self._banned_always is not None:

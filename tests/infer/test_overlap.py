@@ -84,6 +84,16 @@ def test_without_calibration_the_higher_rank_decides(hand_made: Recommender) -> 
     assert [answer.item for answer in second] == ["I04", "I05", "I06"]
 
 
+def test_variants_of_one_product_are_not_in_both_lists(hand_made: Recommender) -> None:
+    group = np.array([-1, 0, 0, 0, 1, 1, 1, *[-1] * 5], np.int32)
+    shop = Recommender(Index({**hand_made_tensors(), "group": group}, {}), hand_made._root)
+    for item_id in shop.index.ids:
+        shown = [[group[shop.index.row(answer.item)] for answer in answers] for answers in _lists(shop, item_id, 4)]
+        assert not {number for number in shown[0] if number >= 0} & {number for number in shown[1] if number >= 0}
+    (both,) = ({answer.item for answers in _lists(shop, "I00", 4, overlap=True) for answer in answers},)
+    assert len(both) < 8, "else nothing had to be kept apart"
+
+
 def test_complements_of_different_types_still_come_first(hand_made: Recommender) -> None:
     filters = Filters(diversify=True)
     first, second = _lists(hand_made, "I00", 2, filters=filters)
