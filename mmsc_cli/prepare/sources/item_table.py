@@ -73,7 +73,7 @@ def read_item_table(
         identified = [row for row, item_id in enumerate(item_ids) if item_id]
         counts["without_id"] += len(item_ids) - len(identified)
         known_cells = {
-            name: [_known(column[row], counts) for row in identified]
+            name: [_known(name, column[row], counts) for row in identified]
             for name, column in block.items()
             if name != "item_id" and not name.startswith(KEPT)
         }
@@ -123,11 +123,11 @@ def _style(rows: Export, ids: IdColumn, separator: str | None) -> _Style:
     )
 
 
-def _known(value: Any, counts: Counter[str]) -> Any:
-    """The cell, or None where it is empty."""
+def _known(name: str, value: Any, counts: Counter[str]) -> Any:
+    """The cell, or None where it is empty. Most products have no group: that is no empty field."""
     if not is_missing(value):
         return value
-    counts["empty_fields"] += 1
+    counts["empty_fields"] += name != "group"
     counts["null_words"] += isinstance(value, str) and value.strip() in NULL_WORDS
     return None
 

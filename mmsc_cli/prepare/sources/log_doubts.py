@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from mmsc_cli.prepare.duckdb import Engine
 from mmsc_cli.prepare.records import Delivery
@@ -14,6 +15,7 @@ _LOG = logging.getLogger(__name__)
 TIMES = "seconds since 1970, or as 2024-05-01T12:00:00Z"
 WORDS = "SELECT word, sum(events)::BIGINT FROM tally GROUP BY word ORDER BY 2 DESC, 1 LIMIT 20"
 _SAMPLED, _MOST_WORDS = 2_000, 12
+_CANCELLED = re.compile("cancel|storn|annul|refund|return|retour|rembours|reembols|devuel|failed|void")
 # Returns are rare, so that more rows are looked at for them.
 _SAMPLED_FOR_RETURNS = 50_000
 # Amounts have two decimals at most, coordinates more; most orders are no returns.
@@ -104,29 +106,45 @@ def _doubt_returns(engine: Engine, part: LogPart, delivery: Delivery) -> None:
 
 
 def _doubt_purchases(engine: Engine, part: LogPart, delivery: Delivery) -> None:
-    """Warn where a log that is not of orders has a column of few words that may be its types."""
-    if part.export is not None or any(word in part.columns["session"].lower() for word in ORDER_COLUMNS):
+    """Warn where a column of few words may say what the events are, or that a purchase was cancelled."""
+    if part.export is not None:
         return
     shard = part.shards[0]
-    for name, (sql, kind) in _unused(part).items():
-        if kind != "VARCHAR":
-            continue
-        words = [
-            word
-            for (word,) in engine.run(
-                f"SELECT w FROM (SELECT trim({sql}) AS w FROM {shard.scan} LIMIT {_SAMPLED}) WHERE w <> '' "
-                "GROUP BY w ORDER BY count(*) DESC, w"
+    is_of_orders = any(word in part.columns["session"].lower() for word in ORDER_COLUMNS)
+    for name in _unused(part):
+        words = _few_words(engine, part, name)
+        cancelled = [word for word in words if _CANCELLED.search(word.lower())]
+        if cancelled and len(cancelled) < len(words):
+            others = ", ".join(f'"{word}"' for word in words if word not in cancelled)
+            delivery.warnings.append(
+                f'{shard.path.name}: rows whose "{name}" is {", ".join(map(repr, cancelled))} count as purchases; to '
+                f'leave them out, write type = "{name}" under [source.columns] and purchase = [{others}] under '
+                "[source.types]"
             )
-        ]
-        if 1 < len(words) <= _MOST_WORDS and not any(
-            word.replace(".", "").isdecimal() or is_time(word) for word in words
-        ):
+        elif not is_of_orders and len(words) > 1:
             seen = ", ".join(map(repr, words[:5]))
             delivery.warnings.append(
                 f"{shard.path.name}: all events are taken for purchases, as no column is known to say what they are; "
                 f'if "{name}" does (seen: {seen}), write type = "{name}" under [source.columns] and the words under '
                 "[source.types]"
             )
+
+
+def _few_words(engine: Engine, part: LogPart, name: str) -> list[str]:
+    """The words of a text column that has few of them and no numbers or times, the most frequent first; else none."""
+    shard = part.shards[0]
+    sql, kind = shard.columns[name]
+    if kind != "VARCHAR":
+        return []
+    words = [
+        word
+        for (word,) in engine.run(
+            f"SELECT w FROM (SELECT trim({sql}) AS w FROM {shard.scan} LIMIT {_SAMPLED_FOR_RETURNS}) WHERE w <> '' "
+            f"GROUP BY w ORDER BY count(*) DESC, w LIMIT {_MOST_WORDS + 1}"
+        )
+    ]
+    is_words = not any(word.replace(".", "").isdecimal() or is_time(word) for word in words)
+    return words if len(words) <= _MOST_WORDS and is_words else []
 
 
 def seen_words(engine: Engine, log: OpenLog) -> str:

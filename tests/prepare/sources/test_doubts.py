@@ -69,7 +69,7 @@ def test_ids_that_do_not_meet_are_refused_with_what_would_make_them(
 def test_the_setting_that_a_message_names_makes_the_ids_meet(
     counts: Callable[..., Counts], log_ids: list[str], match: str
 ) -> None:
-    items = "item_id,title,group\n" + "".join(f"SKU-{number},x,G\n" for number in (1, 2, 3)) + "SKU-4,y,\n"
+    items = "item_id,title,group\nSKU-1,x,\nSKU-2,x,\nSKU-3,x,G\nSKU-4,y,G\n"
     if match == "exact":
         with pytest.raises(InputError):
             counts(_log(log_ids), items)
@@ -106,6 +106,21 @@ def test_numbers_below_zero_may_be_returns(counts: Callable[..., Counts]) -> Non
     assert found["events_cancelled"] == 5
 
 
+def test_orders_that_were_cancelled_are_a_warning_whose_lines_leave_them_out(counts: Callable[..., Counts]) -> None:
+    states = ("completed", "shipped", "completed", "refunded")
+    log = "order_id,item,status\n" + "".join(
+        f"o{row // 2},{('AB', 'CD')[row // 8 % 2][row % 2]},{states[row // 2 % 4]}\n" for row in range(48)
+    )
+    columns = {"session": "order_id"}
+    (warning,) = [text for text in counts(log, columns=columns)["warnings"] if "status" in text]
+    assert "rows whose \"status\" is 'refunded' count as purchases" in warning
+    assert 'type = "status"' in warning
+    assert 'purchase = ["completed", "shipped"]' in warning
+    types = {"purchase": ["completed", "shipped"]}
+    found = counts(log, columns={**columns, "type": "status"}, types=types)
+    assert (found["events_of_other_type"], found["events_kept"]) == (12, 36)
+
+
 def test_ids_that_hardly_meet_are_a_warning(counts: Callable[..., Counts]) -> None:
     items = "item_id,title\nA,x\nB,x\n" + "".join(f"OTHER-{number},x\n" for number in range(60))
     found = counts(_log(["A", "B", *(f"other-{number}" for number in range(60))]), items)
@@ -132,7 +147,7 @@ def test_a_column_that_looks_forgotten_is_a_warning(counts: Callable[..., Counts
 
 def test_too_few_pairs_are_a_warning(counts: Callable[..., Counts]) -> None:
     warnings = counts(_log(["A", "B", "C", "D"]))["warnings"]
-    assert warnings[-2].startswith("only 1 co_view pairs")
+    assert warnings[-2].startswith("only 1 co_view pair:")
     assert warnings[-1].startswith("no co_purchase pairs")
 
 

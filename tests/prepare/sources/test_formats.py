@@ -182,6 +182,8 @@ def test_woocommerce_products_and_order_lines(tmp_path: Path) -> None:
     red = shop.items["HOOD-R"]
     assert (red["category"], red["price"]) == (["Clothing", "Hoodies"], 42.5)
     assert red["image_url"] == "https://w.example/a.jpg"
+    assert {shop.items[item]["group"] for item in ("HOOD", "HOOD-B", "HOOD-R")} == {"HOOD"}, "by SKU and by number"
+    assert shop.items["HOOD"]["price"] == 45, "as the shop shows it: that of its first variation"
     assert shop.items["BELT"]["title"] == "Belt, leather"
     assert shop.items["BELT"]["category"] == ["Care", "Perfume, Cologne"]
     assert shop.pairs("buy") >= {_pair("HOOD-B", "BELT")}

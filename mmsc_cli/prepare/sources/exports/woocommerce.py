@@ -22,8 +22,9 @@ _UNESCAPED = ("title", "description", "brand")
 class WooCommerceExport:
     """The records of such an export: without unpublished rows.
 
-    A missing cell of a variation is that of its parent, which is named by its SKU or as `id:11`. Variations of one
-    parent, and it, are a group.
+    A missing cell of a variation is that of its parent, which is named by its SKU or as `id:11`. A parent without a
+    price has that of its first variation. Variations of one parent, and it, are a group of the parent's SKU, or
+    `id:11` where it has none.
     """
 
     def __init__(self, table: TableFile, columns: Mapping[str, Sequence[str]], counts: Counter[str]) -> None:
@@ -46,14 +47,17 @@ class WooCommerceExport:
         named_by, by_number, by_sku = (pa.chunked_array(parts).combine_chunks() for parts in (parents, numbers, skus))
         parent_rows = _last_rows(named_by, by_sku)
         parent_rows = np.where(parent_rows >= 0, parent_rows, _last_rows(named_by, by_number))
-        with_variants = named_by.drop_null().unique()
-        self._numbers_with_variants = _are_in(by_number, with_variants)
-        self._skus_with_variants = _are_in(by_sku, with_variants)
+        variations = np.flatnonzero(parent_rows >= 0)
+        first_variations = np.full(len(parent_rows), -1, np.int32)
+        first_variations[parent_rows[variations[::-1]]] = variations[::-1]  # of several, the last that is written stays
+        heads = np.where(first_variations >= 0, np.arange(len(parent_rows)), parent_rows)
+        known = pc.coalesce(by_sku, by_number).take(pa.array(heads, mask=heads < 0))
+        self._groups = pc.coalesce(known, named_by)
         sources = np.where(self._kept, parent_rows, -1)
-        inherited = [name for name in columns if is_inherited(name)]
-        self._inheritance = Inheritance(
-            dict.fromkeys(inherited, sources), (cells for _, cells in self._read(inherited))
-        )
+        takes = dict.fromkeys(filter(is_inherited, columns), sources)
+        if "price" in columns:
+            takes["price"] = first_variations
+        self._inheritance = Inheritance(takes, (cells for _, cells in self._read(list(takes))))
 
     def _read(self, names: Sequence[str]) -> Iterator[tuple[dict[str, list[Any]], Cells]]:
         """Yield blocks of the file's columns that are needed for some of ours, and ours without `group`."""
@@ -73,27 +77,22 @@ class WooCommerceExport:
         """Yield these of our columns, block by block of the file, without the rows that are no records."""
         start = 0
         for block, cells in self._read(names):
-            sku, number, parent, _ = self._raw(block)
-            rows = np.flatnonzero(self._kept[start : start + len(sku)]).tolist()
+            n_rows = len(block[str(self._sku)])
+            rows = np.flatnonzero(self._kept[start : start + n_rows]).tolist()
             whole: Cells = {}
             for name in names:
                 if name == "group":
-                    own = [
-                        _by_number(number[row])
-                        if self._numbers_with_variants[start + row]
-                        else sku[row]
-                        if self._skus_with_variants[start + row]
-                        else None
-                        for row in range(len(sku))
+                    filled = [
+                        None if group is None else group.decode("utf-8", "surrogatepass")
+                        for group in self._groups.slice(start, n_rows).to_pylist()
                     ]
-                    filled = first_given([parent, own])
                 else:
                     filled = self._inheritance.fill(name, start, cells[name])
                 if name in _UNESCAPED:
                     filled = [cell.replace("\\,", ",") if isinstance(cell, str) else cell for cell in filled]
                 whole[name] = [filled[row] for row in rows]
             yield whole
-            start += len(sku)
+            start += n_rows
 
 
 def _by_number(number: Any) -> str | None:
@@ -106,8 +105,3 @@ def _last_rows(wanted: pa.Array, names: pa.Array) -> NDArray[np.int32]:
     found = pc.index_in(wanted, value_set=backwards, skip_nulls=True).fill_null(len(names))
     rows: NDArray[np.int32] = len(names) - 1 - found.to_numpy(zero_copy_only=False).astype(np.int32)
     return rows
-
-
-def _are_in(names: pa.Array, wanted: pa.Array) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = pc.is_in(names, value_set=wanted, skip_nulls=True).to_numpy(zero_copy_only=False)
-    return found

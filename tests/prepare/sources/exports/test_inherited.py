@@ -88,7 +88,7 @@ def test_a_variation_of_woocommerce_inherits_from_a_parent_anywhere(tmp_path: Pa
     assert (blue["title"], blue["description"]) == ("Hoodie, warm", "Cotton")
     assert blue["image_url"] == "https://x.example/a.jpg"
     assert items["H-R"]["title"] == "Red"
-    assert items["HOOD"]["group"] == blue["group"] == "id:11"
+    assert items["HOOD"]["group"] == blue["group"] == "HOOD"
     assert items["O50"]["group"] is None
     assert (items["LONE"]["title"], items["LONE"]["group"]) == ("", "id:99")
     assert delivery.counts["records_unpublished"] == 1
