@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from mmsc_cli.metrics.bootstrap import bootstrap_interval, calibration_error
+from mmsc_cli.metrics.bootstrap import bootstrap_interval, calibration_error, calibration_interval
 from mmsc_cli.rules.pair_rules import RULES_MODEL
 from mmsc_cli.runtime.seeds import derive_seed, numpy_generator
 from mmsc_cli.tables.labels import Labels
@@ -160,6 +160,10 @@ def _with_labels(student: Student, views: PairViews, labels: Labels, seed: int) 
         "accuracy": round(float(right.mean()), 4),
         "accuracy_ci": [round(end, 4) for end in interval],
         "calibration_error": round(calibration_error(unseen, taught.classes), 4),
+        "calibration_error_ci": [
+            round(end, 4)
+            for end in calibration_interval(unseen, taught.classes, numpy_generator(seed, "student/calibration"))
+        ],
     }
     if right.mean() < about["without_labels_accuracy"]:
         _LOG.warning("labels are not used: a student without them predicts them better")
