@@ -64,8 +64,9 @@ def _fields(product: Any) -> dict[str, Any]:
         name = _local(child.tag)
         text = (child.text or "").strip() or child.get("href", "") or "".join(child.itertext()).strip()
         if name in fields and fields[name] != text:
-            known = fields[name]
-            fields[name] = [*known, text] if isinstance(known, list) else [known, text]
+            if not isinstance(fields[name], list):
+                fields[name] = [fields[name]]
+            fields[name].append(text)
         else:
             fields[name] = text
     return fields

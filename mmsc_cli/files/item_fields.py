@@ -42,7 +42,7 @@ _FORMULA = re.compile(r'="([^"]*)"')
 WHOLE_ID = re.compile(r"(-?\d+)(\.0)?")
 # The keys under which objects hold their text, the likeliest first.
 _TEXT_KEYS = ("name", "value", "title", "text", "label", "amount", "src", "url", "href")
-_ADDRESS_ENDS = re.compile(r"[\s,;|]+(?=(?:https?:)?//)", re.IGNORECASE)
+_ADDRESS_ENDS = re.compile(r"(?<![\s,;|])[\s,;|]++(?=(?:https?:)?//)", re.IGNORECASE)
 # These two are in no name of a category.
 _ARROWS = re.compile("[>»›→]")
 _PATH_ENDS = re.compile(r"[;|\n]+")

@@ -166,4 +166,4 @@ class ImagePlaces:
 
 def _kind_of(reason: str) -> str:
     """A reason without the address or path that it names."""
-    return re.sub(r"\S*/\S+", "the address", reason)
+    return re.sub(r"(?<!\S)[^\s/]*+/\S+", "the address", reason)

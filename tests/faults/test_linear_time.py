@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import resource
 from collections import Counter
@@ -10,17 +11,21 @@ from contextlib import suppress
 
 import pytest
 
+from mmsc_cli.files.feed import read_feed
 from mmsc_cli.files.id_column import read_ids
 from mmsc_cli.files.item_fields import (
     clean_text,
+    commas_part_paths,
     guess_category_separator,
     read_category,
     read_id,
     read_image_url,
     read_text,
 )
-from mmsc_cli.files.prices import read_price
+from mmsc_cli.files.prices import decimal_mark, read_price
+from mmsc_cli.prepare.image_placement import _kind_of
 from mmsc_cli.prepare.sources.python_literal import read_dict_literal
+from mmsc_cli.prepare.sources.times import is_day, is_time
 from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.runtime.visible import shown, visible
 
@@ -56,12 +61,32 @@ WORST = [
     ("", "http://"),
     ("http://", "@"),
     ("http://a?", "?"),
+    ("a", ","),
+    ("a", " "),
+    ("a", " | "),
+    ("", "\\,"),
+    ("", "a/b "),
+    ("", "a"),
+    ("", "1 "),
+    ("", "12:"),
+    ("2026-11-30", " "),
+    ("", "</a>"),
+    ("", "<a>"),
+    ("", "<a>1</a><a>2</a>"),
+    ("", "&#0;"),
 ]
 
 
 def _literal(text: str) -> object:
     with suppress(ValueError):
         return read_dict_literal(text.encode())
+    return None
+
+
+def _feed(text: str) -> object:
+    """One product of a feed, whose markup the text is."""
+    with suppress(ValueError):
+        return list(read_feed(io.BytesIO(f"<rss><item>{text}</item></rss>".encode())))
     return None
 
 
@@ -73,6 +98,12 @@ READERS: dict[str, Callable[[str], object]] = {
     "read_ids": lambda text: read_ids([text], Counter()),
     "read_image_url": lambda text: read_image_url(text),
     "read_price": lambda text: read_price(text, Counter()),
+    "decimal_mark": lambda text: decimal_mark([text, text]),
+    "commas_part_paths": lambda text: commas_part_paths([text]),
+    "is_time": is_time,
+    "is_day": is_day,
+    "read_feed": _feed,
+    "kind_of": _kind_of,
     "read_dict_literal": _literal,
     "guess_category_separator": lambda text: guess_category_separator([text, text + "x"]),
     "redact": redact,
@@ -88,7 +119,9 @@ def test_no_text_costs_more_than_linear_time(reader: str) -> None:
     def read() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_SECONDS, PROCESSOR_SECONDS))
         for before, repeated in WORST:
-            READERS[reader](before + repeated * (MEGABYTE // len(repeated)))
+            text = before + repeated * (MEGABYTE // len(repeated))
+            READERS[reader](text)
+            READERS[reader](text + "b")  # a run that ends, behind which nothing is stripped
 
     child = multiprocessing.get_context("fork").Process(target=read)
     child.start()
