@@ -134,11 +134,3 @@ def test_a_gate_of_nothing_is_an_error(mmsc: Mmsc, trained: Workspace, expressio
     ran = mmsc("evaluate", "--fail-under", expression, "-w", trained.root)
     assert (ran.code, ran.out) == (2, "")
     assert "is not a gate" in ran.err
-
-
-def test_what_the_student_of_labels_is_worth_has_intervals(trained: Workspace) -> None:
-    student = trained.manifest().stages["train"].counts["student"]
-    for figure in ("accuracy", "calibration_error"):
-        low, high = student[f"{figure}_ci"]
-        assert 0 <= low <= student[figure] <= high <= 1
-        assert low < high

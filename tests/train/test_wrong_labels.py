@@ -76,6 +76,15 @@ def test_labels_are_followed_as_far_as_they_are_right(prepared: Workspace, tmp_p
     assert dice.by_labels is None
 
 
+def test_what_the_student_of_labels_is_worth_has_intervals(prepared: Workspace, tmp_path: Path) -> None:
+    about = taught(prepared, labels_of(prepared, tmp_path, 0.8)).about
+    assert about is not None
+    for figure in ("accuracy", "calibration_error"):
+        low, high = about[f"{figure}_ci"]
+        assert 0 <= low < high <= 1
+        assert about[figure] < high
+
+
 def test_labels_that_say_the_opposite_are_not_followed(prepared: Workspace, tmp_path: Path) -> None:
     path = labels_of(prepared, tmp_path, 1.0)
     labels = Labels.read(path)
