@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,7 +48,7 @@ def prepare_config(
     """
     hashes: dict[str, str | None] = {}
     files = local_files(recipe, inputs, recipe_directory)
-    for path in (*files.items, *files.others):
+    for path in files:
         # The name alone, so that nothing is prepared anew where all was moved.
         name = os.fsencode(path.name).decode(errors="backslashreplace")
         key = name if name not in hashes else f"{name} ({len(hashes)})"
@@ -84,6 +84,9 @@ class LocalFiles:
     items: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
     base: Path | None = None
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter((*self.items, *self.others))
 
 
 def local_files(recipe: PrepareRecipe, inputs: Sequence[Path], recipe_directory: Path) -> LocalFiles:

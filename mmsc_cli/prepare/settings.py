@@ -92,7 +92,9 @@ class EventsSource(Settings):
     day_first: bool | None = Field(
         default=None, description="whether 1/2/2024 is 1 February; none: other dates of the column decide"
     )
-    since: datetime | date | None = Field(default=None, description="events before this are left out")
+    since: datetime | date | Annotated[str, Field(pattern="^[1-9][0-9]{0,4}d$")] | None = Field(
+        default=None, description='events before this are left out: a date, or days back from the newest event ("90d")'
+    )
     until: datetime | date | None = Field(default=None, description="events from this on are left out")
     memory_gib: Annotated[float, Field(ge=0.25), EFFORT] = Field(
         default=2.0, description="memory for the work; beyond it, the disk is used"

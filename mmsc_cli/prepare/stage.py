@@ -27,7 +27,8 @@ from mmsc_cli.prepare.settings import (
 )
 from mmsc_cli.prepare.sources.amazon import read_amazon
 from mmsc_cli.prepare.sources.demo.generate import generate_demo
-from mmsc_cli.prepare.sources.event_pairs import read_events
+from mmsc_cli.prepare.sources.log.event_pairs import read_events
+from mmsc_cli.prepare.sources.log.kept_events import KeptEvents
 from mmsc_cli.prepare.sources.shop_tables import read_tables
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.runtime.plain_words import counted
@@ -37,6 +38,7 @@ from mmsc_cli.tables.image_hashes import write_image_hashes
 from mmsc_cli.workspace.workspace import StageRun, Workspace
 
 FEW_PAIRS = 50
+KEPT_EVENTS = "kept_events"
 _LOG = logging.getLogger(__name__)
 
 
@@ -75,7 +77,9 @@ def prepare(
             _LOG.info("items: %s; %s: %s", files.items[0], "log" if recipe.source.kind == "events" else "pairs", others)
         images = None if checking else _image_places(workspace, recipe, files.items, recipe_directory, stage, progress)
         delivery = Delivery(stage.directory("delivery"))
-        _read(workspace, recipe, files, stage, delivery, progress)
+        digests = dict(zip(files, config.get("inputs", {}).values(), strict=False))
+        kept = KeptEvents(workspace.path(KEPT_EVENTS), digests, delivery.folder)
+        _read(workspace, recipe, files, stage, delivery, progress, kept)
         assembled = assemble(
             delivery,
             stage.path("items.parquet"),
@@ -139,6 +143,7 @@ def _read(
     stage: StageRun,
     delivery: Delivery,
     progress: Progress,
+    kept: KeptEvents,
 ) -> None:
     """Have the source deliver."""
     paths = files.others
@@ -151,7 +156,7 @@ def _read(
         case TableSource() as source:
             read_tables(files.items, paths, source, delivery)
         case EventsSource() as source:
-            read_events(paths, files.items, source, delivery, progress, base=files.base)
+            read_events(paths, files.items, source, delivery, progress, base=files.base, kept=kept)
         case DemoSource() as source:
             if paths:
                 raise InputError("the demo source is generated: it takes no input files", hint="leave --input out")

@@ -24,8 +24,8 @@ from mmsc_cli.files.item_fields import (
 )
 from mmsc_cli.files.prices import decimal_mark, read_price
 from mmsc_cli.prepare.image_placement import _kind_of
+from mmsc_cli.prepare.sources.log.times import is_day, is_time
 from mmsc_cli.prepare.sources.python_literal import read_dict_literal
-from mmsc_cli.prepare.sources.times import is_day, is_time
 from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.runtime.visible import shown, visible
 

@@ -17,7 +17,7 @@ from mmsc_cli.files.table_file import read_table_file
 from mmsc_cli.prepare.guess.head import read_head
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.settings import EventsSource
-from mmsc_cli.prepare.sources.event_pairs import read_events
+from mmsc_cli.prepare.sources.log.event_pairs import read_events
 
 
 def _image(path: Path) -> None:

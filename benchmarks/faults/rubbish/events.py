@@ -13,7 +13,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.counts import BALANCES
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.settings import EventsSource
-from mmsc_cli.prepare.sources.event_pairs import read_events
+from mmsc_cli.prepare.sources.log.event_pairs import read_events
 
 _LOG: dict[str, list[Any]] = {
     "session": ["s1", "s1", "s1", "s2", "s2", None, "s3"],

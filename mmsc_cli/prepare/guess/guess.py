@@ -20,7 +20,7 @@ from mmsc_cli.prepare.guess.roles import column_of, id_candidates, item_candidat
 from mmsc_cli.prepare.guess.tables import Kind, Table, recognise
 from mmsc_cli.prepare.settings import EventsSource, EventType, IdMatch
 from mmsc_cli.prepare.sources.aliases import SHOPPER_COLUMNS
-from mmsc_cli.prepare.sources.event_log import describe_unreadable, event_words
+from mmsc_cli.prepare.sources.log.event_log import describe_unreadable, event_words
 from mmsc_cli.prepare.sources.meeting import HARDLY, change_that_meets
 
 _VISIT_MINUTES = 30

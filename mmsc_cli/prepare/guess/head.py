@@ -22,7 +22,7 @@ from mmsc_cli.files.separated import Dialect, column_names, sniff_separator, und
 from mmsc_cli.files.table_blocks import json_array
 from mmsc_cli.files.table_file import find_name
 from mmsc_cli.files.unpacking import check_packing, open_unpacked
-from mmsc_cli.prepare.sources.log_shard import open_log_file
+from mmsc_cli.prepare.sources.log.log_shard import open_log_file
 
 _BYTES = 4 << 20
 _ROWS = 20_000

@@ -38,7 +38,7 @@ encoder = "classic"         # needs no download; "auto" takes an open_clip model
 _EVENT_SETTINGS = """\
 # min_support = 2           # sessions in which a pair must occur; default: what ranks held-out pairs best
 # session_items = 50        # items of a session that count, the earliest first
-# since = 2026-01-01        # leave out what is older
+# since = "90d"             # leave out what is older, here than 90 days before the newest event
 """
 
 

@@ -14,7 +14,7 @@ from mmsc_cli.prepare.guess.event_types import type_of
 from mmsc_cli.prepare.guess.head import Head
 from mmsc_cli.prepare.settings import ItemColumn, PairColumn
 from mmsc_cli.prepare.sources.aliases import ALIASES
-from mmsc_cli.prepare.sources.times import is_day, is_time
+from mmsc_cli.prepare.sources.log.times import is_day, is_time
 
 _IMAGE = re.compile(r"\.(jpe?g|png|webp|gif|avif)\b", re.IGNORECASE)
 _MOST_TYPES = 200

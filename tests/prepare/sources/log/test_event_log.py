@@ -19,12 +19,13 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.duckdb import Engine
 from mmsc_cli.prepare.inputs import log_base, log_files
 from mmsc_cli.prepare.settings import EventsSource
-from mmsc_cli.prepare.sources.event_log import (
+from mmsc_cli.prepare.sources.log.event_log import (
     PURCHASE,
     VIEW,
     describe_unreadable,
     open_log,
     reopen_with_plain_line_ends,
+    time_fate,
 )
 
 HEAD = "session,item,type,time\n"
@@ -40,7 +41,8 @@ def rows(tmp_path: Path) -> Callable[..., Rows]:
         paths = path if isinstance(path, list) else [path]
         with Engine(tmp_path) as engine:
             log = open_log(engine, paths, settings, tmp_path)
-            select = "SELECT session, item, kind, seconds, fate FROM normalised ORDER BY ALL"
+            fate = f"coalesce(fate, {time_fate(settings, None)})"
+            select = f"SELECT session, item, kind, seconds, {fate} AS fate FROM normalised ORDER BY ALL"
             try:
                 return engine.run(select)
             except duckdb.Error as error:

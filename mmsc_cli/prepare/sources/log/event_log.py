@@ -18,7 +18,7 @@ from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.settings import EventColumn, EventsSource
 from mmsc_cli.prepare.sources.aliases import LOG_FORMATS, Format, alike, known_format
 from mmsc_cli.prepare.sources.columns import missing_columns
-from mmsc_cli.prepare.sources.log_shard import (
+from mmsc_cli.prepare.sources.log.log_shard import (
     UNPACKING_ERRORS,
     LogShard,
     is_empty,
@@ -27,7 +27,7 @@ from mmsc_cli.prepare.sources.log_shard import (
     plain_line_ends,
     with_partitions,
 )
-from mmsc_cli.prepare.sources.times import TimeForm, decide_form, seconds_sql
+from mmsc_cli.prepare.sources.log.times import TimeForm, decide_form, seconds_sql
 
 VIEW, PURCHASE = 0, 1
 
@@ -35,17 +35,19 @@ VIEW, PURCHASE = 0, 1
 _TIME_ZONE = "SET TimeZone = 'UTC'"
 _BLANKS = "".join(map(chr, (*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029)))
 _BLANKS += "\u202f\u205f\u3000"
-_NORMALISED = """
-CREATE OR REPLACE VIEW normalised AS
+# What becomes of an event, whenever it was: null where it is of use in its time.
+_OF_FILE = """
 SELECT *, CASE
     WHEN kind IS NULL THEN 'events_of_other_type'
     WHEN coalesce(session, '') = '' OR coalesce(item, '') = '' THEN 'events_without_id'
     WHEN cancelled THEN 'events_cancelled'
+END AS fate
+FROM ({shard})
+"""
+_TIME_FATE = """CASE
     WHEN {asks} AND (seconds IS NULL OR NOT isfinite(seconds)) THEN 'events_without_time'
     WHEN seconds < {since} OR seconds >= {until} THEN 'events_outside_period'
-END AS fate
-FROM ({shards})
-"""
+END"""
 _SHARD = """
 SELECT {session} AS session, {item} AS item, {seconds} AS seconds, {kind}::UTINYINT AS kind,
     {word} AS word, {cancelled} AS cancelled, {written} AS written
@@ -82,9 +84,16 @@ class LogPart:
 
 @dataclass(frozen=True)
 class OpenLog:
-    """A log whose view `normalised` is there."""
+    """A log whose view `normalised` is there.
+
+    Attributes:
+        parts: its files, by what they are.
+        selects: each file, and the statement that reads its part of the view: what it holds and how it is read, and
+            nothing else, decide what the statement yields.
+    """
 
     parts: list[LogPart]
+    selects: list[tuple[LogShard, str]] = field(default_factory=list)
 
     @property
     def shards(self) -> list[LogShard]:
@@ -112,8 +121,9 @@ def open_log(
 ) -> OpenLog:
     """Make the view `normalised` of a log: session, item (text), kind (VIEW or PURCHASE), seconds, written, fate.
 
-    `fate` is one of FATES for an event that is no use, else null; `written` is what the log holds for a time. Nothing
-    is read yet but the heads of the files, and the times where it takes all of them to tell days from months.
+    `fate` is one of FATES for an event that is of no use at any time, else null (see `time_fate`); `written` is what
+    the log holds for a time. Nothing is read yet but the heads of the files, and the times where it takes all of them
+    to tell days from months.
 
     Args:
         engine: where the view is made.
@@ -164,16 +174,32 @@ def _make_view(engine: Engine, shards: list[LogShard], settings: EventsSource) -
     for part in log.parts:
         _check_id_types(engine, part)
     engine.run(_TIME_ZONE)
-    log = OpenLog([replace(part, time_form=_time_form(engine, part, settings)) for part in log.parts])
-    engine.run(
-        _NORMALISED.format(
-            shards=" UNION ALL ".join(_select(shard, part) for part in log.parts for shard in part.shards),
-            asks=str(_asks_for_time(settings)).lower(),
-            since=_bound(settings.since, "'-infinity'::DOUBLE"),
-            until=_bound(settings.until, "'infinity'::DOUBLE"),
-        )
-    )
-    return log
+    parts = [replace(part, time_form=_time_form(engine, part, settings)) for part in log.parts]
+    selects = [(shard, _OF_FILE.format(shard=_select(shard, part))) for part in parts for shard in part.shards]
+    engine.run("CREATE OR REPLACE VIEW normalised AS " + " UNION ALL ".join(select for _, select in selects))
+    return OpenLog(parts, selects)
+
+
+def time_fate(settings: EventsSource, newest: float | None) -> str:
+    """SQL for the fate of an event by its `seconds`, null where it is in the period of the recipe.
+
+    Args:
+        settings: the recipe's `[source]`.
+        newest: the time of the newest event, from which days are counted back; None: no event has a time.
+    """
+    since = settings.since
+    if isinstance(since, str):
+        days = int(since.removesuffix("d"))
+        first = "'-infinity'::DOUBLE" if newest is None else repr(newest - 86_400 * days)
+    else:
+        first = _bound(since, "'-infinity'::DOUBLE")
+    asks = str(_asks_for_time(settings)).lower()
+    return _TIME_FATE.format(asks=asks, since=first, until=period_end(settings))
+
+
+def period_end(settings: EventsSource) -> str:
+    """SQL for the time from which on events are left out."""
+    return _bound(settings.until, "'infinity'::DOUBLE")
 
 
 def _part(shards: list[LogShard], settings: EventsSource, *, several: bool) -> LogPart:

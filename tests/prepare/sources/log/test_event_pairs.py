@@ -16,8 +16,8 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.counts import balance
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.settings import EventsSource
-from mmsc_cli.prepare.sources import event_pairs as events
-from mmsc_cli.prepare.sources.event_pairs import read_events
+from mmsc_cli.prepare.sources.log import event_pairs as events
+from mmsc_cli.prepare.sources.log.event_pairs import read_events
 
 Event = tuple[str, str, str, Any]
 Scores = dict[tuple[str, str, str], float]

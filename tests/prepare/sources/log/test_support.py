@@ -6,7 +6,7 @@ import pytest
 
 from mmsc_cli.prepare.duckdb import Engine
 from mmsc_cli.prepare.settings import EventsSource
-from mmsc_cli.prepare.sources.support import choose_support
+from mmsc_cli.prepare.sources.log.support import choose_support
 
 # Sessions of six of sixty items of the same ten: every item has more than ten pairs, seen in many sessions.
 KEPT = """

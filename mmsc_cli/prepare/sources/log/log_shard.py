@@ -37,6 +37,7 @@ class LogShard:
     Attributes:
         path: as the user knows it.
         scan: a table function that reads it.
+        place: the file that it reads, the path itself or a copy or link.
         columns: what SQL calls each column, and its type; by the name in the file.
         repeated: names of several columns.
         json: it has the single column `json`.
@@ -45,6 +46,7 @@ class LogShard:
 
     path: Path
     scan: str
+    place: Path
     columns: dict[str, tuple[str, str]]
     repeated: frozenset[str] = frozenset()
     json: bool = False
@@ -218,7 +220,7 @@ def _parquet(engine: Engine, path: Path, shard_path: Path) -> LogShard:
         # Text is UTF-8, whatever the writer called it.
         sql = f"decode({identifier(name)})" if kind == "BLOB" else identifier(name)
         columns[name.strip()] = sql, "VARCHAR" if kind == "BLOB" else kind
-    return LogShard(path, scan, columns)
+    return LogShard(path, scan, shard_path, columns)
 
 
 def _json_lines(path: Path, shard_path: Path, head: bytes, packing: str) -> LogShard:
@@ -234,7 +236,7 @@ def _json_lines(path: Path, shard_path: Path, head: bytes, packing: str) -> LogS
     columns = {
         name.strip(): (f"json_extract_string({_JSON}, {literal(_json_name(name))})", "VARCHAR") for name in names
     }
-    return LogShard(path, scan, columns, json=True)
+    return LogShard(path, scan, shard_path, columns, json=True)
 
 
 def _json_name(name: str) -> str:
@@ -280,7 +282,7 @@ def _separated(
     written = ", ".join(f"{name}={value}" for name, value in options.items())
     scan = f"read_csv([{literal(str(shard_path))}], {written}, columns={{{types}}})"
     repeated = frozenset(name for name in header if name and header.count(name) > 1)
-    return LogShard(path, scan, columns, repeated, header=header)
+    return LogShard(path, scan, shard_path, columns, repeated, header=header)
 
 
 def _has_backslashes(lines: Sequence[str], separator: str, width: int) -> bool:

@@ -8,8 +8,8 @@ import re
 from mmsc_cli.prepare.duckdb import Engine
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.sources.aliases import ORDER_COLUMNS, alike
-from mmsc_cli.prepare.sources.event_log import LogPart, OpenLog
-from mmsc_cli.prepare.sources.times import is_time
+from mmsc_cli.prepare.sources.log.event_log import LogPart, OpenLog
+from mmsc_cli.prepare.sources.log.times import is_time
 
 _LOG = logging.getLogger(__name__)
 TIMES = "seconds since 1970, or as 2024-05-01T12:00:00Z"
@@ -31,7 +31,7 @@ def report_log(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
     """Note what was decided of a log, and warn of what looks wrong.
 
     Args:
-        engine: has the tables `normalised` and `tally`.
+        engine: has the table `tally`.
         log: the log.
         delivery: told; its counts are those of the events.
     """

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from mmsc_cli.prepare.duckdb import Engine
-from mmsc_cli.prepare.sources.times import TimeForm, decide_form, is_time, seconds_sql
+from mmsc_cli.prepare.sources.log.times import TimeForm, decide_form, is_time, seconds_sql
 
 Read = Callable[..., tuple[list[datetime | None], TimeForm]]
 

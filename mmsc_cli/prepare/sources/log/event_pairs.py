@@ -21,18 +21,21 @@ from mmsc_cli.files.id_column import read_ids
 from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.records import Delivery, Record, part_path, record_table
 from mmsc_cli.prepare.settings import EventsSource
-from mmsc_cli.prepare.sources.event_log import (
+from mmsc_cli.prepare.sources.item_table import read_item_table
+from mmsc_cli.prepare.sources.log.event_log import (
     PURCHASE,
     VIEW,
     OpenLog,
     describe_unreadable,
     open_log,
+    period_end,
     reopen_with_plain_line_ends,
+    time_fate,
 )
-from mmsc_cli.prepare.sources.item_table import read_item_table
-from mmsc_cli.prepare.sources.log_doubts import TIMES, WORDS, report_log, seen_words
+from mmsc_cli.prepare.sources.log.kept_events import KeptEvents
+from mmsc_cli.prepare.sources.log.log_doubts import TIMES, WORDS, report_log, seen_words
+from mmsc_cli.prepare.sources.log.support import choose_support
 from mmsc_cli.prepare.sources.meeting import Catalogue, check_ids_meet, matcher, read_catalogue
-from mmsc_cli.prepare.sources.support import choose_support
 from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.runtime.progress import SILENT, Progress
 
@@ -42,16 +45,19 @@ _EARLIEST_DAY, _LATEST_DAY = "1990", "2100"
 # Pairs that are counted at a time: what bounds memory, together with the engine's own limit.
 PAIRS_AT_A_TIME = 10_000_000
 
-# Two sessions that share a hash would become one: among ten million the chance of that is three in a million.
+_OF_FILES = "CREATE OR REPLACE VIEW of_files AS SELECT * FROM {events}"
+_TALLY = "CREATE OR REPLACE VIEW tally AS SELECT * FROM {tally}"
+_NEWEST = "SELECT max(seconds) FROM of_files WHERE isfinite(seconds) AND NOT coalesce(seconds >= {until}, false)"
+_IN_PERIOD = "CREATE OR REPLACE VIEW usable AS SELECT * FROM of_files WHERE ({fate}) IS NULL"
 _EVENTS = """
 CREATE TABLE log AS
-SELECT hash(session) AS session, id, kind, seconds
-FROM normalised JOIN raw_items USING (item)
-WHERE fate IS NULL AND id IS NOT NULL
+SELECT session, id, kind, seconds, times
+FROM usable JOIN raw_items USING (item)
+WHERE id IS NOT NULL
 """
 _FIRST_SEEN = """
 CREATE TABLE seen AS
-SELECT session, kind, id AS item, min(seconds) AS seconds, count(*) AS times
+SELECT session, kind, id AS item, min(seconds) AS seconds, sum(times) AS times
 FROM log
 GROUP BY session, kind, id
 """
@@ -137,20 +143,17 @@ _HINTS = {
     "events_outside_period": "change source.since and source.until",
     "events_cancelled": "map the column quantity to that of the ordered pieces under [source.columns]",
 }
-# One pass over the log for all that is reported of it.
-_TALLY = """
-CREATE OR REPLACE TABLE tally AS
-SELECT coalesce(fate, 'usable') AS fate, coalesce(word, '') AS word, count(*) AS events, min(seconds) AS first_seconds,
-    max(seconds) AS last_seconds, count(written) AS timed,
-    count(written) FILTER (seconds IS NULL) AS unreadable,
-    min(written) FILTER (seconds IS NULL) AS unread, max(written) FILTER (seconds IS NULL) AS also_unread
-FROM normalised GROUP BY ALL
+_FATES = """
+SELECT coalesce(fate, 'usable') AS fate, sum(n)::BIGINT AS events FROM (
+    SELECT fate, sum(events) AS n FROM tally WHERE fate IS NOT NULL GROUP BY fate
+    UNION ALL
+    SELECT {fate} AS fate, sum(times) FROM of_files GROUP BY 1
+) GROUP BY 1 ORDER BY 2 DESC, 1
 """
-_FATES = "SELECT fate, sum(events)::BIGINT FROM tally GROUP BY fate"
 _PERIOD = """
-SELECT strftime(make_timestamp((min(first_seconds) * 1e6)::BIGINT), '%Y-%m-%d'),
-    strftime(make_timestamp((max(last_seconds) * 1e6)::BIGINT), '%Y-%m-%d')
-FROM tally WHERE fate = 'usable' AND isfinite(first_seconds) AND isfinite(last_seconds)
+SELECT strftime(make_timestamp((min(seconds) * 1e6)::BIGINT), '%Y-%m-%d'),
+    strftime(make_timestamp((max(seconds) * 1e6)::BIGINT), '%Y-%m-%d')
+FROM usable WHERE isfinite(seconds)
 """
 _XLOGX = "CREATE MACRO xlogx(x) AS CASE WHEN x > 0 THEN x * ln(x) ELSE 0 END"
 # What happens together has no direction: the strength stands in both.
@@ -177,6 +180,7 @@ def read_events(
     progress: Progress = SILENT,
     *,
     base: Path | None = None,
+    kept: KeptEvents | None = None,
 ) -> None:
     """Read an event log, and a table of items where there is one, into a delivery.
 
@@ -187,12 +191,17 @@ def read_events(
         delivery: where records, relations and counts go.
         progress: told of the pairs that may be.
         base: the folder below which folders such as `type=view` are columns; None: there are none.
+        kept: the events of files that were read before; None: every file is read.
 
     Raises:
         InputError: a file is missing or unreadable, or lacks a column; or no event of the log is of use.
     """
     with Engine(delivery.folder, settings.memory_gib) as engine:
-        log = _count_fates(engine, paths, settings, delivery, base)
+        kept = kept or KeptEvents(delivery.folder, {}, delivery.folder)
+        log = _read_log(engine, paths, settings, delivery, base, kept)
+        _count_fates(engine, log, settings, delivery)
+        _note_log(engine, log, delivery)
+        kept.forget_others()
         catalogue = None
         for item_file in items:
             read_item_table(item_file, settings.columns, delivery, settings.category_separator, settings.keep)
@@ -205,11 +214,11 @@ def read_events(
         _count_pairs(engine, settings, delivery, progress)
         engine.run(_XLOGX)
         engine.run(_SCORED.format(score=_SCORES[settings.score]))
-        ((kept, by_chance),) = engine.run(
+        ((related, by_chance),) = engine.run(
             "SELECT count(*) FILTER (score > 0), count(*) FILTER (NOT score > 0) FROM scored"
         )
-        delivery.counts.update(event_pairs_by_chance=by_chance, event_pairs_kept=kept, relations=2 * kept)
-        if not kept:
+        delivery.counts.update(event_pairs_by_chance=by_chance, event_pairs_kept=related, relations=2 * related)
+        if not related:
             raise _no_pairs(log, delivery)
         part = literal(str(part_path(delivery.folder, "relations", 0)))
         engine.run(_WRITE.format(view=VIEW, purchase=PURCHASE, path=part))
@@ -226,23 +235,44 @@ def _no_pairs(log: OpenLog, delivery: Delivery) -> InputError:
     )
 
 
-def _count_fates(
-    engine: Engine, paths: Sequence[Path], settings: EventsSource, delivery: Delivery, base: Path | None
+def _read_log(
+    engine: Engine,
+    paths: Sequence[Path],
+    settings: EventsSource,
+    delivery: Delivery,
+    base: Path | None,
+    kept: KeptEvents,
 ) -> OpenLog:
-    """Open the log and count what becomes of its events."""
+    """Read the files of a log that were not read before; make the views `of_files` (events) and `tally` of all."""
     try:
         log = open_log(engine, paths, settings, delivery.folder, base)
         try:
-            engine.run(_TALLY)
+            _take(engine, log, kept)
         except duckdb.Error:
             plain = reopen_with_plain_line_ends(engine, log, settings, delivery.folder)
             if plain is None:
                 raise
             log = plain
-            engine.run(_TALLY)
+            kept.start_over()
+            _take(engine, log, kept)
     except duckdb.Error as error:
         raise describe_unreadable(error, paths) from error
-    fates = dict(engine.run(_FATES))
+    engine.run(_OF_FILES.format(events=kept.tables("events")))
+    engine.run(_TALLY.format(tally=kept.tables("tally")))
+    return log
+
+
+def _take(engine: Engine, log: OpenLog, kept: KeptEvents) -> None:
+    for shard, select in log.selects:
+        kept.take(engine, shard, select)
+
+
+def _count_fates(engine: Engine, log: OpenLog, settings: EventsSource, delivery: Delivery) -> None:
+    """Make the view `usable` of the events in the period, and count what becomes of all."""
+    ((newest,),) = engine.run(_NEWEST.format(until=period_end(settings)))
+    fate = time_fate(settings, newest)
+    engine.run(_IN_PERIOD.format(fate=fate))
+    fates = dict(engine.run(_FATES.format(fate=fate)))
     usable = fates.pop("usable", 0)
     delivery.counts.update(fates, events=usable + sum(fates.values()), usable=usable)
     report_log(engine, log, delivery)
@@ -251,18 +281,15 @@ def _count_fates(
         hint = _HINTS.get(max(fates, key=fates.__getitem__, default=""), _HINTS["events_of_other_type"])
         seen = " ".join(delivery.warnings) if "events_without_time" in fates else ""
         raise InputError(
-            f"{paths[0]}: no event in it is of use: {reasons}{seen_words(engine, log)}{seen and f'; {seen}'}",
+            f"{log.shards[0].path}: no event in it is of use: {reasons}{seen_words(engine, log)}{seen and f'; {seen}'}",
             hint=hint,
         )
-    _note_log(engine, log, delivery)
-    return log
 
 
 def _note_log(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
     """Note the period of the log and how many events it has of each type."""
     ((first, last),) = engine.run(_PERIOD)
     types = dict(engine.run(WORDS)) if log.has("type") else {}
-    engine.run("DROP TABLE tally")
     delivery.notes["log"] = {"first_day": first, "last_day": last, "types": types}
     if first and not (first >= _EARLIEST_DAY and last < _LATEST_DAY):
         delivery.warnings.append(
@@ -277,7 +304,7 @@ def _number_items(
     engine: Engine, catalogue: Catalogue | None, settings: EventsSource, item_files: Sequence[Path], delivery: Delivery
 ) -> None:
     """Make `raw_items` (as the log writes them, to a number), `log_items` (ids by number) and `units` (of variants)."""
-    raw = engine.columns("SELECT DISTINCT item FROM normalised WHERE fate IS NULL")["item"].tolist()
+    raw = engine.columns("SELECT DISTINCT item FROM usable")["item"].tolist()
     mended: Counter[str] = Counter()
     ids = read_ids(raw, mended)
     if catalogue is not None:
@@ -300,7 +327,7 @@ def _count_events(engine: Engine, settings: EventsSource, delivery: Delivery) ->
     """Fill `kept`: each item once per session and type, within the cap; every other event is counted."""
     usable = delivery.counts.pop("usable")
     engine.run(_EVENTS)
-    ((known,),) = engine.run("SELECT count(*) FROM log")
+    ((known,),) = engine.run("SELECT coalesce(sum(times), 0)::BIGINT FROM log")
     engine.run(_FIRST_SEEN)
     if engine.run("SELECT 1 FROM units WHERE id <> unit LIMIT 1"):
         engine.run(_SEEN_GROUPS)

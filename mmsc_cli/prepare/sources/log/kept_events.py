@@ -1,0 +1,193 @@
+"""The events of each file of a log, kept so that a file is read once, however many nights it is part of the log.
+
+Of a file, two tables are kept: its events that are of use in their time (EVENTS), and what became of all (TALLY). They
+are found again by the sha256 of the file and by the statement that reads it, which settings, columns and the form of
+the times make up. So a file that changed is read again, and every file is if the way of reading changed; one that was
+moved is not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+import duckdb
+
+from mmsc_cli.errors import MmscError
+from mmsc_cli.prepare.duckdb import Engine, literal
+from mmsc_cli.prepare.sources.log.log_shard import LogShard
+from mmsc_cli.runtime.atomic import settle, sync_directory, write_json
+from mmsc_cli.runtime.plain_words import counted
+from mmsc_cli.workspace.regular_file import open_regular
+
+_LOG = logging.getLogger(__name__)
+# To be raised where the tables change: what is kept in another form is not used.
+_VERSION = 1
+_NAME = re.compile(r"[0-9a-f]{32}\.(events\.parquet|tally\.parquet|json)(\.new)?")
+
+# Two sessions that share a hash would become one: among ten million the chance of that is three in a million.
+_PARSED = """
+CREATE OR REPLACE TABLE parsed AS
+SELECT hash(session) AS session, CASE WHEN fate IS NULL THEN item END AS item, kind, seconds,
+    coalesce(word, '') AS word, fate, written IS NOT NULL AS timed, CASE WHEN seconds IS NULL THEN written END AS unread
+FROM ({select})
+"""
+_EVENTS = """
+SELECT session, item, kind, seconds, count(*) AS times FROM parsed WHERE fate IS NULL
+GROUP BY session, item, kind, seconds ORDER BY session, kind, item, seconds
+"""
+_TALLY = """
+SELECT fate, word, count(*) AS events, count(*) FILTER (timed) AS timed, count(unread) AS unreadable,
+    min(unread) AS unread, max(unread) AS also_unread
+FROM parsed GROUP BY fate, word ORDER BY fate, word
+"""
+_TABLES = {"events": _EVENTS, "tally": _TALLY}
+
+
+class KeptEvents:
+    """What is kept of the files of a log, in a folder of the workspace."""
+
+    def __init__(self, folder: Path, digests: Mapping[Path, str | None], work: Path) -> None:
+        """Take the folders.
+
+        Args:
+            folder: where the tables are kept.
+            digests: the sha256 of files; the tables of other files go to `work`.
+            work: of this run; it exists.
+        """
+        self._folder = folder
+        self._digests = digests if _is_utf_8(folder) else {}  # the engine writes to no other name
+        self._work = work
+        self._taken: list[str] = []  # a file may be there twice, and then counts twice
+        self._read = 0
+        self._known = self._known_files()
+
+    def take(self, engine: Engine, shard: LogShard, select: str) -> None:
+        """Read a file, unless its tables are kept.
+
+        Raises:
+            duckdb.Error: the file cannot be read to its end.
+        """
+        before = _look(shard.path)
+        digest = self._digests.get(shard.path)
+        key = None if digest is None else _key(digest, shard, select)
+        if key is not None and self._is_kept(key):
+            self._taken.append(key)
+            return
+        folder = self._work if key is None else self._folder
+        name = f"file-{self._read}" if key is None else key
+        self._read += 1
+        folder.mkdir(exist_ok=True)
+        engine.run(_PARSED.format(select=select))
+        found = {
+            kind: _copy(engine, statement, folder / f"{name}.{kind}.parquet") for kind, statement in _TABLES.items()
+        }
+        engine.run("DROP TABLE parsed")
+        if key is None or before != _look(shard.path):  # it grew meanwhile: what was read is not what the digest says
+            self._work_tables(folder, name)
+            return
+        sync_directory(folder)
+        write_json(folder / f"{key}.json", {"file": digest, **found})
+        self._taken.append(key)
+
+    def tables(self, kind: str) -> str:
+        """The tables of all files that were taken, as a table function; `kind`: `events` or `tally`."""
+        paths = [self._folder / f"{key}.{kind}.parquet" for key in self._taken]
+        paths += sorted(self._work.glob(f"file-*.{kind}.parquet"))
+        return f"read_parquet([{', '.join(literal(str(path)) for path in paths)}], hive_partitioning=false)"
+
+    def start_over(self) -> None:
+        """Forget what was taken so far, though not what is kept."""
+        self._taken.clear()
+
+    def forget_others(self) -> None:
+        """Remove what is kept of files that are no longer part of the log, and report what was read."""
+        wanted, used = set(self._digests.values()), set(self._taken)
+        other_way = sum(file in wanted and key not in used for key, file in self._known.items())
+        gone = sum(file not in wanted for file in self._known.values())
+        if other_way:
+            _LOG.info("log: the settings or the columns changed: %s to be read again", counted(other_way, "file"))
+        if self._known:
+            kept = len(used & self._known.keys())
+            went = f", {counted(gone, 'file')} of before changed or went" if gone else ""
+            _LOG.info("log: %s read, %s kept from before%s", counted(self._read, "file"), counted(kept, "file"), went)
+        for path in self._folder.iterdir() if self._folder.is_dir() else ():
+            if _NAME.fullmatch(path.name) and path.name.partition(".")[0] not in used:
+                with suppress(OSError):
+                    path.unlink()
+
+    def _work_tables(self, folder: Path, name: str) -> None:
+        """Let tables that are not to be kept be of this run alone."""
+        if folder != self._work:
+            for kind in _TABLES:
+                target = self._work / f"file-{self._read}-{name}.{kind}.parquet"
+                os.replace(folder / f"{name}.{kind}.parquet", target)  # noqa: PTH105  as in atomic.py
+
+    def _known_files(self) -> dict[str, str]:
+        """The keys of what is kept, and the sha256 of its file."""
+        known = {}
+        for path in self._folder.glob("*.json") if self._folder.is_dir() else ():
+            about = _read_about(path)
+            if _NAME.fullmatch(path.name) and about is not None:
+                known[path.stem] = about["file"]
+        return known
+
+    def _is_kept(self, key: str) -> bool:
+        """Whether the tables are there, and are what was written."""
+        about = _read_about(self._folder / f"{key}.json")
+        if about is None:
+            return False
+        try:
+            for kind in _TABLES:
+                with open_regular(self._folder / f"{key}.{kind}.parquet") as file:
+                    if file_digest(file, "sha256").hexdigest() != about.get(kind):
+                        _LOG.warning("%s is damaged: its file is read again", file.name)
+                        return False
+        except (OSError, MmscError):
+            return False
+        return True
+
+
+def _key(digest: str, shard: LogShard, select: str) -> str:
+    """What tells the tables of a file from any others."""
+    neutral = select.replace(literal(str(shard.place)), "the file")
+    return sha256(json.dumps([_VERSION, duckdb.__version__, digest, neutral]).encode()).hexdigest()[:32]
+
+
+def _copy(engine: Engine, statement: str, path: Path) -> str:
+    """Write a table, and return its sha256."""
+    new = path.with_name(f"{path.name}.new")
+    engine.run(f"COPY ({statement}) TO {literal(str(new))} (FORMAT parquet, COMPRESSION zstd)")
+    settle(new)
+    with new.open("rb") as file:
+        found = file_digest(file, "sha256").hexdigest()
+    new.replace(path)
+    return found
+
+
+def _read_about(path: Path) -> dict[str, str] | None:
+    try:
+        with open_regular(path) as file:
+            about = json.loads(file.read())
+    except (OSError, ValueError, RecursionError, MmscError):
+        return None
+    return about if isinstance(about, dict) and isinstance(about.get("file"), str) else None
+
+
+def _look(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _is_utf_8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
