@@ -84,12 +84,13 @@ class LogPart:
 
 @dataclass(frozen=True)
 class OpenLog:
-    """A log whose view `normalised` is there.
+    """A log that can be read.
 
     Attributes:
         parts: its files, by what they are.
-        selects: each file, and the statement that reads its part of the view: what it holds and how it is read, and
-            nothing else, decide what the statement yields.
+        selects: each file, and the statement that yields its events: session, item (text), kind (VIEW or PURCHASE),
+            seconds, word (its type), written (what the log holds for a time), and fate: one of FATES for an event that
+            is of no use at any time, else null (see `time_fate`).
     """
 
     parts: list[LogPart]
@@ -99,6 +100,11 @@ class OpenLog:
     def shards(self) -> list[LogShard]:
         """Its files."""
         return [shard for part in self.parts for shard in part.shards]
+
+    @property
+    def events(self) -> str:
+        """SQL for the events of all files."""
+        return " UNION ALL ".join(select for _, select in self.selects)
 
     @property
     def types_are_a_guess(self) -> bool:
@@ -119,14 +125,12 @@ class OpenLog:
 def open_log(
     engine: Engine, paths: Sequence[Path], settings: EventsSource, folder: Path, base: Path | None = None
 ) -> OpenLog:
-    """Make the view `normalised` of a log: session, item (text), kind (VIEW or PURCHASE), seconds, written, fate.
+    """Look at the files of a log, and say how they are read.
 
-    `fate` is one of FATES for an event that is of no use at any time, else null (see `time_fate`); `written` is what
-    the log holds for a time. Nothing is read yet but the heads of the files, and the times where it takes all of them
-    to tell days from months.
+    Nothing is read yet but the heads of the files, and the times where it takes all of them to tell days from months.
 
     Args:
-        engine: where the view is made.
+        engine: reads them.
         paths: the files, each read by its own header and types.
         settings: the recipe's `[source]`.
         folder: for copies and links, until the log has been read.
@@ -147,7 +151,7 @@ def open_log(
         first = shards[0] if shards else None
         shard = open_shard(engine, path, folder, number, first, list(settings.columns.values()))
         shards.append(shard if base is None else with_partitions(shard, base))
-    return _make_view(engine, shards, settings)
+    return _understand(engine, shards, settings)
 
 
 def reopen_with_plain_line_ends(engine: Engine, log: OpenLog, settings: EventsSource, folder: Path) -> OpenLog | None:
@@ -162,10 +166,10 @@ def reopen_with_plain_line_ends(engine: Engine, log: OpenLog, settings: EventsSo
             plain = open_shard(engine, copy, folder, len(copies) + number, first, list(settings.columns.values()))
             shard = replace(plain, path=shard.path, partitions=shard.partitions)
         shards.append(shard)
-    return _make_view(engine, shards, settings)
+    return _understand(engine, shards, settings)
 
 
-def _make_view(engine: Engine, shards: list[LogShard], settings: EventsSource) -> OpenLog:
+def _understand(engine: Engine, shards: list[LogShard], settings: EventsSource) -> OpenLog:
     by_export: dict[str, list[LogShard]] = {}
     for shard in shards:
         export = known_format(LOG_FORMATS, shard.names)
@@ -176,7 +180,6 @@ def _make_view(engine: Engine, shards: list[LogShard], settings: EventsSource) -
     engine.run(_TIME_ZONE)
     parts = [replace(part, time_form=_time_form(engine, part, settings)) for part in log.parts]
     selects = [(shard, _OF_FILE.format(shard=_select(shard, part))) for part in parts for shard in part.shards]
-    engine.run("CREATE OR REPLACE VIEW normalised AS " + " UNION ALL ".join(select for _, select in selects))
     return OpenLog(parts, selects)
 
 
@@ -216,13 +219,14 @@ def _part(shards: list[LogShard], settings: EventsSource, *, several: bool) -> L
 def event_words(engine: Engine, paths: Sequence[Path], settings: EventsSource, folder: Path) -> dict[str, int]:
     """The types of a log's events to how many of each are of an item, the most frequent first; see `open_log`."""
     log = open_log(engine, paths, settings, folder)
-    counted = "SELECT word, count(*) FROM normalised WHERE word <> '' AND item <> '' GROUP BY 1 ORDER BY 2 DESC, 1"
+    counted = "SELECT word, count(*) FROM ({}) WHERE word <> '' AND item <> '' GROUP BY 1 ORDER BY 2 DESC, 1"
     try:
-        return dict(engine.run(counted))
+        return dict(engine.run(counted.format(log.events)))
     except duckdb.Error:
-        if reopen_with_plain_line_ends(engine, log, settings, folder) is None:
+        plain = reopen_with_plain_line_ends(engine, log, settings, folder)
+        if plain is None:
             raise
-        return dict(engine.run(counted))
+        return dict(engine.run(counted.format(plain.events)))
 
 
 def _check_id_types(engine: Engine, log: LogPart) -> None:

@@ -34,7 +34,7 @@ Rows = list[tuple[Any, ...]]
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Callable[..., Rows]:
-    """The normalised events of a file: session, item, kind, seconds, fate."""
+    """The events of a file: session, item, kind, seconds, fate."""
 
     def read(path: Path | list[Path], **given: Any) -> Rows:
         settings = EventsSource.model_validate({"kind": "events", "events": "x", **given})
@@ -42,12 +42,12 @@ def rows(tmp_path: Path) -> Callable[..., Rows]:
         with Engine(tmp_path) as engine:
             log = open_log(engine, paths, settings, tmp_path)
             fate = f"coalesce(fate, {time_fate(settings, None)})"
-            select = f"SELECT session, item, kind, seconds, {fate} AS fate FROM normalised ORDER BY ALL"
+            select = f"SELECT session, item, kind, seconds, {fate} AS fate"
             try:
-                return engine.run(select)
+                return engine.run(f"{select} FROM ({log.events}) ORDER BY ALL")
             except duckdb.Error as error:
-                if reopen_with_plain_line_ends(engine, log, settings, tmp_path):
-                    return engine.run(select)
+                if plain := reopen_with_plain_line_ends(engine, log, settings, tmp_path):
+                    return engine.run(f"{select} FROM ({plain.events}) ORDER BY ALL")
                 raise describe_unreadable(error, paths) from error
 
     return read
@@ -297,8 +297,8 @@ def test_folders_are_columns_only_where_the_log_lacks_them(tmp_path: Path) -> No
     (tmp_path / "work").mkdir()
     with Engine(tmp_path / "work") as engine:
         paths = log_files(base, "**/*.csv")
-        open_log(engine, paths, settings, tmp_path / "work", log_base(base, "**/*.csv"))
-        found = engine.run("SELECT item, kind FROM normalised ORDER BY ALL")
+        log = open_log(engine, paths, settings, tmp_path / "work", log_base(base, "**/*.csv"))
+        found = engine.run(f"SELECT item, kind FROM ({log.events}) ORDER BY ALL")
     assert found == [("A", VIEW), ("A", PURCHASE), ("B", VIEW), ("B", PURCHASE)]
 
 
