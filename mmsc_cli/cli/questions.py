@@ -11,7 +11,7 @@ from typing import TypeVar
 from mmsc_cli.cli.failures import GATE, OK, describe, exit_code
 from mmsc_cli.cli.formats import Answered
 from mmsc_cli.errors import InputError, MmscError, UnknownItemError
-from mmsc_cli.files.lines import Line, parse_pair, read_lines
+from mmsc_cli.files.lines import Line, parse_pair, read_basket, read_lines
 from mmsc_cli.infer.answers import Answer
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.runtime.progress import Progress
@@ -59,6 +59,17 @@ def whole_catalogue(
             ids = [recommender.index.ids[row] for row in range(start, min(start + _SLICE, n_items))]
             yield from named_items(recommender, ids, ask, failures)
             task.advance(len(ids))
+
+
+def baskets(texts: Sequence[str], ask: AskItems, recommender: Recommender, failures: Failures) -> Iterator[Answered]:
+    """Answer baskets, each a text of ids with commas between them."""
+    for text in texts:
+        ids = read_basket(text)
+        for outcome in ask(ids):
+            if isinstance(outcome, MmscError):
+                failures.report(type(outcome)(f"--basket {text}: {outcome.message}", outcome.hint))
+            else:
+                yield " + ".join(filter(None, map(recommender.title, ids))), list(map(vars, outcome))
 
 
 def listed_items(recommender: Recommender, source: str, ask: AskItems, failures: Failures) -> Iterator[Answered]:

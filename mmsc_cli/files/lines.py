@@ -119,6 +119,11 @@ def _fields(text: str, separator: str) -> list[str]:
     return text.split(None if separator == " " else separator)
 
 
+def read_basket(text: str) -> list[str]:
+    """The ids of a basket, in quotes or not, with commas between them."""
+    return [part for field in _fields(text, ",") if (part := field.strip())]
+
+
 def parse_pair(line: Line) -> tuple[str, str]:
     """Two item ids, in quotes or not, separated by a tab, else by a comma, a semicolon, or blanks.
 

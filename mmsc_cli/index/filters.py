@@ -162,10 +162,10 @@ class Sieve:
     def admits(self, query: Query, relation: Relation, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of some rows (n_rows,) may be answers, if `min_score` and `min_truth`, which judge a model, are not."""
         allowed = np.ones(len(rows), np.bool_)
-        if query.row is not None:
-            allowed &= rows != query.row
+        for row in query.rows:
+            allowed &= rows != row
             if self.filters.novel:
-                allowed &= ~np.isin(rows, self._index.known.columns(query.row))
+                allowed &= ~np.isin(rows, self._index.known.columns(row))
         for banned in self._banned(query, relation, rows):
             allowed &= ~banned
         return allowed
@@ -189,14 +189,14 @@ class Sieve:
         if self._banned_always is not None:
             yield self._banned_always[rows]
         if self.filters.category is not None and self._category is not None:
-            category = self._category[rows]
-            if self.filters.category == "same":
-                allowed = (category == query.category) & (query.category >= 0)
-            else:
-                allowed = (category != query.category) & (category >= 0) & (query.category >= 0)
-            yield ~allowed
-        if self._group is not None and relation == "complement" and query.group >= 0:
-            yield self._group[rows] == query.group
+            category, own = self._category[rows], query.categories
+            same = np.zeros(len(category), np.bool_)
+            for number in own:
+                same |= category == number
+            yield ~same if self.filters.category == "same" else same | (category < 0) if own else ~same
+        for group in query.groups if self._group is not None and relation == "complement" else ():
+            assert self._group is not None
+            yield self._group[rows] == group
         if self._price is not None and relation == "substitute":
             assert self.filters.price_within is not None
             # With a tolerance, as prices are stored in single precision.
@@ -206,20 +206,18 @@ class Sieve:
     def _is_true(self, query: Query, relation: Relation) -> NDArray[np.bool_]:
         """Which items (n_items,) the student gives at least `min_truth`."""
         passes = np.zeros(len(self._index), np.bool_)
-        if query.row is not None:
+        linear = self._index.vectors(relation).linear
+        for row in query.rows:
             assert self.filters.min_truth is not None
-            linear = self._index.vectors(relation).linear
-            entries = self._truth[relation][linear.row(query.row)]
-            passes[linear.columns(query.row)[entries >= self.filters.min_truth]] = True
+            entries = self._truth[relation][linear.row(row)]
+            passes[linear.columns(row)[entries >= self.filters.min_truth]] = True
         return passes
 
     def left_out_of(self, query: Query) -> NDArray[np.int64]:
         """Rows that are never answers to a query: its own, and, with `novel`, those of known pairs."""
-        if query.row is None:
-            return np.empty(0, np.int64)
-        itself = np.array([query.row], np.int64)
-        known = self._index.known
-        return np.append(itself, known.columns(query.row)) if self.filters.novel else itself
+        rows = np.array(query.rows, np.int64)
+        known = [self._index.known.columns(row) for row in query.rows] if self.filters.novel else []
+        return np.concatenate([rows, *known])
 
     def too_low(self, scores: NDArray[np.float32]) -> None:
         """Set scores below `min_score` to -inf."""
@@ -238,7 +236,7 @@ class Sieve:
             rows = self._first_of_groups(best) if one_per_group else best
             turn = np.zeros(len(rows), np.int64)
             if diversify and self._category is not None:
-                turn = _turns(self._category[rows], query.category)
+                turn = _turns(self._category[rows], query.categories)
             if len(best) < width or width == len(scores) or np.count_nonzero(turn == 0) >= k:
                 return rows[np.argsort(turn, kind="stable")[:k]]
             width = min(4 * width, len(scores))
@@ -273,7 +271,7 @@ class Sieve:
         order = np.argsort(-scores, kind="stable")
         if self._category is None or not self.filters.diversify:
             return order
-        return order[np.argsort(_turns(self._category[rows[order]], query.category), kind="stable")]
+        return order[np.argsort(_turns(self._category[rows[order]], query.categories), kind="stable")]
 
     def _needed(self, name: str) -> NDArray[Any]:
         tensor = self._index.optional(name)
@@ -282,12 +280,12 @@ class Sieve:
         return tensor
 
 
-def _turns(types: NDArray[np.int32], own: int) -> NDArray[np.int64]:
-    """The round (n_rows,) in which each row comes, from product types, best first; `own` starts one round later."""
+def _turns(types: NDArray[np.int32], own: Sequence[int]) -> NDArray[np.int64]:
+    """The round (n_rows,) in which each row comes, from product types, best first; those in `own` start one later."""
     order = np.argsort(types, kind="stable")
     ordered = types[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
     turn = np.empty(len(types), np.int64)
     turn[order] = np.arange(len(types)) - np.repeat(starts, np.diff(starts, append=len(types)))
-    turn[types == own] += own >= 0
+    turn[np.isin(types, own)] += 1
     return turn

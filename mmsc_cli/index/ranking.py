@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -179,32 +180,66 @@ class IndexRanker:
         sieve.leave_out_among(query, relation, rows, scores)
         ruled = None
         if effects is not None:
-            ruled = self._ruled(relation, query, vector, (columns, values), effects)
-            kept = ~np.isin(rows, sieve.variants_of(ruled.pinned.rows))
-            scores[~kept] = -np.inf
-            ruled = replace(ruled, blocked=_take_away(scores, np.flatnonzero(effects.blocks(rows)), self.k))
+            places, pins = self._pins(relation, query, effects)
+            pinned = self._ranked(relation, vector, (columns, values), pins, effects)
+            scores[np.isin(rows, sieve.variants_of(pins))] = -np.inf
+            ruled = Ruled(effects, _take_away(scores, np.flatnonzero(effects.blocks(rows)), self.k), places, pinned)
         best = sieve.best_among(rows, scores, self.k)
         if len(best) < self.k or not scores[best[-1]] > most:
             return None
         return Ranked(relation, rows[best], scores[best], network[best], ruled)
 
-    def _ruled(
+    def _ranked(
+        self,
+        relation: Relation,
+        vector: NDArray[np.float32],
+        added: Additions,
+        rows: NDArray[np.int64],
+        effects: Effects,
+    ) -> Ranked:
+        """Some rows with their scores, in their order."""
+        network = self._index.vectors(relation).key[rows] @ vector
+        scores = network + effects.boosts_of(rows)
+        columns, values = added
+        for number, row in enumerate(rows.tolist()):
+            scores[number] += values[columns == row].sum()
+        return Ranked(relation, rows, scores, network)
+
+    def _pins(self, relation: Relation, query: Query, effects: Effects) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places and rows of the pins that the filters let pass."""
+        pins = np.array(effects.pins, np.int64).reshape(-1, 2)
+        places, rows = pins[self.sieves[relation].admits(query, relation, pins[:, 1])].T
+        return places, rows
+
+    def pick(
         self,
         relation: Relation,
         query: Query,
-        vector: NDArray[np.float32],
-        added: Additions,
-        effects: Effects,
-    ) -> Ruled:
-        """What the rules do to a query's answers, less what they block."""
-        pins = np.array(effects.pins, np.int64).reshape(-1, 2)
-        places, rows = pins[self.sieves[relation].admits(query, relation, pins[:, 1])].T
-        network = self._index.vectors(relation).key[rows] @ vector
-        columns, values = added
-        scores = network + effects.boosts_of(rows)
-        for number, row in enumerate(rows.tolist()):
-            scores[number] += values[columns == row].sum()
-        return Ruled(effects, np.empty(0, np.float32), places, Ranked(relation, rows, scores, network))
+        scores: NDArray[np.float32],
+        network: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    ) -> Ranked:
+        """Pick the answers from the scores of the whole catalogue (n_items,), which are changed.
+
+        Args:
+            relation: the relation.
+            query: what is asked about.
+            scores: what the model says of every item.
+            network: the parts of some rows' scores that the vectors give.
+        """
+        sieve = self.sieves[relation]
+        check_scores(scores)
+        effects, ruled = sieve.effects(query, relation), None
+        if effects is None:
+            sieve.leave_out(query, relation, scores)
+        else:
+            scores[effects.boosted] += effects.amounts
+            places, pins = self._pins(relation, query, effects)
+            pinned = Ranked(relation, pins, scores[pins], network(pins))
+            sieve.leave_out(query, relation, scores)
+            scores[sieve.variants_of(pins)] = -np.inf
+            ruled = Ruled(effects, _take_away(scores, effects.blocked, self.k), places, pinned)
+        best = sieve.best(query, relation, scores, self.k)
+        return Ranked(relation, best, scores[best], network(best), ruled)
 
     def _exact(
         self,
@@ -213,23 +248,12 @@ class IndexRanker:
         vectors: NDArray[np.float32],
         additions: Sequence[Additions],
     ) -> list[Ranked]:
-        key, sieve = self._index.vectors(relation).key, self.sieves[relation]
+        key = self._index.vectors(relation).key
         scores = np.matmul(vectors, key.T, out=self._buffer(len(queries)))
         rankings = []
         for query, vector, row, (columns, values) in zip(queries, vectors, scores, additions, strict=True):
             row[columns] += values
-            check_scores(row)
-            effects = sieve.effects(query, relation)
-            if effects is not None:
-                row[effects.boosted] += effects.amounts
-            sieve.leave_out(query, relation, row)
-            ruled = None
-            if effects is not None:
-                ruled = self._ruled(relation, query, vector, (columns, values), effects)
-                row[sieve.variants_of(ruled.pinned.rows)] = -np.inf
-                ruled = replace(ruled, blocked=_take_away(row, effects.blocked, self.k))
-            best = sieve.best(query, relation, row, self.k)
-            rankings.append(Ranked(relation, best, row[best], key[best] @ vector, ruled))
+            rankings.append(self.pick(relation, query, row, partial(_network, key, vector)))
         return rankings
 
     def _approximately(
@@ -265,6 +289,12 @@ class IndexRanker:
         if buffer is None or len(buffer) < queries:
             buffer = self._memory.scores = np.empty((queries, len(self._index)), np.float32)
         return buffer[:queries]
+
+
+def _network(key: NDArray[np.float32], vector: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The products of a query's vector (dim,) with the keys of some rows, (n_rows,)."""
+    products: NDArray[np.float32] = key[rows] @ vector
+    return products
 
 
 def _take_away(scores: NDArray[np.float32], positions: NDArray[np.int64], most: int) -> NDArray[np.float32]:

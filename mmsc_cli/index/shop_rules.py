@@ -117,7 +117,7 @@ class Effects:
         return max(0.0, float(self.amounts.max(initial=0.0)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Found:
     """A rule whose names were found in the index: of which rows, and what it says of them."""
 
@@ -161,10 +161,14 @@ class RuleBook:
         return bool(self._everywhere or self._of_category or self._of_query)
 
     def effects(self, query: Query, relation: Relation) -> Effects | None:
-        """What the rules say of a query's answers; None if they say nothing."""
-        own = self._of_query.get(query.row, []) if query.row is not None else []
-        if own:
-            return self._combined([*self._everywhere, *self._of_category.get(query.category, []), *own], relation)
+        """What the rules say of a query's answers; None if they say nothing.
+
+        A rule for a query, or for its category, holds for a basket with such an item.
+        """
+        own = [found for row in query.rows for found in self._of_query.get(row, [])]
+        if own or query.items:
+            of_categories = [found for number in query.categories for found in self._of_category.get(number, [])]
+            return self._combined([*self._everywhere, *dict.fromkeys(of_categories), *own], relation)
         # Categories without rules of their own share what holds everywhere.
         key = query.category if query.category in self._of_category else -1, relation
         if key not in self._general:

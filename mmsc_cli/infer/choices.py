@@ -13,6 +13,9 @@ from mmsc_cli.tables.relations import RELATIONS, Relation
 if TYPE_CHECKING:
     from mmsc_cli.index.filters import Filters
 
+# Items of a basket.
+LONGEST_BASKET = 100
+
 
 @dataclass(frozen=True)
 class Choices:

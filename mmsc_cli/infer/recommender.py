@@ -5,29 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from mmsc_cli.errors import InputError, MmscError, UnknownItemError, WorkspaceError
-from mmsc_cli.files.item_fields import spellings
+from mmsc_cli.errors import InputError, MmscError, WorkspaceError
 from mmsc_cli.index.filters import Filters, Sieve, sieves
 from mmsc_cli.index.hnsw import Hnsw, file_names
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.kept_columns import NAME as KEPT
 from mmsc_cli.index.kept_columns import KeptColumns
+from mmsc_cli.index.look_up import LookUp
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.ranking import IndexRanker, QueryBlock, Ranked
 from mmsc_cli.index.search import block_size
 from mmsc_cli.index.shop_rules import RuleBook, ShopRule
 from mmsc_cli.infer.answers import Answer, Answers, Asked, asked_relations
+from mmsc_cli.infer.basket import BasketRanker, BasketWhys, basket_of
 from mmsc_cli.infer.entries import Entry, bestseller, n_blocked, ranked_entries
 from mmsc_cli.infer.opening import catalogue_of, open_index
 from mmsc_cli.infer.overlap import SeparateRanker
 from mmsc_cli.infer.probabilities import PairOpinion, pair_probabilities
-from mmsc_cli.infer.shop.bestsellers import Bestsellers
+from mmsc_cli.infer.shop.bestsellers import Bestsellers, ListLimits
 from mmsc_cli.infer.shop.rule_sources import read_rules, recorded_rules
 from mmsc_cli.runtime.parallel import map_blocks
 from mmsc_cli.tables.relations import EVIDENCE, RELATIONS, Relation
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from mmsc_cli.files.settings import DownloadSettings
     from mmsc_cli.index.hnsw import Hnsw
     from mmsc_cli.infer.attributes import ItemAttributes
-    from mmsc_cli.infer.explain import Explainer, Subject
+    from mmsc_cli.infer.explain import Explainer, Explanation, Subject
     from mmsc_cli.infer.new_item import NewItem
     from mmsc_cli.infer.new_items import NewItemEncoder
 
@@ -49,6 +50,8 @@ Result = TypeVar("Result")
 # Conditions on answers, the same for both relations or one for each.
 AnyFilters = Filters | Mapping[Relation, Filters]
 AnyRanker = IndexRanker | SeparateRanker
+# Explains an answer in a relation.
+Why = Callable[[Relation, Entry], "Explanation"]
 _LOG = logging.getLogger(__name__)
 # The outcome of one question of many: its answers, or the error that says why there are none.
 Outcome = Answers | MmscError
@@ -65,6 +68,18 @@ def _unreadable() -> InputError:
     return InputError(
         "the model knows nothing of what the item says", hint="say more: a longer title, a category, a price"
     )
+
+
+def _groups(index: Index, root: Path, kept: KeptColumns) -> dict[str, int]:
+    """The first variant of each group, by name; empty without variants, or where the index answers alone."""
+    if index.optional("group") is None:
+        return {}
+    from mmsc_cli.infer.attributes import ItemAttributes  # noqa: PLC0415  brings pyarrow
+
+    try:
+        return ItemAttributes(root, ["group"], kept, len(index)).first_rows("group")
+    except (InputError, WorkspaceError):
+        return {}
 
 
 def _read(rules: str | Path | Sequence[ShopRule]) -> Sequence[ShopRule]:
@@ -95,6 +110,7 @@ class Recommender:
         self._images: DownloadSettings | None = None
         # The last one is kept, as questions come in batches, and looking up what is in stock takes a while.
         self._sieves: tuple[AnyFilters, dict[Relation, Sieve]] | None = None
+        self._look_up = LookUp(index, partial(_groups, index, root, self.kept))
         self._reported: set[Relation] = set()
         self._fallback = False
 
@@ -160,6 +176,32 @@ class Recommender:
         """
         return _only(self.answer([item_id], "complement", k, Filters(**filters), explain))
 
+    def basket(self, item_ids: Sequence[str], k: int = 10, *, explain: bool = False, **filters: Any) -> list[Answer]:
+        """The items that go with several items together, best first, without these.
+
+        Args and errors as in `complements`; `query` of an answer is the ids, joined by commas.
+        """
+        return _only([self.answer_basket(item_ids, k, Filters(**filters), explain)])
+
+    def answer_basket(
+        self, item_ids: Sequence[str], k: int = 10, filters: AnyFilters | None = None, explain: bool = False
+    ) -> Outcome:
+        """The complements of a basket; for one with an unknown item, its error.
+
+        Raises:
+            WorkspaceError: there were no co-purchases to train on.
+            InputError: the basket is empty or too large.
+        """
+        self._relations("complement")
+        items, errors = self._look_up.queries(item_ids)
+        for error in errors.values():
+            return error
+        basket = basket_of(list(items.values()))
+        ranker = BasketRanker(self.index, self._prepared(k, filters), k)
+        ranked, closest = ranker.rank(basket)
+        whys = BasketWhys(self._explainer, basket, ranked, closest) if explain else None
+        return self._answers(ranker, basket, [ranked], whys)
+
     def probabilities(self, a: str, b: str, *, explain: bool = False) -> PairOpinion:
         """Calibrated probabilities that two items are substitutes, complements, neither.
 
@@ -195,7 +237,7 @@ class Recommender:
         """
         relations = self._relations(relation)
         ranker = self._ranker(k, filters, relations, overlap)
-        known, errors = self._queries(item_ids)
+        known, errors = self._look_up.queries(item_ids)
         queries = list(known.values())
         size = block_size(len(self.index)) if len(queries) > 1 else 1
         blocks = [queries[start : start + size] for start in range(0, len(queries), size)]
@@ -206,7 +248,11 @@ class Recommender:
         ranked = (rankings for block in map_blocks(rank, blocks) for rankings in block)
         answered = zip(queries, ranked, strict=True)
         for position in range(len(item_ids)):
-            yield errors[position] if position in errors else self._answers(ranker, *next(answered), explain)
+            if position in errors:
+                yield errors[position]
+                continue
+            query, rankings = next(answered)
+            yield self._answers(ranker, query, rankings, self._why(self._explainer.subject(query)) if explain else None)
 
     def answer_at_once(self, item_id: str, relation: Relation, k: int, filters: AnyFilters) -> Answers | None:
         """Return what `answer` would, if that takes no search of the catalogue and no look for similar ids; else None.
@@ -220,7 +266,7 @@ class Recommender:
         assert isinstance(ranker, IndexRanker)
         query = Query.of_item(self.index, item_id)
         ranked = ranker.rank_at_once(query, relation)
-        return None if ranked is None else self._answers(ranker, query, [ranked], explain=False)
+        return None if ranked is None else self._answers(ranker, query, [ranked], None)
 
     def answer_new(
         self,
@@ -271,7 +317,7 @@ class Recommender:
                     continue
                 query, rankings, subject = next(answered)
                 if query.modalities:
-                    yield self._answers(ranker, query, rankings, explain, subject)
+                    yield self._answers(ranker, query, rankings, self._why(subject) if explain else None)
                 else:
                     yield _unreadable()
 
@@ -281,7 +327,7 @@ class Recommender:
         Raises:
             WorkspaceError: the model was trained on too few validation pairs to be calibrated.
         """
-        queries, errors = self._queries([item_id for pair in pairs for item_id in pair])
+        queries, errors = self._look_up.queries([item_id for pair in pairs for item_id in pair])
         ends = {
             position: (queries[2 * position], queries[2 * position + 1])
             for position in range(len(pairs))
@@ -305,10 +351,7 @@ class Recommender:
         Raises:
             UnknownItemError: it is not in the catalogue.
         """
-        try:
-            return self.index.title(item_id)
-        except UnknownItemError:
-            return self.index.title(self._first_variant(item_id))
+        return self._look_up.title(item_id)
 
     def attributes(self, columns: Sequence[str]) -> ItemAttributes:
         """Columns of the item table, such as `price`, `brand` or `category`, and kept columns, by item row.
@@ -347,43 +390,6 @@ class Recommender:
         changed._fallback = True  # noqa: SLF001  its own
         return changed
 
-    def _queries(self, item_ids: Sequence[str]) -> tuple[dict[int, Query], dict[int, MmscError]]:
-        """Queries of the known among some ids, and errors of the unknown, both by position."""
-        queries: dict[int, Query] = {}
-        errors: dict[int, MmscError] = {}
-        for position, item_id in enumerate(item_ids):
-            try:
-                queries[position] = Query.of_item(self.index, item_id)
-            except UnknownItemError as error:
-                try:
-                    queries[position] = Query.of_item(self.index, self._first_variant(item_id))
-                except UnknownItemError:
-                    errors[position] = error
-                else:
-                    _LOG.info("%s names variants of one product: answered for %s", item_id, queries[position].name)
-        return queries, errors
-
-    def _first_variant(self, group: str) -> str:
-        """The id of the first variant of a group.
-
-        Raises:
-            UnknownItemError: no group has this name.
-        """
-        row = next((self._groups[name] for name in spellings(group) if name in self._groups), None)
-        if row is None:
-            raise UnknownItemError(f"unknown item {group!r}")
-        return str(self.index.ids[row])
-
-    @cached_property
-    def _groups(self) -> dict[str, int]:
-        """The first variant of each group, by name; empty without variants, or where the index answers alone."""
-        if self.index.optional("group") is None:
-            return {}
-        try:
-            return self.attributes(["group"]).first_rows("group")
-        except (InputError, WorkspaceError):
-            return {}
-
     def _relations(self, asked: Asked) -> Sequence[Relation]:
         """The relations to answer in: those asked for, of `both` those that the model was trained on."""
         relations = asked_relations(asked)
@@ -399,27 +405,29 @@ class Recommender:
                     self._reported.add(relation)
         return trained
 
-    def _ranker(self, k: int, filters: AnyFilters | None, relations: Sequence[Relation], overlap: bool) -> AnyRanker:
+    def _prepared(self, k: int, filters: AnyFilters | None) -> dict[Relation, Sieve]:
         if k < 1:
             raise InputError("at least one answer must be asked for", hint="give k of 1 or more")
         filters = filters or Filters()
         last = self._sieves  # read once, as another thread may ask with other filters
         prepared = last[1] if last and last[0] is filters else sieves(self.index, filters, self.book, self.kept)
         self._sieves = filters, prepared
+        return prepared
+
+    def _ranker(self, k: int, filters: AnyFilters | None, relations: Sequence[Relation], overlap: bool) -> AnyRanker:
+        prepared = self._prepared(k, filters)
         if overlap or len(relations) < len(RELATIONS):
             return IndexRanker(self.index, prepared, k, self._approximate)
         return SeparateRanker(self.index, prepared, k, self._approximate)
 
     def _answers(
         self,
-        ranker: AnyRanker,
+        ranker: ListLimits,
         query: Query,
         rankings: Sequence[Ranked],
-        explain: bool,
-        subject: Subject | None = None,
+        why: Why | None,
     ) -> Answers:
-        """The answers to one query; its rankings are one per relation."""
-        subject = (subject or self._explainer.subject(query)) if explain else None
+        """The answers to one query; its rankings are one per relation, and `why` explains each."""
         fills = self._bestsellers.fills(query, rankings, ranker) if self._fallback else [[] for _ in rankings]
         answers = Answers(blocked=sum(n_blocked(ranked, ranker.k) for ranked in rankings))
         for ranked, fill in zip(rankings, fills, strict=True):
@@ -433,12 +441,15 @@ class Recommender:
                     entry.score,
                     self.index.titles[entry.row],
                     query.modalities,
-                    None if subject is None else self._explainer.explain(subject, ranked.relation, entry),
+                    None if why is None else why(ranked.relation, entry),
                     entry.source,
                 )
                 for rank, entry in enumerate(entries, start=1)
             ]
         return answers
+
+    def _why(self, subject: Subject) -> Why:
+        return partial(self._explainer.explain, subject)
 
     def _explained_pair(self, a: Query, b: Query, relation: Relation) -> Any:
         assert a.row is not None

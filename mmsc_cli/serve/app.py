@@ -211,8 +211,10 @@ def _add_answers(app: FastAPI, service: Service) -> None:
     async def answers(request: Request) -> Response:
         body = await service.body(request, AnswersBody)
         for question in body.questions:
-            if (question.id is None) == (question.new is None):
-                raise InputError("a question has either an id or a new item")
+            if [question.id, question.new, question.basket].count(None) != 2:
+                raise InputError("a question has either an id, a new item or a basket")
+            if question.basket is not None and body.relation == "substitute":
+                raise InputError("nothing replaces several items at once: a basket has complements alone")
         snapshot = service.current.snapshot
         stock, told = service.stocked(body)
         outcomes = await service.in_thread(snapshot.many, body, stock)

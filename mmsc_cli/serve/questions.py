@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.infer.choices import Choices
+from mmsc_cli.infer.choices import LONGEST_BASKET, Choices
 from mmsc_cli.runtime.plain_words import in_plain_words
 from mmsc_cli.serve.settings import Limits
 
@@ -86,10 +86,11 @@ class NewItemBody(_Strict):
 
 
 class Question(_Strict):
-    """An item of the catalogue by its `id`, or a `new` one."""
+    """An item of the catalogue by its `id`, a `new` one, or a `basket` of ids, whose complements are asked for."""
 
     id: Id | None = None
     new: NewItemBody | None = None
+    basket: list[Id] | None = Field(default=None, min_length=1, max_length=LONGEST_BASKET)
 
 
 class AnswersBody(Choosing):

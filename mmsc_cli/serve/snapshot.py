@@ -101,11 +101,7 @@ class Snapshot:
         choices = choosing.choices(stock, overlap)
         choices.check(relation)
         filters = choices.filters()
-        recommender = self.recommender
-        if choosing.distinct is not None:
-            recommender = recommender.with_distinct(choosing.distinct)
-        if choosing.fallback:
-            recommender = recommender.with_fallback()
+        recommender = self._asked(choosing)
         parts = (ids[start : start + _AT_A_TIME] for start in range(0, len(ids), _AT_A_TIME))
         return [
             self._records(outcome, choosing)
@@ -129,15 +125,34 @@ class Snapshot:
 
     def many(self, body: AnswersBody, stock: frozenset[str] | None) -> list[dict[str, Any]]:
         """The outcome of each of many questions: its answers, or the problem with it."""
-        old = [question.id for question in body.questions if question.new is None and question.id is not None]
+        old = [question.id for question in body.questions if question.id is not None]
         new = [question.new.model_dump() for question in body.questions if question.new is not None]
         by_id = iter(self.answers(old, body.relation, body, stock, body.overlap))
         by_content = self._new_answers(new, body, stock) if new else iter(())
+        of_baskets = self._of_baskets(body, stock)
         outcomes = []
         for question in body.questions:
-            outcome = next(by_id) if question.new is None else next(by_content)
+            if question.basket is not None:
+                outcome = next(of_baskets)
+            else:
+                outcome = next(by_id) if question.new is None else next(by_content)
             outcomes.append({"problem": of_error(outcome)} if isinstance(outcome, MmscError) else outcome)
         return outcomes
+
+    def _of_baskets(self, body: AnswersBody, stock: frozenset[str] | None) -> Iterator[dict[str, Any] | MmscError]:
+        filters = body.choices(stock).filters()
+        recommender = self._asked(body)
+        for question in body.questions:
+            if question.basket is not None:
+                outcome = recommender.answer_basket(question.basket, body.k, filters, body.explain)
+                yield self._records(outcome, body)
+
+    def _asked(self, choosing: Choosing) -> Recommender:
+        """The recommender, as a request wants it."""
+        recommender = self.recommender
+        if choosing.distinct is not None:
+            recommender = recommender.with_distinct(choosing.distinct)
+        return recommender.with_fallback() if choosing.fallback else recommender
 
     def _new_answers(
         self, items: Sequence[Mapping[str, Any]], body: AnswersBody, stock: frozenset[str] | None

@@ -100,3 +100,20 @@ def test_kept_columns_filter_and_are_shown_as_in_infer(
     assert server.client.get(path, params=asked).json() == {"answers": []}
     pink = server.client.get(path, params={**asked, "where": ["colour=pink", "colour!=red"]}).json()
     assert [answer["item"] for answer in pink["answers"]] == [answer["item"] for answer in first.json()["answers"]]
+
+
+def test_baskets_are_answered_as_infer_answers_them(
+    served: Served, trained: Workspace, item_ids: list[str], mmsc: Mmsc
+) -> None:
+    questions = [{"basket": item_ids[:2]}, {"id": item_ids[5]}, {"basket": [item_ids[0], "NOWHERE"]}]
+    outcomes = served.client.post("/v1/answers", json={"questions": questions, "k": 3}).json()["outcomes"]
+    ran = mmsc("infer", "-w", trained.root, "--basket", ",".join(item_ids[:2]), "-k", 3, "--json")
+
+    assert outcomes[0] == json.loads(ran.out)
+    assert {answer["query"] for answer in outcomes[1]["answers"]} == {item_ids[5]}
+    assert "NOWHERE" in outcomes[2]["problem"]["detail"]
+    for wrong in (
+        {"questions": [{"basket": item_ids[:2], "id": "x"}]},
+        {"questions": questions, "relation": "substitute"},
+    ):
+        assert served.client.post("/v1/answers", json=wrong).status_code == 422

@@ -62,6 +62,14 @@ class QuestionOptions:
             rich_help_panel=QUESTION,
         ),
     ] = None
+    basket: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID,ID,...",
+            help="Items as one question: what goes with them together. Repeatable, a basket each.",
+            rich_help_panel=QUESTION,
+        ),
+    ] = None
     relation: Annotated[
         Asked, typer.Option(metavar="substitute|complement|both", help="What to look for.", rich_help_panel=QUESTION)
     ] = "both"
@@ -258,8 +266,9 @@ def register(app: typer.Typer) -> None:
         (exit code 1) are reported, and all others are answered.
         """
         _check_together(session.typed)
+        relation: Asked = "complement" if question.basket else question.relation
         choices = which.choices()
-        choices.check(question.relation)
+        choices.check(relation)
 
         from mmsc_cli.cli.questions import Failures  # noqa: PLC0415  brings numpy
         from mmsc_cli.infer.recommender import Recommender  # noqa: PLC0415  brings numpy
@@ -269,7 +278,7 @@ def register(app: typer.Typer) -> None:
         # Opening an approximate index takes longer than a few exact answers.
         recommender = Recommender.open(
             session.directory,
-            exact=form.exact or bool(ids),
+            exact=form.exact or bool(ids or question.basket),
             judged=form.judged,
             follow_labels=which.follow_labels,
             rules=which.rules,
@@ -283,12 +292,12 @@ def register(app: typer.Typer) -> None:
             columns |= {field.name: field.type for field in extra.schema if field.name not in columns}
         write = choose_form(session.out, columns, form.format)
         failures = Failures(form.strict)
-        options = {"relation": question.relation, "k": which.k, "filters": filters, "overlap": choices.overlap}
+        options = {"relation": relation, "k": which.k, "filters": filters, "overlap": choices.overlap}
         counts = RuleCounts()
         answers = _answers(session, recommender, question, {**options, "explain": form.explain}, failures, counts)
         chosen = [name for name in session.typed.get(WHICH, {}) if name not in _NO_FILTERS]
         if question.pairs is None:
-            answers = _counted(answers, asked_relations(question.relation), chosen, session)
+            answers = _counted(answers, asked_relations(relation), chosen, session)
         write(answers if extra is None else _extended(answers, recommender, extra))
         if recommender.book and counts.questions:
             session.out.note(counts.in_words())
@@ -362,6 +371,14 @@ def _answers(
             lambda item: item.title,
             failures,
         )
+    if question.basket is not None:
+        k, filters, explain = options["k"], options["filters"], options["explain"]
+        return questions.baskets(
+            question.basket,
+            lambda ids: counts.watch([recommender.answer_basket(ids, k, filters, explain)]),
+            recommender,
+            failures,
+        )
     if question.items_from is not None:
         return questions.listed_items(recommender, question.items_from, ask, failures)
     if question.all:
@@ -377,10 +394,17 @@ def _check_together(typed: Mapping[str, Mapping[str, Any]]) -> None:
         del asked["IDS"]
     if len(asked) != 1:
         raise InputError(
-            f"{'too many' if asked else 'no'} questions: give ids, or one of --item, --items-from, --all, --new, "
-            "--pairs",
+            f"{'too many' if asked else 'no'} questions: give ids, or one of --item, --items-from, --all, "
+            "--basket, --new, --pairs",
             hint="see `mmsc infer --help`",
         )
+    if "--basket" in asked and typed.get(QUESTION, {}).get("--relation", "complement") != "complement":
+        raise InputError(
+            "--basket asks what goes with items together; nothing replaces several items at once",
+            hint="leave --relation out, or ask for the substitutes of each: `mmsc infer ID ID --relation substitute`",
+        )
+    if "--basket" in asked and "--overlap" in filters:
+        raise InputError("--overlap is for --relation both, and a basket has complements alone", hint="leave it out")
     if "--pairs" in asked and filters:
         raise InputError(
             f"--pairs has no answers to choose from, so {', '.join(filters)} means nothing", hint="leave it out"

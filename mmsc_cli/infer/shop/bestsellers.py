@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,23 @@ from numpy.typing import NDArray
 from mmsc_cli.index.filters import Sieve
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
-from mmsc_cli.index.ranking import IndexRanker, Ranked
-from mmsc_cli.infer.overlap import SeparateRanker
+from mmsc_cli.index.ranking import Ranked
 from mmsc_cli.tables.relations import Relation
 
 # Bestsellers that are looked at together.
 _AT_A_TIME = 1_024
+
+
+class ListLimits(Protocol):
+    """What a ranker says of the lists it makes: their length, and which answers may be in them."""
+
+    @property
+    def k(self) -> int:
+        """The number of answers."""
+
+    @property
+    def sieves(self) -> Mapping[Relation, Sieve]:
+        """The filters and rules of each relation."""
 
 
 class Bestsellers:
@@ -31,9 +43,9 @@ class Bestsellers:
         order = np.lexsort((-viewed, -bought))
         self._order: NDArray[np.int64] = order[(bought + viewed)[order] > 0]
         self._category = index.optional("category")
-        self._of_category: dict[int, NDArray[np.int64]] = {}
+        self._of_category: dict[tuple[int, ...], NDArray[np.int64]] = {}
 
-    def fills(self, query: Query, rankings: Sequence[Ranked], ranker: IndexRanker | SeparateRanker) -> list[list[int]]:
+    def fills(self, query: Query, rankings: Sequence[Ranked], ranker: ListLimits) -> list[list[int]]:
         """For each ranking of a query, rows of bestsellers that fill it up: of its category, then of the catalogue.
 
         None is in any of the query's rankings. The filters and the rules of the ranker hold, except conditions on
@@ -66,16 +78,18 @@ class Bestsellers:
         return filled
 
     def _candidates(self, query: Query) -> Iterator[NDArray[np.int64]]:
-        for rows in (self._in_category(query.category), self._order):
+        for rows in (self._in_categories(tuple(sorted(query.categories))), self._order):
             for start in range(0, len(rows), _AT_A_TIME):
                 yield rows[start : start + _AT_A_TIME]
 
-    def _in_category(self, category: int) -> NDArray[np.int64]:
-        if self._category is None or category < 0:
+    def _in_categories(self, numbers: tuple[int, ...]) -> NDArray[np.int64]:
+        if self._category is None or not numbers:
             return np.empty(0, np.int64)
-        if category not in self._of_category:
-            self._of_category[category] = self._order[self._category[self._order] == category]
-        return self._of_category[category]
+        if len(numbers) > 1:  # of a basket: too many to keep
+            return self._order[np.isin(self._category[self._order], numbers)]
+        if numbers not in self._of_category:
+            self._of_category[numbers] = self._order[self._category[self._order] == numbers[0]]
+        return self._of_category[numbers]
 
 
 def _support(index: Index, relation: Relation) -> NDArray[np.float64]:
