@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
     ]
 )
 ENDINGS = (".parquet", ".tsv", ".csv", ".jsonl", ".json")
+_MAY_BE_EMPTY = ("title", "score")  # bestsellers, which fill a list, have no score
 _AT_ONCE = 1_000  # queries
 _FORMS = f"give a workspace, an index, or a table of `mmsc infer --all` ({', '.join(ENDINGS)}; also .gz or .zst)"
 
@@ -125,7 +126,7 @@ def _read_table(path: Path, kind: str) -> pa.Table:
         # `infer` writes TSV without quotes: it leaves no tabs in cells.
         separated = pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False) if kind == "tsv" else None
         typed = pyarrow.csv.ConvertOptions(
-            column_types=SCHEMA, include_columns=SCHEMA.names, strings_can_be_null=False, null_values=[]
+            column_types=SCHEMA, include_columns=SCHEMA.names, strings_can_be_null=False, null_values=[""]
         )
         return pyarrow.csv.read_csv(content, parse_options=separated, convert_options=typed)
 
@@ -140,7 +141,7 @@ def _faults(answers: pa.Table) -> Iterator[str]:
     if not len(answers):
         yield "there are no answers in it"
     for name in SCHEMA.names:
-        if name != "title" and answers[name].null_count:
+        if name not in _MAY_BE_EMPTY and answers[name].null_count:
             yield f"column {name}: {answers[name].null_count:,} empty cells"
     unknown = [name for name in pc.unique(answers["relation"]).to_pylist() if name not in RELATIONS]
     if unknown:

@@ -150,3 +150,14 @@ def test_a_file_that_is_not_there_is_named(mmsc: Mmsc, nights: tuple[Path, Path]
     refused = mmsc("diff", nights[0], tmp_path / "tomorrow.parquet")
     assert refused.code == 2
     assert "no such file" in refused.err
+
+
+@pytest.mark.parametrize("form", ["tsv", "csv", "jsonl", "json"])
+def test_bestsellers_without_scores_are_compared(form: str, mmsc: Mmsc, trained: Workspace, tmp_path: Path) -> None:
+    asked = ["infer", "-w", trained.root, "--all", "-k", "2", "--min-score", "1e6", "--fallback"]
+    path = tmp_path / f"night.{form}"
+    path.write_text(mmsc(*asked, *(["--json"] if form == "json" else ["--format", form])).out)
+
+    result = json.loads(mmsc("diff", path, path, "--json").out)
+    assert result["churn"]["complement"]["queries"] == 300
+    assert result["churn"]["complement"]["top1"] == 0
