@@ -20,6 +20,7 @@ from mmsc_cli.encode.part_files import Modality, PartFile, cut_parts, unfinished
 from mmsc_cli.encode.shards import WHOLE, Shard
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.encoders.registry import Choice, choose_encoder
+from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.tables.image_hashes import read_image_hashes
 from mmsc_cli.workspace.lock import locked
@@ -82,6 +83,8 @@ def encode_shard(task: EncodeTask, shard: Shard = WHOLE) -> Encoding:
     recorded = read_image_hashes(task.workspace_root)
     if recorded is None:
         recorded = no_hashes
+    elif recorded.shape != no_hashes.shape or recorded.dtype != no_hashes.dtype:
+        raise WorkspaceError("image_hashes.npy is of another catalogue", hint="run `mmsc prepare SOURCE` again")
     images = DifferentInputs.of(image_hashes(task.items_path, recorded) if encoder.reads_images else no_hashes)
     encoding = Encoding(
         task,

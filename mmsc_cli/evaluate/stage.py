@@ -146,9 +146,9 @@ def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
     """
     outside = workspace.path("outside.parquet")
     item_table = read_items(workspace.path("items.parquet"), columns=["category", "split"])
-    text, image, mask = Embeddings.open(workspace.path("embeddings"))
+    text, image, mask = Embeddings.open(workspace.path("embeddings"), len(item_table))
     return EvaluationContext(
-        pairs=Pairs.read(workspace.path("pairs.parquet")),
+        pairs=Pairs.read(workspace.path("pairs.parquet"), len(item_table)),
         item_split=item_splits(item_table),
         category=item_table["category"].to_pylist(),
         text=Modality(text, mask[:, 0]),

@@ -51,7 +51,12 @@ def open_embeddings(workspace: Workspace, n_items: int) -> Embeddings | None:
 
 def cosine(first: NDArray[np.float32] | None, second: NDArray[np.float32] | None) -> float | None:
     """Cosine of two unit vectors, None where one is missing."""
-    return None if first is None or second is None else float(first @ second)
+    if first is None or second is None:
+        return None
+    alike = float(first @ second)
+    if not math.isfinite(alike):
+        raise damaged_index("embeddings/ holds what is no number")
+    return alike
 
 
 _NAMED = 3

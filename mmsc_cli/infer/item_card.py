@@ -73,7 +73,7 @@ class ItemCards:
     def pairs(self, item_id: str, count: int) -> list[dict[str, Any]]:
         """The pairs of an item, the strongest first: relation, partner, title, strength, sessions with both, split."""
         row = self._row(item_id)
-        pairs = Pairs.read(self._root / "pairs.parquet")
+        pairs = Pairs.read(self._root / "pairs.parquet", len(self._names))
         pairs = pairs.select((pairs.a == row) | (pairs.b == row))
         partners = np.where(pairs.a == row, pairs.b, pairs.a)
         records = []

@@ -91,6 +91,7 @@ class _Trained:
 
     Attributes:
         model: the model, in evaluation mode.
+        widths: of the text and image vectors that it reads.
         attributes: what the model reads of prices, brands and categories.
         lendable: the behaviour that new items borrow from similar items.
         without: parts that the model was trained without.
@@ -102,6 +103,7 @@ class _Trained:
     """
 
     model: Mmsc
+    widths: tuple[int, int]
     attributes: Attributes
     lendable: Lendable
     without: tuple[Part, ...]
@@ -122,7 +124,8 @@ class _Trained:
         try:
             described = json.loads((folder / "model.json").read_bytes())
             without = tuple(described["without"])
-            model = Mmsc(Shape(**described["shape"]), without)
+            shape = Shape(**described["shape"])
+            model = Mmsc(shape, without)
             model.load_state_dict(load_file(folder / "model.safetensors"))
             lendable = Lendable(**load_file(folder / "lendable.safetensors"))
             attributes = Attributes(**described["attributes"])
@@ -132,6 +135,7 @@ class _Trained:
             raise WorkspaceError(f"{folder} is missing or damaged: {error}", hint="run `mmsc train` again") from error
         return cls(
             model=model.eval(),
+            widths=(shape.text_dim, shape.image_dim),
             attributes=attributes,
             lendable=lendable,
             without=without,
@@ -173,7 +177,9 @@ class NewItemEncoder:
         """
         workspace.check_inputs(NEW_ITEMS, "infer --new")
         trained = _Trained.open(workspace, index)
-        embeddings = Embeddings.open(workspace.path("embeddings"))
+        embeddings = Embeddings.open(workspace.path("embeddings"), len(index))
+        if (embeddings.text.shape[1], embeddings.image.shape[1]) != trained.widths:
+            raise WorkspaceError("embeddings/ is not what the model was trained on", hint="run `mmsc train` again")
         encoder = open_encoder(workspace.path("embeddings"), device=device)
         present = torch.from_numpy(np.array(embeddings.mask))
         text, image = (torch.from_numpy(np.asarray(side, np.float32)) for side in (embeddings.text, embeddings.image))

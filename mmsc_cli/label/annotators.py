@@ -85,7 +85,7 @@ def annotator_without_llm(model: str, item_table: pa.Table, truth: Path | None, 
             f"--model {model} needs a catalogue whose truth is known, and this workspace has no truth.parquet",
             hint="make one with `mmsc prepare demo -w DIR`, or name a language model",
         )
-    known = Truth.read(truth)
+    known = Truth.read(truth, len(item_table))
     return LocalAnnotator(
         f"{oracle_name(accuracy)} (knows the truth, no LLM)",
         partial(consult, known, accuracy=accuracy, n_items=len(item_table), seed=seed),

@@ -78,11 +78,11 @@ def _read_inputs(workspace: Workspace, truth: Path | None, gold: Path | None = N
     embeddings = workspace.find_current("embeddings")
     return LabelInputs(
         item_table,
-        Pairs.read(workspace.path("pairs.parquet")),
+        Pairs.read(workspace.path("pairs.parquet"), len(item_table)),
         truth,
-        images=None if embeddings is None else Embeddings.open(embeddings)[1],
+        images=None if embeddings is None else Embeddings.open(embeddings, len(item_table)).image,
         pictures=workspace.root,
         gold=read_gold(gold, item_table["item_id"].to_pylist()) if gold else None,
         shown=Index.open(workspace.path("judged")) if turn > 1 else None,
-        earlier=Labels.read(workspace.path("labels.parquet")) if turn > 1 else None,
+        earlier=Labels.read(workspace.path("labels.parquet"), len(item_table)) if turn > 1 else None,
     )

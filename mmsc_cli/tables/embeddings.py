@@ -38,10 +38,17 @@ class Embeddings(NamedTuple):
     mask: NDArray[np.bool_]
 
     @classmethod
-    def open(cls, folder: Path) -> Embeddings:
-        """Map the three arrays.
+    def open(cls, folder: Path, n_items: int | None = None) -> Embeddings:
+        """Map the three arrays; `n_items` is the size of the catalogue, where it is known.
 
         Raises:
-            WorkspaceError: one of them is missing or damaged.
+            WorkspaceError: one of them is missing, damaged, or of other items than the others.
         """
-        return cls(*(map_array(folder / f"{name}.npy", "mmsc encode") for name in cls._fields))
+        opened = cls(*(map_array(folder / f"{name}.npy", "mmsc encode") for name in cls._fields))
+        vectors = all(side.ndim == 2 and side.dtype.kind == "f" for side in (opened.text, opened.image))
+        if not vectors or opened.mask.ndim != 2 or opened.mask.shape[1] != 2 or opened.mask.dtype.kind != "b":
+            raise WorkspaceError(f"{folder} is damaged: it holds no vectors", hint="run `mmsc encode` again")
+        expected = len(opened.text) if n_items is None else n_items
+        if any(len(side) != expected for side in opened):
+            raise WorkspaceError(f"{folder} is of another catalogue", hint="run `mmsc encode` again")
+        return opened

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.tables.table import ArtefactTable, check_texts
 
 ItemSplit = Literal["warm", "cold_valid", "cold_test"]
@@ -98,8 +99,18 @@ def take_items(path: Path, columns: list[str], rows: np.ndarray[Any, np.dtype[np
 
 
 def item_splits(item_table: pa.Table) -> np.ndarray[Any, np.dtype[np.str_]]:
-    """Return the `split` column as a numpy array of strings, shape (n_items,)."""
-    return np.asarray(item_table["split"].to_pylist(), dtype=np.str_)
+    """Return the `split` column as a numpy array of strings, shape (n_items,).
+
+    Raises:
+        WorkspaceError: one of them is no split.
+    """
+    splits = np.asarray(item_table["split"].to_pylist(), dtype=np.str_)
+    if not np.isin(splits, get_args(ItemSplit)).all():
+        raise WorkspaceError(
+            f"items.parquet is damaged: a split is none of {', '.join(get_args(ItemSplit))}",
+            hint="run `mmsc prepare SOURCE` again",
+        )
+    return splits
 
 
 def first_variants(item_table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -8,8 +8,9 @@ the source does not say them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +58,15 @@ class Pairs(PairTable):
         for name in TOGETHER.values():
             if len(getattr(self, name)) != len(self.a):
                 object.__setattr__(self, name, np.zeros(len(self.a), np.int32))
+
+    @classmethod
+    def find_impossible(cls, columns: Mapping[str, NDArray[Any]], n_items: int | None) -> str | None:
+        """Return what of the columns cannot be, strengths and splits included."""
+        if any((columns[name] < 0).any() for name in STRENGTHS):
+            return "a strength is below 0"
+        if not np.isin(columns["split"], get_args(PairSplit)).all():
+            return f"a split is none of {', '.join(get_args(PairSplit))}"
+        return super().find_impossible(columns, n_items)
 
     def together(self, relation: Relation) -> NDArray[np.int32]:
         """Return in how many sessions each pair was seen in a relation, 0 where the source does not say."""

@@ -108,13 +108,30 @@ class PairTable:
         return len(self.a)
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read the table.
+    def read(cls, path: Path, n_items: int | None = None) -> Self:
+        """Read the table; `n_items` is the size of the catalogue, where it is known.
 
         Raises:
-            WorkspaceError: the file is missing or is no such table.
+            WorkspaceError: the file is missing, is no such table, or holds what cannot be.
         """
-        return cls.of_columns(cls.TABLE.read_arrays(path))
+        columns = cls.TABLE.read_arrays(path)
+        if (wrong := cls.find_impossible(columns, n_items)) is not None:
+            raise WorkspaceError(f"{path} is damaged: {wrong}", hint=f"run `{cls.TABLE.made_by}` again")
+        return cls.of_columns(columns)
+
+    @classmethod
+    def find_impossible(cls, columns: Mapping[str, NDArray[Any]], n_items: int | None) -> str | None:
+        """Return what of the columns cannot be, None where all can: whoever made a workspace may have written any."""
+        a, b = columns["a"], columns["b"]
+        if len(a) and not (a.min() >= 0 and (a < b).all()):
+            return "its pairs are not of two items in their order"
+        if len(b) and n_items is not None and b.max() >= n_items:
+            return "it names items that are not in the catalogue"
+        for field in cls.TABLE.schema:
+            values = columns[field.name]
+            if values.dtype.kind == "f" and not field.nullable and not np.isfinite(values).all():
+                return f"{field.name} is not always a number"
+        return None
 
     def write(self, path: Path) -> None:
         """Write the table, atomically."""

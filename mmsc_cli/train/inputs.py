@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.model.features import Attributes, ItemFeatures
 from mmsc_cli.model.parts import Part
 from mmsc_cli.tables.combined_labels import with_people
@@ -75,20 +76,21 @@ def read_inputs(workspace: Workspace, plan: Plan) -> Inputs:
     """Read items, pairs, outside partners, embeddings and labels, without the parts that are left out."""
     items = read_items(workspace.path("items.parquet"))
     stages = workspace.manifest().stages
-    embeddings = Embeddings.open(workspace.path("embeddings"))
+    embeddings = Embeddings.open(workspace.path("embeddings"), len(items))
     attributes = Attributes.fit(items)
+    features = attributes.features(items, embeddings.text, embeddings.image, np.asarray(embeddings.mask), plan.without)
+    if not all(bool(side.isfinite().all()) for side in (features.text, features.image, features.price)):
+        raise WorkspaceError("items.parquet or embeddings/ hold what is no number", hint="run `mmsc encode` again")
     outside, proposals = workspace.path("outside.parquet"), workspace.path("proposals.parquet")
     asked = "llm" not in plan.without
     return Inputs(
         items=items,
         item_splits=item_splits(items),
         first_variants=first_variants(items),
-        pairs=Pairs.read(workspace.path("pairs.parquet")),
+        pairs=Pairs.read(workspace.path("pairs.parquet"), len(items)),
         outside=Outside.read(outside) if outside.exists() and "outside" not in plan.without else None,
         attributes=attributes,
-        features=attributes.features(
-            items, embeddings.text, embeddings.image, np.asarray(embeddings.mask), plan.without
-        ),
+        features=features,
         labels=_read_labels(workspace, plan, items["item_id"].to_pylist()) if asked else None,
         proposed=ProposedTypes(read_proposals(proposals), items) if asked and proposals.exists() else None,
         orders="prepare" in stages and bool(stages["prepare"].counts.get("all_purchases")),
@@ -97,6 +99,6 @@ def read_inputs(workspace: Workspace, plan: Plan) -> Inputs:
 
 def _read_labels(workspace: Workspace, plan: Plan, item_ids: list[str]) -> Labels | None:
     """The label table, if any, and what people judged."""
-    labels = None if plan.labels is None else Labels.read(plan.labels)
+    labels = None if plan.labels is None else Labels.read(plan.labels, len(item_ids))
     votes = votes_of(read_judgements(workspace.root / FILE), item_ids)
     return with_people(labels, votes, len(item_ids))

@@ -239,3 +239,65 @@ def test_sealed_texts_that_are_no_text_are_one_line(mmsc: Mmsc, golden: Workspac
     assert ran.code in (0, 2), ran
     assert ran.code == 0 or "items.parquet" in ran.err
     assert "internal error" not in ran.err
+
+
+def _column(table: str, name: str, value: Any) -> Callable[[Workspace], None]:
+    """Give every row of a table the same value in a column."""
+
+    def change(workspace: Workspace) -> None:
+        read = pq.read_table(workspace.path(table))
+        field = read.schema.field(name)
+        column = pa.array([value] * len(read), field.type)
+        pq.write_table(read.set_column(read.schema.get_field_index(name), field, column), workspace.path(table))
+
+    return change
+
+
+def _array(name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Callable[[Workspace], None]:
+    def write(workspace: Workspace) -> None:
+        path = workspace.path(f"embeddings/{name}.npy")
+        np.save(path, change(np.load(path)))
+
+    return write
+
+
+def _no_items(workspace: Workspace) -> None:
+    path = workspace.path("items.parquet")
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+
+
+SEALED: dict[str, tuple[Callable[[Workspace], None], tuple[str, ...]]] = {
+    "pairs of nobody": (_column("pairs.parquet", "b", 10**6), ("label", "train", "evaluate", "show G000")),
+    "pairs below the first item": (_column("pairs.parquet", "a", -5), ("label", "train", "evaluate", "show G000")),
+    "strengths that are none": (_column("pairs.parquet", "view_ab", float("nan")), ("label", "train", "evaluate")),
+    "a split of pairs that is none": (_column("pairs.parquet", "split", "x"), ("label", "train")),
+    "a split of items that is none": (_column("items.parquet", "split", "x"), ("train", "evaluate")),
+    "labels of nobody": (_column("labels.parquet", "b", 10**6), ("train",)),
+    "no items": (_no_items, ("label", "encode", "train", "judge -n 1")),
+    "embeddings of others": (_array("text", lambda old: old[:3]), ("train", "evaluate")),
+    "embeddings of no width": (_array("image", lambda old: old[0, 0]), ("train", "evaluate", "show G000")),
+    "embeddings of another width": (_array("text", lambda old: old[:, :1].copy()), ("infer --new NEW",)),
+    "embeddings that are no numbers": (
+        _array("text", lambda old: np.full_like(old, np.nan)),
+        ("train", "infer --item G000 --explain"),
+    ),
+    "embeddings that are texts": (_array("image", lambda old: old.astype(np.str_)), ("train", "show G000")),
+    "a mask of one column": (_array("mask", lambda old: old[:, :1].copy()), ("train", "infer --item G000 --explain")),
+}
+
+
+@pytest.mark.parametrize("wrong", SEALED)
+def test_sealed_tables_with_impossible_values_are_one_line(
+    mmsc: Mmsc, golden: Workspace, tmp_path: Path, wrong: str
+) -> None:
+    change, commands = SEALED[wrong]
+    change(golden)
+    seal_again(golden)
+    (tmp_path / "new.jsonl").write_text('{"title": "Glass kettle"}\n')
+    for command in commands:
+        ran = mmsc(*command.replace("NEW", str(tmp_path / "new.jsonl")).split(), "-w", golden.root)
+
+        # Explanations do without embeddings, and say so.
+        assert ran.code == 2 or (ran.code == 0 and "no text and image similarities" in ran.err), (command, ran)
+        assert "internal error" not in ran.err
+        assert "nan" not in ran.out.lower()

@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from mmsc_cli.arrays.pair_keys import pair_keys
+from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.label.people.judge_pairs import PairToJudge, pairs_to_judge
 from mmsc_cli.tables.items import read_items
@@ -45,10 +46,13 @@ class Judging:
         own = votes_of(
             judgements.filter(np.array(judgements["who"].to_pylist(), dtype=np.str_) == self._who), self._ids
         )
+        index = Index.open(self._workspace.path("index"))
+        if len(index) != len(self._ids):
+            raise WorkspaceError("index/ is of another catalogue than items.parquet", hint="run `mmsc train` again")
         labels = self._workspace.find_current("labels.parquet")
         return pairs_to_judge(
-            Index.open(self._workspace.path("index")),
-            None if labels is None else Labels.read(labels),
+            index,
+            None if labels is None else Labels.read(labels, len(self._ids)),
             set(pair_keys(own.a, own.b, len(self._ids)).tolist()),
             count,
             seed,
