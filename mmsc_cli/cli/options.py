@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mmsc_cli.cli.failures import debugging
-from mmsc_cli.cli.output import Output
+from mmsc_cli.cli.output import Output, has_styles
 from mmsc_cli.errors import MmscError, WorkspaceError, in_workspace
 from mmsc_cli.runtime.machine.device import DeviceRequest
 from mmsc_cli.runtime.progress import SILENT, Progress
@@ -177,7 +177,7 @@ class PanelledHelp(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         self.get_help_option(ctx).rich_help_panel = COMMON  # type: ignore[union-attr]
-        if not sys.stdout.isatty():
+        if not (sys.stdout.isatty() and has_styles()):
             self.rich_markup_mode = None
             super().format_help(ctx, formatter)
             return
@@ -203,7 +203,7 @@ class PlainHelp(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
-        self.rich_markup_mode = "markdown" if sys.stdout.isatty() else None
+        self.rich_markup_mode = "markdown" if sys.stdout.isatty() and has_styles() else None
         super().format_help(ctx, formatter)
 
 

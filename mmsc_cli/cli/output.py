@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmsc_cli.errors import in_workspace
 from mmsc_cli.runtime.redaction import redact
@@ -41,6 +42,15 @@ def read_by_people(value: Any) -> str:
     return shown(f"{value:.4f}" if isinstance(value, float) else str(value))
 
 
+def has_styles() -> bool:
+    """Whether NO_COLOR leaves styles alone (no-color.org). Rich on its own would keep bold letters."""
+    return not os.environ.get("NO_COLOR")
+
+
+def _color_system() -> Literal["auto"] | None:
+    return "auto" if has_styles() else None
+
+
 class Output:
     """One command's output, in the form the user asked for."""
 
@@ -65,7 +75,7 @@ class Output:
         if self._console is None:
             from rich.console import Console  # noqa: PLC0415  Rich is slow to import
 
-            self._console = Console(stderr=True, highlight=False)
+            self._console = Console(stderr=True, highlight=False, color_system=_color_system())
         return self._console
 
     def shows_progress(self) -> bool:
@@ -107,7 +117,7 @@ class Output:
 
         # COLUMNS=0, or a terminal that says 0, is a width that nobody knows.
         width = max(shutil.get_terminal_size().columns, _NARROWEST) if sys.stdout.isatty() else 100
-        console = Console(file=sys.stdout, highlight=False, width=width)
+        console = Console(file=sys.stdout, highlight=False, width=width, color_system=_color_system())
         if title:
             console.print(Text(shown(title), style="bold"), no_wrap=True, overflow="ellipsis")
         table = Table()

@@ -17,6 +17,7 @@ from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.kept_columns import Condition, KeptColumns
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.shop_rules import Effects, RuleBook
+from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
 _LOG = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class Sieve:
         if filters.in_stock is not None:
             available = index.ids.among(filters.in_stock)
             if unknown := len(filters.in_stock) - int(available.sum()):
-                _LOG.info("in stock: ignored %d ids that are not in the catalogue", unknown)
+                _LOG.info("in stock: ignored %s not in the catalogue", counted(unknown, "id"))
             self._banned_always = ~available
         if filters.where:
             if kept is None:

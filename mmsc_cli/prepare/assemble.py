@@ -336,7 +336,7 @@ def _fold(engine: Engine, outside_path: Path) -> tuple[dict[str, NDArray[Any]], 
     ((kept, repeated, pairs),) = engine.run(_KEPT)
     engine.run("DROP TABLE relations")
     if not pairs:
-        lost = "; ".join(f"{counts[name]:,} {LOSSES[name]}" for name in FATES if counts[name])
+        lost = "; ".join(f"{LOSSES[name]}: {counts[name]:,}" for name in FATES if counts[name])
         raise InputError(
             "the source has no pair of items that are both in the catalogue" + (f": {lost}" if lost else ""),
             hint="check that the ids in the relations are the ids of the items, and that strengths are above 0",

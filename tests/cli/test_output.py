@@ -95,7 +95,7 @@ def test_doctor_describes_even_a_broken_workspace(mmsc: Mmsc, tmp_path: Path) ->
 
     assert found["device"]["chosen"] == "cpu"
     assert "damaged" in found["workspace"]["manifest"]
-    assert set(found["extras"]) == {"llm", "vllm", "faiss", "baselines", "text", "adapt"}
+    assert set(found["extras"]) == {"llm", "vllm", "faiss", "baselines", "text", "adapt", "serve"}
 
 
 def test_what_would_steer_a_terminal_is_taken_out_or_escaped() -> None:
@@ -130,6 +130,27 @@ def test_progress_is_shown_to_a_terminal_only(prepared_copy: Workspace, watched:
     os.close(ours)
     assert b"\x1b[" in shown
     assert b"encode: 300 texts" in shown
+
+
+@pytest.mark.parametrize("no_color", [True, False])
+@pytest.mark.parametrize("command", ["recipes list", "infer --help", "--help"])
+def test_no_color_means_no_styles(command: str, no_color: bool) -> None:
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    environment |= {"TERM": "xterm", "COLUMNS": "100"} | ({"NO_COLOR": "1"} if no_color else {})
+    with subprocess.Popen(
+        [sys.executable, "-m", "mmsc_cli", *command.split()], stdout=theirs, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(ours, 65_536)
+            except OSError:
+                break
+        assert process.wait() == 0
+    os.close(ours)
+    assert (b"\x1b[" in shown) is not no_color
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252"])

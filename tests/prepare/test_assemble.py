@@ -148,7 +148,7 @@ def test_a_source_without_pairs_is_refused(delivery: Delivery, assembled: Any) -
 
 def test_a_source_without_pairs_says_what_became_of_its_relations(delivery: Delivery, assembled: Any) -> None:
     _deliver(delivery, ["A", "B"], [(0, 0, 1.0), (0, 1, 0.0), (1, 0, -1.0)])
-    with pytest.raises(InputError, match="1 relations of an item to itself; 2 relations without a strength"):
+    with pytest.raises(InputError, match="relations of an item to itself: 1; relations without a strength: 2"):
         assembled(delivery)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from mmsc_cli.evaluate.protocol import MODEL, SLICES
+from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.tables.relations import RELATIONS
 
 Standing = Literal["ahead of", "behind", "level with"]
@@ -44,7 +45,7 @@ def _relation_sentence(result: Mapping[str, Any], relation: str) -> str:
     figure = result["models"][MODEL][relation]["all"]
     if not figure["queries"]:
         return f"There is no {relation} query to judge by."
-    start = f"{relation.capitalize()}s: NDCG@10 {figure['ndcg@10']:.3f} over {figure['queries']:,} queries"
+    start = f"{relation.capitalize()}s: NDCG@10 {figure['ndcg@10']:.3f} over {counted(figure['queries'], 'query')}"
     gain = result["gains"].get(relation, {}).get("all")
     if gain is None:
         return f"{start}; no baseline to compare with."
