@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,10 @@ SCHEMA = pa.schema(
     ]
 )
 ENDINGS = (".parquet", ".tsv", ".csv", ".jsonl", ".json")
-_MAY_BE_EMPTY = ("title", "score")  # bestsellers, which fill a list, have no score
+# With rules or bestsellers, a table says where its answers come from.
+_READ = pa.schema([*SCHEMA, ("source", pa.string())])
 _AT_ONCE = 1_000  # queries
+_LONGEST_HEADER = 65_536
 _FORMS = f"give a workspace, an index, or a table of `mmsc infer --all` ({', '.join(ENDINGS)}; also .gz or .zst)"
 
 
@@ -89,7 +92,7 @@ def read_answers(path: Path, k: int, progress: Progress = SILENT) -> AnswerTable
     answers = answers.filter(pc.less_equal(answers["rank"], k))
     _check(answers, path)
     named = pa.concat_arrays([*answers["query"].chunks, *answers["item"].chunks])
-    return AnswerTable(str(path), answers, pc.unique(named))
+    return AnswerTable(str(path), answers.select(SCHEMA.names), pc.unique(named))
 
 
 def _of_index(folder: Path, k: int, progress: Progress) -> AnswerTable:
@@ -116,19 +119,30 @@ def _of_index(folder: Path, k: int, progress: Progress) -> AnswerTable:
 
 def _read_table(path: Path, kind: str) -> pa.Table:
     if kind == "parquet":
-        return pq.read_table(path, columns=SCHEMA.names).cast(SCHEMA)
+        known = [name for name in _READ.names if name in (*SCHEMA.names, *pq.read_schema(path).names)]
+        return pq.read_table(path, columns=known).cast(pa.schema([_READ.field(name) for name in known]))
     with pa.input_stream(str(path), compression="detect") as content:
         if kind == "jsonl":
-            options = pyarrow.json.ParseOptions(explicit_schema=SCHEMA, unexpected_field_behavior="ignore")
+            options = pyarrow.json.ParseOptions(explicit_schema=_READ, unexpected_field_behavior="ignore")
             return pyarrow.json.read_json(content, parse_options=options)
         if kind == "json":
-            return pa.Table.from_pylist(json.loads(content.read())["answers"], SCHEMA)
+            return pa.Table.from_pylist(json.loads(content.read())["answers"], _READ)
         # `infer` writes TSV without quotes: it leaves no tabs in cells.
         separated = pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False) if kind == "tsv" else None
         typed = pyarrow.csv.ConvertOptions(
-            column_types=SCHEMA, include_columns=SCHEMA.names, strings_can_be_null=False, null_values=[""]
+            column_types=_READ,
+            include_columns=_READ.names if _says_sources(path) else SCHEMA.names,
+            strings_can_be_null=False,
+            null_values=[""],
         )
         return pyarrow.csv.read_csv(content, parse_options=separated, convert_options=typed)
+
+
+def _says_sources(path: Path) -> bool:
+    """Whether the header of separated values has a column `source`."""
+    with pa.input_stream(str(path), compression="detect") as content:
+        header = content.read(_LONGEST_HEADER).partition(b"\n")[0]
+    return b"source" in re.split(rb'[\t,"\r]', header)
 
 
 def _check(answers: pa.Table, path: Path) -> None:
@@ -141,8 +155,11 @@ def _faults(answers: pa.Table) -> Iterator[str]:
     if not len(answers):
         yield "there are no answers in it"
     for name in SCHEMA.names:
-        if name not in _MAY_BE_EMPTY and answers[name].null_count:
-            yield f"column {name}: {answers[name].null_count:,} empty cells"
+        rows = answers
+        if name == "score" and "source" in answers.column_names:  # the model did not rank what only fills a list
+            rows = answers.filter(pc.fill_null(pc.not_equal(answers["source"], "bestseller"), True))
+        if name != "title" and rows[name].null_count:
+            yield f"column {name}: {rows[name].null_count:,} empty cells"
     unknown = [name for name in pc.unique(answers["relation"]).to_pylist() if name not in RELATIONS]
     if unknown:
         yield f"column relation: {unknown[0]!r} is neither {' nor '.join(RELATIONS)}"
