@@ -44,8 +44,8 @@ class TrainSettings(Settings):
     rerank_epochs: Positive = Field(default=3, description="epochs of the ranker")
     category_affinity: NotNegative | None = Field(
         default=None,
-        description="weight of how often shoppers relate the categories of two complements, beside the ranker; none: the "
-        "largest as good as the best on validation pairs",
+        description="weight of how often shoppers relate the categories of two complements, beside the ranker; "
+        "none: the largest as good as the best on validation pairs",
     )
     distinct: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="0 to 1: how much pairs of this relation alone go before pairs that are in both"

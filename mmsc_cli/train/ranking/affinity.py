@@ -30,8 +30,8 @@ def choose_affinity_weights(
 ) -> dict[Relation, float]:
     """The weight of category affinity in each relation; 0 without a ranker.
 
-    That of complements is the largest whose NDCG is at most one standard error below the best (the rule of Breiman et al.,
-    Classification and Regression Trees, 1984): of answers that are as good, those with the stronger prior.
+    That of complements is the largest whose NDCG is at most one standard error below the best (the rule of Breiman et
+    al., Classification and Regression Trees, 1984): of answers that are as good, those with the stronger prior.
 
     Args:
         evidence: from the training pairs.
