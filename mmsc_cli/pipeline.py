@@ -108,7 +108,8 @@ def prepare_if_needed(
     else:
         from mmsc_cli.prepare.stage import prepare  # noqa: PLC0415  brings duckdb and scipy
 
-        _log_start("prepare", why)
+        if why != FIRST_TIME:
+            _log_start("prepare", why)
         counts = prepare(
             workspace, recipe, inputs=inputs, recipe_directory=recipe_directory, config=config, progress=progress
         )
