@@ -27,6 +27,7 @@ from mmsc_cli.prepare.records import LIST_STRENGTH, Delivery, Kind
 from mmsc_cli.prepare.settings import SplitSettings
 from mmsc_cli.prepare.split import split_items, split_pairs
 from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.tables.items import ITEM_SCHEMA
 from mmsc_cli.tables.outside import INWARD, OUTSIDE_SCHEMA, OUTWARD
 from mmsc_cli.tables.pairs import STRENGTHS, TOGETHER, Pairs, PairSplit
@@ -133,6 +134,18 @@ LEFT JOIN ends t ON t.name = r.target
 """
 _WITHIN_GROUPS = """
 SELECT count(*) FILTER (fate IS NULL), count(*) FILTER (fate = 'relations_within_group') FROM relations
+"""
+# Variants of a product are of one category.
+_ABOUT_GROUPS = """
+SELECT count(*), count(*) FILTER (categories > 1), max(items)
+FROM (
+    SELECT g, count(*) AS items, count(DISTINCT category) FILTER (len(category) > 0) AS categories
+    FROM item_groups
+    JOIN item_rows USING (item_row)
+    JOIN (SELECT record, category FROM read_parquet($records)) USING (record)
+    GROUP BY g
+    HAVING count(*) > 1
+)
 """
 _DROPPED = "SELECT fate, count(*) FROM relations WHERE fate IS NOT NULL GROUP BY fate"
 # How many of the six things that a relation can say (either direction; viewed, bought or both) were said of a pair.
@@ -287,7 +300,7 @@ def _unit_ids(engine: Engine, item_ids: list[str]) -> list[str]:
 
 
 def _relate(engine: Engine, delivery: Delivery) -> None:
-    """Make `relations`. Groups that hold all of them are passed over if they are too large for variants.
+    """Make `relations`. Groups that hold all of them are passed over if they cannot be variants.
 
     Raises:
         InputError: all relations are between variants of one product.
@@ -296,8 +309,8 @@ def _relate(engine: Engine, delivery: Delivery) -> None:
     ((kept, within),) = engine.run(_WITHIN_GROUPS)
     if kept or not within:
         return
-    ((largest,),) = engine.run("SELECT max(position) FROM item_groups")
-    if largest <= MOST_VARIANTS:
+    ((groups, mixed, largest),) = engine.run(_ABOUT_GROUPS, records=delivery.parts("records"))
+    if largest <= MOST_VARIANTS and mixed * 2 <= groups:
         raise InputError(
             f"all relations of two items ({within:,}) are between variants of one product, and say nothing of others",
             hint="give views or purchases of different products too; if group is no column of variants, take it out of "
@@ -309,8 +322,9 @@ def _relate(engine: Engine, delivery: Delivery) -> None:
     engine.run("DROP TABLE relations")
     _load_relations(engine, delivery)
     delivery.warnings.append(
-        f"all relations of two items ({within:,}) are within groups, the largest of {largest:,} items: these are "
-        "no variants of a product, and every item stands alone; map another column to group under [source.columns]"
+        f"all relations of two items ({within:,}) are within groups that cannot be variants of a product (the largest "
+        f"has {counted(largest, 'item')}; with several categories: {mixed:,} of {groups:,}): every item stands alone; "
+        "map another column to group under [source.columns]"
     )
 
 

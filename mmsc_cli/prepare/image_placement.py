@@ -21,6 +21,7 @@ from mmsc_cli.files.images import FORMATS, UnusableImageError, open_checked
 from mmsc_cli.files.web.image_download import download_images
 from mmsc_cli.prepare.local_pictures import write_sources
 from mmsc_cli.prepare.settings import ImageSettings
+from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.redaction import redact
 
@@ -115,7 +116,7 @@ class ImagePlaces:
         if self._looked_for:
             write_sources(self._target, self._source or self._folder or Path(), self._looked_for)
         for reason, count in self.reasons.most_common(_REASONS_SHOWN):
-            _LOG.warning("%s images: %s", f"{count:,}", reason)
+            _LOG.warning("%s: %s", counted(count, "image"), reason)
         self.counts["images"] = sum(path is not None for path in placed)
         self.counts["images_named"] = named
         return placed

@@ -128,7 +128,7 @@ def test_a_relation_that_one_night_lacks_fails_its_gate(mmsc: Mmsc, nights: tupl
             ",".join(HEADER) + "\na,substitute,1,b,1.0,B\na,substitute,1,c,1.0,C\n",
             "2 substitutes of rank 1",
         ),
-        ("night.jsonl", '{"query": "a", "relation": "substitute", "rank": 1, "score": 1.0}\n', "item"),
+        ("night.jsonl", '{"query": "a", "relation": "substitute", "rank": 1, "item": "b"}\n', "score"),
         ("night.jsonl", '["a"]\n', "cannot be read"),
         ("night.json", "{}", "cannot be read"),
         ("night.parquet", "PAR1", "cannot be read"),

@@ -64,10 +64,20 @@ def test_a_log_of_siblings_alone_is_refused(delivery: Delivery, assembled: Any) 
         assembled(delivery)
 
 
-def test_groups_that_hold_every_pair_and_are_too_large_for_variants_are_passed_over(
-    delivery: Delivery, assembled: Any
+@pytest.mark.parametrize(
+    ("n_items", "categories", "words"),
+    [
+        (MOST_VARIANTS + 1, ["Mugs"], "the largest has 101 items"),
+        (4, ["Mugs", "Pots"], "with several categories: 1 of 1"),
+    ],
+)
+def test_groups_that_hold_every_pair_and_cannot_be_variants_are_passed_over(
+    delivery: Delivery, assembled: Any, n_items: int, categories: list[str], words: str
 ) -> None:
-    mugs = [Record(number, f"MUG-{number:03}", group="kitchen") for number in range(MOST_VARIANTS + 1)]
+    mugs = [
+        Record(number, f"MUG-{number:03}", category=[categories[number % len(categories)]], group="kitchen")
+        for number in range(n_items)
+    ]
     delivery.add("records", record_table(mugs))
     delivery.add(
         "relations", relation_table({"source": ["MUG-000"], "target": ["MUG-001"], "view": [1.0], "buy": [0.0]})
@@ -77,7 +87,7 @@ def test_groups_that_hold_every_pair_and_are_too_large_for_variants_are_passed_o
     assert shop.items["group"].null_count == len(mugs), "answers would show one variant of a product"
     assert shop.counts["relations_within_group"] == 0
     (warning,) = delivery.warnings
-    assert "all relations of two items (1) are within groups, the largest of 101 items" in warning
+    assert words in warning
 
 
 def test_the_name_of_a_group_is_known_as_an_id(delivery: Delivery, assembled: Any) -> None:
