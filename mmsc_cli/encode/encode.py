@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmsc_cli.encode.adapt.adapt import adapt_towers, trains_towers
 from mmsc_cli.encode.different_inputs import DifferentInputs, image_hashes, text_hashes
+from mmsc_cli.encode.earlier import Earlier, Known
 from mmsc_cli.encode.encode_parts import encode_images, encode_texts
 from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encode.part_files import Modality, PartFile, cut_parts, unfinished
@@ -24,6 +27,8 @@ from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.tables.image_hashes import read_image_hashes
 from mmsc_cli.workspace.lock import locked
+
+FITTED = "encoder"  # the folder of what is fitted on the catalogue
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,10 @@ class Encoding:
         inputs: what is encoded, by modality.
         parts: what is to be encoded, by modality.
         per_second: inputs that this process encoded per second, by modality.
+        hashes: of the inputs of all rows, (items,), by modality.
+        known: the inputs whose vectors are taken from an earlier run, by modality.
+        made: what decides the vectors, apart from the inputs.
+        earlier: the earlier run, if the encoder is the same.
     """
 
     task: EncodeTask
@@ -45,6 +54,10 @@ class Encoding:
     inputs: Mapping[Modality, DifferentInputs]
     parts: Mapping[Modality, list[PartFile]]
     per_second: dict[Modality, float]
+    hashes: Mapping[Modality, NDArray[np.uint64]]
+    known: Mapping[Modality, Known]
+    made: Mapping[str, Any]
+    earlier: Earlier | None = None
 
     @property
     def all_parts(self) -> list[PartFile]:
@@ -73,44 +86,66 @@ def encode_shard(task: EncodeTask, shard: Shard = WHOLE) -> Encoding:
         device=task.device,
         progress=task.progress,
     )
-    folder = _work_folder(task, choice)
+    made = _made(task, choice)
+    # An adapter learns from pairs, which change every night.
+    earlier = task.earlier if task.earlier and not task.settings.adapt and task.earlier.made == made else None
+    folder = _work_folder(task, choice, earlier)
     if shard == WHOLE:
         _remove_other_folders(folder)
     with locked(folder, wait=True):  # one process of several does what all of them need
+        texts = text_hashes(task.items_path, folder / "text_hashes.npy", task.progress)
+        no_images = np.zeros(len(texts), np.uint64)
+        recorded = read_image_hashes(task.workspace_root)
+        if recorded is None:
+            recorded = no_images
+        elif recorded.shape != no_images.shape or recorded.dtype != no_images.dtype:
+            raise WorkspaceError("image_hashes.npy is of another catalogue", hint="run `mmsc prepare SOURCE` again")
+        hashes: dict[Modality, NDArray[np.uint64]] = {"text": texts, "image": image_hashes(task.items_path, recorded)}
+        is_fitted = choice.identity["kind"] == "classic"
+        if earlier is not None and is_fitted and not (folder / FITTED / "encoder.json").exists():
+            earlier.keep_fitted(hashes, folder / FITTED)
         encoder = _open(task, choice, folder)
-        texts = DifferentInputs.of(text_hashes(task.items_path, folder / "text_hashes.npy", task.progress))
-    no_hashes = np.zeros(len(texts.of_row), np.uint64)
-    recorded = read_image_hashes(task.workspace_root)
-    if recorded is None:
-        recorded = no_hashes
-    elif recorded.shape != no_hashes.shape or recorded.dtype != no_hashes.dtype:
-        raise WorkspaceError("image_hashes.npy is of another catalogue", hint="run `mmsc prepare SOURCE` again")
-    images = DifferentInputs.of(image_hashes(task.items_path, recorded) if encoder.reads_images else no_hashes)
-    encoding = Encoding(
-        task,
-        folder,
-        encoder,
-        {"text": texts, "image": images},
-        {"text": cut_parts(folder, "text", texts), "image": cut_parts(folder, "image", images)},
-        {},
-    )
+        if earlier is not None and is_fitted and not earlier.has_encoder(folder / FITTED):
+            earlier = None
+    if earlier is not None and not earlier.fits(encoder):
+        earlier = None
+    if not encoder.reads_images:
+        hashes["image"] = no_images
+    inputs = {modality: DifferentInputs.of(of_rows) for modality, of_rows in hashes.items()}
+    known = {modality: Known.of(earlier, modality, hashes[modality][inputs[modality].first_row]) for modality in inputs}
+    cuts = {modality: cut_parts(folder, modality, inputs[modality]) for modality in inputs}
+    encoding = Encoding(task, folder, encoder, inputs, cuts, {}, hashes, known, made, earlier)
     parts = unfinished(shard.parts(encoding.all_parts))
     started = time.monotonic()
-    encoded = encode_texts(task, encoder, texts, [part for part in parts if part.modality == "text"])
+    encoded = encode_texts(
+        task, encoder, inputs["text"], [part for part in parts if part.modality == "text"], known["text"]
+    )
     between = time.monotonic()
     encoding.per_second["text"] = _rate(encoded, between - started)
-    encoded = encode_images(task, encoder, images, recorded, [part for part in parts if part.modality == "image"])
+    encoded = encode_images(
+        task, encoder, inputs["image"], recorded, [part for part in parts if part.modality == "image"], known["image"]
+    )
     encoding.per_second["image"] = _rate(encoded, time.monotonic() - between)
     return encoding
 
 
-def _work_folder(task: EncodeTask, choice: Choice) -> Path:
+def _made(task: EncodeTask, choice: Choice) -> dict[str, Any]:
+    """Return what decides the vectors, apart from the inputs, as JSON values."""
+    settings = task.settings.model_dump(mode="json", exclude={"batch_size"})
+    made: dict[str, Any] = json.loads(
+        json.dumps({"settings": settings, "seed": task.seed, "encoder": dict(choice.identity)})
+    )
+    return made
+
+
+def _work_folder(task: EncodeTask, choice: Choice, earlier: Earlier | None) -> Path:
     """Return the folder of this plan, which is made. Another plan has another folder, so that parts never mix."""
     plan = {
         "inputs": dict(task.inputs),
         "settings": task.settings.model_dump(mode="json"),
         "seed": task.seed,
         "encoder": dict(choice.identity),
+        "earlier": earlier and sha256(earlier.inputs.tobytes()).hexdigest(),
     }
     folder = task.unfinished / sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +162,7 @@ def _remove_other_folders(folder: Path) -> None:
 
 def _open(task: EncodeTask, choice: Choice, folder: Path) -> Encoder:
     """Open the encoder, fitted and adapted, with the batch size of the first process: it may decide the last bit."""
-    fitted, batch = folder / "encoder", folder / "batch.json"
+    fitted, batch = folder / FITTED, folder / "batch.json"
     batch_size = json.loads(batch.read_bytes()) if batch.exists() else task.settings.batch_size
     encoder = choice.open(batch_size, fitted)
     if not batch.exists():

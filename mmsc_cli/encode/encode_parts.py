@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.encode.different_inputs import DifferentInputs
+from mmsc_cli.encode.earlier import Known
 from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encode.part_files import PartFile
 from mmsc_cli.encoders.encoder import Encoder
@@ -24,47 +25,57 @@ from mmsc_cli.workspace.checksums import damaged_file
 _BATCHES_A_BLOCK = 8
 
 
-def encode_texts(task: EncodeTask, encoder: Encoder, inputs: DifferentInputs, parts: Sequence[PartFile]) -> int:
+def encode_texts(
+    task: EncodeTask, encoder: Encoder, inputs: DifferentInputs, parts: Sequence[PartFile], known: Known
+) -> int:
     """Encode and write the parts, tokenising the next block while one is on the device; return how many texts."""
     size = _BATCHES_A_BLOCK * encoder.batch_size
+    missing = [known.missing(part.numbers) for part in parts]
 
     def blocks() -> Iterator[list[str]]:
-        rows = np.concatenate([inputs.first_row[part.numbers.start : part.numbers.stop] for part in parts])
+        rows = inputs.first_row[np.concatenate(missing)]
         texts = (text for table in take_items(task.items_path, TEXT_COLUMNS, rows) for text in full_text(table))
-        for part in parts:
-            for start in range(0, len(part.numbers), size):
-                yield list(islice(texts, min(size, len(part.numbers) - start)))
+        for numbers in missing:
+            for start in range(0, len(numbers), size):
+                yield list(islice(texts, min(size, len(numbers) - start)))
 
-    count = sum(len(part.numbers) for part in parts)
-    if not count:
+    if not parts:
         return 0
+    count = sum(map(len, missing))
     # One block ahead means one thread: some tokenisers cannot be called from two.
-    tokens = map_in_threads(encoder.tokens, blocks(), ahead=1)
+    tokens = map_in_threads(encoder.tokens, blocks() if count else (), ahead=1)
     with task.progress.task("encoding texts", total=count) as shown:
-        for part in parts:
-            vectors = np.zeros((len(part.numbers), encoder.text_dim), np.float16)
-            for start in range(0, len(vectors), size):
-                block = vectors[start : start + size]
-                block[:] = encoder.text_vectors(next(tokens))
+        for part, numbers in zip(parts, missing, strict=True):
+            vectors = known.block(part.numbers, encoder.text_dim)
+            for start in range(0, len(numbers), size):
+                block = numbers[start : start + size] - part.numbers.start
+                vectors[block] = encoder.text_vectors(next(tokens))
                 shown.advance(len(block))
             part.write(vectors, {})
     return count
 
 
 def encode_images(
-    task: EncodeTask, encoder: Encoder, inputs: DifferentInputs, recorded: NDArray[np.uint64], parts: Sequence[PartFile]
+    task: EncodeTask,
+    encoder: Encoder,
+    inputs: DifferentInputs,
+    recorded: NDArray[np.uint64],
+    parts: Sequence[PartFile],
+    known: Known,
 ) -> int:
     """Encode and write the parts, decoding the next batches while one is on the device; return how many images.
 
-    Every file is compared with its recorded hash, (items,), also those whose content an earlier row has.
+    Every file that is encoded is compared with its recorded hash, (items,), also those whose content an earlier row
+    has. Files whose vectors are known by their content are not read.
 
     Raises:
         WorkspaceError: an image is not the one that `prepare` put in place.
     """
-    rows = [inputs.rows(part.numbers) for part in parts]
-    count = sum(len(part.numbers) for part in parts)
-    if not count:
+    missing = [known.missing(part.numbers) for part in parts]
+    rows = [_rows_to_read(inputs, part, known) for part in parts]
+    if not parts:
         return 0
+    count = sum(map(len, missing))
 
     def load(named: tuple[int, str]) -> NDArray[Any] | UnusableImageError | None:
         row, path = named
@@ -82,16 +93,23 @@ def encode_images(
     paths = (path for table in tables for path in table["image_path"].to_pylist())
     images = map_in_threads(load, zip(every_row.tolist(), paths, strict=True), ahead=2 * encoder.batch_size)
     with task.progress.task("encoding images", total=count) as shown:
-        for part, part_rows in zip(parts, rows, strict=True):
-            vectors = np.zeros((len(part.numbers), encoder.image_dim), np.float16)
+        for part, numbers, part_rows in zip(parts, missing, rows, strict=True):
+            vectors = known.block(part.numbers, encoder.image_dim)
             failures: dict[int, str] = {}
-            usable = _usable(islice(images, len(part_rows)), failures)
+            positions = (numbers - part.numbers.start).tolist()
+            usable = _usable(islice(images, len(part_rows)), positions, failures)
             while batch := list(islice(usable, encoder.batch_size)):
                 vectors[[position for position, _ in batch]] = encoder.image_vectors([pixels for _, pixels in batch])
                 shown.advance(len(batch))
             shown.advance(len(failures))
             part.write(vectors, failures)
     return count
+
+
+def _rows_to_read(inputs: DifferentInputs, part: PartFile, known: Known) -> NDArray[np.int64]:
+    rows = inputs.rows(part.numbers)
+    to_read: NDArray[np.int64] = rows[known.rows[inputs.of_row[rows]] < 0]
+    return to_read
 
 
 def _check(workspace_root: Path, path: str, recorded: int) -> None:
@@ -104,11 +122,11 @@ def _check(workspace_root: Path, path: str, recorded: int) -> None:
 
 
 def _usable(
-    images: Iterator[NDArray[Any] | UnusableImageError | None], failures: dict[int, str]
+    images: Iterator[NDArray[Any] | UnusableImageError | None], positions: Sequence[int], failures: dict[int, str]
 ) -> Iterator[tuple[int, NDArray[Any]]]:
     """Yield images with their positions in the part; put the reasons of the others into `failures`."""
     different = (image for image in images if image is not None)
-    for position, image in enumerate(different):
+    for position, image in zip(positions, different, strict=False):
         if isinstance(image, UnusableImageError):
             failures[position] = str(image)
         else:

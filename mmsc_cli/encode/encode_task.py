@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmsc_cli.encode.earlier import Earlier
 from mmsc_cli.encode.settings import EncodeSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 
@@ -28,6 +29,7 @@ class EncodeTask:
         seed: the seed of the run.
         device: chooses the device; called only if the encoder needs torch.
         progress: shows how far the work is.
+        earlier: the embeddings of an earlier run; None: everything is encoded.
     """
 
     items_path: Path
@@ -39,3 +41,4 @@ class EncodeTask:
     seed: int
     device: Callable[[], torch.device]
     progress: Progress = SILENT
+    earlier: Earlier | None = None

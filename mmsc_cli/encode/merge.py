@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.encode.adapt.adapt import adapt_vectors, read_report, trains_towers
+from mmsc_cli.encode.earlier import write_inputs
 from mmsc_cli.encode.encode import Encoding
 from mmsc_cli.encode.part_files import Modality, write_array
 from mmsc_cli.tables.items import take_items
@@ -23,8 +24,8 @@ def merge(encoding: Encoding, out: Path, failures_path: Path) -> dict[str, Any]:
 
     Writes into `out`: `text.npy` (items, text_dim) and `image.npy` (items, image_dim), float16, rows of unit length
     or zero; `mask.npy` (items, 2) bool, which rows of text and image are not zero; `encoder.json` and the files that
-    open the encoder again. A row is zero where an item has no text (or no usable image), or a text without a word that
-    the encoder knows.
+    open the encoder again; and what `write_inputs` writes. A row is zero where an item has no text (or no usable
+    image), or a text without a word that the encoder knows.
 
     Args:
         encoding: all of its parts are finished.
@@ -54,6 +55,9 @@ def merge(encoding: Encoding, out: Path, failures_path: Path) -> dict[str, Any]:
         "texts_repeated": texts.repeated,
         "images": int(mask[:, 1].sum()),
         "images_repeated": images.repeated,
+        # Different texts and images whose vectors were there.
+        "texts_kept": len(encoding.known["text"]),
+        "images_kept": len(encoding.known["image"]),
         "images_missing": int((images.of_row < 0).sum()),
         "images_failed": len(failed),
         "encoder": encoder.name,
@@ -64,6 +68,7 @@ def merge(encoding: Encoding, out: Path, failures_path: Path) -> dict[str, Any]:
         "texts_per_second": encoding.per_second["text"],
         "images_per_second": encoding.per_second["image"],
     }
+    write_inputs(out, encoding.hashes, encoding.made, None if encoding.earlier is None else encoding.earlier.folder)
     if task.settings.adapt:
         if trains_towers(task.settings, encoder, task.device):
             counts["adapt"] = read_report(encoding.folder / "adapter")

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mmsc_cli.encode.earlier import Earlier
 from mmsc_cli.encode.encode import encode_shard
 from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encode.merge import merge
@@ -33,8 +34,12 @@ def run_encode(
     device: DeviceChooser,
     progress: Progress = SILENT,
     shard: Shard | None = None,
+    *,
+    fresh: bool = False,
 ) -> dict[str, Any]:
     """Run `encode`; finished parts outlive an interrupted run, and the next run uses them.
+
+    Texts and images whose content the embeddings in the workspace have are not encoded again, unless `fresh`.
 
     Returns:
         Counts for the manifest; for a shard that is not the last one to finish, its name and those of the missing ones.
@@ -42,6 +47,7 @@ def run_encode(
     shard = shard or WHOLE
     config = stage_config("encode", recipe)
     work_folder = workspace.path("encoding")
+    whole = None if fresh else workspace.find_whole("embeddings")
 
     def task(inputs: Mapping[str, str]) -> EncodeTask:
         return EncodeTask(
@@ -54,6 +60,7 @@ def run_encode(
             seed=recipe.seed,
             device=device,
             progress=progress,
+            earlier=None if whole is None else Earlier.open(whole),
         )
 
     if shard != WHOLE:

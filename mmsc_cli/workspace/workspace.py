@@ -146,14 +146,23 @@ class Workspace:
 
         For what gives a stage a hint and decides nothing about whether its outputs are up to date.
         """
-        manifest = self.manifest()
+        manifest, maker = self.manifest(), MAKER[artefact]
+        whole = self.find_whole(artefact)
+        try:
+            if whole is not None:
+                self._check_fresh(manifest, artefact, manifest.stages[maker], maker)
+        except WorkspaceError:
+            return None
+        return whole
+
+    def find_whole(self, artefact: str) -> Path | None:
+        """Where an artefact lies that is whole, whatever it was made from; None otherwise."""
         maker = MAKER[artefact]
-        record = manifest.stages.get(maker)
+        record = self.manifest().stages.get(maker)
         if record is None or artefact not in record.outputs:
             return None
         try:
             self._check_whole(artefact, record, maker)
-            self._check_fresh(manifest, artefact, record, maker)
         except WorkspaceError:
             return None
         return self.path(artefact)

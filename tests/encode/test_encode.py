@@ -32,6 +32,8 @@ def test_arrays_are_aligned_float16_unit_rows(typed_items: pa.Table, run_encode:
         "texts_repeated": 0,
         "images": 60,
         "images_repeated": 0,
+        "texts_kept": 0,
+        "images_kept": 0,
         "images_missing": 0,
         "images_failed": 0,
         "encoder": "classic",

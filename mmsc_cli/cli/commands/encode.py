@@ -45,8 +45,11 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(metavar="I/N", help="Encode shard I of N; the last shard to finish merges them."),
         ] = None,
+        fresh: Annotated[
+            bool, typer.Option("--fresh", help="Encode everything anew, also what has not changed since the last run.")
+        ] = False,
     ) -> None:
-        """Turn titles, descriptions and images into vectors."""
+        """Turn titles, descriptions and images into vectors; those that have not changed are not encoded again."""
         from mmsc_cli.encode.shards import parse_shard, torchrun_shard  # noqa: PLC0415  brings pyarrow and scipy
         from mmsc_cli.encode.stage import run_encode  # noqa: PLC0415  brings torch
 
@@ -55,12 +58,15 @@ def register(app: typer.Typer) -> None:
         own_shard = parse_shard(shard) if shard else torchrun_shard()
         # Of processes that torchrun started together, one draws.
         progress = session.progress if shard or own_shard is None or own_shard.number == 1 else SILENT
-        counts = run_encode(session.workspace, recipe, session.device, progress, own_shard)
+        counts = run_encode(session.workspace, recipe, session.device, progress, own_shard, fresh=fresh)
         if "shard" in counts:
             missing = ", ".join(counts["missing"])
             session.finish("encode", counts, started, f"shard {counts['shard']} is finished; missing: {missing}")
             return
         done = f"{counted(counts['texts'], 'text')} and {counted(counts['images'], 'image')} with {counts['encoder']}"
+        kept = counts.get("texts_kept", 0), counts.get("images_kept", 0)
+        if any(kept):
+            done += f"; {counted(kept[0], 'text')} and {counted(kept[1], 'image')} of them were there before"
         session.finish("encode", counts, started, done)
         if counts["images_failed"]:
             session.out.note(f"  {counted(counts['images_failed'], 'image')} left out: see failures.jsonl")

@@ -30,6 +30,7 @@ REVISION = "1"
 FIT_TEXTS = 25_000
 FIT_IMAGES = 4_096
 _WEIGHTS, _TERMS = "classic.safetensors", "classic.json"
+FILES = (_WEIGHTS, _TERMS, "encoder.json")
 
 
 class ClassicEncoder(Encoder):
