@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _WORKSPACE_COMMAND = re.compile(
-    r"`(mmsc (?:prepare|label|encode|train|evaluate|infer|serve|run|show|judge|doctor)\b(?![^`]*(?: -w |--help))[^`]*)`"
+    r"`(mmsc (?:prepare|label|encode|train|evaluate|infer|serve|run|show|judge|doctor|clean)\b"
+    r"(?![^`]*(?: -w |--help))[^`]*)`"
 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsc_cli.doctor import EXTRAS
+from mmsc_cli.upkeep.doctor import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 DATA = (

@@ -14,7 +14,6 @@ from typer.main import get_command
 from mmsc_cli.cli.commands import (
     check,
     diff,
-    doctor,
     encode,
     evaluate,
     infer,
@@ -27,6 +26,7 @@ from mmsc_cli.cli.commands import (
     train,
 )
 from mmsc_cli.cli.commands.labelling import judge, label
+from mmsc_cli.cli.commands.upkeep import clean, doctor
 from mmsc_cli.cli.failures import OK, USAGE, debugging, describe, exit_code
 from mmsc_cli.cli.interrupt import typed_command
 from mmsc_cli.cli.options import HELP_OPTIONS, PanelledHelp, PlainHelp
@@ -78,6 +78,7 @@ for module in (
     diff,
     recipes,
     doctor,
+    clean,
 ):
     module.register(app)
 

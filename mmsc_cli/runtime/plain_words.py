@@ -1,4 +1,4 @@
-"""Words as a person reads them: counted nouns, and messages of the library that checks values (pydantic)."""
+"""Words as a person reads them: counted nouns, sizes, and messages of the library that checks values (pydantic)."""
 
 from __future__ import annotations
 
@@ -38,3 +38,11 @@ def counted(number: int, noun: str) -> str:
     if number != 1:
         noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number:,} {noun}"
+
+
+def sized(number: int) -> str:
+    """Return a number of bytes as `0 B`, `3.4 KiB`, `12.0 GiB`."""
+    if number < 1024:
+        return f"{number} B"
+    power = min(3, max(0, (number.bit_length() - 11) // 10))
+    return f"{number / 1024 ** (power + 1):,.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power]}"

@@ -51,13 +51,18 @@ class Pins:
                 os.close(descriptor)
 
 
+def is_read(folder: Path) -> bool:
+    """Return whether a reader holds a folder."""
+    return is_held(folder, _OPEN, fcntl.LOCK_EX)
+
+
 def remove_unread(folder: Path) -> None:
     """Remove a folder with what is in it, except folders that a reader holds and what cannot be removed."""
     with suppress(OSError):
         for inner in folder.iterdir():
             if inner.is_symlink() or not inner.is_dir():
                 inner.unlink()
-            elif not is_held(inner, _OPEN, fcntl.LOCK_EX):
+            elif not is_read(inner):
                 shutil.rmtree(inner, ignore_errors=True)
     with suppress(OSError):
         folder.rmdir()

@@ -239,7 +239,7 @@ def test_a_traceback_is_visible_and_holds_no_secret(mmsc: Mmsc, monkeypatch: pyt
         except OSError as error:
             raise RuntimeError(f"{STEERING} {KEY} {ADDRESS}") from error
 
-    monkeypatch.setattr("mmsc_cli.doctor.examine", examine)
+    monkeypatch.setattr("mmsc_cli.upkeep.doctor.examine", examine)
     monkeypatch.setenv("MMSC_API_KEY", KEY)
     for debug in ("0", "1"):
         monkeypatch.setenv("MMSC_DEBUG", debug)

@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
     @command(app, "doctor", "mmsc doctor", "mmsc doctor --json | jq .device", shared=("workspace", "as_json", "device"))
     def doctor_command(session: Session) -> None:
         """Show versions, extras, device and stages."""
-        from mmsc_cli.doctor import examine  # noqa: PLC0415  brings pydantic
+        from mmsc_cli.upkeep.doctor import examine  # noqa: PLC0415  brings pydantic
 
         examined = examine(session.workspace, session.device_name)
         if session.out.as_json:

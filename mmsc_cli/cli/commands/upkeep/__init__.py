@@ -1,0 +1,1 @@
+"""A workspace between its runs: what it holds, and what of it can go."""

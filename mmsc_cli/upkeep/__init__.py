@@ -1,0 +1,1 @@
+"""A workspace between its runs: what mmsc doctor reports, and what mmsc clean removes."""
