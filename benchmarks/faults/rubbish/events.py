@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.faults.rubbish.tables import as_csv, as_json_lines, as_parquet
+from benchmarks.faults.rubbish.tables import as_csv, as_json_lines, as_parquet, as_zstd
 from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.counts import BALANCES
@@ -46,7 +46,7 @@ def check_events(form: str) -> Callable[[bytes], Tally]:
 def csv_seeds() -> list[bytes]:
     """A sound log, plain and packed, and one of numbers."""
     whole = as_csv(_LOG)
-    return [whole, gzip.compress(whole, mtime=0), as_csv(_LOG, "\t")]
+    return [whole, gzip.compress(whole, mtime=0), as_zstd(whole), as_csv(_LOG, "\t")]
 
 
 def parquet_seeds() -> list[bytes]:

@@ -202,19 +202,20 @@ def item_seeds(form: str) -> Callable[[], list[bytes]]:
                 as_parquet(_ITEMS | {"price": [1.5, None, 2, 3, 4], "category": [["A", "B"], [], None, [], ["x"]]}),
             ]
         if form == "xml":
-            return [_FEED.encode(), _ATOM.encode(), _zstd(_FEED.encode())]
+            return [_FEED.encode(), _ATOM.encode(), as_zstd(_FEED.encode())]
         if form == "json":
             lines = as_json_lines(_ITEMS).splitlines()
             return [b"[" + b",\n".join(lines) + b"]", b"[]", b"\xef\xbb\xbf[" + lines[0] + b"]", as_json_lines(_ITEMS)]
         columns = {"shopify": _SHOPIFY, "woocommerce": _WOOCOMMERCE}.get(form, _ITEMS)
         whole = as_json_lines(columns) if form == "jsonl" else as_csv(columns, "\t" if form == "tsv" else ",")
-        packed = [gzip.compress(whole, mtime=0), _zstd(whole)]
+        packed = [gzip.compress(whole, mtime=0), as_zstd(whole)]
         return [whole, *packed, b"\xef\xbb\xbf" + whole, whole.replace(b"\n", b"\r\n")]
 
     return seeds
 
 
-def _zstd(content: bytes) -> bytes:
+def as_zstd(content: bytes) -> bytes:
+    """A content in Zstandard's packing."""
     return bytes(pa.compress(content, "zstd", asbytes=True))
 
 
