@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.arrays.rows import unit_rows
 from mmsc_cli.index.filters import Filters, sieves
+from mmsc_cli.index.graph_file import check_graph_file
 from mmsc_cli.index.hnsw import Hnsw, file_names, graph_in
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
@@ -84,6 +85,15 @@ def add_hnsw(folder: Path, seed: int, smallest: int = SMALLEST, progress: Progre
         paths = [folder / name for name in file_names(relation)]
         for path, part in zip(paths, pair, strict=True):
             faiss.write_index(part, str(path))
+            try:
+                check_graph_file(path, graph=path is paths[1])
+            except ValueError as error:
+                _LOG.warning(
+                    "index: this faiss writes graphs that mmsc does not know (%s), so search stays exact", error
+                )
+                for written in (folder / name for one in parts for name in file_names(one)):
+                    written.unlink(missing_ok=True)
+                return {}
         about[relation]["bytes"] = [path.stat().st_size for path in paths]
     description = json.loads((folder / "index.json").read_bytes())
     write_json(folder / "index.json", description | {"hnsw": about})

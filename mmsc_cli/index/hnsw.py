@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.index.graph_file import check_graph_file
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.runtime.installation import extra_command
 from mmsc_cli.tables.relations import Relation
@@ -53,6 +54,7 @@ class Hnsw:
                 try:
                     if path.stat().st_size != size:
                         raise ValueError(f"{size} bytes were written")
+                    check_graph_file(path, graph=len(parts[relation]) == 1)
                     parts[relation].append(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
                     _check(parts[relation][-1], graph=len(parts[relation]) == 2, index=index, relation=relation)
                 except (OSError, ValueError, RuntimeError) as error:

@@ -63,7 +63,7 @@ def votes_of(judgements: pa.Table, item_ids: Sequence[str]) -> Votes:
     last: dict[tuple[int, int, str], int] = {}
     for judgement in judgements.to_pylist():
         rows = sorted(row_of[judgement[end]] for end in ("a", "b") if judgement[end] in row_of)
-        if len(rows) == 2 and judgement["label"] in CLASSES:
+        if len(rows) == 2 and rows[0] < rows[1] and judgement["label"] in CLASSES:
             last[rows[0], rows[1], judgement["who"]] = CLASSES.index(judgement["label"])
     pairs = sorted({(a, b) for a, b, _ in last})
     counts = np.zeros((len(pairs), len(CLASSES)), np.int64)

@@ -92,6 +92,7 @@ FOUND: dict[str, tuple[str, bytes]] = {
     "a feed in an encoding that there is not": ("items (xml)", b'<?xml version="1.0" encoding="STF-8"?><a/>'),
     "a judge whose name is no text": ("judgements", judged_by(b"\x82")),
     "a column of judgements whose name is no text": ("judgements", judged_by(b"x").replace(b"source", b"s\x94urce")),
+    "graphs that end within a number": ("graphs (faiss)", b"\0IxMp\2\0\0\0\1" + b"\0" * 20),
     "a scale of nothing": ("index.json", described(calibration=_EQUAL | {"scale": [0, 1]})),
     "a scale of next to nothing": ("index.json", described(calibration=_EQUAL | {"scale": [5e-324, 1]})),
     "coefficients that no machine number holds": (

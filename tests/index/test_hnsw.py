@@ -17,6 +17,7 @@ from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index import build_hnsw, hnsw
 from mmsc_cli.index.build_hnsw import add_hnsw
 from mmsc_cli.index.filters import Filters
+from mmsc_cli.index.graph_file import check_graph_file
 from mmsc_cli.index.index_file import write_index
 from mmsc_cli.infer.recommender import Recommender
 from tests.fixtures.made_up_index import made_up_index
@@ -113,6 +114,30 @@ def test_a_truncated_graph_is_refused(root: Path, name: str) -> None:
 
     with pytest.raises(WorkspaceError, match=rf"{name} is missing or damaged"):
         Recommender.open(root).substitutes("B000000000")
+
+
+@pytest.mark.parametrize("name", ["hnsw.substitute.faiss", "longest.substitute.faiss"])
+def test_a_sealed_graph_that_ends_anywhere_is_refused_and_crashes_nothing(root: Path, name: str) -> None:
+    add_hnsw(root / "index", seed=1, smallest=0)
+    path = root / "index" / name
+    whole = path.read_bytes()
+    for length in (*range(110), *range(len(whole) - 20, len(whole))):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="another kind|ends within|do not fill"):
+            check_graph_file(path, graph=name.startswith("hnsw"))
+    path.write_bytes(whole[:30])  # faiss itself would crash
+    about = json.loads((root / "index" / "index.json").read_bytes())
+    about["hnsw"]["substitute"]["bytes"][name.startswith("hnsw")] = 30
+    (root / "index" / "index.json").write_text(json.dumps(about))
+    with pytest.raises(WorkspaceError, match="is missing or damaged"):
+        Recommender.open(root).substitutes("B000000000")
+
+
+def test_graphs_of_a_faiss_that_writes_others_are_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmsc_cli.index.graph_file._GRAPH", (8, 8, 8, 8, 8))
+    assert add_hnsw(root / "index", seed=1, smallest=0) == {}
+    assert not list((root / "index").glob("*.faiss"))
+    assert len(Recommender.open(root).substitutes("B000000000")) == 10
 
 
 def _levels(graph: Any, name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
