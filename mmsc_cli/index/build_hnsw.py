@@ -88,9 +88,7 @@ def add_hnsw(folder: Path, seed: int, smallest: int = SMALLEST, progress: Progre
             try:
                 check_graph_file(path, graph=path is paths[1])
             except ValueError as error:
-                _LOG.warning(
-                    "index: this faiss writes graphs that mmsc does not know (%s), so search stays exact", error
-                )
+                _LOG.warning("index: mmsc does not know the graphs of this faiss (%s), so search stays exact", error)
                 for written in (folder / name for one in parts for name in file_names(one)):
                     written.unlink(missing_ok=True)
                 return {}

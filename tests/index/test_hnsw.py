@@ -123,7 +123,7 @@ def test_a_sealed_graph_that_ends_anywhere_is_refused_and_crashes_nothing(root: 
     whole = path.read_bytes()
     for length in (*range(110), *range(len(whole) - 20, len(whole))):
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match="another kind|ends within|do not fill"):
+        with pytest.raises(ValueError, match=r"another kind|ends within|do not fill"):
             check_graph_file(path, graph=name.startswith("hnsw"))
     path.write_bytes(whole[:30])  # faiss itself would crash
     about = json.loads((root / "index" / "index.json").read_bytes())
