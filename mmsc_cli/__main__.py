@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsc_cli.cli.interrupt import INTERRUPTED, STDOUT, interruption, typed_command
+from mmsc_cli.cli.log_lines import write_failure
 from mmsc_cli.runtime.machine.cores import limit_threads
 
 
@@ -87,7 +88,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late: the command has ended
     except KeyboardInterrupt:
         code = INTERRUPTED
-        sys.stderr.write("\n".join(interruption(typed_command(sys.argv[1:]))) + "\n")
+        write_failure(interruption(typed_command(sys.argv[1:])), code, sys.argv[1:])
     if code == INTERRUPTED:
         # Python would wait for running threads, and would end with the signal instead of the code if the interrupt
         # came during an import. Clean-up has already been done.

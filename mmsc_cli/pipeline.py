@@ -126,7 +126,7 @@ def run_all(
     label: bool,
     device: DeviceChooser,
     progress: Progress = SILENT,
-) -> dict[str, str]:
+) -> dict[Stage, str]:
     """Run every stage that is not up to date.
 
     Whether a stage is up to date, large files say by their size and time of change.
@@ -169,7 +169,7 @@ def run_all(
     }
     if not label:
         del stages["label"]
-    done: dict[str, str] = {}
+    done: dict[Stage, str] = {}
     for name, (config, run) in stages.items():
         why = workspace.why_outdated(name, config, recipe.outcome, glance=True)
         if why is None and name == "prepare":
@@ -178,16 +178,17 @@ def run_all(
         if why is None:
             # Later stages read the whole recipe from the record of `prepare`, also what `prepare` itself ignores.
             workspace.amend(name, config)
-            _LOG.info("%s: up to date", name)
+            _LOG.info("%s: up to date", name, extra={"fields": {"stage": name}})
             continue
         _log_start(name, why)
         started = time.monotonic()
         run()
-        _LOG.info("%s: done (%.1f s)", name, time.monotonic() - started)
+        seconds = round(time.monotonic() - started, 3)
+        _LOG.info("%s: done (%.1f s)", name, seconds, extra={"fields": {"stage": name, "seconds": seconds}})
     digests.save()
     return done
 
 
 def _log_start(stage: Stage, why: str) -> None:
     reason = "" if why == FIRST_TIME else f": {why}"
-    _LOG.info("%s: running%s", stage, reason)
+    _LOG.info("%s: running%s", stage, reason, extra={"fields": {"stage": stage}})

@@ -44,6 +44,10 @@ def log() -> None:
     logger = logging.getLogger("mmsc_cli")
     logger.handlers, logger.propagate = [], True
     logger.setLevel(logging.NOTSET)
+    logging.captureWarnings(False)
+    root = logging.getLogger()
+    for handler in [known for known in root.handlers if type(known).__module__.startswith("mmsc_cli")]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture
@@ -51,7 +55,7 @@ def mmsc(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     """Run a command line in this process."""
     from mmsc_cli.cli.app import run_command
 
-    for name in ("MMSC_WORKSPACE", "MMSC_DEVICE", "MMSC_SEED", "MMSC_DEBUG", "MMSC_VLLM_PYTHON"):
+    for name in ("MMSC_WORKSPACE", "MMSC_DEVICE", "MMSC_SEED", "MMSC_DEBUG", "MMSC_LOG_FORMAT", "MMSC_VLLM_PYTHON"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: object) -> Ran:

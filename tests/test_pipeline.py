@@ -17,6 +17,7 @@ from mmsc_cli.pipeline import prepare_if_needed, retrain, run_all
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.stages import Stage
 from mmsc_cli.workspace.workspace import Workspace
 
 
@@ -24,7 +25,7 @@ def _cpu() -> torch.device:
     return torch.device("cpu")
 
 
-def _run_all(workspace: Workspace, recipe: Recipe) -> dict[str, str]:
+def _run_all(workspace: Workspace, recipe: Recipe) -> dict[Stage, str]:
     return run_all(workspace, recipe, inputs=[], recipe_directory=Path(), label=True, device=_cpu)
 
 

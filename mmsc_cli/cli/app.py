@@ -29,6 +29,7 @@ from mmsc_cli.cli.commands.labelling import judge, label
 from mmsc_cli.cli.commands.upkeep import clean, doctor
 from mmsc_cli.cli.failures import OK, USAGE, debugging, describe, exit_code
 from mmsc_cli.cli.interrupt import typed_command
+from mmsc_cli.cli.log_lines import write_failure
 from mmsc_cli.cli.options import HELP_OPTIONS, PanelledHelp, PlainHelp
 from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.runtime.visible import visible
@@ -103,10 +104,10 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         except OSError:
             _discard_stdout()
-        if debugging():
-            sys.stderr.write(visible(redact(traceback.format_exc())))
-        sys.stderr.write("\n".join(describe(error, typed_command(arguments))) + "\n")
-        return exit_code(error)
+        trace = visible(redact(traceback.format_exc())) if debugging() else ""
+        code = exit_code(error)
+        write_failure(describe(error, typed_command(arguments)), code, arguments, trace)
+        return code
     return code
 
 

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mmsc_cli.cli.failures import debugging
+from mmsc_cli.cli.log_lines import VARIABLE, LogFormat
 from mmsc_cli.cli.output import Output, has_styles
 from mmsc_cli.errors import MmscError, WorkspaceError, in_workspace
 from mmsc_cli.runtime.machine.device import DeviceRequest
@@ -145,6 +146,16 @@ class _SharedOptions:
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="More details on stderr.", rich_help_panel=COMMON)
     ] = False
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option(
+            "--log-format",
+            metavar="text|json",
+            envvar=VARIABLE,
+            help="Lines on stderr for a log: each with its time (UTC), and no progress bars; json is an object a line.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None
     device: Annotated[
         DeviceRequest,
         typer.Option(
@@ -244,7 +255,7 @@ def command(
             if not (given.get("verbose") or debugging()):
                 # Libraries warn their callers of deprecations and betas, which a user of this command cannot fix.
                 warnings.simplefilter("ignore")
-            session = _session(given, _typed(ctx))
+            session = _session(given, _typed(ctx), name)
             for key, group in groups.items():
                 values[key] = group(**{option.name: values.pop(option.name) for option in fields(group)})
             try:
@@ -288,10 +299,15 @@ def _typed(context: typer.Context) -> dict[str, dict[str, Any]]:
     return typed
 
 
-def _session(given: Mapping[str, Any], typed: Mapping[str, Mapping[str, Any]]) -> Session:
+def _session(given: Mapping[str, Any], typed: Mapping[str, Mapping[str, Any]], name: str) -> Session:
     directory = given.get("workspace", Path("workspace"))
     output = Output(
-        given.get("as_json", False), given.get("quiet", False), given.get("verbose", False), workspace=directory
+        given.get("as_json", False),
+        given.get("quiet", False),
+        given.get("verbose", False),
+        workspace=directory,
+        log_format=given.get("log_format"),
+        command=name,
     )
     return Session(
         out=output,

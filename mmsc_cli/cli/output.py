@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mmsc_cli.cli.log_lines import OPTION, LogFormat, log_line, now, write_failure
 from mmsc_cli.errors import in_workspace
 from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.runtime.visible import UNSAFE, as_escapes, shown, visible
+from mmsc_cli.workspace.stages import STAGES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,15 +62,30 @@ class Output:
         quiet: bool = False,
         verbose: bool = False,
         workspace: Path = Path("workspace"),
+        log_format: LogFormat | None = None,
+        command: str = "",
     ) -> None:
-        """Set up the log of the package; commands in it are completed with `-w` as `workspace` needs."""
+        """Set up the log of the package; commands in it are completed with `-w` as `workspace` needs.
+
+        `log_format`: of the lines on stderr, which then have their time, also those of libraries; None: for people.
+        """
         self.as_json = as_json
         self.quiet = quiet
         self.workspace = workspace
+        self.log_format = log_format
+        self.command = command
         self._console: Console | None = None
         LOG.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
-        LOG.handlers = [_ConsoleHandler(self)]
+        handler = _ConsoleHandler(self)
+        LOG.handlers = [handler]
         LOG.propagate = False
+        others = logging.getLogger()
+        for earlier in [known for known in others.handlers if isinstance(known, _ConsoleHandler)]:
+            others.removeHandler(earlier)
+        logging.captureWarnings(log_format is not None)
+        if log_format is not None:
+            handler.setLevel(logging.NOTSET)
+            others.addHandler(handler)
 
     def console(self) -> Console:
         """The Rich console on stderr."""
@@ -80,23 +97,27 @@ class Output:
 
     def shows_progress(self) -> bool:
         """Whether stderr is a terminal that should show progress."""
-        return sys.stderr.isatty() and not self.quiet
+        return sys.stderr.isatty() and not self.quiet and self.log_format is None
 
-    def note(self, text: str) -> None:
-        """Write a line to stderr; silent with -q."""
-        LOG.info(text)
+    def note(self, text: str, **fields: Any) -> None:
+        """Write a line to stderr; silent with -q. `fields`: what a log in JSON has beside the text."""
+        LOG.info(text, extra={"fields": fields})
 
     @staticmethod
     def warn(text: str) -> None:
         """Write a warning to stderr."""
         LOG.warning(text)
 
+    def failure(self, lines: list[str], code: int) -> None:
+        """Write what `failures.describe` says of an error to stderr, and the exit code that it leads to."""
+        write_failure(lines, code, [self.command, *([OPTION, self.log_format] if self.log_format else [])])
+
     def result(self, value: Mapping[str, Any], summary: str) -> None:
         """A stage's result: with --json one object on stdout, otherwise a line on stderr."""
         if self.as_json:
             self.json(value)
         else:
-            self.note(summary)
+            self.note(summary, **value)
 
     def json(self, value: Any) -> None:
         """One JSON value on a line of stdout."""
@@ -147,9 +168,26 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = shown(redact(in_workspace(record.getMessage(), self._output.workspace)))
+        form = self._output.log_format
+        if form is not None:
+            line = log_line(form, record.levelname.lower(), self._output.command, text, _fields(record))
+            sys.stderr.write(line + "\n")
+            return
         if record.levelno >= logging.WARNING:
             text = f"warning: {text}"
+        elif getattr(record, "timed", False):
+            text = f"{now()} {text}"
         if self._output.shows_progress():
             self._output.console().print(text, markup=False, soft_wrap=True)
         else:
             sys.stderr.write(text + "\n")
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What a log in JSON has beside the text: the stage, an error's name, and what the record brings along."""
+    _, _, rest = record.name.partition(".")
+    stage = rest.partition(".")[0]
+    fields: dict[str, Any] = {"stage": stage} if stage in STAGES else {}
+    if record.exc_info and record.exc_info[1] is not None:
+        fields["error"] = redact(repr(record.exc_info[1]))
+    return {**fields, **getattr(record, "fields", {})}

@@ -27,17 +27,19 @@ _LOG = logging.getLogger(__name__)
 class Failures:
     """Questions that failed: reported on stderr as they are met, and the exit code they lead to."""
 
-    def __init__(self, strict: bool) -> None:
-        """With `strict` the first failure is raised instead."""
+    def __init__(self, strict: bool, report: Callable[[list[str], int], None]) -> None:
+        """With `strict` the first failure is raised instead; `report` writes the lines and the code of others."""
         self.code = OK
         self._strict = strict
+        self._report = report
 
     def report(self, error: MmscError) -> None:
         """Report a failure: an unknown item leads to exit code 3, else a line that cannot be used to 1."""
         if self._strict:
             raise error
-        sys.stderr.write("\n".join(describe(error)) + "\n")
-        self.code = max(self.code, GATE if isinstance(error, InputError) else exit_code(error))
+        code = GATE if isinstance(error, InputError) else exit_code(error)
+        self._report(describe(error), code)
+        self.code = max(self.code, code)
 
 
 def named_items(recommender: Recommender, ids: Sequence[str], ask: AskItems, failures: Failures) -> Iterator[Answered]:

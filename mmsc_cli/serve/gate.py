@@ -6,10 +6,8 @@ import asyncio
 import hmac
 import logging
 import re
-import sys
 import time
 from collections.abc import MutableMapping
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +17,7 @@ from mmsc_cli.serve.problems import problem, respond
 from mmsc_cli.serve.settings import ServeSettings, is_loopback
 
 _LOG = logging.getLogger(__name__)
+_REQUESTS = logging.getLogger(f"{__name__}.requests")
 # Answered without a key: what machines watch, and the page, which holds no data.
 _OPEN = ("/health/", "/page/")
 _POLICY = (
@@ -109,5 +108,10 @@ def _log(scope: Scope, status: int, size: int, seconds: float) -> None:
     """Write who asked for what, without the query, which may hold what nobody else should read."""
     client: Any = scope.get("client") or ("-",)
     path = _UNPRINTABLE.sub("?", scope["path"][:400])
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    sys.stderr.write(f"{now} {client[0]} {scope['method']} {path} {status} {size} B {1000 * seconds:.1f} ms\n")
+    fields = {"client": client[0], "method": scope["method"], "path": path, "status": status, "bytes": size}
+    _REQUESTS.info(
+        "%s %s %s %d %d B %.1f ms",
+        *fields.values(),
+        1000 * seconds,
+        extra={"fields": {**fields, "seconds": round(seconds, 6)}, "timed": True},
+    )

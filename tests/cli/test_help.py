@@ -77,7 +77,7 @@ def test_every_command_has_an_example(mmsc: Mmsc, path: str) -> None:
 
 
 # Which of the common options mean something to a command.
-ALL = {"--workspace", "--set", "--json", "--quiet", "--verbose", "--device", "--seed"}
+ALL = {"--workspace", "--set", "--json", "--quiet", "--verbose", "--log-format", "--device", "--seed"}
 COMMON_OPTIONS = {
     "prepare": ALL - {"--device"},
     "label": ALL,
@@ -86,14 +86,14 @@ COMMON_OPTIONS = {
     "evaluate": ALL,
     "infer": ALL - {"--seed"},
     "run": ALL,
-    "init": {"--quiet", "--verbose"},
+    "init": {"--quiet", "--verbose", "--log-format"},
     "check": ALL - {"--device", "--seed"},
     "show": {"--workspace", "--json"},
-    "diff": {"--json", "--quiet", "--verbose"},
-    "serve": {"--workspace", "--quiet", "--verbose"},
-    "judge": {"--workspace", "--json", "--quiet", "--seed"},
+    "diff": {"--json", "--quiet", "--verbose", "--log-format"},
+    "serve": {"--workspace", "--quiet", "--verbose", "--log-format"},
+    "judge": {"--workspace", "--json", "--quiet", "--seed", "--log-format"},
     "doctor": {"--workspace", "--json", "--device"},
-    "clean": {"--workspace", "--json", "--quiet"},
+    "clean": {"--workspace", "--json", "--quiet", "--log-format"},
     "recipes list": {"--json"},
     "recipes show": {"--json", "--set"},
     "recipes copy": {"--json", "--quiet"},

@@ -35,7 +35,12 @@ def test_the_summary_ends_with_a_command_that_answers(mmsc: Mmsc, finished: list
     named = re.search(r"^next: `mmsc (.*)`$", ran.err, re.MULTILINE)
     assert named is not None
     assert mmsc(*named[1].split()).out.count("\n") == 21
+    last = ran.err.splitlines()[-1]
+    assert re.fullmatch(
+        r"run: 300 items, [\d,]+ pairs in \d+\.\d s \(prepare up to date, .*, evaluate \d+\.\d s\)", last
+    )
     whole = json.loads(mmsc(*finished, "--json", "-q").out)
+    assert whole["seconds"] > 0
     assert whole["example"] == named[1].split()[1]
     assert whole["next"] == f"mmsc {named[1]}"
     assert whole["warnings"] == whole["counts"]["warnings"]

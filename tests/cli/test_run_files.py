@@ -57,9 +57,10 @@ def test_two_files_in_and_answers_out(mmsc: Mmsc, shop: Path) -> None:
     assert "held out: " in ran.err
     assert "substitutes: NDCG@10 " in ran.err
     assert ", best baseline " in ran.err
-    *_, last = ran.err.splitlines()
-    assert last.startswith("next: `mmsc infer A")
-    assert mmsc(*last.split("`")[1].split()[1:]).code == 0
+    *_, named, last = ran.err.splitlines()
+    assert last.startswith("run: 80 items, ")
+    assert named.startswith("next: `mmsc infer A")
+    assert mmsc(*named.split("`")[1].split()[1:]).code == 0
 
     again = mmsc(
         "run",
@@ -76,7 +77,7 @@ def test_two_files_in_and_answers_out(mmsc: Mmsc, shop: Path) -> None:
 
     told = json.loads(again.out)
     assert set(told["stages"].values()) == {"up to date"}
-    assert told["example"] in last
+    assert told["example"] in named
 
 
 def test_init_writes_the_recipe_that_run_uses(mmsc: Mmsc, shop: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,16 @@ def test_a_port_in_use_is_named(mmsc: Mmsc, trained: Workspace) -> None:
 
     assert ran.code == 2
     assert f"port {port}" in ran.err
+
+
+def test_requests_are_objects_of_a_log_in_json(serve_for: ServeFor, trained: Workspace) -> None:
+    server = serve_for(trained.root, "--log-format", "json")
+    server.client.get("/health/live")
+    assert server.stop() == 0
+
+    lines = [json.loads(line) for line in server.lines]
+    (request,) = [line for line in lines if line.get("path") == "/health/live"]
+    assert (request["command"], request["method"], request["status"]) == ("serve", "GET", 200)
 
 
 def test_the_key_is_needed_and_never_logged(serve_for: ServeFor, trained: Workspace, item_ids: list[str]) -> None:

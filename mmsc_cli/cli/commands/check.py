@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         "mmsc check products.csv events.jsonl",
         "mmsc check shop.toml --json | jq .problems",
         "mmsc check -w workspace",
-        shared=("workspace", "overrides", "as_json", "quiet", "verbose"),
+        shared=("workspace", "overrides", "as_json", "quiet", "verbose", "log_format"),
     )
     def check_command(session: Session, sources: OptionalSourcesArgument = None, inputs: InputsOption = None) -> None:
         """Look at data before training: what is in it, what is missing, what looks wrong; problems first.

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         "mmsc diff yesterday.parquet today.parquet",
         "mmsc diff backup/workspace workspace --json | jq .churn.substitute.top1",
         "mmsc diff old.parquet new.parquet --fail-under 'churn.substitute.top1<=0.1'",
-        shared=("as_json", "quiet", "verbose"),
+        shared=("as_json", "quiet", "verbose", "log_format"),
     )
     def diff_command(
         session: Session,

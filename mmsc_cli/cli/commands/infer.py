@@ -257,7 +257,7 @@ def register(app: typer.Typer) -> None:
         "mmsc infer --pairs pairs.tsv --explain",
         """echo '{"title": "USB-C cable 2 m"}' | mmsc infer --new -""",
         "mmsc infer --all --relation both -k 20 --format parquet > neighbours.parquet",
-        shared=("workspace", "overrides", "as_json", "quiet", "verbose", "device"),
+        shared=("workspace", "overrides", "as_json", "quiet", "verbose", "log_format", "device"),
     )
     def infer_command(session: Session, question: QuestionOptions, which: FilterOptions, form: FormOptions) -> None:
         """Show the substitutes and the complements of items.
@@ -291,7 +291,7 @@ def register(app: typer.Typer) -> None:
         if extra is not None:
             columns |= {field.name: field.type for field in extra.schema if field.name not in columns}
         write = choose_form(session.out, columns, form.format)
-        failures = Failures(form.strict)
+        failures = Failures(form.strict, session.out.failure)
         options = {"relation": relation, "k": which.k, "filters": filters, "overlap": choices.overlap}
         counts = RuleCounts()
         answers = _answers(session, recommender, question, {**options, "explain": form.explain}, failures, counts)

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
         "init",
         "mmsc init products.csv events.jsonl > shop.toml",
         "mmsc init items.parquet 'log/2026-*.csv.gz' > shop.toml && mmsc run shop.toml",
-        shared=("quiet", "verbose"),
+        shared=("quiet", "verbose", "log_format"),
     )
     def init_command(
         session: Session,

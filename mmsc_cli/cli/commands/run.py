@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from mmsc_cli.cli.sources import SourcesArgument, choose_source
 from mmsc_cli.errors import in_workspace
 from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.workspace.stages import Stage
 
 
 def register(app: typer.Typer) -> None:
@@ -55,6 +57,7 @@ def register(app: typer.Typer) -> None:
         """
         from mmsc_cli.pipeline import run_all  # noqa: PLC0415  brings torch
 
+        started = time.monotonic()
         flags = {"images.download": images, "label.model": model}
         source = choose_source(session, sources, inputs or [], flags, session.workspace)
         if source.guessed:
@@ -77,11 +80,25 @@ def register(app: typer.Typer) -> None:
         report = session.workspace.path("report.html")
         example, answers = _example(session)
         infer = in_workspace(f"`mmsc infer {_typed(example)}`", session.directory)
-        told = {"report": str(report), "example": example, "next": infer.strip("`")}
+        seconds = round(time.monotonic() - started, 3)
+        told = {"report": str(report), "example": example, "next": infer.strip("`"), "seconds": seconds}
         if session.out.as_json:
             session.out.json({"workspace": str(session.directory), "stages": done} | _figures(session) | told)
         for line in (*_summary(session), *answers, f"report: {report}", f"next: {infer}"):
             session.out.note(line)
+        _note_end(session, done, seconds)
+
+
+def _note_end(session: Session, done: Mapping[Stage, str], seconds: float) -> None:
+    """Write the last line, which is for logs: what ran, what there is now, and how long it took."""
+    records = session.workspace.manifest().stages
+    stages = {name: state if state != "done" else round(records[name].seconds, 1) for name, state in done.items()}
+    counts = {name: records["prepare"].counts[name] for name in ("items", "pairs")}
+    took = ", ".join(
+        f"{name} {state} s" if isinstance(state, float) else f"{name} {state}" for name, state in stages.items()
+    )
+    numbers = ", ".join(counted(number, name.removesuffix("s")) for name, number in counts.items())
+    session.out.note(f"run: {numbers} in {seconds:.1f} s ({took})", seconds=seconds, counts=counts, stages=stages)
 
 
 def _summary(session: Session) -> Iterator[str]:

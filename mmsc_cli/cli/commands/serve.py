@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         "mmsc serve",
         "mmsc serve --port 9000 --workers 4",
         "MMSC_API_KEY=... mmsc serve --host 0.0.0.0",
-        shared=("workspace", "quiet", "verbose"),
+        shared=("workspace", "quiet", "verbose", "log_format"),
     )
     def serve_command(
         session: Session,

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         "mmsc judge -n 100",
         "mmsc judge -n 20 --who anna",
         "mmsc label --model rules --gold workspace/judgements.parquet",
-        shared=("workspace", "as_json", "quiet", "seed"),
+        shared=("workspace", "as_json", "quiet", "log_format", "seed"),
     )
     def judge_command(
         session: Session,

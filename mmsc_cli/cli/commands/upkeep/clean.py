@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
         "mmsc clean",
         "mmsc clean --yes",
         "mmsc clean leftovers downloads --yes",
-        shared=("workspace", "as_json", "quiet"),
+        shared=("workspace", "as_json", "quiet", "log_format"),
     )
     def clean_command(
         session: Session,
