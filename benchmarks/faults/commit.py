@@ -111,8 +111,7 @@ def broken(root: Path, stage: Stage, before: dict[str, str], new: str) -> Iterat
     """What is not as promised after a kill."""
     workspace = Workspace(root)
     for recorded in workspace.manifest().stages:
-        if (damage := workspace.find_damage(recorded)) is not None:
-            yield damage.message
+        yield from (damage.message for damage in workspace.find_damage(recorded).values())
     for name, found in contents(root, stage).items():
         if found not in (before.get(name), new):
             yield f"{name} is neither the old one nor the new one"

@@ -98,7 +98,7 @@ def _lost(root: Path, stage: Stage, before: dict[str, str], new: str, *, must_be
     try:
         recorded = workspace.manifest().stages
         for done in recorded:
-            if (damage := workspace.find_damage(done)) is not None:
+            for damage in workspace.find_damage(done).values():
                 return damage.message
     except MmscError as error:
         return error.message

@@ -204,17 +204,17 @@ class Workspace:
             return error.message
         return None
 
-    def find_damage(self, stage: Stage) -> WorkspaceError | None:
-        """The first artefact of a stage that ran that is gone or damaged, read to its end; None where all are whole."""
+    def find_damage(self, stage: Stage) -> dict[str, WorkspaceError]:
+        """Read the artefacts of a stage that ran to their end; return what is wrong with each that is not whole."""
         record = self.manifest().stages.get(stage)
-        if record is None:
-            return None
-        try:
-            for artefact in record.outputs:
+        damage: dict[str, WorkspaceError] = {}
+        for artefact in record.outputs if record else ():
+            assert record is not None
+            try:
                 self._check_whole(artefact, record, stage)
-        except WorkspaceError as error:
-            return error
-        return None
+            except WorkspaceError as error:
+                damage[artefact] = error
+        return damage
 
     def amend(self, stage: Stage, config: Mapping[str, Any]) -> None:
         """Record another configuration of a stage that ran: one that would have made the same artefacts."""

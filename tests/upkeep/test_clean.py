@@ -98,7 +98,7 @@ def test_yes_removes_all_but_paid_answers_and_what_mmsc_cannot_make_again(mmsc: 
     }
     assert not (littered.root / "encoding").exists()
     assert set(THEIRS) <= _names(littered.root)
-    assert all(littered.find_damage(stage) is None for stage in littered.manifest().stages)
+    assert not any(littered.find_damage(stage) for stage in littered.manifest().stages)
     assert Recommender.open(littered.root) is not None
 
 
