@@ -123,7 +123,7 @@ def _details(given: argparse.Namespace, runs: Sequence[dict[str, Measured]], res
     costs = [
         [
             stage,
-            f"{sum(run[stage].seconds for run in runs) / len(runs):.1f}",
+            f"{sum(run[stage].cpu_seconds for run in runs) / len(runs):.1f}",
             f"{max(run[stage].peak_gib for run in runs):.2f}",
         ]
         for stage in STAGES
@@ -144,7 +144,7 @@ def _details(given: argparse.Namespace, runs: Sequence[dict[str, Measured]], res
     ]
     head = ["system", "relation", "slice", "queries", "Hit@10", "NDCG@10", "95 %"]
     return (
-        f"{_about(given)}; {machine()}\n\n{markdown_table(['stage', 'mean seconds', 'peak GiB'], costs)}\n"
+        f"{_about(given)}; {machine()}\n\n{markdown_table(['stage', 'mean CPU seconds', 'peak GiB'], costs)}\n"
         f"{markdown_table(head, rows)}"
     )
 
