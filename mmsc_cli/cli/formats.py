@@ -10,7 +10,7 @@ import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from itertools import groupby
+from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmsc_cli.cli.output import Output, as_json, as_tsv, plain
@@ -86,8 +86,15 @@ def readable(value: Any) -> str:
     return PATH_SEPARATOR.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def _begun(answers: Iterable[Answered]) -> Iterator[Answered]:
+    """The same answers, of which the first is there: what fails before it leaves stdout empty."""
+    whole = iter(answers)
+    return chain(list(islice(whole, 1)), whole)
+
+
 def _write_tsv(out: Output, columns: Columns, answers: Iterable[Answered]) -> None:
     """A header and a line per answer."""
+    answers = _begun(answers)
     out.write(as_tsv(columns))
     for _, rows in answers:
         out.write("".join(as_tsv(_cells(row, columns)) for row in rows))
@@ -97,6 +104,7 @@ def _write_csv(out: Output, columns: Columns, answers: Iterable[Answered]) -> No
     """A header and a line per answer, cells in quotes where they need them."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
+    answers = _begun(answers)
     writer.writerow(columns)
     out.write(lines.getvalue())
     for _, rows in answers:
@@ -143,6 +151,7 @@ def _write_parquet(columns: Columns, answers: Iterable[Answered]) -> None:
     import pyarrow.parquet as pq  # noqa: PLC0415  slow to import
 
     schema = _schema(columns)
+    answers = _begun(answers)
     # pyarrow is given stdout itself: bytes that it holds back would be lost to a reader that waits for them.
     writer = pq.ParquetWriter(pa.PythonFile(sys.stdout.buffer, mode="w"), schema, compression="zstd")
     for group in _row_groups(answers, columns):

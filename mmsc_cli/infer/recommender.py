@@ -186,17 +186,19 @@ class Recommender:
     def answer_basket(
         self, item_ids: Sequence[str], k: int = 10, filters: AnyFilters | None = None, explain: bool = False
     ) -> Outcome:
-        """The complements of a basket; for one with an unknown item, its error.
+        """The complements of a basket; for one that is empty, too large, or has an unknown item, its error.
 
         Raises:
             WorkspaceError: there were no co-purchases to train on.
-            InputError: the basket is empty or too large.
         """
         self._relations("complement")
         items, errors = self._look_up.queries(item_ids)
         for error in errors.values():
             return error
-        basket = basket_of(list(items.values()))
+        try:
+            basket = basket_of(list(items.values()))
+        except InputError as error:
+            return error
         ranker = BasketRanker(self.index, self._prepared(k, filters), k)
         ranked, closest = ranker.rank(basket)
         whys = BasketWhys(self._explainer, basket, ranked, closest) if explain else None

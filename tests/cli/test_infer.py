@@ -252,3 +252,19 @@ def test_a_title_cannot_steer_the_terminal(
         assert [json.loads(line)["title"] for line in ran.out.splitlines()] == [evil] * 2
     if form == "tsv":
         assert [line.split("\t")[5] for line in ran.out.splitlines()[1:]] == ["a [31mb c d e f"] * 2
+
+
+@pytest.mark.parametrize("form", ["tsv", "csv", "parquet"])
+def test_what_fails_before_the_first_answer_leaves_stdout_empty(
+    mmsc: Mmsc, where: list[str], item_ids: list[str], tmp_path: Path, form: str
+) -> None:
+    pinned = f"pin,{{}},{item_ids[2]},substitute,1\n"
+    rules = tmp_path / "rules.csv"
+    rules.write_text("rule,item,query,relation,place\n" + pinned.format(item_ids[0]) + pinned.format(item_ids[1]))
+    for wrong in (
+        [item_ids[0], "--where", "colour=red"],
+        [item_ids[0], "--rules", rules, "--fallback"],
+        ["--basket", f"{item_ids[0]}", "--basket", " , "],
+    ):
+        ran = mmsc(*where, *wrong, "--format", form)
+        assert (ran.code, ran.out) == (2, "")

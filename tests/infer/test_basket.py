@@ -106,6 +106,12 @@ def test_baskets_without_items_with_unknown_or_too_many_are_refused(opened: Reco
         opened.basket([opened.index.ids[row] for row in range(LONGEST_BASKET + 1)])
 
 
+def test_both_relations_of_a_basket_are_its_complements(trained: Workspace, item_ids: list[str], mmsc: Mmsc) -> None:
+    asked = ("infer", "-w", trained.root, "--basket", ",".join(item_ids[:2]), "-k", 3)
+
+    assert mmsc(*asked, "--relation", "both").out == mmsc(*asked).out
+
+
 def test_the_command_answers_each_basket(
     trained: Workspace, item_ids: list[str], mmsc: Mmsc, opened: Recommender
 ) -> None:
@@ -123,7 +129,6 @@ def test_the_command_answers_each_basket(
     ("options", "message"),
     [
         (["--relation", "substitute"], "nothing replaces several items"),
-        (["--relation", "both"], "nothing replaces several items"),
         (["--price-within", "20%"], "--price-within is for substitutes"),
         (["--overlap"], "--overlap is for"),
         (["--all"], "too many questions"),

@@ -13,7 +13,7 @@ from mmsc_cli.cli.failures import OK
 from mmsc_cli.cli.formats import Answered, FormatName, choose_form, typed_columns
 from mmsc_cli.cli.options import COMMON, Session, command
 from mmsc_cli.errors import InputError
-from mmsc_cli.files.lines import read_ids
+from mmsc_cli.files.lines import read_basket, read_ids
 from mmsc_cli.infer.answers import COLUMNS, Answer, Asked, asked_relations
 from mmsc_cli.infer.choices import Choices
 from mmsc_cli.infer.shop.rule_counts import RuleCounts
@@ -265,7 +265,7 @@ def register(app: typer.Typer) -> None:
         Answers come from the index alone; only --new loads the model. Unknown items (exit code 3) and invalid lines
         (exit code 1) are reported, and all others are answered.
         """
-        _check_together(session.typed)
+        _check_together(session.typed, question)
         relation: Asked = "complement" if question.basket else question.relation
         choices = which.choices()
         choices.check(relation)
@@ -386,7 +386,7 @@ def _answers(
     return questions.named_items(recommender, [*(question.ids or []), *(question.item or [])], ask, failures)
 
 
-def _check_together(typed: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_together(typed: Mapping[str, Mapping[str, Any]], question: QuestionOptions) -> None:
     """Refuse options that exclude one another, before anything is opened."""
     asked = {name: value for name, value in typed.get(QUESTION, {}).items() if name != "--relation"}
     filters = {name: value for name, value in typed.get(WHICH, {}).items() if name != "-k"}
@@ -398,11 +398,13 @@ def _check_together(typed: Mapping[str, Mapping[str, Any]]) -> None:
             "--basket, --new, --pairs",
             hint="see `mmsc infer --help`",
         )
-    if "--basket" in asked and typed.get(QUESTION, {}).get("--relation", "complement") != "complement":
+    if "--basket" in asked and typed.get(QUESTION, {}).get("--relation") == "substitute":
         raise InputError(
             "--basket asks what goes with items together; nothing replaces several items at once",
             hint="leave --relation out, or ask for the substitutes of each: `mmsc infer ID ID --relation substitute`",
         )
+    if not all(map(read_basket, question.basket or [])):
+        raise InputError("--basket: a basket has at least one item", hint="give ids, separated by commas")
     if "--basket" in asked and "--overlap" in filters:
         raise InputError("--overlap is for --relation both, and a basket has complements alone", hint="leave it out")
     if "--pairs" in asked and filters:
