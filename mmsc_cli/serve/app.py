@@ -268,9 +268,7 @@ def _add_operations(app: FastAPI, service: Service) -> None:
     @app.get("/health/ready", **json_response("Whether it serves, and whether the newest index", "Health"))
     async def ready() -> Response:
         whole = {"status": "ok", "index": current.snapshot.digest}
-        # The reason names paths of this machine; the log has it.
-        refused = "the newest index is damaged and not served; the log says why"
-        return _json(whole | ({"refused": refused} if current.refused else {}))
+        return _json(whole | ({"refused": current.refused} if current.refused else {}))
 
     @app.get(
         "/version", **json_response("What is served: versions, when it was trained, figures, data checks", "Version")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from threading import Event, Thread
 
-from mmsc_cli.errors import MmscError, in_workspace
+from mmsc_cli.errors import InputError, MmscError, in_workspace
 from mmsc_cli.index.shop_rules import digest_of
 from mmsc_cli.infer.shop.rule_sources import read_rules, recorded_rules
 from mmsc_cli.serve.snapshot import Snapshot, index_digest, kept_digest
@@ -33,7 +33,7 @@ class Current:
         self._seen = self._look()
         self.snapshot = Snapshot.open(root, rules=rules)
         self.opened = time.time()
-        # Why the newest index is not served; None where it is.
+        # What is wrong, without paths of this machine; None where the newest index and rules are served.
         self.refused: str | None = None
         self._stop = Event()
         self._thread = Thread(target=self._watch, name="watch", daemon=True)
@@ -67,8 +67,11 @@ class Current:
                 self.refused = None
                 return
             fresh = Snapshot.open(self._root, rules=self._rules, read_through=not is_same_index)
+        except InputError as error:  # an index is no input: the rules are wrong
+            self.refused = "the newest rules are wrong and not served, the old rules go on; the log says why"
+            _LOG.warning("the rules are wrong, the old rules and the old index go on: %s", self._described(error))
         except MmscError as error:
-            self._refuse(in_workspace(f"{error.message}; {error.hint}", self._root) if error.hint else error.message)
+            self._refuse(self._described(error))
         except Exception as error:  # whatever is wrong with a new index, the old one goes on
             self._refuse(f"{type(error).__name__}: {error}")
         else:
@@ -81,8 +84,11 @@ class Current:
             )
 
     def _refuse(self, reason: str) -> None:
-        self.refused = reason
+        self.refused = "the newest index is damaged and not served; the log says why"
         _LOG.warning("the new index is not served, the old one goes on: %s", reason)
+
+    def _described(self, error: MmscError) -> str:
+        return in_workspace(f"{error.message}; {error.hint}", self._root) if error.hint else error.message
 
     def _look(self) -> tuple[int, ...]:
         """What shows that the manifest, or the file of rules, was replaced."""

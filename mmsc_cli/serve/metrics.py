@@ -29,7 +29,7 @@ class Metrics:
         )
         self._refused = Gauge(
             "mmsc_index_refused",
-            "1 where the newest index is damaged and an older one is served.",
+            "1 where the newest index is damaged, or the rules are wrong, and older ones are served.",
             registry=self._registry,
             multiprocess_mode="livemax",
         )

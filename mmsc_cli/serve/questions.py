@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.infer.choices import LONGEST_BASKET, Choices
@@ -18,6 +18,18 @@ Model = TypeVar("Model", bound=BaseModel)
 Id = Annotated[str, Field(min_length=1, max_length=1_024)]
 
 
+def _texts(value: Any) -> Any:
+    """A number or a text as the one value of several, and numbers among several as text; anything else as it is."""
+    values = [value] if isinstance(value, str | float | int) and not isinstance(value, bool) else value
+    if not isinstance(values, list | tuple):
+        return values
+    return [f"{one}" if isinstance(one, float | int) and not isinstance(one, bool) else one for one in values]
+
+
+_Score = Annotated[str, Field(max_length=40)]
+_Condition = Annotated[str, Field(max_length=1_000)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -27,9 +39,11 @@ class Choosing(_Strict):
 
     k: int = Field(10, ge=1, le=LIMITS.answers, description="Number of answers per relation.")
     novel: bool = Field(False, description="Leave out pairs known from training.")
-    min_score: tuple[Annotated[str, Field(max_length=40)], ...] = Field(
-        (), max_length=2, description="Lowest score: `3`, or `complement=3` for one relation."
-    )
+    min_score: Annotated[
+        tuple[_Score, ...],
+        Field(max_length=2),
+        BeforeValidator(_texts, json_schema_input_type=float | _Score | list[float | _Score]),
+    ] = Field((), description="Lowest score: `3`, or `complement=3` for one relation; or a list of two.")
     min_truth: float | None = Field(
         None, ge=0, le=1, description="Lowest probability that the student of labels gives the relation."
     )
@@ -37,9 +51,11 @@ class Choosing(_Strict):
     other_category: bool = Field(False, description="Only answers of another category.")
     price_within: str | None = Field(None, max_length=40, description="Largest difference in price, such as `20%`.")
     in_stock: bool = Field(False, description="Only answers that are in stock, as `PUT /v1/stock` said.")
-    where: tuple[Annotated[str, Field(max_length=1_000)], ...] = Field(
-        (), max_length=20, description="Conditions on kept columns, such as `colour=red` or `weight<=2.5`."
-    )
+    where: Annotated[
+        tuple[_Condition, ...],
+        Field(max_length=20),
+        BeforeValidator(_texts, json_schema_input_type=_Condition | list[_Condition]),
+    ] = Field((), description="A condition on kept columns, such as `colour=red` or `weight<=2.5`, or a list of them.")
     variants: bool = Field(False, description="Allow several variants of one product.")
     diversify: bool = Field(False, description="Complements of different product types first.")
     fallback: bool = Field(False, description="Fill lists that are too short with bestsellers.")
@@ -90,7 +106,8 @@ class Question(_Strict):
 
     id: Id | None = None
     new: NewItemBody | None = None
-    basket: list[Id] | None = Field(default=None, min_length=1, max_length=LONGEST_BASKET)
+    # One that is empty or too large is a problem of this question, not of the whole batch.
+    basket: list[Id] | None = Field(default=None, description=f"1 to {LONGEST_BASKET} ids.")
 
 
 class AnswersBody(Choosing):

@@ -47,8 +47,15 @@ def test_rules_hold_as_in_infer_and_follow_their_file(
 
     rules.write_text("rule,item\nban,this\n")
     server.wait_for("rule 'ban' is not one of")
-    assert "refused" in server.client.get("/health/ready").json()
+    assert "the rules are wrong, the old rules and the old index go on" in server.log()
+    assert "newest rules are wrong" in server.client.get("/health/ready").json()["refused"]
     assert server.client.get(path).json() == second.json()
+    rules.unlink()
+    server.wait_for("no file of rules")
+    assert "newest rules are wrong" in server.client.get("/health/ready").json()["refused"]
+    rules.write_text(f"rule,item\nblock,{first.json()['answers'][1]['item']}\n")
+    _wait_until_told(server, path, second.headers["etag"])
+    assert "refused" not in server.client.get("/health/ready").json()
 
 
 def test_bestsellers_fill_short_lists(served: Served, item_ids: list[str]) -> None:
@@ -102,16 +109,35 @@ def test_kept_columns_filter_and_are_shown_as_in_infer(
     assert [answer["item"] for answer in pink["answers"]] == [answer["item"] for answer in first.json()["answers"]]
 
 
+def test_a_score_may_be_a_number_a_text_or_a_list(served: Served, item_ids: list[str]) -> None:
+    asked: dict[str, Any] = {"questions": [{"id": item_ids[0]}], "k": 5, "relation": "substitute"}
+    whole = served.client.post("/v1/answers", json=asked).json()["outcomes"][0]["answers"]
+    least = whole[2]["score"] - 1e-3
+    for given in (least, str(least), [least], [f"substitute={least}"]):
+        some = served.client.post("/v1/answers", json={**asked, "min_score": given}).json()["outcomes"][0]["answers"]
+        assert some == whole[:3]
+    assert served.client.post("/v1/answers", json={**asked, "min_score": True}).status_code == 422
+    assert "no column" in served.client.post("/v1/answers", json={**asked, "where": "colour=red"}).json()["detail"]
+
+
 def test_baskets_are_answered_as_infer_answers_them(
     served: Served, trained: Workspace, item_ids: list[str], mmsc: Mmsc
 ) -> None:
-    questions = [{"basket": item_ids[:2]}, {"id": item_ids[5]}, {"basket": [item_ids[0], "NOWHERE"]}]
+    questions = [
+        {"basket": item_ids[:2]},
+        {"id": item_ids[5]},
+        {"basket": [item_ids[0], "NOWHERE"]},
+        {"basket": []},
+        {"basket": item_ids[:101]},
+    ]
     outcomes = served.client.post("/v1/answers", json={"questions": questions, "k": 3}).json()["outcomes"]
     ran = mmsc("infer", "-w", trained.root, "--basket", ",".join(item_ids[:2]), "-k", 3, "--json")
 
     assert outcomes[0] == json.loads(ran.out)
     assert {answer["query"] for answer in outcomes[1]["answers"]} == {item_ids[5]}
     assert "NOWHERE" in outcomes[2]["problem"]["detail"]
+    assert "at least one item" in outcomes[3]["problem"]["detail"]
+    assert "at most 100" in outcomes[4]["problem"]["detail"]
     for wrong in (
         {"questions": [{"basket": item_ids[:2], "id": "x"}]},
         {"questions": questions, "relation": "substitute"},
