@@ -64,6 +64,26 @@ class TableSource(Settings):
     keep: Keep = Field(default=[], description="columns of the items that are kept for --where and --columns")
 
 
+class LogSettings(Settings):
+    """Files of the log that are read by columns of their own."""
+
+    files: Paths = Field(
+        description="which files of events: names (visits.csv), ends of paths (visits/*.csv), patterns, or a list"
+    )
+    columns: dict[EventColumn, str] = Field(
+        default_factory=dict, description="our name = yours in these files; [source.columns] does not count for them"
+    )
+    rows: EventType | None = Field(
+        default=None, description="what every row is, where no column says it; none: a purchase"
+    )
+
+    @model_validator(mode="after")
+    def _says_types_once(self) -> LogSettings:
+        if self.rows is not None and "type" in self.columns:
+            raise ValueError("rows says what every row is, and columns.type names a column that does: give one of them")
+        return self
+
+
 class EventsSource(Settings):
     """A log of what shoppers viewed and bought; paths are relative to the recipe."""
 
@@ -98,6 +118,9 @@ class EventsSource(Settings):
     until: datetime | date | None = Field(default=None, description="events from this on are left out")
     memory_gib: Annotated[float, Field(ge=0.25), EFFORT] = Field(
         default=2.0, description="memory for the work; beyond it, the disk is used"
+    )
+    logs: list[LogSettings] = Field(
+        default=[], description="files of events with other columns: visits beside orders, each a [[source.logs]]"
     )
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.files.item_fields import NULL_WORDS
 from mmsc_cli.files.separated import undecodable_place
 from mmsc_cli.prepare.duckdb import Engine, literal
-from mmsc_cli.prepare.settings import EventColumn, EventsSource
+from mmsc_cli.prepare.settings import EventColumn, EventsSource, EventType, LogSettings
 from mmsc_cli.prepare.sources.aliases import LOG_FORMATS, Format, alike, known_format
 from mmsc_cli.prepare.sources.columns import missing_columns
 from mmsc_cli.prepare.sources.log.log_shard import (
@@ -65,14 +65,16 @@ FATES = (
 
 @dataclass(frozen=True)
 class LogPart:
-    """Files of a log that are the same known export, or none.
+    """Files of a log that are read alike: as a known export, by one of `source.logs`, or by the recipe's columns.
 
     Attributes:
         shards: the files.
         export: the known export that they are.
-        columns: our columns to the files'; without `type` all events are purchases.
+        columns: our columns to the files'; without `type` all events are what `rows` says.
         types: our event types to the files' words.
         time_form: how the times are written.
+        rows: what all events are, where no column says it.
+        own: read by one of `source.logs`.
     """
 
     shards: list[LogShard]
@@ -80,6 +82,8 @@ class LogPart:
     columns: dict[str, str]
     types: Mapping[str, Sequence[str]]
     time_form: TimeForm = field(default_factory=TimeForm)
+    rows: EventType = "purchase"
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,12 @@ def open_log(
     """
     if not paths:
         raise InputError(f"no file at {settings.events}", hint="paths in [source] are relative to the recipe file")
+    named = [_settings_of(path, settings) for path in paths]
+    for own in settings.logs:
+        if own not in named:
+            raise InputError(
+                f"source.logs: no file of the log is {own.files}", hint="name files that source.events names too"
+            )
     shards: list[LogShard] = []
     # A day without events may have left an empty file.
     read = [path for path in paths if len(paths) == 1 or not is_empty(path)]
@@ -149,7 +159,7 @@ def open_log(
         raise InputError(f"{paths[0]}: empty, as are all files of the log", hint="give a file with events")
     for number, path in enumerate(read):
         first = shards[0] if shards else None
-        shard = open_shard(engine, path, folder, number, first, list(settings.columns.values()))
+        shard = open_shard(engine, path, folder, number, first, _wanted(path, settings))
         shards.append(shard if base is None else with_partitions(shard, base))
     return _understand(engine, shards, settings)
 
@@ -163,18 +173,38 @@ def reopen_with_plain_line_ends(engine: Engine, log: OpenLog, settings: EventsSo
     for number, (copy, shard) in enumerate(zip(copies, log.shards, strict=True)):
         if copy is not None:
             first = shards[0] if shards else None
-            plain = open_shard(engine, copy, folder, len(copies) + number, first, list(settings.columns.values()))
+            plain = open_shard(engine, copy, folder, len(copies) + number, first, _wanted(shard.path, settings))
             shard = replace(plain, path=shard.path, partitions=shard.partitions)
         shards.append(shard)
     return _understand(engine, shards, settings)
 
 
+def is_named(path: Path, names: str | Sequence[str]) -> bool:
+    """Whether a path, or its end, is one of some names, or matches one that is a pattern."""
+    if not isinstance(names, str):
+        return any(is_named(path, name) for name in names)
+    parts = Path(names).parts
+    return path.parts[-len(parts) :] == parts or (bool(parts) and path.match(names))
+
+
+def _settings_of(path: Path, settings: EventsSource) -> LogSettings | None:
+    """The first of `source.logs` that names a file."""
+    return next((log for log in settings.logs if is_named(path, log.files)), None)
+
+
+def _wanted(path: Path, settings: EventsSource) -> list[str]:
+    own = _settings_of(path, settings)
+    return list((own or settings).columns.values())
+
+
 def _understand(engine: Engine, shards: list[LogShard], settings: EventsSource) -> OpenLog:
-    by_export: dict[str, list[LogShard]] = {}
+    alike_shards: dict[tuple[int, str], list[LogShard]] = {}
     for shard in shards:
-        export = known_format(LOG_FORMATS, shard.names)
-        by_export.setdefault(export.name if export else "", []).append(shard)
-    log = OpenLog([_part(of_export, settings, several=len(by_export) > 1) for of_export in by_export.values()])
+        own = _settings_of(shard.path, settings)
+        export = None if own else known_format(LOG_FORMATS, shard.names)
+        key = (settings.logs.index(own) if own else -1, export.name if export else "")
+        alike_shards.setdefault(key, []).append(shard)
+    log = OpenLog([_part(of_part, settings, several=len(alike_shards) > 1) for of_part in alike_shards.values()])
     for part in log.parts:
         _check_id_types(engine, part)
     engine.run(_TIME_ZONE)
@@ -206,14 +236,20 @@ def period_end(settings: EventsSource) -> str:
 
 
 def _part(shards: list[LogShard], settings: EventsSource, *, several: bool) -> LogPart:
+    asks_for_time = _asks_for_time(settings)
+    if (own := _settings_of(shards[0].path, settings)) is not None:
+        given = {str(name): theirs for name, theirs in own.columns.items()}
+        columns = _columns(shards, given, None, asks_for_time=asks_for_time, rows=own.rows)
+        types = {str(name): words for name, words in settings.types.items()}
+        return LogPart(shards, None, columns, types, rows=own.rows or "purchase", own=True)
     export = known_format(LOG_FORMATS, shards[0].names)
-    types: Mapping[str, Sequence[str]] = {str(name): words for name, words in settings.types.items()}
+    types = {str(name): words for name, words in settings.types.items()}
     if export is not None and export.types and "types" not in settings.model_fields_set:
-        types = export.types
+        types = {name: list(words) for name, words in export.types.items()}
     given = {str(name): theirs for name, theirs in settings.columns.items()}
     if several and export is not None:  # what the recipe maps may be the columns of the other files
         given = {name: theirs for name, theirs in given.items() if shards[0].expression(theirs) is not None}
-    return LogPart(shards, export, _columns(shards, given, export, asks_for_time=_asks_for_time(settings)), types)
+    return LogPart(shards, export, _columns(shards, given, export, asks_for_time=asks_for_time), types)
 
 
 def event_words(engine: Engine, paths: Sequence[Path], settings: EventsSource, folder: Path) -> dict[str, int]:
@@ -245,7 +281,12 @@ def _check_id_types(engine: Engine, log: LogPart) -> None:
 
 
 def _columns(
-    shards: Sequence[LogShard], mapping: Mapping[str, str], export: Format | None, *, asks_for_time: bool
+    shards: Sequence[LogShard],
+    mapping: Mapping[str, str],
+    export: Format | None,
+    *,
+    asks_for_time: bool,
+    rows: EventType | None = None,
 ) -> dict[str, str]:
     """What each shard calls our columns; every shard must have all that the first has."""
     columns: dict[str, str] = {}
@@ -255,12 +296,14 @@ def _columns(
         theirs = next((want for want in wanted if shards[0].expression(want) is not None), None)
         if theirs is not None:
             columns[name] = theirs
+    if rows is not None:
+        columns.pop("type", None)
     names = shards[0].names
     missing = [name for name in ("session", "item") if name not in columns]
     missing += [name for name in mapping if name in get_args(EventColumn) and name not in columns]
     if "time" not in columns and asks_for_time:
         missing.append("time")
-    if "type" not in columns and (export is None or "type" in export.columns) and alike("type", names):
+    if "type" not in columns and rows is None and (export is None or "type" in export.columns) and alike("type", names):
         missing.append("type")
     for shard in shards:
         gone = dict.fromkeys(name for name, theirs in columns.items() if shard.expression(theirs) is None)
@@ -284,6 +327,10 @@ def _time_form(engine: Engine, log: LogPart, settings: EventsSource) -> TimeForm
 def _select(shard: LogShard, log: LogPart) -> str:
     sql = {name: shard.expression(theirs) for name, theirs in log.columns.items()}
     session, item = (_text(*expression) for expression in (sql["session"], sql["item"]) if expression)
+    if log.own:
+        # A visit 17 and an order 17 of different files are two sessions.
+        name = literal(f"{log.columns['session']} ")
+        session = f"CASE WHEN ({session}) <> '' THEN {name} || ({session}) END"
     seconds, written, cancelled = "NULL::DOUBLE", "NULL::VARCHAR", "false"
     if expression := sql.get("time"):
         written = f"nullif({_trimmed(expression[0])}, '')"
@@ -303,7 +350,7 @@ def _select(shard: LogShard, log: LogPart) -> str:
             f" WHEN {word} IN ({_literals(log.types.get('purchase', []))}) THEN {PURCHASE} END"
         )
     else:
-        kind = str(PURCHASE)
+        kind = str(VIEW if log.rows == "view" else PURCHASE)
     list_column = shard.list_column(log.columns["item"])
     return _SHARD.format(
         session=session,

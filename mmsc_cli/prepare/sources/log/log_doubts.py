@@ -44,8 +44,9 @@ def report_log(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
         if part.export is not None:
             delivery.notes.setdefault("formats", {})[name] = part.export.name
         if "type" not in part.columns:
+            _LOG.info("%s: no column of types: all events are %ss", name, part.rows)
+        if "type" not in part.columns and part.rows == "purchase":
             delivery.notes["all_purchases"] = True
-            _LOG.info("%s: no column of types: all events are purchases", name)
             _doubt_purchases(engine, part, delivery)
         _doubt_times(engine, part, delivery)
         _doubt_returns(engine, part, delivery)

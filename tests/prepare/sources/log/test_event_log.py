@@ -320,3 +320,18 @@ def test_a_pipe_is_read(tmp_path: Path, rows: Callable[..., Rows]) -> None:
 def test_an_empty_file_among_others_is_a_day_without_events(tmp_path: Path, rows: Callable[..., Rows]) -> None:
     shards = [_csv(tmp_path, "", "day-1.csv"), _csv(tmp_path, "session,item,type\n1,A,view\n", "day-2.csv")]
     assert [row[1] for row in rows(shards)] == ["A"]
+
+
+def test_files_of_other_columns_are_read_by_their_own(rows: Callable[..., Rows], tmp_path: Path) -> None:
+    visits = _csv(tmp_path, "visit,article,type\n17,A,x\n,B,x\n", "visits.csv")
+    orders = _csv(tmp_path, "order_no,article\n17,A\n", "orders-1.csv")
+    columns = [{"session": name, "item": "article"} for name in ("visit", "order_no")]
+    logs = [{"files": "visits.csv", "columns": columns[0], "rows": "view"}]
+    found = rows([visits, orders], columns=columns[1], logs=logs)
+    assert [event[:3] for event in found] == [("17", "A", PURCHASE), ("visit 17", "A", VIEW), (None, "B", VIEW)]
+    both = [*logs, {"files": ["orders-*.csv"], "columns": columns[1]}]
+    assert rows([visits, orders], logs=both)[0][:3] == ("order_no 17", "A", PURCHASE)
+    with pytest.raises(InputError, match=r"no file of the log is views\.csv"):
+        rows([visits, orders], columns=columns[1], logs=[{"files": "views.csv", "columns": columns[0]}])
+    with pytest.raises(ValueError, match="give one of them"):
+        rows(visits, logs=[{"files": "visits.csv", "columns": {"type": "type"}, "rows": "view"}])
