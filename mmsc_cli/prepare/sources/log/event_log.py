@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -54,6 +55,8 @@ SELECT {session} AS session, {item} AS item, {seconds} AS seconds, {kind}::UTINY
 FROM {scan} AS t {unnest}
 """
 _UNNEST = "LEFT JOIN LATERAL (SELECT unnest(json_extract({}, '$[*]')) AS element) AS u ON true"
+# Where the engine says which file it could not read: CSV, then JSON.
+_FILE_OF_ERROR = re.compile(r"(?:^  file = |in file \")(.+?)(?=\"|$)", re.MULTILINE)
 FATES = (
     "events_without_id",
     "events_of_other_type",
@@ -366,7 +369,14 @@ def _select(shard: LogShard, log: LogPart) -> str:
 
 
 def describe_unreadable(error: duckdb.Error, paths: Sequence[Path]) -> InputError:
-    """What to tell the user of a log that the engine could not read to its end."""
+    """What to tell the user of a log that the engine could not read to its end.
+
+    Args:
+        error: the engine's; where it names one of the files, only that one is named.
+        paths: the files that may be meant.
+    """
+    named = set(_FILE_OF_ERROR.findall(str(error)))
+    paths = [path for path in paths if {str(path), str(path.absolute())} & named] or paths
     reason = str(error).removeprefix("Invalid Input Error: ").splitlines()
     first = " ".join(reason[:1])
     if "unicode" in str(error).lower() or "utf8" in str(error).lower():

@@ -256,7 +256,7 @@ def _read_log(
             kept.start_over()
             _take(engine, log, kept)
     except duckdb.Error as error:
-        raise describe_unreadable(error, paths) from error
+        raise describe_unreadable(error, [kept.reading] if kept.reading else paths) from error
     engine.run(_OF_FILES.format(events=kept.tables("events")))
     engine.run(_TALLY.format(tally=kept.tables("tally")))
     return log

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -64,9 +64,10 @@ class KeptEvents:
         self._folder = folder
         self._digests = digests if _is_utf_8(folder) else {}  # the engine writes to no other name
         self._work = work
-        self._taken: list[str] = []  # a file may be there twice, and then counts twice
+        self._taken: list[tuple[Path, Path]] = []  # a file, and its tables less their endings
         self._read = 0
         self._known = self._known_files()
+        self.reading: Path | None = None  # the file that was begun last
 
     def take(self, engine: Engine, shard: LogShard, select: str) -> None:
         """Read a file, unless its tables are kept.
@@ -74,11 +75,12 @@ class KeptEvents:
         Raises:
             duckdb.Error: the file cannot be read to its end.
         """
+        self.reading = shard.path
         before = _look(shard.path)
         digest = self._digests.get(shard.path)
         key = None if digest is None else _key(digest, shard, select)
         if key is not None and self._is_kept(key):
-            self._taken.append(key)
+            self._taken.append((shard.path, self._folder / key))
             return
         folder = self._work if key is None else self._folder
         name = f"file-{self._read}" if key is None else key
@@ -90,17 +92,22 @@ class KeptEvents:
         }
         engine.run("DROP TABLE parsed")
         if key is None or before != _look(shard.path):  # it grew meanwhile: what was read is not what the digest says
-            self._work_tables(folder, name)
+            self._taken.append((shard.path, self._work_tables(folder, name)))
             return
         sync_directory(folder)
         write_json(folder / f"{key}.json", {"file": digest, **found})
-        self._taken.append(key)
+        self._taken.append((shard.path, folder / key))
 
     def tables(self, kind: str) -> str:
-        """The tables of all files that were taken, as a table function; `kind`: `events` or `tally`."""
-        paths = [self._folder / f"{key}.{kind}.parquet" for key in self._taken]
-        paths += sorted(self._work.glob(f"file-*.{kind}.parquet"))
-        return f"read_parquet([{', '.join(literal(str(path)) for path in paths)}], hive_partitioning=false)"
+        """The tables of all files that were taken, as a table function; `kind`: `events` or `tally`.
+
+        A file that is there twice counts twice.
+        """
+        return table_function([path for _, path in self.files(kind)])
+
+    def files(self, kind: str) -> list[tuple[Path, Path]]:
+        """Each file of the log, and its table of a kind."""
+        return [(file, tables.with_name(f"{tables.name}.{kind}.parquet")) for file, tables in self._taken]
 
     def start_over(self) -> None:
         """Forget what was taken so far, though not what is kept."""
@@ -108,7 +115,7 @@ class KeptEvents:
 
     def forget_others(self) -> None:
         """Remove what is kept of files that are no longer part of the log, and report what was read."""
-        wanted, used = set(self._digests.values()), set(self._taken)
+        wanted, used = set(self._digests.values()), {tables.name for _, tables in self._taken}
         other_way = sum(file in wanted and key not in used for key, file in self._known.items())
         gone = sum(file not in wanted for file in self._known.values())
         if other_way:
@@ -122,12 +129,15 @@ class KeptEvents:
                 with suppress(OSError):
                     path.unlink()
 
-    def _work_tables(self, folder: Path, name: str) -> None:
-        """Let tables that are not to be kept be of this run alone."""
-        if folder != self._work:
-            for kind in _TABLES:
-                target = self._work / f"file-{self._read}-{name}.{kind}.parquet"
-                os.replace(folder / f"{name}.{kind}.parquet", target)  # noqa: PTH105  as in atomic.py
+    def _work_tables(self, folder: Path, name: str) -> Path:
+        """Let tables that are not to be kept be of this run alone; where they are then, less their endings."""
+        if folder == self._work:
+            return folder / name
+        tables = self._work / f"file-{self._read}-{name}"
+        for kind in _TABLES:
+            target = tables.with_name(f"{tables.name}.{kind}.parquet")
+            os.replace(folder / f"{name}.{kind}.parquet", target)  # noqa: PTH105  as in atomic.py
+        return tables
 
     def _known_files(self) -> dict[str, str]:
         """The keys of what is kept, and the sha256 of its file."""
@@ -152,6 +162,12 @@ class KeptEvents:
         except (OSError, MmscError):
             return False
         return True
+
+
+def table_function(paths: Sequence[Path], *, filename: bool = False) -> str:
+    """Several tables as one; with `filename`, a column of that name says which one a row is of."""
+    names = ", ".join(literal(str(path)) for path in paths)
+    return f"read_parquet([{names}], hive_partitioning=false, filename={str(filename).lower()})"
 
 
 def _key(digest: str, shard: LogShard, select: str) -> str:

@@ -335,3 +335,15 @@ def test_files_of_other_columns_are_read_by_their_own(rows: Callable[..., Rows],
         rows([visits, orders], columns=columns[1], logs=[{"files": "views.csv", "columns": columns[0]}])
     with pytest.raises(ValueError, match="give one of them"):
         rows(visits, logs=[{"files": "visits.csv", "columns": {"type": "type"}, "rows": "view"}])
+
+
+def test_where_all_files_are_read_at_once_the_unreadable_one_is_named(
+    tmp_path: Path, rows: Callable[..., Rows]
+) -> None:
+    good = _csv(tmp_path, f"{HEAD}1,A,view,1\n", "a.csv")
+    line = '{"session": 1, "item": "A", "type": "view", "time": 1}\n'
+    for name, bad in (("b.csv", f"{HEAD}1,A,view\n"), ("b.jsonl", line + '{"session')):
+        path = _csv(tmp_path, bad, name)
+        with pytest.raises(InputError, match="not readable") as caught:
+            rows([good, path])
+        assert caught.value.message.startswith(f"{path}: not readable")

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.sources.log import kept_events
 from mmsc_cli.prepare.stage import KEPT_EVENTS, prepare
 from mmsc_cli.recipe.recipe import Recipe
@@ -222,3 +223,12 @@ def test_parquet_is_kept_as_well(tmp_path: Path, reads: list[str]) -> None:
     first = _result(_night(tmp_path, events="log/*.parquet"))
     assert _result(_night(tmp_path, events="log/*.parquet")) == first
     assert reads == ["1.parquet"]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_of_several_files_only_the_one_that_cannot_be_read_is_named(tmp_path: Path, line_end: str) -> None:
+    _write(tmp_path, "1.csv", ALWAYS)
+    _write(tmp_path, "2.csv", f"s,P,view,{START}{line_end}s,R,view\n")
+    _write(tmp_path, "3.csv", ALWAYS)
+    with pytest.raises(InputError, match=r"^\S*2\.csv: not readable: CSV Error on Line: 3 Expected"):
+        _night(tmp_path)
