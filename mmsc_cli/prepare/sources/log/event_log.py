@@ -19,6 +19,7 @@ from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.settings import EventColumn, EventsSource, EventType, LogSettings
 from mmsc_cli.prepare.sources.aliases import LOG_FORMATS, Format, alike, known_format
 from mmsc_cli.prepare.sources.columns import missing_columns
+from mmsc_cli.prepare.sources.log.headerless import check_kinds
 from mmsc_cli.prepare.sources.log.log_shard import (
     UNPACKING_ERRORS,
     LogShard,
@@ -210,6 +211,7 @@ def _understand(engine: Engine, shards: list[LogShard], settings: EventsSource) 
     log = OpenLog([_part(of_part, settings, several=len(alike_shards) > 1) for of_part in alike_shards.values()])
     for part in log.parts:
         _check_id_types(engine, part)
+        check_kinds(part.shards, part.columns, part.types)
     engine.run(_TIME_ZONE)
     parts = [replace(part, time_form=_time_form(engine, part, settings)) for part in log.parts]
     selects = [(shard, _OF_FILE.format(shard=_select(shard, part))) for part in parts for shard in part.shards]

@@ -32,6 +32,7 @@ from mmsc_cli.prepare.sources.log.event_log import (
     reopen_with_plain_line_ends,
     time_fate,
 )
+from mmsc_cli.prepare.sources.log.file_doubts import doubt_files, doubt_items, expect_items
 from mmsc_cli.prepare.sources.log.kept_events import KeptEvents
 from mmsc_cli.prepare.sources.log.log_doubts import TIMES, WORDS, report_log, seen_words
 from mmsc_cli.prepare.sources.log.support import choose_support
@@ -201,6 +202,7 @@ def read_events(
         log = _read_log(engine, paths, settings, delivery, base, kept)
         _count_fates(engine, log, settings, delivery)
         _note_log(engine, log, delivery)
+        doubt_files(engine, paths, log, kept, delivery)
         kept.forget_others()
         catalogue = None
         for item_file in items:
@@ -208,6 +210,8 @@ def read_events(
         if items:
             catalogue = read_catalogue(delivery)
         _number_items(engine, catalogue, settings, items, delivery)
+        expect_items(engine, log, kept, catalogue)
+        doubt_items(engine, kept, catalogue, delivery)
         _count_events(engine, settings, delivery)
         if catalogue is None:
             _deliver_ids(engine, delivery)

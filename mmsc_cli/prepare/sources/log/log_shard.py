@@ -42,6 +42,8 @@ class LogShard:
         repeated: names of several columns.
         json: it has the single column `json`.
         header: the names of separated values, for later shards without a header.
+        partitions: the values of folders such as `type=view`, by name.
+        header_from: the shard whose header it is read by, having none of its own.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class LogShard:
     json: bool = False
     header: tuple[str, ...] = ()
     partitions: dict[str, str] = field(default_factory=dict)
+    header_from: LogShard | None = None
 
     @property
     def names(self) -> list[str]:
@@ -282,7 +285,7 @@ def _separated(
     written = ", ".join(f"{name}={value}" for name, value in options.items())
     scan = f"read_csv([{literal(str(shard_path))}], {written}, columns={{{types}}})"
     repeated = frozenset(name for name in header if name and header.count(name) > 1)
-    return LogShard(path, scan, shard_path, columns, repeated, header=header)
+    return LogShard(path, scan, shard_path, columns, repeated, header=header, header_from=None if has_header else first)
 
 
 def _has_backslashes(lines: Sequence[str], separator: str, width: int) -> bool:
