@@ -48,6 +48,12 @@ def examine(workspace: Workspace, request: DeviceRequest) -> dict[str, dict[str,
     }
 
 
+def find_damaged(examined: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The names of what is damaged, of what `examine` returns: the manifest, or artefacts."""
+    manifest = ["manifest.json"] if "manifest" in examined["workspace"] else []
+    return manifest + [name for name, found in examined["artefacts"].items() if found["state"] == "damaged"]
+
+
 def _extra(name: str, module: str) -> str:
     python = os.environ.get(PYTHON_VARIABLE) if name == "vllm" else None
     if python:

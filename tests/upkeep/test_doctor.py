@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from tests.conftest import Mmsc
 
 
-def _examine(mmsc: Mmsc, workspace: Workspace) -> dict[str, Any]:
+def _examine(mmsc: Mmsc, workspace: Workspace, code: int = 0) -> dict[str, Any]:
     ran = mmsc("doctor", "-w", workspace.root, "--json", "--device", "cpu")
-    assert ran.code == 0
+    assert ran.code == code
     found: dict[str, Any] = json.loads(ran.out)
     return found
 
@@ -56,11 +56,22 @@ def test_a_training_that_did_not_see_the_labels_is_outdated(mmsc: Mmsc, trained_
 def test_a_damaged_and_a_missing_artefact_are_told_from_whole_ones(mmsc: Mmsc, trained_copy: Workspace) -> None:
     trained_copy.path("labels.parquet").write_bytes(b"x")
     trained_copy.path("pairs.parquet").unlink()
-    artefacts = _examine(mmsc, trained_copy)["artefacts"]
+    artefacts = _examine(mmsc, trained_copy, code=2)["artefacts"]
 
     assert (artefacts["labels.parquet"]["state"], artefacts["labels.parquet"]["bytes"]) == ("damaged", 1)
     assert (artefacts["pairs.parquet"]["state"], artefacts["pairs.parquet"]["bytes"]) == ("damaged", 0)
     assert artefacts["items.parquet"]["state"] == "current"
+
+
+def test_damage_ends_with_exit_code_2_and_is_named(mmsc: Mmsc, trained_copy: Workspace) -> None:
+    (trained_copy.path("index") / "index.json").write_text("{")
+    ran = mmsc("doctor", "-w", trained_copy.root, "--device", "cpu")
+
+    assert ran.code == 2
+    assert ran.err.startswith("mmsc: damaged: index\n")
+    assert "damaged: " in ran.out
+    (trained_copy.root / "manifest.json").write_text("{")
+    assert "mmsc: damaged: manifest.json" in mmsc("doctor", "-w", trained_copy.root, "--device", "cpu").err
 
 
 def test_it_says_what_can_go(mmsc: Mmsc, trained_copy: Workspace) -> None:
