@@ -30,6 +30,11 @@ NAME = "kept.safetensors"
 _AGAIN = "run `mmsc prepare SOURCE` again"
 # A number as files write it; `007` is none, as it may be a code.
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+# Whole numbers up to here are exact in float64.
+_MOST_WHOLE = 2**53
+# The share of cells that are no numbers, up to which a column was likely meant to be one of numbers.
+_MOST_ODD = 0.2
+_SHOWN = 3
 _CONDITION = re.compile(r"\s*(?P<column>[^=!<>]+?)\s*(?P<sign>!=|<=|>=|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
 _ORDERS: dict[str, Callable[[NDArray[np.float64], float], NDArray[np.bool_]]] = {
     "<": np.less,
@@ -120,10 +125,12 @@ class NumberColumn:
         passing: NDArray[np.bool_] = _ORDERS[condition.sign](self.numbers, number) & ~np.isnan(self.numbers)
         return passing
 
-    def of(self, row: int) -> float | None:
-        """The value of an item."""
+    def of(self, row: int) -> float | int | None:
+        """The value of an item; a whole number as an int, as the source writes it."""
         number = float(self.numbers[row])
-        return None if math.isnan(number) else number
+        if math.isnan(number):
+            return None
+        return int(number) if abs(number) < _MOST_WHOLE and number.is_integer() else number
 
 
 KeptColumn = TextColumn | NumberColumn
@@ -230,8 +237,8 @@ def ids_digest(ids: Strings) -> str:
     return sha256(ids.packed()).hexdigest()
 
 
-def write_kept_columns(path: Path, ids: Sequence[str], columns: Mapping[str, Sequence[str | None]]) -> None:
-    """Write the columns of a catalogue.
+def write_kept_columns(path: Path, ids: Sequence[str], columns: Mapping[str, Sequence[str | None]]) -> list[str]:
+    """Write the columns of a catalogue, and return doubts about columns of numbers that hold a few other cells.
 
     Args:
         path: where.
@@ -241,11 +248,13 @@ def write_kept_columns(path: Path, ids: Sequence[str], columns: Mapping[str, Seq
     from safetensors.numpy import save_file  # noqa: PLC0415  answering does without it
 
     tensors: dict[str, NDArray[Any]] = {}
+    doubts: list[str] = []
     for name, values in columns.items():
         if any(values) and all(value is None or _NUMBER.fullmatch(value) for value in values):
             numbers = [math.nan if value is None else float(value) for value in values]
             tensors[f"number:{name}"] = np.array(numbers, np.float64)
             continue
+        doubts += _odd_cells(name, values)
         known = sorted({value for value in values if value is not None})
         code_of: dict[str | None, int] = {value: code for code, value in enumerate(known)}
         code_of[None] = -1
@@ -253,3 +262,18 @@ def write_kept_columns(path: Path, ids: Sequence[str], columns: Mapping[str, Seq
         tensors[f"text:{name}.values.bytes"], tensors[f"text:{name}.values.offsets"] = Strings.pack(known)
     with writing(path):
         save_file(tensors, path, {"ids": ids_digest(Strings.of(ids))})
+    return doubts
+
+
+def _odd_cells(name: str, values: Sequence[str | None]) -> list[str]:
+    """A doubt about a column of texts of which nearly all are numbers; digits after a zero are codes, not slips."""
+    given = [value for value in values if value is not None]
+    odd = [value for value in given if not _NUMBER.fullmatch(value)]
+    slips = [value for value in odd if not value.isdigit()]
+    if not slips or len(odd) > _MOST_ODD * len(given):
+        return []
+    shown = " or ".join(map(repr, sorted(set(slips))[:_SHOWN]))
+    return [
+        f"kept column {name}: no number in {len(odd):,} of {len(given):,} cells, such as {shown}, so all are kept as "
+        f"texts, and conditions such as --where '{name}<=10' are refused; mend or empty these cells"
+    ]

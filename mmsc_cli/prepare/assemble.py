@@ -275,7 +275,7 @@ def assemble(
         kept: dict[str, list[str | None]] = {name: [] for name in keep}
         counts["without_title"] = _write_items(engine, delivery, items_path, item_splits, paths, kept)
         if keep:
-            write_kept_columns(items_path.with_name(KEPT), item_ids, kept)
+            delivery.warnings += write_kept_columns(items_path.with_name(KEPT), item_ids, kept)
     return Assembled(counts, truth)
 
 

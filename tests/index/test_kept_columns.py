@@ -32,6 +32,25 @@ def keeping(hand_made: Recommender, tmp_path: Path) -> Recommender:
     return Recommender(hand_made.index, tmp_path)
 
 
+def test_numbers_are_read_as_they_were_written(keeping: Recommender) -> None:
+    weight = keeping.kept.column("weight")
+
+    assert [repr(weight.of(row)) for row in range(4)] == ["1", "2.5", "3", "None"]
+
+
+def test_a_few_cells_that_are_no_numbers_are_a_doubt(tmp_path: Path) -> None:
+    ids = [f"I{row:02}" for row in range(20)]
+    numbers = list(map(str, range(18)))
+
+    def doubts(*others: str | None) -> list[str]:
+        return write_kept_columns(tmp_path / NAME, ids, {"stock": [*numbers, *others]})
+
+    (doubt,) = doubts("many", None)
+    assert doubt.startswith("kept column stock: no number in 1 of 19 cells, such as 'many'")
+    assert doubts("007", "7") == []  # codes
+    assert write_kept_columns(tmp_path / NAME, ids[:3], {"size": ["38", "M", "L"]}) == []
+
+
 def _items(recommender: Recommender, *where: str, k: int = 12, query: str = "I07") -> list[int]:
     return sorted(int(answer.item[1:]) for answer in recommender.substitutes(query, k, where=where))
 

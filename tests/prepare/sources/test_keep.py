@@ -49,6 +49,13 @@ def _kept(workspace: Workspace) -> dict[str, list[Any]]:
     return {name: [kept.column(name).of(row) for row in range(len(ids))] for name in kept.names}
 
 
+def test_a_cell_that_is_no_number_is_a_warning(tmp_path: Path) -> None:
+    items = "sku,name,stock\n" + "".join(f"{sku},Hat,{'many' if sku == 'F' else 3}\n" for sku in "ABCDEF")
+    warnings = _prepare(tmp_path, '["stock"]', items).manifest().stages["prepare"].counts["warnings"]
+
+    assert any("kept column stock" in warning and "'many'" in warning for warning in warnings)
+
+
 def test_columns_are_kept_in_the_order_of_item_rows(tmp_path: Path) -> None:
     workspace = _prepare(tmp_path, '["colour", "stock", "brand"]')
 
