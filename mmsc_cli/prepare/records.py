@@ -111,6 +111,7 @@ class Delivery:
         counts: what was read, what was mended, and what was dropped and why.
         notes: what else the manifest should say.
         warnings: what a person should look at before training.
+        forgotten: what also may be worth a look, less grave.
         truth: TRUTH_SCHEMA for synthetic data, whose ids are unique: `a < b` are numbers of records, `direction` is
             `a_to_b`, `b_to_a` or `both` for a complement, else null.
     """
@@ -121,6 +122,7 @@ class Delivery:
         self.counts: Counter[str] = Counter()
         self.notes: dict[str, Any] = {}
         self.warnings: list[str] = []
+        self.forgotten: list[str] = []
         self.truth: pa.Table | None = None
         self._added = 0
 

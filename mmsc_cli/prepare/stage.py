@@ -96,7 +96,11 @@ def prepare(
             with atomic_write(stage.path("truth.parquet")) as file:
                 pq.write_table(assembled.truth, file, compression="zstd")
         stage.counts |= _books(delivery, assembled, images.counts if images else Counter())
-        stage.counts["warnings"] = [*delivery.warnings, *_doubts(recipe.source, stage.counts)]
+        stage.counts["warnings"] = [
+            *delivery.warnings,
+            *_doubts(recipe.source, stage.counts),
+            *delivery.forgotten,
+        ]
         for warning in stage.counts["warnings"] if not checking else ():
             _LOG.warning("%s", warning)
     return stage.counts

@@ -84,7 +84,7 @@ def register(app: typer.Typer) -> None:
         told = {"report": str(report), "example": example, "next": infer.strip("`"), "seconds": seconds}
         if session.out.as_json:
             session.out.json({"workspace": str(session.directory), "stages": done} | _figures(session) | told)
-        for line in (*_summary(session), *answers, f"report: {report}", f"next: {infer}"):
+        for line in (*_summary(session, done), *answers, f"report: {report}", f"next: {infer}"):
             session.out.note(line)
         _note_end(session, done, seconds)
 
@@ -101,11 +101,12 @@ def _note_end(session: Session, done: Mapping[Stage, str], seconds: float) -> No
     session.out.note(f"run: {numbers} in {seconds:.1f} s ({took})", seconds=seconds, counts=counts, stages=stages)
 
 
-def _summary(session: Session) -> Iterator[str]:
-    """What was read and held out, and how well the model does on it."""
+def _summary(session: Session, done: Mapping[Stage, str]) -> Iterator[str]:
+    """What was read and held out, and how well the model does on it; warnings, unless this run logged them."""
     counts = session.workspace.manifest().stages["prepare"].counts
     yield from describe_counts(counts)
-    yield from (f"  warning: {warning}" for warning in counts.get("warnings", []))
+    if done["prepare"] != "done":
+        yield from (f"  warning: {warning}" for warning in counts.get("warnings", []))
     pairs, items = counts["pair_splits"], counts["item_splits"]
     yield (
         f"held out: {counted(pairs['test'], 'pair')} and {counted(items.get('cold_test', 0), 'item')} for the test, "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.files.item_fields import is_missing
 from mmsc_cli.files.table_file import TableFile, find_name
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.sources.aliases import Format, alike, looks_like
@@ -52,7 +53,7 @@ def resolve_columns(
         kind = "pairs" if "a" in required else "items"
         raise missing_columns(table.path, {name: mapping.get(name, name) for name in missing}, list(table), kind)
     columns = {name: theirs for name, theirs in columns.items() if theirs}
-    _report(table.path, columns, list(table), known, export, delivery)
+    _report(table, columns, known, export, delivery)
     return columns
 
 
@@ -109,23 +110,24 @@ def _close(name: str, names: Sequence[str]) -> str | None:
 
 
 def _report(
-    path: Path,
+    table: TableFile,
     columns: Mapping[str, list[str]],
-    names: Sequence[str],
     known: Sequence[str],
     export: Format | None,
     delivery: Delivery,
 ) -> None:
     renamed = {name: theirs[0] for name, theirs in columns.items() if theirs[0] != name}
     if renamed:
-        delivery.notes.setdefault("columns", {})[path.name] = renamed
+        delivery.notes.setdefault("columns", {})[table.path.name] = renamed
     if export is not None:
-        delivery.notes.setdefault("formats", {})[path.name] = export.name
+        delivery.notes.setdefault("formats", {})[table.path.name] = export.name
     used = {theirs for wanted in columns.values() for theirs in wanted}
-    unused = [name for name in names if name not in used]
+    unused = [name for name in table if name not in used]
     for name in known:
-        if name in _TELLING and name not in columns and (theirs := alike(name, unused)) and find_name(theirs, unused):
-            delivery.warnings.append(
-                f'{path.name}: the column "{theirs}" looks like {name} and is not used; '
+        theirs = alike(name, unused) if name in _TELLING and name not in columns else None
+        # The whole column is read only if it is empty, and then nothing was forgotten.
+        if theirs and find_name(theirs, unused) and not all(map(is_missing, table.cells(theirs))):
+            delivery.forgotten.append(
+                f'{table.path.name}: the column "{theirs}" looks like {name} and is not used; '
                 f'if it is, write {name} = "{theirs}" under [source.columns]'
             )

@@ -140,7 +140,10 @@ def test_a_column_that_looks_forgotten_is_a_warning(counts: Callable[..., Counts
     items = "item_id,product_name\nA,x\nB,y\nC,\nD,\n"
     warnings = counts(_log(["A", "B", "C", "D"]), items)["warnings"]
     assert any('title = "product_name" under [source.columns]' in warning for warning in warnings)
-    assert any("4 of 4 items have no title" in warning for warning in warnings)
+    assert "4 of 4 items have no title" in warnings[-2]  # the graver comes first
+    assert 'title = "product_name"' in warnings[-1]
+    empty = counts(_log(["A", "B", "C", "D"]), "item_id,title,image\nA,x,\nB,y,NULL\nC,z,\nD,z,\n")["warnings"]
+    assert not any("image_url" in warning for warning in empty)
     warnings = counts(_log(["A", "B", "C", "D"]), items, columns={"title": "product_name"})["warnings"]
     assert not any("title" in warning for warning in warnings)
 
