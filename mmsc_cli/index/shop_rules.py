@@ -145,8 +145,12 @@ class RuleBook:
         for rule in rules:
             self._add(rule)
         for what, names in self._unknown.items():
-            more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-            _LOG.warning("rules: not in the catalogue, %s: %s%s", what, ", ".join(names[:_SHOWN]), more)
+            _warn(f"not in the catalogue, {what}", names)
+        own = [
+            _named(rule.item, rule) for rule in rules if rule.kind == "pin" and rule.item and rule.item == rule.query
+        ]
+        if own:
+            _warn("an item is no answer to itself, these pins do nothing", own)
         self._check_pins()
         # Of the queries without rules of their own, by category.
         self._general: dict[tuple[int, Relation], Effects | None] = {}
@@ -292,6 +296,11 @@ def _log_odds_per_score(index: Index, relation: Relation) -> float:
 
 def _union(rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     return np.unique(np.concatenate(rows)) if rows else np.empty(0, np.int64)
+
+
+def _warn(what: str, names: Sequence[str]) -> None:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    _LOG.warning("rules: %s: %s%s", what, ", ".join(names[:_SHOWN]), more)
 
 
 def _named(name: str, rule: ShopRule) -> str:

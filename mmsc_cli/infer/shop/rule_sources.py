@@ -15,6 +15,8 @@ from mmsc_cli.tables.relations import RELATIONS
 
 RULE_COLUMNS = ("rule", "item", "category", "query", "query_category", "relation", "place", "factor")
 _KINDS: tuple[RuleKind, ...] = get_args(RuleKind)
+# What others call a column.
+_MEANT = {**dict.fromkeys(("action", "kind", "type"), "rule"), **dict.fromkeys(("position", "rank"), "place")}
 # Wrong lines of a file that one message names.
 _SHOWN = 5
 
@@ -76,7 +78,7 @@ def _header(path: Path, row: Sequence[str]) -> list[str]:
     names = column_names(row)
     for name in names:
         if name not in RULE_COLUMNS:
-            close = get_close_matches(name, RULE_COLUMNS, n=1)
+            close = [_MEANT[name]] if name in _MEANT else get_close_matches(name, RULE_COLUMNS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"columns: {','.join(RULE_COLUMNS)}"
             raise InputError(f"{path}: rules have no column {name!r}", hint=hint)
     if "rule" not in names or len(set(names)) < len(names):

@@ -210,6 +210,19 @@ def test_counts_follow_what_is_shown(hand_made: Recommender) -> None:
     assert (counts.questions, counts.changed, counts.blocked) == (2, 2, 2)
 
 
+def test_a_pin_of_an_item_to_itself_is_warned_of(hand_made: Recommender, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        _ruled(hand_made, ShopRule("pin", item="I03", query="I03", relation="substitute", place=1, origin="r.csv:2"))
+    assert "an item is no answer to itself, these pins do nothing: I03 (r.csv:2)" in caplog.text
+
+
+def test_a_column_with_another_name_is_asked_back(tmp_path: Path) -> None:
+    (tmp_path / "rules.csv").write_text("action,item\nblock,I01\n")
+    with pytest.raises(InputError, match="no column 'action'") as caught:
+        read_rules(tmp_path / "rules.csv")
+    assert caught.value.hint == "did you mean rule?"
+
+
 def test_unknown_names_are_warned_of_once_for_all(hand_made: Recommender, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         _ruled(
