@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -28,10 +29,11 @@ _MOST_ZEROS = 12
 
 
 def _other_forms(text: str) -> dict[str, None]:
-    """An id in other cases, without its leading zeros, and with so many more of them."""
+    """An id in other cases, without the zeros before its first number, and with so many more of them."""
     text = text.strip()
-    bare = text.lstrip("0")
-    padded = ["0" * count + bare for count in range(_MOST_ZEROS + 1)] if bare[:1].isdigit() else [text]
+    digits = re.sub(r"^\D*0*", "", text)
+    head = text[: len(text) - len(digits)].rstrip("0")
+    padded = [head + "0" * count + digits for count in range(_MOST_ZEROS + 1)] if digits[:1].isdigit() else [text]
     return dict.fromkeys(form for one in padded for form in (one, one.upper(), one.lower(), one.capitalize()))
 
 
