@@ -12,6 +12,8 @@ from mmsc_cli.cli.options import Session, command
 from mmsc_cli.runtime.plain_words import counted
 
 COLUMNS = ("what", "relation", "name", "old", "new", "change", "note")
+# Ids that came or went, of which a row names as many.
+_SHOWN = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -66,7 +68,9 @@ def _rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     items = result["items"]
     yield {"what": "items", "name": "number", "old": items["old"], "new": items["new"]}
     for name in ("added", "gone"):
-        examples = ", ".join(items[f"{name}_ids"][:3])
+        ids = items[f"{name}_ids"]
+        more = f" and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else ""
+        examples = ", ".join(ids[:_SHOWN]) + more
         yield {"what": "items", "name": name, "change": items[name], "note": examples}
     for relation, churn in result["churn"].items():
         block = {"what": "churn", "relation": relation}
