@@ -98,6 +98,24 @@ def test_init_writes_the_recipe_that_run_uses(mmsc: Mmsc, shop: Path) -> None:
     assert recipes[0] == recipes[1]
 
 
+def test_visits_and_orders_in_two_files_make_views_and_purchases(mmsc: Mmsc, shop: Path) -> None:
+    events = [json.loads(line) for line in (shop / "log.jsonl").read_text().splitlines()]
+    for name, header, word in (("visits", "visit,article", "view_item"), ("orders", "order_no,article", "purchase")):
+        rows = [f"{event['session_id']},{event['sku']}" for event in events if event["event"] == word]
+        (shop / f"{name}.csv").write_text("\n".join([header, *rows]) + "\n")
+    files = ("products.csv", "visits.csv", "orders.csv")
+
+    ran = mmsc("prepare", *files, "-w", "a")
+    (shop / "shop.toml").write_text(mmsc("init", *files).out, encoding="utf-8")
+
+    assert ran.code == 0
+    assert "  view ← visits.csv (all rows)\n  purchase ← orders.csv (all rows)\n" in ran.err
+    for arguments in (("products.csv", "log.jsonl", "-w", "b"), ("shop.toml", "-w", "c")):
+        assert mmsc("prepare", *arguments).code == 0
+    pairs = [Workspace(shop / name).manifest().stages["prepare"].files["pairs.parquet"].sha256 for name in "abc"]
+    assert len(set(pairs)) == 1
+
+
 def test_init_keeps_its_guess_where_a_column_is_unknown(mmsc: Mmsc, shop: Path) -> None:
     log = (shop / "log.jsonl").read_text().replace('"session_id"', '"zork"')
     (shop / "log.jsonl").write_text(log)

@@ -16,6 +16,7 @@ from mmsc_cli.prepare.duckdb import Engine
 from mmsc_cli.prepare.guess.arguments import MEANT, Source, is_stray
 from mmsc_cli.prepare.guess.event_types import types_of
 from mmsc_cli.prepare.guess.head import read_head
+from mmsc_cli.prepare.guess.own_logs import LogFile, OwnLog, own_logs, settle
 from mmsc_cli.prepare.guess.roles import column_of, id_candidates, item_candidates, time_doubts
 from mmsc_cli.prepare.guess.tables import Kind, Table, recognise
 from mmsc_cli.prepare.settings import EventsSource, EventType, IdMatch
@@ -37,11 +38,12 @@ class Guess:
         sources: the files, folders or patterns of each kind of data.
         tables: a table of each layout, by kind.
         log_files: all files of events.
-        columns: what the recipe maps: our columns to the files'.
+        logs: the logs that have columns of their own in the recipe.
+        columns: what the recipe maps for all other files: our columns to the files'.
         types: our types of events to the log's words.
         words: how many events of each type the log has.
         window_minutes: the longest time between two events of a pair, where sessions are shoppers.
-        all_purchases: the log has no types of events.
+        all_purchases: the log has no types of events, and is no log of views.
         match_ids: when an id of the log or of pairs is an item's.
         notes: what else a person should know.
         warnings: what a person should look at, as the data look wrong. `prepare` says it too.
@@ -51,6 +53,7 @@ class Guess:
     sources: dict[Kind, list[str]]
     tables: dict[Kind, list[Table]]
     log_files: list[Path] = field(default_factory=list)
+    logs: list[OwnLog] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
     types: dict[EventType, list[str]] = field(default_factory=dict)
     words: dict[str, int] = field(default_factory=dict)
@@ -66,6 +69,10 @@ class Guess:
         """The files that a recipe of Amazon's metadata cannot name: they are given as --input."""
         return [Path(text) for text in self.sources.get("amazon", [])]
 
+    def columns_of(self, table: Table) -> dict[str, str]:
+        """Our columns to those of a table, as the recipe maps them."""
+        return table.columns if any(log.table is table for log in self.logs) else self.columns
+
     def decisions(self) -> Iterator[str]:
         """Yield what was decided, a line each."""
         for kind, tables in self.tables.items():
@@ -73,12 +80,16 @@ class Guess:
                 names = ", ".join(self.sources[kind])
                 export = f" ({table.export.name} export)" if table.export else ""
                 yield f"{kind}: {names if len(tables) == 1 else table.head.path}{export}"
-                for ours, theirs in described_columns(table, self.columns).items():
+                for ours, theirs in described_columns(table, self.columns_of(table)).items():
                     yield f"  {ours} ← {theirs}"
-                if unused := unused_columns(table, self.columns):
+                if unused := unused_columns(table, self.columns_of(table)):
                     yield f"  not used: {shortened(unused)}"
+        for log in self.logs:
+            if log.table.rows is not None:
+                yield f"  {log.table.rows} ← {', '.join(log.files)} (all rows)"
         if self.words:
-            column = next(filter(None, (type_column(table, self.columns) for table in self.tables["events"])))
+            columns = (type_column(table, self.columns_of(table)) for table in self.tables["events"])
+            column = " or ".join(dict.fromkeys(filter(None, columns)))
             for name, words in self.types.items():
                 for word in words:
                     yield f"  {name} ← {column} = {word} ({self.words[word]:,})"
@@ -139,23 +150,29 @@ def guess(sources: Sequence[Source]) -> Guess:
     _check_together(decided)
     for tables in decided.tables.values():
         for table in tables:
-            decided.columns |= table.columns
+            if decided.columns_of(table) is not table.columns:
+                decided.columns |= table.columns
     if "items" in decided.tables and "events" in decided.tables:
-        _meet(decided)
+        for log in [log.table for log in decided.logs] or decided.tables["events"][:1]:
+            _meet(decided, log)
     if "items" in decided.tables:
         _spell_alike(decided)
     for table in (table for tables in decided.tables.values() for table in tables):
         decided.gaps += [
             f"{table.head.path}: no column is known to be {name}"
-            + (f"; it is one of {shortened(unused)}" if (unused := unused_columns(table, decided.columns)) else "")
+            + (
+                f"; it is one of {shortened(unused)}"
+                if (unused := unused_columns(table, decided.columns_of(table)))
+                else ""
+            )
             for name in table.missing
-            if name not in decided.columns
+            if name not in decided.columns_of(table)
         ]
     if "events" in decided.tables:
         decided.warnings += [
             f"{table.head.path}: {doubt}"
             for table in decided.tables["events"]
-            if table.export is None and (doubt := time_doubts(table.head, decided.columns))
+            if table.export is None and (doubt := time_doubts(table.head, decided.columns_of(table)))
         ]
         _read_types(decided)
     return decided
@@ -165,6 +182,7 @@ def _sort(sources: Sequence[Source]) -> Guess:
     decided = Guess({}, {})
     strays = [source for source in sources if is_stray(source)] if len(sources) > MEANT else []
     decided.notes += [f"not used: {source.text}: no data" for source in strays]
+    logs: list[LogFile] = []
     for source in (source for source in sources if source not in strays):
         kinds: dict[Kind, list[Path]] = {}
         for file in source.files:
@@ -180,7 +198,9 @@ def _sort(sources: Sequence[Source]) -> Guess:
                 continue
             kinds.setdefault(table.kind, []).append(file)
             known = decided.tables.setdefault(table.kind, [])
-            if table.layout not in [other.layout for other in known]:
+            if table.kind == "events":
+                logs.append(LogFile(table, source))
+            elif table.layout not in [other.layout for other in known]:
                 known.append(table)
         if not kinds:
             raise InputError(
@@ -190,6 +210,13 @@ def _sort(sources: Sequence[Source]) -> Guess:
             whole = len(kinds) == 1 and len(files) == len(source.files)
             decided.sources.setdefault(kind, []).extend([source.text] if whole else map(str, files))
             decided.log_files += files if kind == "events" else []
+    if logs:
+        logs = settle(logs)
+        decided.logs = own_logs(logs)
+        by_layout: dict[object, Table] = {}
+        for log in logs:
+            by_layout.setdefault(log.table.layout, log.table)
+        decided.tables["events"] = list(by_layout.values())
     return decided
 
 
@@ -219,28 +246,23 @@ def _check_together(decided: Guess) -> None:
                 f"several files hold {kind}: {', '.join(names if len(names) > 1 else files)}",
                 hint=f"give one file of {kind}, or files with the same columns",
             )
-    unknown = [table for table in tables.get("events", []) if table.export is None]
-    if len(unknown) > 1:
-        raise InputError(
-            f"{unknown[0].head.path} and {unknown[1].head.path} are logs with different columns: "
-            f"{unknown[0].columns} and {unknown[1].columns}",
-            hint="give one of them, or give their columns the same names",
-        )
 
 
-def _meet(decided: Guess) -> None:
+def _meet(decided: Guess, log: Table) -> None:
     """Choose the columns of ids by the ids that both files have, where those with the likeliest names hardly meet."""
-    (items,), log = decided.tables["items"], decided.tables["events"][0]
+    (items,), columns = decided.tables["items"], decided.columns_of(log)
     if "item" in log.missing:
         ids = set(items.head.texts(decided.columns.get("item_id") or _id_of_export(items)))
         if (theirs := column_of(log.head, ids, log.columns.values())) is not None:
-            decided.columns["item"] = theirs
+            columns["item"] = theirs
         return
     item_ids = {name: set(items.head.texts(name)) for name in id_candidates(items.head)}
-    chosen_item = items.columns.get("item_id") or (items.export.columns["item_id"][0] if items.export else None)
-    chosen_log = decided.columns.get("item") or (log.export.columns["item"][0] if log.export else None)
+    chosen_item = decided.columns.get("item_id") or (items.export.columns["item_id"][0] if items.export else None)
+    chosen_log = columns.get("item") or (log.export.columns["item"][0] if log.export else None)
     if chosen_item is None or chosen_log is None:
         return
+    if decided.logs and log is not decided.logs[0].table:  # the first log has chosen the column of the items
+        item_ids = {chosen_item: set(items.head.texts(chosen_item))}
     known = set(items.head.texts(chosen_item))
     if items.export and "group" in items.export.columns:
         known |= set(items.head.texts(items.export.columns["group"][0]))
@@ -252,7 +274,7 @@ def _meet(decided: Guess) -> None:
     )
     if best[0] > _FAR_BETTER * share and best[0] > 0:
         if best[1] != chosen_log:
-            decided.columns["item"] = best[1]
+            columns["item"] = best[1]
         if best[2] != chosen_item:
             decided.columns["item_id"] = best[2]
         decided.notes.append(
@@ -271,7 +293,8 @@ def _spell_alike(decided: Guess) -> None:
     other = next((table for kind in ("events", "pairs") for table in decided.tables.get(kind, ())), None)
     if other is None:
         return
-    ends = [decided.columns[name] for name in ("item", "a", "b") if name in decided.columns]
+    columns = decided.columns_of(other)
+    ends = [columns[name] for name in ("item", "a", "b") if name in columns]
     ends += list(other.export.columns["item"][:1]) if other.export and not ends else []
     theirs = {text for name in ends for text in other.head.texts(name)}
     groups = items.export.columns.get("group", ()) if items.export else [decided.columns.get("group", "")]
@@ -288,21 +311,23 @@ def _share(ids: set[str], others: set[str]) -> float:
 def _read_types(decided: Guess) -> None:
     """Count the types of events in the whole log, and say what they mean."""
     tables = decided.tables["events"]
-    typed = [table for table in tables if type_column(table, decided.columns)]
-    decided.all_purchases = not typed
-    shoppers = [table for table in tables if _of_shoppers(table, decided.columns)]
-    if shoppers and not all(_has_time(table, decided.columns) for table in shoppers):
+    typed = [table for table in tables if type_column(table, decided.columns_of(table))]
+    decided.all_purchases = not typed and not any(table.rows == "view" for table in tables)
+    shoppers = [table for table in tables if _of_shoppers(table, decided.columns_of(table))]
+    if shoppers and not all(_has_time(table, decided.columns_of(table)) for table in tables):
         decided.notes.append("  a session is a shopper, and there are no times: all that a shopper did makes pairs")
     elif shoppers:
         decided.window_minutes = _VISIT_MINUTES
         decided.notes.append(
             f"  a session is a shopper: only events within {_VISIT_MINUTES} minutes make a pair (window_minutes)"
         )
-    if not typed:
+    if decided.all_purchases and not decided.logs:
         decided.notes.append("  no column of types: all events are purchases")
+    if not typed:
         return
-    if any(table.missing for table in tables) and not {"session", "item"} <= decided.columns.keys():
-        texts = [text for table in typed for text in table.head.texts(decided.columns["type"])]
+    if any(table.missing and not {"session", "item"} <= decided.columns_of(table).keys() for table in tables):
+        own = [(table, type_column(table, decided.columns_of(table))) for table in typed if table.export is None]
+        texts = [text for table, name in own if name for text in table.head.texts(name)]
         decided.words = dict(Counter(texts).most_common())
         decided.types = types_of(decided.words)
         return
@@ -319,7 +344,8 @@ def _read_types(decided: Guess) -> None:
             f"{typed[0].head.path}: no type of events is known to be a view or a purchase: {words}; name those that "
             'are under [source.types]: view = ["..."] and purchase = ["..."]'
         )
-    if len(typed) < len(tables) and decided.types.pop("purchase", []):
+    orders = [table for table in tables if table not in typed and table.rows != "view"]
+    if orders and decided.types.pop("purchase", []):
         decided.notes.append("  the orders say what was bought: the log's own purchases are left out")
 
 
@@ -340,4 +366,8 @@ def log_settings(decided: Guess) -> EventsSource:
     """The settings under which the log is read, as far as they are known."""
     names = ("session", "item", "type", "time", "quantity")
     columns: dict[str, Any] = {name: decided.columns[name] for name in names if name in decided.columns}
-    return EventsSource(kind="events", events=decided.sources["events"], columns=columns, types={})
+    logs: list[Any] = [
+        {"files": log.files, "columns": log.table.columns} | ({"rows": log.table.rows} if log.table.rows else {})
+        for log in decided.logs
+    ]
+    return EventsSource(kind="events", events=decided.sources["events"], columns=columns, types={}, logs=logs)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from mmsc_cli.prepare.guess.guess import Guess, described_columns, shortened, unused_columns
-from mmsc_cli.prepare.guess.tables import Kind
+from mmsc_cli.prepare.guess.guess import Guess, described_columns, shortened, type_column, unused_columns
+from mmsc_cli.prepare.guess.tables import Kind, Table
 from mmsc_cli.prepare.settings import EventType
 
 _HEAD = """\
@@ -73,8 +73,17 @@ def recipe_text(decided: Guess, *, absolute: bool = False) -> str:
     if kind == "events":
         lines.append(_EVENT_SETTINGS.rstrip("\n"))
     lines += _columns(decided)
-    if kind == "events" and not decided.all_purchases:
+    tables = decided.tables.get("events", [])
+    if any(type_column(table, decided.columns_of(table)) for table in tables):
         lines += _types(decided)
+    for log in decided.logs:
+        lines += [
+            "",
+            "[[source.logs]]             # files with columns of their own",
+            f"files = {_paths(log.files, _quoted)}",
+        ]
+        lines += [f"rows = {_quoted(log.table.rows)}         # what every row of them is"] if log.table.rows else []
+        lines += ["[source.logs.columns]", *_columns_of(log.table, decided, set())]
     return "\n".join(lines) + "\n" + _TAIL
 
 
@@ -82,21 +91,29 @@ def _columns(decided: Guess) -> list[str]:
     lines = ["", "[source.columns]            # our name = the name in your files"]
     written: set[str] = set()
     for kind, tables in decided.tables.items():
-        for table in tables:
+        for table in (table for table in tables if decided.columns_of(table) is decided.columns):
             if table.export is not None:
                 lines.append(f"# {_label(kind)}: {table.export.name} export, whose columns are known:")
-            for ours, theirs in described_columns(table, decided.columns).items():
-                if ours in written:
-                    continue
-                if ours in decided.columns:
-                    written.add(ours)
-                    lines.append(f"{ours} = {_quoted(decided.columns[ours])}")
-                else:
-                    lines.append(f"# {ours} = {theirs}")
-            unused = unused_columns(table, decided.columns)
-            for ours in (name for name in table.missing if name not in decided.columns):
-                known = f"one of {shortened(unused)}" if unused else "no column of the file is left for it"
-                lines.append(f"# {ours} = {_quoted(unused[0] if unused else ours)}   # TO DO: {known}")
+            lines += _columns_of(table, decided, written)
+    return lines
+
+
+def _columns_of(table: Table, decided: Guess, written: set[str]) -> list[str]:
+    """The lines of a table's columns, but for those that are written; adds them to these."""
+    columns = decided.columns_of(table)
+    lines = []
+    for ours, theirs in described_columns(table, columns).items():
+        if ours in written:
+            continue
+        if ours in columns:
+            written.add(ours)
+            lines.append(f"{ours} = {_quoted(columns[ours])}")
+        else:
+            lines.append(f"# {ours} = {theirs}")
+    unused = unused_columns(table, columns)
+    for ours in (name for name in table.missing if name not in columns):
+        known = f"one of {shortened(unused)}" if unused else "no column of the file is left for it"
+        lines.append(f"# {ours} = {_quoted(unused[0] if unused else ours)}   # TO DO: {known}")
     return lines
 
 

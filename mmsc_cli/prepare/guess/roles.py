@@ -102,12 +102,19 @@ def _pieces_by_content(head: Head, columns: Mapping[str, str]) -> str | None:
 
 
 def _types_by_content(head: Head, columns: Mapping[str, str]) -> str | None:
-    """The column whose few different words say that something was viewed; what is called a status says other things."""
+    """The column whose few different words say that something was viewed, or all that something was viewed or bought.
+
+    What is called a status says other things.
+    """
+    rows = max(map(len, head.columns.values()))
     for name in head.names:
         if name in columns.values() or any(word in name.lower() for word in _NO_TYPES):
             continue
-        words = set(head.texts(name))
-        if 0 < len(words) <= _MOST_TYPES and any(type_of(word) == "view" and word.lower() != "open" for word in words):
+        texts = head.texts(name)
+        words = {word for word in set(texts) if word.lower() != "open"}
+        if not 0 < len(words) <= _MOST_TYPES:
+            continue
+        if any(type_of(word) == "view" for word in words) or (len(texts) == rows and all(map(type_of, words))):
             return name
     return None
 

@@ -8,6 +8,7 @@ from typing import Literal
 from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.guess.head import Head
 from mmsc_cli.prepare.guess.roles import has_event_words, item_columns, log_columns, pair_columns
+from mmsc_cli.prepare.settings import EventType
 from mmsc_cli.prepare.sources.aliases import ITEM_FORMATS, LOG_FORMATS, Format, alike, known_format
 
 Kind = Literal["items", "events", "pairs", "amazon"]
@@ -24,6 +25,7 @@ class Table:
         columns: our columns to the file's, as guessed; of a known export only what differs from it.
         export: the known export that it is.
         missing: our columns that it must have, and of which nobody knows what it calls them.
+        rows: what all rows of a log are that has no column of types and is no known export.
     """
 
     head: Head
@@ -31,11 +33,12 @@ class Table:
     columns: dict[str, str] = field(default_factory=dict)
     export: Format | None = None
     missing: tuple[str, ...] = ()
+    rows: EventType | None = None
 
     @property
     def layout(self) -> tuple[object, ...]:
         """Equal for files that one mapping of columns reads."""
-        return self.kind, self.export.name if self.export else tuple(sorted(self.columns.items()))
+        return self.kind, self.export.name if self.export else (self.rows, *sorted(self.columns.items()))
 
 
 def recognise(head: Head) -> Table:

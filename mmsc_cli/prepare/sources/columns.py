@@ -80,7 +80,9 @@ def kept_columns(table: TableFile, keep: Sequence[str]) -> dict[str, list[str]]:
     return columns
 
 
-def missing_columns(path: Path, missing: Mapping[str, str], names: Sequence[str], kind: str) -> InputError:
+def missing_columns(
+    path: Path, missing: Mapping[str, str], names: Sequence[str], kind: str, table: str = "[source.columns]"
+) -> InputError:
     """The error of a file that lacks columns.
 
     Args:
@@ -88,6 +90,7 @@ def missing_columns(path: Path, missing: Mapping[str, str], names: Sequence[str]
         missing: our columns to the names that were looked for.
         names: the columns of the file.
         kind: what the file was taken for: `items`, `events` or `pairs`.
+        table: of the recipe, where its columns are mapped.
     """
     seems, called = looks_like(names)
     if seems and seems != kind:
@@ -101,7 +104,7 @@ def missing_columns(path: Path, missing: Mapping[str, str], names: Sequence[str]
     lines = ", ".join(f'{name} = "{theirs}"' for name, theirs in nearest.items())
     return InputError(
         f"{path}: no column {', '.join(map(repr, missing.values()))} among {list(names)}",
-        hint=f"map yours under [source.columns], for example {lines}",
+        hint=f"map yours under {table}, for example {lines}",
     )
 
 

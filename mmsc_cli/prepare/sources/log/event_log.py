@@ -32,6 +32,7 @@ from mmsc_cli.prepare.sources.log.log_shard import (
 from mmsc_cli.prepare.sources.log.times import TimeForm, decide_form, seconds_sql
 
 VIEW, PURCHASE = 0, 1
+_MAPPING, _OWN_MAPPING = "[source.columns]", "[source.logs.columns]"
 
 # Strings with an offset are turned into UTC, others are taken as UTC.
 _TIME_ZONE = "SET TimeZone = 'UTC'"
@@ -88,6 +89,11 @@ class LogPart:
     time_form: TimeForm = field(default_factory=TimeForm)
     rows: EventType = "purchase"
     own: bool = False
+
+    @property
+    def mapping(self) -> str:
+        """The table of the recipe that maps its columns."""
+        return _OWN_MAPPING if self.own else _MAPPING
 
 
 @dataclass(frozen=True)
@@ -244,7 +250,7 @@ def _part(shards: list[LogShard], settings: EventsSource, *, several: bool) -> L
     asks_for_time = _asks_for_time(settings)
     if (own := _settings_of(shards[0].path, settings)) is not None:
         given = {str(name): theirs for name, theirs in own.columns.items()}
-        columns = _columns(shards, given, None, asks_for_time=asks_for_time, rows=own.rows)
+        columns = _columns(shards, given, None, asks_for_time=asks_for_time, own=own)
         types = {str(name): words for name, words in settings.types.items()}
         return LogPart(shards, None, columns, types, rows=own.rows or "purchase", own=True)
     export = known_format(LOG_FORMATS, shards[0].names)
@@ -291,7 +297,7 @@ def _columns(
     export: Format | None,
     *,
     asks_for_time: bool,
-    rows: EventType | None = None,
+    own: LogSettings | None = None,
 ) -> dict[str, str]:
     """What each shard calls our columns; every shard must have all that the first has."""
     columns: dict[str, str] = {}
@@ -301,14 +307,20 @@ def _columns(
         theirs = next((want for want in wanted if shards[0].expression(want) is not None), None)
         if theirs is not None:
             columns[name] = theirs
-    if rows is not None:
+    says_rows = own is not None and own.rows is not None
+    if says_rows:
         columns.pop("type", None)
     names = shards[0].names
     missing = [name for name in ("session", "item") if name not in columns]
     missing += [name for name in mapping if name in get_args(EventColumn) and name not in columns]
     if "time" not in columns and asks_for_time:
         missing.append("time")
-    if "type" not in columns and rows is None and (export is None or "type" in export.columns) and alike("type", names):
+    if (
+        "type" not in columns
+        and not says_rows
+        and (export is None or "type" in export.columns)
+        and alike("type", names)
+    ):
         missing.append("type")
     for shard in shards:
         gone = dict.fromkeys(name for name, theirs in columns.items() if shard.expression(theirs) is None)
@@ -316,7 +328,8 @@ def _columns(
             lacking = dict.fromkeys((*missing, *gone))
             theirs_of = {**columns, **mapping}
             sought = {name: theirs_of.get(name, name) for name in lacking}
-            raise missing_columns(shard.path, sought, shard.names, "events")
+            table = _OWN_MAPPING if own else _MAPPING
+            raise missing_columns(shard.path, sought, shard.names, "events", table)
     return columns
 
 

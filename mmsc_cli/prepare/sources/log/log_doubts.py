@@ -45,9 +45,9 @@ def report_log(engine: Engine, log: OpenLog, delivery: Delivery) -> None:
             delivery.notes.setdefault("formats", {})[name] = part.export.name
         if "type" not in part.columns:
             _LOG.info("%s: no column of types: all events are %ss", name, part.rows)
-        if "type" not in part.columns and part.rows == "purchase":
-            delivery.notes["all_purchases"] = True
-            _doubt_purchases(engine, part, delivery)
+            if part.rows == "purchase":
+                delivery.notes["all_purchases"] = True
+            _doubt_rows(engine, part, delivery)
         _doubt_times(engine, part, delivery)
         _doubt_returns(engine, part, delivery)
     # Of a known export, most events are of other types by nature.
@@ -89,7 +89,7 @@ def _doubt_times(engine: Engine, part: LogPart, delivery: Delivery) -> None:
     cells = f"seen: {', '.join(repr(word) for (word,) in seen)}" if seen else "its cells are empty"
     delivery.warnings.append(
         f'{shard.path.name}: the column "{name}" looks like time and is not used ({cells}); '
-        f'if it is, write time = "{name}" under [source.columns]'
+        f'if it is, write time = "{name}" under {part.mapping}'
     )
 
 
@@ -102,32 +102,33 @@ def _doubt_returns(engine: Engine, part: LogPart, delivery: Delivery) -> None:
         for below, numbers in engine.run(_RETURNS.format(column=sql, scan=shard.scan, rows=_SAMPLED_FOR_RETURNS)):
             delivery.warnings.append(
                 f'{shard.path.name}: "{name}" is below 0 in {below:,} of {numbers:,} rows, which count as any other; '
-                f'if these are returns, write quantity = "{name}" under [source.columns]'
+                f'if these are returns, write quantity = "{name}" under {part.mapping}'
             )
 
 
-def _doubt_purchases(engine: Engine, part: LogPart, delivery: Delivery) -> None:
+def _doubt_rows(engine: Engine, part: LogPart, delivery: Delivery) -> None:
     """Warn where a column of few words may say what the events are, or that a purchase was cancelled."""
     if part.export is not None:
         return
     shard = part.shards[0]
+    instead = " in place of rows" if part.own else ""
     is_of_orders = any(word in part.columns["session"].lower() for word in ORDER_COLUMNS)
     for name in _unused(part):
         words = _few_words(engine, part, name)
-        cancelled = [word for word in words if _CANCELLED.search(word.lower())]
+        cancelled = [word for word in words if part.rows == "purchase" and _CANCELLED.search(word.lower())]
         if cancelled and len(cancelled) < len(words):
             others = ", ".join(f'"{word}"' for word in words if word not in cancelled)
             delivery.warnings.append(
                 f'{shard.path.name}: rows whose "{name}" is {", ".join(map(repr, cancelled))} count as purchases; to '
-                f'leave them out, write type = "{name}" under [source.columns] and purchase = [{others}] under '
+                f'leave them out, write type = "{name}" under {part.mapping}{instead} and purchase = [{others}] under '
                 "[source.types]"
             )
         elif not is_of_orders and len(words) > 1:
             seen = ", ".join(map(repr, words[:5]))
             delivery.warnings.append(
-                f"{shard.path.name}: all events are taken for purchases, as no column is known to say what they are; "
-                f'if "{name}" does (seen: {seen}), write type = "{name}" under [source.columns] and the words under '
-                "[source.types]"
+                f"{shard.path.name}: all events are taken for {part.rows}s, as no column is known to say what they "
+                f'are; if "{name}" does (seen: {seen}), write type = "{name}" under {part.mapping}{instead} and the '
+                "words under [source.types]"
             )
 
 

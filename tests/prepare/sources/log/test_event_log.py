@@ -335,6 +335,9 @@ def test_files_of_other_columns_are_read_by_their_own(rows: Callable[..., Rows],
         rows([visits, orders], columns=columns[1], logs=[{"files": "views.csv", "columns": columns[0]}])
     with pytest.raises(ValueError, match="give one of them"):
         rows(visits, logs=[{"files": "visits.csv", "columns": {"type": "type"}, "rows": "view"}])
+    with pytest.raises(InputError, match="no column 'visit_no'") as error:
+        rows(visits, logs=[{"files": "visits.csv", "columns": {"session": "visit_no", "item": "article"}}])
+    assert "[source.logs.columns]" in str(error.value.hint)
 
 
 def test_where_all_files_are_read_at_once_the_unreadable_one_is_named(
