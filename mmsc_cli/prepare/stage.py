@@ -29,6 +29,7 @@ from mmsc_cli.prepare.sources.amazon import read_amazon
 from mmsc_cli.prepare.sources.demo.generate import generate_demo
 from mmsc_cli.prepare.sources.log.event_pairs import read_events
 from mmsc_cli.prepare.sources.log.kept_events import KeptEvents
+from mmsc_cli.prepare.sources.log.losses import LastLog, losses
 from mmsc_cli.prepare.sources.shop_tables import read_tables
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.runtime.plain_words import counted
@@ -71,6 +72,7 @@ def prepare(
     if config is None:
         config = prepare_config(recipe, inputs, recipe_directory)
     with workspace.stage("prepare", config) as stage:
+        last = workspace.manifest().stages.get("prepare")
         files = local_files(recipe, inputs, recipe_directory)
         if inputs and files.items:
             others = ", ".join(map(str, files.others))
@@ -101,6 +103,8 @@ def prepare(
             *_doubts(recipe.source, stage.counts),
             *delivery.forgotten,
         ]
+        if last is not None and isinstance(recipe.source, EventsSource):
+            stage.counts["warnings"] += losses(LastLog(last.config, last.counts), config, stage.counts, kept.gone)
         for warning in stage.counts["warnings"] if not checking else ():
             _LOG.warning("%s", warning)
     return stage.counts

@@ -200,7 +200,7 @@ def read_events(
     with Engine(delivery.folder, settings.memory_gib) as engine:
         kept = kept or KeptEvents(delivery.folder, {}, delivery.folder)
         log = _read_log(engine, paths, settings, delivery, base, kept)
-        _count_fates(engine, log, settings, delivery)
+        kept.count_gone(engine, _count_fates(engine, log, settings, delivery))
         _note_log(engine, log, delivery)
         doubt_files(engine, paths, log, kept, delivery)
         kept.forget_others()
@@ -271,8 +271,8 @@ def _take(engine: Engine, log: OpenLog, kept: KeptEvents) -> None:
         kept.take(engine, shard, select)
 
 
-def _count_fates(engine: Engine, log: OpenLog, settings: EventsSource, delivery: Delivery) -> None:
-    """Make the view `usable` of the events in the period, and count what becomes of all."""
+def _count_fates(engine: Engine, log: OpenLog, settings: EventsSource, delivery: Delivery) -> str:
+    """Make the view `usable` of the events in the period, and count what becomes of all; return SQL for that fate."""
     ((newest,),) = engine.run(_NEWEST.format(until=period_end(settings)))
     fate = time_fate(settings, newest)
     engine.run(_IN_PERIOD.format(fate=fate))
@@ -288,6 +288,7 @@ def _count_fates(engine: Engine, log: OpenLog, settings: EventsSource, delivery:
             f"{log.shards[0].path}: no event in it is of use: {reasons}{seen_words(engine, log)}{seen and f'; {seen}'}",
             hint=hint,
         )
+    return fate
 
 
 def _note_log(engine: Engine, log: OpenLog, delivery: Delivery) -> None:

@@ -65,7 +65,7 @@ def doubt_files(engine: Engine, paths: Sequence[Path], log: OpenLog, kept: KeptE
     empty = [path for path in dict.fromkeys(paths) if path not in counts]
     if empty:
         delivery.warnings.append(
-            f"{_names(empty, paths)} {'holds' if len(empty) == 1 else 'hold'} no event: "
+            f"{names_of(empty, paths)} {'holds' if len(empty) == 1 else 'hold'} no event: "
             "if the shop had some in that time, they are lost"
         )
     # Folders such as type=cart are meant to hold one type.
@@ -77,7 +77,7 @@ def doubt_files(engine: Engine, paths: Sequence[Path], log: OpenLog, kept: KeptE
         words = engine.run(_WORDS.format(tallies=table_function([tables[path] for path in strange])))
         seen = ", ".join(f"{word!r} {count:,}" for word, count in words)
         delivery.warnings.append(
-            f"{_names(strange, paths)} {'holds' if len(strange) == 1 else 'hold'} no event of a type that is known "
+            f"{names_of(strange, paths)} {'holds' if len(strange) == 1 else 'hold'} no event of a type that is known "
             f"(seen: {seen}): name the types under [source.types]"
         )
 
@@ -161,13 +161,13 @@ def _of_unknown_items(
     elif change is not None:
         mend = f"they would meet if {change[1]}: write them as the other files do"
     return (
-        f"{_names(paths, list(tables))}: {unknown:,} of {counted(events, 'event')} are of items that {where} "
+        f"{names_of(paths, list(tables))}: {unknown:,} of {counted(events, 'event')} are of items that {where} "
         f"{'lacks' if catalogue else 'lack'} (such as {', '.join(map(repr, items[:3]))}), while the other files' are "
         f"known; {mend}"
     )
 
 
-def _names(paths: Sequence[Path], among: Sequence[Path]) -> str:
+def names_of(paths: Sequence[Path], among: Sequence[Path]) -> str:
     """The names of some files, with their folders where others have the same name."""
     names = [path.name for path in among]
     named = [path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}" for path in paths[:_NAMED]]

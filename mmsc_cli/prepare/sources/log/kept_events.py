@@ -68,6 +68,7 @@ class KeptEvents:
         self._read = 0
         self._known = self._known_files()
         self.reading: Path | None = None  # the file that was begun last
+        self.gone: dict[str, int] = {}  # see `count_gone`
 
     def take(self, engine: Engine, shard: LogShard, select: str) -> None:
         """Read a file, unless its tables are kept.
@@ -108,6 +109,22 @@ class KeptEvents:
     def files(self, kind: str) -> list[tuple[Path, Path]]:
         """Each file of the log, and its table of a kind."""
         return [(file, tables.with_name(f"{tables.name}.{kind}.parquet")) for file, tables in self._taken]
+
+    def count_gone(self, engine: Engine, fate: str) -> None:
+        """Let `gone` be the sha256 of files that are no longer part of the log, to how many events of use they had.
+
+        Args:
+            engine: reads the tables.
+            fate: SQL that is null for events in the period.
+        """
+        wanted = set(self._digests.values())
+        for key, digest in self._known.items():
+            path = self._folder / f"{key}.events.parquet"
+            if digest in wanted or digest in self.gone:
+                continue
+            with suppress(OSError, MmscError, duckdb.Error), open_regular(path):
+                count = f"SELECT coalesce(sum(times), 0)::BIGINT FROM {table_function([path])} WHERE ({fate}) IS NULL"
+                self.gone[digest] = engine.run(count)[0][0]
 
     def start_over(self) -> None:
         """Forget what was taken so far, though not what is kept."""
