@@ -84,9 +84,11 @@ class Guess:
                     yield f"  {ours} ← {theirs}"
                 if unused := unused_columns(table, self.columns_of(table)):
                     yield f"  not used: {shortened(unused)}"
-        for log in self.logs:
-            if log.table.rows is not None:
-                yield f"  {log.table.rows} ← {', '.join(log.files)} (all rows)"
+        logs = self.tables.get("events", [])
+        files = {id(log.table): ", ".join(log.files) for log in self.logs}
+        for table in logs if len(logs) > 1 or self.logs else ():
+            if type_column(table, self.columns_of(table)) is None:
+                yield f"  {table.rows or 'purchase'} ← {files.get(id(table), table.head.path.name)} (all rows)"
         if self.words:
             columns = (type_column(table, self.columns_of(table)) for table in self.tables["events"])
             column = " or ".join(dict.fromkeys(filter(None, columns)))

@@ -78,14 +78,14 @@ def _settled(file: LogFile, columns: dict[str, str]) -> Table:
 
 
 def own_logs(files: Sequence[LogFile]) -> list[OwnLog]:
-    """The files that need columns of their own: all that are no export, unless one mapping reads them as purchases."""
+    """The files that need columns of their own: all that are no export, unless one mapping reads the log as it is."""
     layouts: dict[object, list[LogFile]] = {}
     for file in files:
-        if file.table.export is None:
-            layouts.setdefault(file.table.layout, []).append(file)
+        layouts.setdefault(file.table.layout, []).append(file)
     if len(layouts) < 2 and not any(file.table.rows == "view" for file in files):
         return []
-    return [OwnLog(alike_files[0].table, _names(alike_files, files)) for alike_files in layouts.values()]
+    own = [alike_files for alike_files in layouts.values() if alike_files[0].table.export is None]
+    return [OwnLog(alike_files[0].table, _names(alike_files, files)) for alike_files in own]
 
 
 def _rows(name: str, head: Head, columns: dict[str, str]) -> EventType:

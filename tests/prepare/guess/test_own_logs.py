@@ -121,3 +121,14 @@ def test_visits_that_have_a_column_of_unknown_words_are_a_warning(tmp_path: Path
     path.write_text(recipe_text(_guess(tmp_path, visits)), encoding="utf-8")
     counts = prepare(Workspace(tmp_path / "space"), load_recipe(str(path)), recipe_directory=tmp_path)
     assert any('type = "step" under [source.logs.columns] in place of rows' in text for text in counts["warnings"])
+
+
+def test_visits_beside_a_known_export_of_orders(tmp_path: Path) -> None:
+    visits = _file(tmp_path / "visits.csv", "visit,article,at")
+    orders = _file(tmp_path / "shopify.csv", "Name,Lineitem sku,Created at,Lineitem quantity", "1")
+    decided = _guess(tmp_path, orders, visits)
+    said = "\n".join(decided.decisions())
+    assert "  purchase ← shopify.csv (all rows)\n  view ← visits.csv (all rows)" in said
+    assert '  item ← "Lineitem sku"' in said
+    events, views, purchases = _prepared(tmp_path, decided)
+    assert (events, views) == (120, purchases)
