@@ -45,7 +45,7 @@ class TrainSettings(Settings):
     category_affinity: NotNegative | None = Field(
         default=None,
         description="weight of how often shoppers relate the categories of two complements, beside the ranker; "
-        "none: the largest as good as the best on validation pairs",
+        "none: the best on validation pairs",
     )
     distinct: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="0 to 1: how much pairs of this relation alone go before pairs that are in both"

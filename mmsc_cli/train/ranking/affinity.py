@@ -20,7 +20,7 @@ from mmsc_cli.train.ranking.ranker import Ranker
 from mmsc_cli.train.validation import Validation, Validations
 
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0)
-# Of fewer queries the standard error is itself a guess.
+# What is best for fewer queries may be so by chance.
 FEWEST_QUERIES = 30
 WEIGHED: Relation = "complement"
 
@@ -30,8 +30,7 @@ def choose_affinity_weights(
 ) -> dict[Relation, float]:
     """The weight of category affinity in each relation; 0 without a ranker.
 
-    That of complements is the largest whose NDCG is at most one standard error below the best (the rule of Breiman et
-    al., Classification and Regression Trees, 1984): of answers that are as good, those with the stronger prior.
+    That of complements is the one with the best NDCG.
 
     Args:
         evidence: from the training pairs.
@@ -68,6 +67,4 @@ def _choose(evidence: Evidence, ranker: Ranker, question: Validation, count: int
             of_weights.append(question.figures(rows, whole))
         figures.append(np.stack(of_weights))
     ndcg = np.concatenate(figures, axis=1)
-    lost = ndcg[ndcg.mean(axis=1).argmax()] - ndcg
-    is_as_good = lost.mean(axis=1) <= lost.std(axis=1) / np.sqrt(ndcg.shape[1])
-    return max(weight for weight, good in zip(WEIGHTS, is_as_good, strict=True) if good)
+    return WEIGHTS[int(ndcg.mean(axis=1).argmax())]

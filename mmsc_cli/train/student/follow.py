@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.tables.relations import RELATIONS, Relation
-from mmsc_cli.train.validation import Validations
+from mmsc_cli.train.validation import KINDS, Validations
 
 STEPS = 6  # of the search, each of which halves the span that the weight is known to be in
 # Fraction of NDCG@10 on validation pairs that following may cost. Below the 2 % that it may cost on pairs that were not
 # looked at, as the two differ (docs/experiments.md).
-MOST_COST = 0.015
+MOST_COST = 0.01
 
 
 def choose_following(index: Index, questions: Validations, asked: float | None) -> dict[Relation, float]:
     """The weight of the student in each relation, 0 to 1: as asked for, else as much as behaviour can pay for.
 
-    That is the greatest weight with which warm validation pairs are found nearly as well as without. Behaviour is no
-    measure of the truth, but it is one of what following costs.
+    That is the greatest weight with which validation pairs of warm items, and those of cold ones, are found nearly as
+    well as without. Behaviour is no measure of the truth, but it is one of what following costs.
 
     Args:
         index: with the student's probabilities, that it does not follow yet.
@@ -29,15 +29,17 @@ def choose_following(index: Index, questions: Validations, asked: float | None) 
 
 
 def _affordable(index: Index, questions: Validations, relation: Relation) -> float:
-    question = questions[relation, "warm"]
-    without = question.ndcg(index)
-    if without is None:
+    asked = [questions[relation, kind] for kind in KINDS]
+    without = [question.ndcg(index) for question in asked]
+    if without[0] is None:  # no warm item says what following costs
         return 0.0
-    least = (1 - MOST_COST) * without
 
     def affords(weight: float) -> bool:
-        found = question.ndcg(index.with_follow_labels({relation: weight}))
-        return found is not None and found >= least
+        followed = index.with_follow_labels({relation: weight})
+        return all(
+            before is None or (question.ndcg(followed) or 0.0) >= (1 - MOST_COST) * before
+            for question, before in zip(asked, without, strict=True)
+        )
 
     if affords(1.0):
         return 1.0

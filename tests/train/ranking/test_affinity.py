@@ -44,12 +44,15 @@ def _weights(look: tuple[Inputs, Evidence], factor: float) -> dict[Relation, flo
     return choose_affinity_weights(evidence, rankers, asked, CANDIDATES)
 
 
-def test_categories_count_most_where_the_ranker_knows_nothing(look: tuple[Inputs, Evidence]) -> None:
-    assert _weights(look, factor=0) == {"substitute": 0, "complement": 1}
+def test_categories_count_where_the_ranker_knows_nothing(look: tuple[Inputs, Evidence]) -> None:
+    weights = _weights(look, factor=0)
+    assert weights["complement"] > 0
+    assert weights["substitute"] == 0  # they share a category, which rankers know
 
 
-def test_categories_count_less_where_they_would_make_good_answers_worse(look: tuple[Inputs, Evidence]) -> None:
-    assert _weights(look, factor=1)["complement"] < _weights(look, factor=0)["complement"]
+def test_categories_do_not_count_where_they_would_make_good_answers_worse(look: tuple[Inputs, Evidence]) -> None:
+    # Scores so small that any weight would drown them.
+    assert _weights(look, factor=0.001)["complement"] == 0
 
 
 def test_nothing_is_chosen_from_few_queries(look: tuple[Inputs, Evidence]) -> None:
