@@ -130,7 +130,8 @@ def run_evaluate(
         gallery = build_gallery(context, index, shown_items)
         history, facts = read_training_history(workspace), model_facts(workspace, training)
         student = training.counts.get("student")
-        page = render_report(result, gallery, history, f"{recipe.name}: verdict", facts, student)
+        warnings = workspace.manifest().stages["prepare"].counts.get("warnings", [])
+        page = render_report(result, gallery, history, f"{recipe.name}: verdict", facts, student, warnings)
         for path in (stage.path("report.html"), report):
             if path is not None:
                 write_report(path, page)

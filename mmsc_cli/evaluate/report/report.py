@@ -29,6 +29,7 @@ def render_report(
     title: str = _DEFAULT_TITLE,
     facts: Mapping[str, str] | None = None,
     student: Mapping[str, Any] | None = None,
+    warnings: Sequence[str] = (),
 ) -> str:
     """Render the result of `evaluate` as one HTML page that fetches nothing and runs no script.
 
@@ -39,6 +40,7 @@ def render_report(
         title: of the page.
         facts: what the model was made of, by name.
         student: what training measured of the student of labels.
+        warnings: what is doubtful about the data.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  only a report needs it
 
@@ -62,6 +64,7 @@ def render_report(
         result=result,
         verdict=verdict(result),
         facts=facts or {},
+        warnings=warnings,
         gallery=gallery,
         pictured=any(card.image for exhibit in gallery for card in exhibit.cards()),
         history=history,

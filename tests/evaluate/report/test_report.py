@@ -95,12 +95,15 @@ def test_marks_that_nobody_sees_are_shown(
 ) -> None:
     scorer = fixed_scorer(np.zeros((120, 120), np.float32))
     result = evaluate(random_context(pairs=0), scorer, EvaluateSettings(baselines="none", bootstrap=10))
-    rendered = render_report(result, title="pay\u200bpal", facts={"name": "\u202elap\U000e0041"})
+    rendered = render_report(
+        result, title="pay\u200bpal", facts={"name": "\u202elap\U000e0041"}, warnings=["no <b>\u202eviews"]
+    )
 
     assert not {"\u200b", "\u202e", "\U000e0041"} & set(rendered)
     text = _Page(rendered).text
     assert "pay\\u200bpal" in text
     assert "\\u202elap\\U000e0041" in text
+    assert "no <b>\\u202eviews" in text
 
 
 def test_an_empty_evaluation_renders(
