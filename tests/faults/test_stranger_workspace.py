@@ -90,7 +90,7 @@ def test_the_manifest_cannot_point_outside(mmsc: Mmsc, golden: Workspace, tmp_pa
     for command in ("label", "encode", "prepare demo"):
         assert "manifest.json is damaged" in _refused(mmsc, golden, command)
     ran = mmsc("doctor", "-w", golden.root, "--json")
-    assert ran.code == 0
+    assert ran.code == 2
     assert "does not make" in json.loads(ran.out)["workspace"]["manifest"]
     assert (tmp_path / "outside").read_text() == "of somebody else"
 
