@@ -62,7 +62,7 @@ def records() -> Callable[[Delivery], list[dict[str, Any]]]:
     def read(delivery: Delivery) -> list[dict[str, Any]]:
         table = pa.concat_tables(pq.read_table(path) for path in delivery.parts("records"))
         rows: list[dict[str, Any]] = (
-            table.sort_by("record").drop(["record", "group", "richness", "views", "purchases"]).to_pylist()
+            table.sort_by("record").drop(["record", "group", "richness", "views", "purchases", "kept"]).to_pylist()
         )
         return rows
 
