@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from mmsc_cli.cli.interrupt import INTERRUPTED, STDOUT, interruption, typed_command
-from mmsc_cli.cli.log_lines import write_failure
 from mmsc_cli.runtime.machine.cores import limit_threads
 
 
@@ -88,6 +87,9 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late: the command has ended
     except KeyboardInterrupt:
         code = INTERRUPTED
+        # It imports json, which must not be that of the current folder.
+        from mmsc_cli.cli.log_lines import write_failure  # noqa: PLC0415
+
         write_failure(interruption(typed_command(sys.argv[1:])), code, sys.argv[1:])
     if code == INTERRUPTED:
         # Python would wait for running threads, and would end with the signal instead of the code if the interrupt

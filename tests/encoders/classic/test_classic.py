@@ -54,7 +54,11 @@ def test_same_seed_same_files(typed_items: pa.Table, run_encode: Run) -> None:
         "classic.json",
         "classic.safetensors",
         "encoder.json",
+        "fitted-image.npy",
+        "fitted-text.npy",
         "image.npy",
+        "inputs.npy",
+        "made.json",
         "mask.npy",
         "text.npy",
     ]
