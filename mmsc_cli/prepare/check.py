@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from mmsc_cli.prepare.counts import LOSSES, MENDS
 from mmsc_cli.prepare.inputs import PrepareRecipe
 from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.tables.items import read_items
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import EVIDENCE, RELATIONS
 from mmsc_cli.workspace.stages import StageFiles
@@ -72,11 +72,11 @@ def check_prepared(workspace: Workspace) -> dict[str, dict[str, Any]]:
 
 
 def _report(workspace: Workspace, counts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    items = pq.read_table(workspace.path("items.parquet"), columns=list(_COLUMNS))
+    items = read_items(workspace.path("items.parquet"), columns=list(_COLUMNS))
     pairs = Pairs.read(workspace.path("pairs.parquet"))
     described = _items(items, counts)
     related = {EVIDENCE[relation]: _degrees(pairs, relation, items.num_rows) for relation in RELATIONS}
-    problems = [*counts["warnings"], *_doubts(described, related, items.num_rows)]
+    problems = [*counts.get("warnings", []), *_doubts(described, related, items.num_rows)]
     notes = [note for name, note in _WITHOUT_ANY.items() if described[f"without {name}"] == 1]
     report: dict[str, dict[str, Any]] = {
         "problems": {str(number): problem for number, problem in enumerate(problems, start=1)},
@@ -93,9 +93,11 @@ def _report(workspace: Workspace, counts: Mapping[str, Any]) -> dict[str, dict[s
 
 
 def _pairs(counts: Mapping[str, Any]) -> dict[str, Any]:
-    figures = {"all": counts["pairs"], "in both relations": counts["pairs_in_both"]}
-    # Of a log, it is pairs of variants that are also said of their groups.
-    return figures if "log" in counts else figures | {"rows that repeat one": counts["relations_repeated"]}
+    figures = {"all": "pairs", "in both relations": "pairs_in_both"}
+    if "log" not in counts:  # of a log, it is pairs of variants that are also said of their groups
+        figures["rows that repeat one"] = "relations_repeated"
+    # Earlier versions counted less.
+    return {meaning: counts[name] for meaning, name in figures.items() if name in counts}
 
 
 def _log(counts: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +126,8 @@ def _items(items: pa.Table, counts: Mapping[str, Any]) -> dict[str, Any]:
     shared = titles.aggregate([]).group_by("title").aggregate([("title", "count")]).filter(pc.field("title_count") > 1)
     figures["variants"] = len(groups)
     figures["groups of variants"] = len(groups.unique())
-    figures["records with an id twice"] = counts["repeated"]
+    if "repeated" in counts:
+        figures["records with an id twice"] = counts["repeated"]
     figures["titles of several products"] = shared.num_rows
     if shared.num_rows:
         figures["for example"] = sorted(shared["title"].to_pylist())[:3]
