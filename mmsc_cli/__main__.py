@@ -87,8 +87,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late: the command has ended
     except KeyboardInterrupt:
         code = INTERRUPTED
-        # It imports json, which must not be that of the current folder.
-        from mmsc_cli.cli.log_lines import write_failure  # noqa: PLC0415
+        from mmsc_cli.cli.log_lines import write_failure  # noqa: PLC0415  imports json: not the current folder's
 
         write_failure(interruption(typed_command(sys.argv[1:])), code, sys.argv[1:])
     if code == INTERRUPTED:
