@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from mmsc_cli.cli.output import as_json, as_tsv
 from mmsc_cli.workspace.workspace import Workspace
+from tests.fixtures.terminal import on_a_terminal
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc
@@ -108,26 +108,14 @@ def test_what_would_steer_a_terminal_is_taken_out_or_escaped() -> None:
 
 @pytest.mark.parametrize("watched", [True, False])
 def test_progress_is_shown_to_a_terminal_only(prepared_copy: Workspace, watched: bool) -> None:
-    command = [sys.executable, "-m", "mmsc_cli", "encode", "--encoder", "classic", "-w", str(prepared_copy.root)]
+    arguments = ["encode", "--encoder", "classic", "-w", str(prepared_copy.root)]
     if not watched:
-        ran = subprocess.run(command, capture_output=True, check=True)
+        ran = subprocess.run([sys.executable, "-m", "mmsc_cli", *arguments], capture_output=True, check=True)
         assert b"\x1b" not in ran.stderr
         return
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=theirs, env=os.environ | {"TERM": "xterm"}
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(ours, 65_536)
-            except OSError:  # what Linux says when the other side of a terminal is closed
-                break
-        assert process.wait() == 0
-        assert process.stdout is not None
-        assert process.stdout.read() == b""
-    os.close(ours)
+    code, shown, piped = on_a_terminal(arguments, os.environ | {"TERM": "xterm"}, stdout_is_piped=True)
+    assert code == 0
+    assert piped == b""
     assert b"\x1b[" in shown
     assert b"encode: 300 texts" in shown
 
@@ -135,21 +123,10 @@ def test_progress_is_shown_to_a_terminal_only(prepared_copy: Workspace, watched:
 @pytest.mark.parametrize("no_color", [True, False])
 @pytest.mark.parametrize("command", ["recipes list", "infer --help", "--help"])
 def test_no_color_means_no_styles(command: str, no_color: bool) -> None:
-    ours, theirs = pty.openpty()
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     environment |= {"TERM": "xterm", "COLUMNS": "100"} | ({"NO_COLOR": "1"} if no_color else {})
-    with subprocess.Popen(
-        [sys.executable, "-m", "mmsc_cli", *command.split()], stdout=theirs, stderr=theirs, env=environment
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(ours, 65_536)
-            except OSError:
-                break
-        assert process.wait() == 0
-    os.close(ours)
+    code, shown, _ = on_a_terminal(command.split(), environment)
+    assert code == 0
     assert (b"\x1b[" in shown) is not no_color
 
 
