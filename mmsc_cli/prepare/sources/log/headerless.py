@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from pathlib import Path
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.separated import sniff_separator, split_fields
@@ -35,10 +36,13 @@ def check_kinds(shards: Sequence[LogShard], columns: Mapping[str, str], types: M
     Raises:
         InputError: the columns of a file are not in the order of the first one's.
     """
+    heads: dict[Path, list[list[str]]] = {}  # of the first files, each of which has many like it
     for shard in shards:
         if (first := shard.header_from) is None:
             continue
-        like = first_cells(first)
+        if first.path not in heads:
+            heads[first.path] = first_cells(first)
+        like = heads[first.path]
         words = {word for given in types.values() for word in given} | set(_of(like, first, columns.get("type")))
         kinds: list[tuple[str, Callable[[str], bool]]] = [("time", is_time), ("type", words.__contains__)]
         cells = first_cells(shard)
