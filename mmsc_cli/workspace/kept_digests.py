@@ -21,6 +21,12 @@ FILE = "digests.json"
 _SETTLED_NS = 2_000_000_000
 
 
+def glance(path: Path) -> tuple[int, int]:
+    """The size of a file in bytes and its time of change in nanoseconds."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
 class KeptDigests:
     """The digests of files, from an earlier run where the files are as they were."""
 
@@ -33,16 +39,15 @@ class KeptDigests:
     def digest(self, path: Path) -> str:
         """Return the sha256 of a regular file."""
         name = os.fsencode(path.absolute()).decode(errors="backslashreplace")
-        before = path.stat()
+        before = glance(path)
         kept = self._kept.get(name)
-        if kept is not None and kept[:2] == [before.st_size, before.st_mtime_ns]:
+        if kept is not None and tuple(kept[:2]) == before:
             self._used[name] = kept
             return str(kept[2])
         found = digest(path)
-        after = path.stat()
-        unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-        if unchanged and time.time_ns() - after.st_mtime_ns > _SETTLED_NS:
-            self._used[name] = [after.st_size, after.st_mtime_ns, found]
+        _, changed_ns = before
+        if glance(path) == before and time.time_ns() - changed_ns > _SETTLED_NS:
+            self._used[name] = [*before, found]
         return found
 
     def save(self) -> None:

@@ -24,6 +24,7 @@ from mmsc_cli.prepare.duckdb import Engine, literal
 from mmsc_cli.prepare.sources.log.log_shard import LogShard
 from mmsc_cli.runtime.atomic import settle, sync_directory, write_json
 from mmsc_cli.runtime.plain_words import counted
+from mmsc_cli.workspace.kept_digests import glance
 from mmsc_cli.workspace.regular_file import open_regular
 
 _LOG = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class KeptEvents:
             duckdb.Error: the file cannot be read to its end.
         """
         self.reading = shard.path
-        before = _look(shard.path)
+        before = glance(shard.path)
         digest = self._digests.get(shard.path)
         key = None if digest is None else _key(digest, shard, select)
         if key is not None and self._is_kept(key):
@@ -92,7 +93,7 @@ class KeptEvents:
             kind: _copy(engine, statement, folder / f"{name}.{kind}.parquet") for kind, statement in _TABLES.items()
         }
         engine.run("DROP TABLE parsed")
-        if key is None or before != _look(shard.path):  # it grew meanwhile: what was read is not what the digest says
+        if key is None or before != glance(shard.path):  # it grew meanwhile: what was read is not what the digest says
             self._taken.append((shard.path, self._work_tables(folder, name)))
             return
         sync_directory(folder)
@@ -211,11 +212,6 @@ def _read_about(path: Path) -> dict[str, str] | None:
     except (OSError, ValueError, RecursionError, MmscError):
         return None
     return about if isinstance(about, dict) and isinstance(about.get("file"), str) else None
-
-
-def _look(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def _is_utf_8(path: Path) -> bool:
