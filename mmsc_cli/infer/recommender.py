@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     import torch
 
     from mmsc_cli.files.settings import DownloadSettings
-    from mmsc_cli.index.hnsw import Hnsw
     from mmsc_cli.infer.attributes import ItemAttributes
     from mmsc_cli.infer.explain import Explainer, Explanation, Subject
     from mmsc_cli.infer.new_item import NewItem
