@@ -7,6 +7,7 @@ neighbourhood is the whole catalogue, the two are the same.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,14 +30,20 @@ LONGEST_ROW = 1_000
 class NeighbourhoodEase:
     """Scores X B, where a column of B has weights on its `neighbours` nearest items alone."""
 
-    def __init__(self, inputs: sparse.csr_array[Any], regularisation: float = 30.0, neighbours: int = 100) -> None:
+    def __init__(
+        self,
+        inputs: sparse.csr_array[Any],
+        regularisation: float = 30.0,
+        neighbours: int = 100,
+        gram: CutGram | None = None,
+    ) -> None:
         """Fit on X, shape (rows, items).
 
         The nearest items are those with the highest entries in the item's column of the Gram matrix. Takes
-        O(items * neighbours^3) time.
+        O(items * neighbours^3) time. `gram`: of X, where it is there already, for another `regularisation`.
         """
         self._inputs = inputs
-        self.weights = fit_weights(inputs, regularisation, neighbours)
+        self.weights = (gram or CutGram.of(inputs)).fit(regularisation, neighbours)
 
     def rows(self, queries: NDArray[np.int64]) -> NDArray[np.float32]:
         """Scores of shape (queries, items); `queries` are rows of X."""
@@ -47,33 +54,55 @@ class NeighbourhoodEase:
         return sparse.csr_array(self._inputs[queries] @ self.weights)
 
 
+@dataclass(frozen=True)
+class CutGram:
+    """The highest entries of each row of X'X, (items, width), the highest first, for X of shape (rows, items).
+
+    Where a row has fewer, the column is the number of items and the value 0.
+    """
+
+    columns: NDArray[np.int32]
+    values: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, inputs: sparse.csr_array[Any]) -> CutGram:
+        """Multiply; the strongest entries of long rows count alone."""
+        items = inputs.shape[1]
+        if not inputs.nnz:
+            return cls(np.full((items, 1), items, np.int32), np.zeros((items, 1), np.float32))
+        return cls(*_gram(_without_long_rows(inputs), min(GRAM_ROW, items)))
+
+    def fit(self, regularisation: float, neighbours: int) -> sparse.csr_array[Any]:
+        """B, shape (items, items): at most `neighbours` weights a column, none on itself."""
+        items = len(self.columns)
+        neighbours = min(neighbours, items - 1)
+        if neighbours < 1 or not self.values.any():
+            return sparse.csr_array(sparse.coo_array((items, items), dtype=np.float32))
+        nearest, overlap = _leave_out_own(self.columns, self.values, neighbours)
+
+        # Items that are near to one another are solved together, since they read the same rows of the Gram matrix.
+        in_order = np.argsort(nearest.min(axis=1), kind="stable")
+
+        size = max(1, SOLVED // usable_cores())
+
+        def solve(start: int) -> NDArray[np.float32]:
+            chunk = in_order[start : start + size]
+            among = _among(self.columns, self.values, nearest[chunk])
+            among.reshape(len(among), -1)[:, :: neighbours + 1] += np.float32(regularisation)
+            return _solve(among, overlap[chunk])
+
+        weights = np.empty((items, neighbours), np.float32)
+        weights[in_order] = np.concatenate(list(map_blocks(solve, range(0, items, size))))
+        kept = nearest < items
+        pointers = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
+        # Fitted column by column, so that the rows here are the columns of B.
+        columns_of_b = sparse.csr_array((weights[kept], nearest[kept], pointers), shape=(items, items))
+        return sparse.csr_array(columns_of_b.T)
+
+
 def fit_weights(inputs: sparse.csr_array[Any], regularisation: float, neighbours: int) -> sparse.csr_array[Any]:
     """B, shape (items, items), for X of shape (rows, items): at most `neighbours` weights a column, none on itself."""
-    items = inputs.shape[1]
-    neighbours = min(neighbours, items - 1)
-    if neighbours < 1 or not inputs.nnz:
-        return sparse.csr_array(sparse.coo_array((items, items), dtype=np.float32))
-    gram_columns, gram_values = _gram(_without_long_rows(inputs), min(GRAM_ROW, items))
-    nearest, overlap = _leave_out_own(gram_columns, gram_values, neighbours)
-
-    # Items that are near to one another are solved together, since they read the same rows of the Gram matrix.
-    in_order = np.argsort(nearest.min(axis=1), kind="stable")
-
-    size = max(1, SOLVED // usable_cores())
-
-    def solve(start: int) -> NDArray[np.float32]:
-        chunk = in_order[start : start + size]
-        among = _among(gram_columns, gram_values, nearest[chunk])
-        among.reshape(len(among), -1)[:, :: neighbours + 1] += np.float32(regularisation)
-        return _solve(among, overlap[chunk])
-
-    weights = np.empty((items, neighbours), np.float32)
-    weights[in_order] = np.concatenate(list(map_blocks(solve, range(0, items, size))))
-    kept = nearest < items
-    pointers = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
-    # Fitted column by column, so that the rows here are the columns of B.
-    columns_of_b = sparse.csr_array((weights[kept], nearest[kept], pointers), shape=(items, items))
-    return sparse.csr_array(columns_of_b.T)
+    return CutGram.of(inputs).fit(regularisation, neighbours)
 
 
 def _solve(matrices: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -103,10 +132,7 @@ def _without_long_rows(inputs: sparse.csr_array[Any]) -> sparse.csr_array[Any]:
 
 
 def _gram(inputs: sparse.csr_array[Any], width: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Columns and values of the highest entries of each row of X'X, (items, width), the highest first.
-
-    Where a row has fewer, the column is the number of items and the value 0.
-    """
+    """Columns and values of a `CutGram`."""
     items = inputs.shape[1]
     by_item = sparse.csr_array(inputs.T)
 
@@ -137,6 +163,7 @@ def _among(columns: NDArray[np.int32], values: NDArray[np.float32], nearest: NDA
     items = len(columns)
     rows, width = nearest.shape
     among = np.zeros((rows * width, width), np.float32)
+    nearest = nearest.astype(np.intp)  # once, and not whenever they are read
     slots = nearest.ravel()
     order = np.argsort(slots, kind="stable")
     start_of = np.searchsorted(slots[order], np.arange(items + 1))
@@ -147,6 +174,6 @@ def _among(columns: NDArray[np.int32], values: NDArray[np.float32], nearest: NDA
         where = order[start_of[item] : start_of[item + 1]]
         spread_out[columns[item]] = values[item]
         spread_out[items] = 0
-        among[where] = spread_out[nearest[where // width]]
+        among[where] = spread_out.take(nearest[where // width], mode="wrap")
         spread_out[columns[item]] = 0
     return among.reshape(rows, width, width)

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from mmsc_cli.linear import neighbourhood_ease
 from mmsc_cli.linear.ease import Ease, with_self
-from mmsc_cli.linear.neighbourhood_ease import NeighbourhoodEase
+from mmsc_cli.linear.neighbourhood_ease import CutGram, NeighbourhoodEase
 
 
 def _adjacency(items: int, seed: int, density: float = 0.2) -> sparse.csr_array[Any]:
@@ -64,3 +64,11 @@ def test_only_the_nearest_items_get_weights() -> None:
 
 def test_items_without_pairs_score_nothing() -> None:
     assert not NeighbourhoodEase(with_self(_adjacency(4, seed=1, density=0))).rows(np.arange(4)).any()
+
+
+def test_one_gram_matrix_serves_several_penalties() -> None:
+    inputs = with_self(_adjacency(50, seed=1))
+    gram = CutGram.of(inputs)
+    for penalty in (1.0, 30.0):
+        shared = NeighbourhoodEase(inputs, penalty, neighbours=5, gram=gram).rows(np.arange(50))
+        np.testing.assert_array_equal(shared, NeighbourhoodEase(inputs, penalty, neighbours=5).rows(np.arange(50)))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from mmsc_cli.tables.relations import RELATIONS, Relation
 if TYPE_CHECKING:
     import torch
 
+Made = TypeVar("Made")
 ScoreRows = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 """From query rows, shape (queries,), to scores of shape (queries, items)."""
 
@@ -48,6 +49,7 @@ class FittingTask:
         with_outside: whether partners outside the catalogue are evidence, too.
         device: where networks compute; called only when one is fitted.
         progress: told of long work.
+        memory: what fits of one tuning have in common, see `once`.
     """
 
     context: FittingContext
@@ -58,6 +60,15 @@ class FittingTask:
     with_outside: bool = False
     device: Callable[[], torch.device] = on_cpu
     progress: Progress = SILENT
+    memory: dict[Hashable, Any] = field(default_factory=dict)
+
+    def once(self, name: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` returns, made for the first setting that asks for it; it may depend on nothing but `name`."""
+        key = name, self.with_outside
+        if key not in self.memory:
+            self.memory[key] = make()
+        made: Made = self.memory[key]
+        return made
 
     def adjacency(self, *, strengths: bool) -> sparse.csr_array[Any]:
         """Symmetric (items, items) matrix of the relation's pairs: their strengths, or ones."""

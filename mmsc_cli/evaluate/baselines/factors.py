@@ -14,11 +14,12 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows, dot_products, every
 from mmsc_cli.evaluate.context import FittingContext
 from mmsc_cli.linear.ease import Ease, with_self
-from mmsc_cli.linear.neighbourhood_ease import NeighbourhoodEase
+from mmsc_cli.linear.neighbourhood_ease import CutGram, NeighbourhoodEase
 from mmsc_cli.runtime.installation import extra_command
 from mmsc_cli.runtime.seeds import derive_seed
 
 DENSE_ITEMS = 30_000
+TUNED_FROM_NEAREST = 5_000
 EASE_GRID = (
     {"regularisation": 30.0, "strengths": True},
     {"regularisation": 30.0, "strengths": False},
@@ -33,6 +34,8 @@ def fit_ease(task: FittingTask, *, regularisation: float, strengths: bool) -> Sc
     """EASE: exact where its dense matrix fits, else column by column from the nearest items.
 
     Partners outside the catalogue are further rows: lists of the items that have them.
+    While the setting is chosen, catalogues of more than TUNED_FROM_NEAREST items are fitted from the nearest items too:
+    exact fits would take most of the time of an evaluation.
 
     Args:
         task: what to fit on.
@@ -40,10 +43,12 @@ def fit_ease(task: FittingTask, *, regularisation: float, strengths: bool) -> Sc
         strengths: whether pairs count by their strength rather than all alike.
     """
     inputs = sparse.csr_array(sparse.vstack([with_self(task.adjacency(strengths=strengths)), task.outside().T]))
+    most = min(DENSE_ITEMS, TUNED_FROM_NEAREST) if task.validate else DENSE_ITEMS
     with task.progress.task(task.label):
-        if task.context.n_items <= DENSE_ITEMS:
+        if task.context.n_items <= most:
             return Ease(inputs, regularisation).rows
-        return NeighbourhoodEase(inputs, regularisation).rows
+        gram = task.once(strengths, lambda: CutGram.of(inputs))
+        return NeighbourhoodEase(inputs, regularisation, gram=gram).rows
 
 
 def check_als(_: FittingContext) -> None:

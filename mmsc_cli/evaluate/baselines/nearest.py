@@ -14,7 +14,6 @@ from mmsc_cli.arrays.top import top_columns
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows
 from mmsc_cli.evaluate.context import FittingContext, Modality
-from mmsc_cli.linear.transfer import transfer_rows
 
 ModalityName = Literal["text", "image"]
 # Beauty prefers 800 (1,600 are no better) of sharpness 2 for substitutes and 1 for complements, the demo 800 or more of
@@ -27,6 +26,7 @@ KNN_TRANSFER_GRID = tuple(
         *((200, 0.5, 2), (50, 0.5, 4)),
     )
 )
+MOST_NEAREST = max(int(setting["nearest"]) for setting in KNN_TRANSFER_GRID)
 BELOW_ANY_COSINE = np.float32(-2)
 
 
@@ -47,28 +47,58 @@ def fit_knn_transfer(task: FittingTask, *, nearest: int, self_weight: float, sha
         self_weight: how much the nearest items themselves count.
         sharpness: power of the cosine that weighs them.
     """
-    context = task.context
-    cosines = _cosines(find_modality(context, "text"))
+    closeness = task.once("closeness", lambda: _Closeness(task))
     adjacency = task.adjacency(strengths=True)
-    not_warm = context.item_split != "warm"
-    outside = task.outside()
-    shared = sparse.csr_array(sparse.diags_array(reciprocal(sparse.linalg.norm(outside, axis=1))) @ outside)
+    degree = np.asarray(adjacency.sum(axis=0)).ravel()
+    partners = sparse.csr_array(sparse.diags_array(reciprocal(np.sqrt(degree))) @ adjacency)
 
     def rows(queries: NDArray[np.int64]) -> NDArray[np.float32]:
-        similarity = cosines(queries)
-        if shared.nnz:
-            similarity += (shared[queries] @ shared.T).toarray()
-        similarity[:, not_warm] = BELOW_ANY_COSINE
-        similarity[np.arange(len(queries)), queries] = BELOW_ANY_COSINE
         # columns, weights: shape (queries, nearest); weights of a row sum to one.
-        columns = top_columns(similarity, nearest)
-        weights = np.maximum(np.take_along_axis(similarity, columns, axis=1), 0) ** sharpness
+        columns, similarity = closeness.nearest(queries, nearest)
+        weights = np.maximum(similarity, 0) ** sharpness
         weights = divide(weights, weights.sum(axis=1, keepdims=True))
-        pointers = np.arange(0, columns.size + 1, columns.shape[1])
-        similar = sparse.csr_array((weights.ravel(), columns.ravel(), pointers), shape=similarity.shape)
-        return transfer_rows(similar, adjacency, self_weight).toarray().astype(np.float32, copy=False)
+        # `transfer_rows` for many nearest items. They and their partners are most of the catalogue, so the columns are
+        # dense, (items, queries), which scipy multiplies quickest.
+        similar = np.zeros((task.context.n_items, len(queries)), np.float32)
+        similar[columns, np.arange(len(queries))[:, None]] = weights
+        scores: NDArray[np.float32] = partners @ similar
+        scores += np.float32(self_weight) * similar
+        return np.ascontiguousarray(scores.T)
 
     return rows
+
+
+class _Closeness:
+    """How near the warm items are to a query: by text, and by partners outside the catalogue where there are any."""
+
+    def __init__(self, task: FittingTask) -> None:
+        context, outside = task.context, task.outside()
+        self._cosines = _cosines(find_modality(context, "text"))
+        self._not_warm = context.item_split != "warm"
+        self._shared = sparse.csr_array(sparse.diags_array(reciprocal(sparse.linalg.norm(outside, axis=1))) @ outside)
+        # While settings are tried, all of them ask for the same queries.
+        self._found: dict[bytes, tuple[NDArray[np.int64], NDArray[np.float32]]] | None = {} if task.validate else None
+
+    def nearest(self, queries: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Columns and similarities of the nearest items, (queries, count) or fewer, in no order."""
+        if self._found is None:
+            return self._search(queries, count)
+        key = queries.tobytes()
+        if key not in self._found:
+            columns, similarity = self._search(queries, MOST_NEAREST)
+            order = np.argsort(-similarity, axis=1, kind="stable")
+            self._found[key] = np.take_along_axis(columns, order, axis=1), np.take_along_axis(similarity, order, axis=1)
+        columns, similarity = self._found[key]
+        return columns[:, :count], similarity[:, :count]
+
+    def _search(self, queries: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        similarity = self._cosines(queries)
+        if self._shared.nnz:
+            similarity += (self._shared[queries] @ self._shared.T).toarray()
+        similarity[:, self._not_warm] = BELOW_ANY_COSINE
+        similarity[np.arange(len(queries)), queries] = BELOW_ANY_COSINE
+        columns = top_columns(similarity, count)
+        return columns, np.take_along_axis(similarity, columns, axis=1)
 
 
 def find_modality(context: FittingContext, name: ModalityName) -> Modality:

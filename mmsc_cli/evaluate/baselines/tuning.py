@@ -101,7 +101,7 @@ class BaselineScorer:
             task = FittingTask(fitting, relation, label, device=self._device, progress=self._progress)
             trials = try_grid(self._baseline, task, validation)
             best = choose(trials)
-            final = replace(task, context=context.for_fitting("train", "valid"))
+            final = replace(task, context=context.for_fitting("train", "valid"), memory={})
             if best is not None:
                 final = replace(final, checks=best.checks, with_outside=best.with_outside)
             self._fitted = relation, self._baseline.fit(final, **(best.setting if best else {}))

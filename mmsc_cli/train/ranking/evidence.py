@@ -26,6 +26,7 @@ OUTSIDE_NEIGHBOURS = 30
 # Short chunks take longer in a large catalogue; long ones have temporary arrays that the system clears anew each time.
 SCRATCH_CELLS = 1 << 24
 LARGEST_CHUNK = 128
+LARGEST = 2**31 - 1
 
 
 class Evidence:
@@ -82,7 +83,7 @@ class Evidence:
             np.log1p(10 * self.entries(left[queries] @ right, candidates)) if right.nnz else _nothing(candidates)
             for left, right in self._walks
         ]
-        content = [_dots(vectors[queries], vectors[candidates]) for vectors in self.known.catalogue.content]
+        content = [_dots(vectors, queries, candidates) for vectors in self.known.catalogue.content]
         by_content = [self.entries(matrix[queries], candidates) for matrix in self._by_content]
         affinity = [affinity.log_ratio(a, candidates) for affinity in self.affinity.values()]
         path, paths = self.known.catalogue.paths[queries][:, None], self.known.catalogue.paths[candidates]
@@ -194,15 +195,27 @@ def _nothing(candidates: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.zeros(candidates.shape, np.float32)
 
 
-def _dots(vectors: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Dot products (queries, candidates) of (queries, dim) with (queries, candidates, dim)."""
-    products: NDArray[np.float32] = np.matmul(others, vectors[:, :, None])[:, :, 0]
+def _dots(
+    vectors: NDArray[np.float32], queries: NDArray[np.int64], candidates: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Dot products (queries, candidates) of the vectors (n_items, dim) of queries and their candidates."""
+    products = np.empty(candidates.shape, np.float32)
+    # One query at a time stays in the processor's cache.
+    of_candidates = np.empty((candidates.shape[1], vectors.shape[1]), np.float32)
+    for query, row, product in zip(queries, candidates, products, strict=True):
+        vectors.take(row, axis=0, out=of_candidates, mode="clip")
+        np.dot(of_candidates, vectors[query], out=product)
     return products
 
 
 def _standing(column: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logarithm of the rank within the query, 0 for the best, and for all where nothing is known of any."""
-    order = np.argsort(-column, axis=1, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(column.shape[1])[None, :], axis=1)
-    return (np.log1p(rank) * column.any(axis=1, keepdims=True)).astype(np.float32)
+    # Value and place in one number: numpy sorts such numbers in half the time that it takes to find their order.
+    bits = (column + np.float32(0)).view(np.int32)  # of -0 too those of 0
+    ascending = np.where(bits < 0, bits ^ np.int32(LARGEST), bits).astype(np.int64)
+    keys = (-ascending << 32) | np.arange(column.shape[1])
+    keys.sort(axis=1)
+    standing = np.empty(column.shape, np.float32)
+    logarithms = np.log1p(np.arange(column.shape[1])).astype(np.float32)
+    np.put_along_axis(standing, keys & 0xFFFFFFFF, logarithms[None, :], axis=1)
+    return standing * column.any(axis=1, keepdims=True)
