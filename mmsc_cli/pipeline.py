@@ -9,9 +9,11 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmsc_cli.evaluate.settings import evaluate_config
 from mmsc_cli.prepare.inputs import changed_pictures, prepare_config
 from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.runtime.progress import SILENT, Progress
@@ -22,6 +24,7 @@ from mmsc_cli.workspace.stages import Stage
 from mmsc_cli.workspace.workspace import FIRST_TIME, Workspace
 
 if TYPE_CHECKING:
+    from mmsc_cli.evaluate.stage import OtherStages
     from mmsc_cli.index.index_file import Index
     from mmsc_cli.model.parts import Part
     from mmsc_cli.recipe.recipe import Recipe
@@ -51,6 +54,15 @@ def retrain(
     train(workspace, settings, plan, folder, device(), None, progress)
     shutil.rmtree(folder / "model")
     return Index.open(folder / "judged")
+
+
+def other_stages(rules: Path | None = None) -> OtherStages:
+    """Build what `evaluate` needs of other stages; `rules`: a file of rules of the shop, None for the recipe's."""
+    from mmsc_cli.diff.night import describe_night  # noqa: PLC0415  brings pyarrow
+    from mmsc_cli.evaluate.stage import OtherStages  # noqa: PLC0415  brings scipy
+    from mmsc_cli.infer.explain import reasons  # noqa: PLC0415  brings numpy
+
+    return OtherStages(retrain, reasons, partial(describe_night, rules=rules))
 
 
 def label_in_rounds(
@@ -158,14 +170,16 @@ def run_all(
     def run_evaluate() -> None:
         from mmsc_cli.evaluate.stage import run_evaluate  # noqa: PLC0415  brings scipy
 
-        run_evaluate(workspace, recipe, retrain, parts=[], seeds=1, report=None, device=device, progress=progress)
+        run_evaluate(
+            workspace, recipe, other_stages(), parts=[], seeds=1, report=None, device=device, progress=progress
+        )
 
     stages: dict[Stage, tuple[dict[str, Any], Callable[[], None]]] = {
         "prepare": (prepared, run_prepare),
         "encode": (stage_config("encode", recipe), run_encode),
         "label": (stage_config("label", recipe), run_label),
         "train": (stage_config("train", recipe) | {"without": []}, run_train),
-        "evaluate": (stage_config("evaluate", recipe) | {"ablate": [], "seeds": 1}, run_evaluate),
+        "evaluate": (evaluate_config(recipe), run_evaluate),
     }
     if not label:
         del stages["label"]

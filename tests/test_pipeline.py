@@ -13,7 +13,7 @@ import torch
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.stage import run_evaluate
-from mmsc_cli.pipeline import prepare_if_needed, retrain, run_all
+from mmsc_cli.pipeline import other_stages, prepare_if_needed, run_all
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.workspace.checksums import digest
@@ -92,7 +92,7 @@ def test_an_ablation_retrains_the_model_that_is_judged(
     other = load_recipe("demo", ["train.epochs=9", "seed=5", "evaluate.baselines='none'"])
 
     with pytest.raises(StopError):
-        run_evaluate(trained_copy, other, retrain, parts=["image"], seeds=1, report=None, device=_cpu)
+        run_evaluate(trained_copy, other, other_stages(), parts=["image"], seeds=1, report=None, device=_cpu)
 
     # The whole model from the first seed is the one that lies there.
     assert seen == [{"epochs": 2, "seed": 1, "without": ["image"]}]
@@ -100,7 +100,7 @@ def test_an_ablation_retrains_the_model_that_is_judged(
 
 def test_an_unknown_part(trained: Workspace) -> None:
     with pytest.raises(InputError, match="brain") as caught:
-        run_evaluate(trained, load_recipe("demo"), retrain, parts=["brain"], seeds=1, report=None, device=_cpu)
+        run_evaluate(trained, load_recipe("demo"), other_stages(), parts=["brain"], seeds=1, report=None, device=_cpu)
 
     assert "denoise" in (caught.value.hint or "")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,8 +17,8 @@ import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError, MmscError
 from mmsc_cli.index.index_file import Index
-from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.infer.recommender import Outcome, Recommender
+from mmsc_cli.runtime.progress import SILENT, Progress, Task
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
 SCHEMA = pa.schema(
@@ -101,20 +102,30 @@ def _of_index(folder: Path, k: int, progress: Progress) -> AnswerTable:
     else:
         recommender = Recommender.open(folder, exact=True)
     ids = [str(recommender.index.ids[row]) for row in range(len(recommender))]
-    columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
-    tables: list[pa.Table] = []
     with progress.task(f"answers of {folder}", total=len(ids)) as task:
-        for number, outcome in enumerate(recommender.answer(ids, "both", k), start=1):
+        answers = table_of(recommender.answer(ids, "both", k), task)
+    return AnswerTable(str(folder), answers, pa.array(ids, pa.string()), recommender)
+
+
+def table_of(outcomes: Iterable[Outcome], task: Task) -> pa.Table:
+    """The answers to many questions, with the columns of SCHEMA.
+
+    Raises:
+        MmscError: one of the questions could not be answered.
+    """
+    tables = [SCHEMA.empty_table()]
+    left = iter(outcomes)
+    while chunk := list(islice(left, _AT_ONCE)):
+        columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
+        for outcome in chunk:
             if isinstance(outcome, MmscError):
                 raise outcome
             for answer in outcome:
                 for name, values in columns.items():
                     values.append(getattr(answer, name))
-            if number % _AT_ONCE == 0 or number == len(ids):
-                task.advance(number % _AT_ONCE or _AT_ONCE)
-                tables.append(pa.table(columns, SCHEMA))
-                columns = {name: [] for name in SCHEMA.names}
-    return AnswerTable(str(folder), pa.concat_tables(tables), pa.array(ids, pa.string()), recommender)
+        task.advance(len(chunk))
+        tables.append(pa.table(columns, SCHEMA))
+    return pa.concat_tables(tables)
 
 
 def _read_table(path: Path, kind: str) -> pa.Table:
@@ -147,11 +158,12 @@ def _says_sources(path: Path) -> bool:
 
 def _check(answers: pa.Table, path: Path) -> None:
     """Refuse what is no table of answers: it would be compared to nothing."""
-    for fault in _faults(answers):
+    for fault in faults(answers):
         raise InputError(f"{path}: {fault}", hint=_FORMS)
 
 
-def _faults(answers: pa.Table) -> Iterator[str]:
+def faults(answers: pa.Table) -> Iterator[str]:
+    """What makes a table, with the columns of SCHEMA, none of answers."""
     if not len(answers):
         yield "there are no answers in it"
     for name in SCHEMA.names:

@@ -99,12 +99,19 @@ def check_churn(gates: Sequence[Gate], churn: Mapping[str, Any]) -> None:
 
 def read_figures(workspace: Path) -> dict[str, float]:
     """The figures of a workspace's last `evaluate`, such as `substitute.all.ndcg@10`; none where there are none."""
-    figures: dict[str, float] = {}
     with suppress(FileNotFoundError, NotADirectoryError):
-        metrics = json.loads((workspace / "metrics.json").read_bytes())
-        for relation, slices in metrics["models"]["mmsc"].items():
-            for part, values in slices.items() if relation in RELATIONS else ():
-                figures[f"{relation}.{part}.ndcg@10"] = values["ndcg@10"]
+        return figures_of(json.loads((workspace / "metrics.json").read_bytes()))
+    return {}
+
+
+def figures_of(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """NDCG@10 of the model by relation and slice, of the result of an `evaluate`; without those that are empty."""
+    model = metrics["models"]["mmsc"]
+    figures = {
+        f"{relation}.{part}.ndcg@10": values["ndcg@10"]
+        for relation in RELATIONS
+        for part, values in model.get(relation, {}).items()
+    }
     return {path: value for path, value in figures.items() if value is not None}
 
 

@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,9 +18,9 @@ from mmsc_cli.evaluate.context import EvaluationContext, Modality
 from mmsc_cli.evaluate.evaluate import evaluate
 from mmsc_cli.evaluate.following import following_curve
 from mmsc_cli.evaluate.people import precision_by_people
-from mmsc_cli.evaluate.report.gallery import ShownItems, build_gallery
+from mmsc_cli.evaluate.report.gallery import Reason, ShownItems, build_gallery
 from mmsc_cli.evaluate.report.report import render_report, write_report
-from mmsc_cli.evaluate.settings import EvaluateSettings
+from mmsc_cli.evaluate.settings import EvaluateSettings, evaluate_config
 from mmsc_cli.evaluate.truth_mode import KnownTruth
 from mmsc_cli.files.images import UnusableImageError, resolve_image
 from mmsc_cli.index.index_file import Index
@@ -36,16 +37,33 @@ from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.truth import Truth
 from mmsc_cli.version import __version__
-from mmsc_cli.workspace.config import StageRecipe, stage_config
+from mmsc_cli.workspace.config import StageRecipe
 from mmsc_cli.workspace.manifest import StageRecord
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from mmsc_cli.runtime.machine.device import DeviceChooser
 
-# Trains again (workspace, record of the judged model's training, folder, without, seed, device, progress). Only the
-# pipeline knows both stages.
+
+# Trains again (workspace, record of the judged model's training, folder, without, seed, device, progress).
 Retrain = Callable[[Workspace, StageRecord, Path, Sequence[Part], int, "DeviceChooser", Progress], Index]
+# Describes the answers that the shop shows, and keeps them in a file (workspace, result so far, file, progress).
+DescribeNight = Callable[[Workspace, Mapping[str, Any], Path, Progress], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class OtherStages:
+    """What `evaluate` needs of other stages; only the pipeline knows them all, and hands it in.
+
+    Attributes:
+        retrain: trains a model again.
+        explain: gives the reasons of an index.
+        describe_night: says what rules of the shop did, and what changed since the last night.
+    """
+
+    retrain: Retrain
+    explain: Callable[[Index], Reason]
+    describe_night: DescribeNight
 
 
 class EvaluateRecipe(StageRecipe, Protocol):
@@ -63,7 +81,7 @@ class EvaluateRecipe(StageRecipe, Protocol):
 def run_evaluate(
     workspace: Workspace,
     recipe: EvaluateRecipe,
-    retrain: Retrain,
+    others: OtherStages,
     *,
     parts: Sequence[str],
     seeds: int,
@@ -71,13 +89,13 @@ def run_evaluate(
     device: DeviceChooser,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Judge the trained model of a workspace; write metrics.json and report.html, the latter to `report` too.
+    """Judge the trained model of a workspace; write metrics.json, report.html (to `report` too) and answers.parquet.
 
     With `parts` or more than one seed, models are retrained, with the settings and from the seed of the model judged,
     in a folder that is removed afterwards.
 
     Returns:
-        What `mmsc_cli.evaluate.evaluate.evaluate` returns.
+        What `mmsc_cli.evaluate.evaluate.evaluate` returns, with `following`, `people` and `night`.
 
     Raises:
         InputError: a part or a baseline is unknown, or `report` cannot be written.
@@ -85,7 +103,7 @@ def run_evaluate(
     without_each = parse_parts(parts)
     if report is not None and (report.is_dir() or not report.parent.is_dir()):
         raise InputError(f"--report {report}: not a file in a folder that exists", hint="choose another file")
-    config = stage_config("evaluate", recipe) | {"ablate": list(without_each), "seeds": seeds}
+    config = evaluate_config(recipe, without_each, seeds)
     with workspace.stage("evaluate", config) as stage:
         context = read_context(workspace, recipe.seed)
         index = Index.open(workspace.path("judged" if "judged" in stage.inputs else "index"))
@@ -96,7 +114,7 @@ def run_evaluate(
             if not without and seed == first_seed:
                 return index  # the judged model itself
             folder = Path(tempfile.mkdtemp(dir=stage.staging))
-            return retrain(workspace, training, folder, without, seed, device, progress)
+            return others.retrain(workspace, training, folder, without, seed, device, progress)
 
         ablation = None
         if without_each or seeds > 1:
@@ -126,8 +144,9 @@ def run_evaluate(
         if len(judgements):
             votes = votes_of(judgements, shown_items.item_ids)
             result["people"] = precision_by_people(index, votes, recipe.seed)
+        result["night"] = others.describe_night(workspace, result, stage.path("answers.parquet"), progress)
         write_json(stage.path("metrics.json"), result)
-        gallery = build_gallery(context, index, shown_items)
+        gallery = build_gallery(context, index, shown_items, others.explain(index))
         history, facts = read_training_history(workspace), model_facts(workspace, training)
         student = training.counts.get("student")
         warnings = workspace.manifest().stages["prepare"].counts.get("warnings", [])

@@ -135,6 +135,11 @@ class Index:
         """A tensor that an index may lack, by its name in the file."""
         return self.tensors.get(name)
 
+    @property
+    def relations(self) -> list[Relation]:
+        """The relations that the model was trained on."""
+        return [relation for relation in RELATIONS if self.about.get("pairs", {}).get(relation, 1)]
+
     @cached_property
     def categories(self) -> Strings:
         """Whole category paths, sorted, joined by PATH_SEPARATOR; empty if the index has none."""

@@ -138,13 +138,14 @@ class RuleBook:
         self.rules = tuple(rules)
         self._index = index
         self._category: NDArray[np.int32] | None = index.optional("category")
-        self._unknown: dict[str, list[str]] = {}
+        # Names that are not in the catalogue, with the places where they are written: of items, and of categories.
+        self.unknown: dict[str, list[str]] = {}
         self._everywhere: list[_Found] = []
         self._of_category: dict[int, list[_Found]] = {}
         self._of_query: dict[int, list[_Found]] = {}
         for rule in rules:
             self._add(rule)
-        for what, names in self._unknown.items():
+        for what, names in self.unknown.items():
             _warn(f"not in the catalogue, {what}", names)
         own = [
             _named(rule.item, rule) for rule in rules if rule.kind == "pin" and rule.item and rule.item == rule.query
@@ -206,7 +207,7 @@ class RuleBook:
         try:
             return self._index.row(item_id)
         except UnknownItemError:
-            self._unknown.setdefault("items", []).append(_named(item_id, rule))
+            self.unknown.setdefault("items", []).append(_named(item_id, rule))
             return None
 
     def _numbers(self, path: str, rule: ShopRule) -> NDArray[np.int32]:
@@ -220,7 +221,7 @@ class RuleBook:
         if not numbers:
             close = get_close_matches(wanted, paths, n=1)
             meant = f" (did you mean {close[0]}?)" if close else ""
-            self._unknown.setdefault("categories", []).append(_named(path, rule) + meant)
+            self.unknown.setdefault("categories", []).append(_named(path, rule) + meant)
         return np.array(numbers, np.int32)
 
     @cached_property

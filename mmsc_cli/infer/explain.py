@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -287,3 +287,14 @@ class Explainer:
             return None, None
         strongest = int(weights.argmax())
         return self._channels[strongest], float(weights[strongest])
+
+
+def reasons(index: Index) -> Callable[[Relation, int, int], str]:
+    """Return what says in words why an item answers another, for a relation and the rows of query and answer."""
+    explainer = Explainer(index, None)
+
+    def reason(relation: Relation, query: int, answer: int) -> str:
+        subject = explainer.subject(Query.of_item(index, index.ids[query]))
+        return explainer.explain(subject, relation, Entry(answer, None)).summary
+
+    return reason

@@ -394,7 +394,7 @@ class Recommender:
     def _relations(self, asked: Asked) -> Sequence[Relation]:
         """The relations to answer in: those asked for, of `both` those that the model was trained on."""
         relations = asked_relations(asked)
-        trained = [relation for relation in relations if self.index.about.get("pairs", {}).get(relation, 1)]
+        trained = [relation for relation in relations if relation in self.index.relations]
         for relation in relations:
             if relation not in trained:
                 message = f"this index has no {relation}s: there were no {EVIDENCE[relation]} pairs to train on"

@@ -44,7 +44,7 @@ STAGES: dict[Stage, StageFiles] = {
         uses=("outside.parquet", "labels.parquet", "proposals.parquet"),
     ),
     "evaluate": StageFiles(
-        makes=("metrics.json", "report.html"),
+        makes=("metrics.json", "report.html", "answers.parquet"),
         needs=("items.parquet", "pairs.parquet", "embeddings", "index", "model"),
         # Where an earlier version trained there is no judged/: it never fitted its index to a held-out pair.
         uses=("judged", "outside.parquet", "image_hashes.npy", "images", "truth.parquet"),

@@ -162,7 +162,10 @@ def rendered(tmp_path: Path) -> str:
     result["models"]["ease"]["tuning"] = dict.fromkeys(RELATIONS, tuning)
     (tmp_path / "images").mkdir()
     Image.new("RGB", (300, 200), "teal").save(tmp_path / "images" / "item.png")
-    titles = [f'<script>alert({item})</script> & "quotes" {{{{ 7 * 7 }}}} {"long" * 40}' for item in range(120)]
+    titles = [
+        f'<script>alert({item})</script> & "quotes" {{{{ 7 * 7 }}}} {"long" * (3 if item % 4 else 40)}'
+        for item in range(120)
+    ]
     shown = ShownItems(
         item_ids=[f"<b>{item}" for item in range(120)],
         titles=titles,
@@ -172,5 +175,9 @@ def rendered(tmp_path: Path) -> str:
     )
     history = [{"epoch": n, "loss": 9 / n, "substitute_warm": n / 20, "ndcg@10": n / 20} for n in range(1, 13)]
     return render_report(
-        result, build_gallery(context, scorer, shown), history, "Beauty & <co>", {"encoder": "<classic>"}
+        result,
+        build_gallery(context, scorer, shown, lambda *_: "seen & bought"),
+        history,
+        "Beauty & <co>",
+        {"encoder": "<classic>"},
     )

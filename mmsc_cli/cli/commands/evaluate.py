@@ -41,6 +41,12 @@ def register(app: typer.Typer) -> None:
             int, typer.Option(min=1, metavar="N", help="Number of seeds to retrain with (1: no retraining).")
         ] = 1,
         report: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the HTML report to FILE.")] = None,
+        rules: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FILE", help="Rules of the shop, of which the report counts the effects; default: the recipe's."
+            ),
+        ] = None,
         fail_under: Annotated[
             str | None,
             typer.Option(
@@ -52,20 +58,20 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Compare the model with baselines trained on the same data.
 
-        Ranks the whole catalogue for each held-out query; writes metrics.json and report.html.
+        Ranks the whole catalogue for each held-out query; writes metrics.json, report.html and answers.parquet.
         """
         from mmsc_cli.evaluate.baselines.named import parse_baselines  # noqa: PLC0415  brings scipy
         from mmsc_cli.evaluate.fail_under import GRAMMAR, check_model  # noqa: PLC0415  brings pyarrow and scipy
         from mmsc_cli.evaluate.stage import run_evaluate  # noqa: PLC0415  brings torch
         from mmsc_cli.metrics.gates import parse_gates  # noqa: PLC0415  brings numpy
-        from mmsc_cli.pipeline import retrain  # noqa: PLC0415  brings torch
+        from mmsc_cli.pipeline import other_stages  # noqa: PLC0415  brings pydantic
 
         chosen = baselines if baselines in (None, "all", "none") else list(parse_baselines(baselines))
         gates = [] if fail_under is None else parse_gates(fail_under, GRAMMAR)
         result = run_evaluate(
             session.workspace,
             session.recipe({"evaluate.baselines": chosen}),
-            retrain,
+            other_stages(rules),
             parts=[part.strip() for part in ablate.split(",")] if ablate else [],
             seeds=seeds,
             report=report,

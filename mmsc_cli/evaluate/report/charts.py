@@ -37,7 +37,6 @@ class DrawnLine:
     """
 
     name: str
-    dash: str
     path: str
     points: list[tuple[float, float]]
     whiskers: list[tuple[float, float, float]]
@@ -73,7 +72,7 @@ def line_chart(description: str, x_name: str, ticks: Sequence[str], series: Sequ
         return round(BOTTOM - (BOTTOM - TOP) * (value - low) / (high - low), 1)
 
     lines = []
-    for number, line in enumerate(series):
+    for line in series:
         points = [None if value is None else (x, y(value)) for x, value in zip(xs, line.values, strict=True)]
         path = "".join(
             f"{'L' if tick and points[tick - 1] else 'M'}{point[0]} {point[1]}"
@@ -81,9 +80,7 @@ def line_chart(description: str, x_name: str, ticks: Sequence[str], series: Sequ
             if point
         )
         whiskers = [(x, y(ends[1]), y(ends[0])) for x, ends in zip(xs, line.intervals, strict=False) if ends]
-        lines.append(
-            DrawnLine(line.name, DASHES[number % len(DASHES)], path, [point for point in points if point], whiskers)
-        )
+        lines.append(DrawnLine(line.name, path, [point for point in points if point], whiskers))
     shown = range(0, len(ticks), math.ceil(len(ticks) / _MOST_X_LABELS) or 1)
     x_ticks = [(xs[tick], ticks[tick]) for tick in shown]
     return Chart(description, x_name, x_ticks, [(y(value), f"{value:.{decimals}f}") for value in y_ticks], lines)

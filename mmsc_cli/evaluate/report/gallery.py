@@ -20,12 +20,14 @@ from mmsc_cli.metrics.scorer import Scorer
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
-QUERIES = 6
-ANSWERS = 4
-PARTNERS = 3
+QUERIES = 4
+ANSWERS = 3
+PARTNERS = 2
 _THUMBNAIL_PIXELS = 96
 # Of all images together, base64: a page that can be mailed and opens on a phone.
 IMAGE_BYTES = 2_000_000
+# Says why an item answers another (relation, row of the query, row of the answer).
+Reason = Callable[[Relation, int, int], str]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Card:
 
     `price` is None where unknown (its currency is the catalogue's), `image` is a data URI, `right` is None for
     the query and for held-out partners, which have no image either. `category` is the leaf of its path, or empty.
+    `reason` says why it is an answer, empty if it is none.
     """
 
     item_id: str
@@ -58,16 +61,21 @@ class Card:
     price: float | None
     image: str | None
     right: bool | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class ShownAnswers:
-    """Held-out partners of a query in one relation (a few of `true_count`), and the model's best answers."""
+    """The model's best answers to a query in one relation.
+
+    Of its `true_count` held-out partners `missed_count` are not among them; `missed` are a few of these.
+    """
 
     relation: Relation
-    true: list[Card]
-    true_count: int
     answers: list[Card]
+    true_count: int
+    missed_count: int
+    missed: list[Card]
 
 
 @dataclass(frozen=True)
@@ -83,18 +91,20 @@ class Exhibit:
         return [self.query, *(card for answers in self.relations for card in answers.answers)]
 
 
-def build_gallery(context: EvaluationContext, scorer: Scorer, shown: ShownItems, count: int = QUERIES) -> list[Exhibit]:
+def build_gallery(
+    context: EvaluationContext, scorer: Scorer, shown: ShownItems, reason: Reason, count: int = QUERIES
+) -> list[Exhibit]:
     """Draw queries by seed, and answer them as the protocol does: training and validation pairs are masked.
 
     Queries with held-out partners in both relations come first; a quarter of the queries are cold items, if there are
-    any.
+    any. `reason` says why an item is an answer.
     """
     protocols = [relation_protocol(relation, context.pairs, context.item_split) for relation in RELATIONS]
     queries = _draw(protocols, context, count)
     card = _CardMaker(shown, context.category)
     # The queries first, so that they have images even if the answers use up IMAGE_BYTES.
     cards = [card(int(query)) for query in queries]
-    columns = [_answer(scorer, protocol, queries, card) for protocol in protocols]
+    columns = [_answer(scorer, protocol, queries, card, reason) for protocol in protocols]
     return [
         Exhibit(query_card, bool(context.item_split[query] != "warm"), list(relations))
         for query, query_card, *relations in zip(queries, cards, *columns, strict=True)
@@ -120,12 +130,12 @@ class _CardMaker:
         self._thumbnail = cache(thumbnail)
         self._bytes_left = IMAGE_BYTES
 
-    def __call__(self, item_row: int, right: bool | None = None, *, pictured: bool = True) -> Card:
+    def __call__(self, item_row: int, right: bool | None = None, reason: str = "", *, pictured: bool = True) -> Card:
         shown, price = self._shown, self._shown.prices[item_row]
         known = None if math.isnan(price) else price
         category = next(iter(self._category[item_row][-1:]), "")
         image = self._image(item_row) if pictured else None
-        return Card(shown.item_ids[item_row], shown.titles[item_row], category, known, image, right)
+        return Card(shown.item_ids[item_row], shown.titles[item_row], category, known, image, right, reason)
 
     def _image(self, item_row: int) -> str | None:
         path = self._shown.images[item_row]
@@ -139,7 +149,7 @@ class _CardMaker:
 
 
 def _answer(
-    scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], card: _CardMaker
+    scorer: Scorer, protocol: RelationProtocol, queries: NDArray[np.int64], card: _CardMaker, reason: Reason
 ) -> list[ShownAnswers]:
     judgement = protocol.judgements["plain"]
     scores = np.array(scorer.scores(protocol.relation, queries), dtype=np.float32)
@@ -151,12 +161,18 @@ def _answer(
         positive[right] = True
         # Among equal scores the wrong ones first, as in the metrics.
         best = np.lexsort((positive, -row))[:ANSWERS]
+        best = best[row[best] > -np.inf]
+        missed = right[~np.isin(right, best)]
         answers.append(
             ShownAnswers(
                 protocol.relation,
-                [card(int(item), pictured=False) for item in right[:PARTNERS]],
+                [
+                    card(int(item), bool(positive[item]), reason(protocol.relation, int(query), int(item)))
+                    for item in best
+                ],
                 len(right),
-                [card(int(item), bool(positive[item])) for item in best if row[item] > -np.inf],
+                len(missed),
+                [card(int(item), pictured=False) for item in missed[:PARTNERS]],
             )
         )
     return answers

@@ -8,17 +8,18 @@ from typing import Any
 
 from mmsc_cli.evaluate.protocol import MODEL, SLICES
 from mmsc_cli.evaluate.report import charts
-from mmsc_cli.evaluate.report.charts import Chart, Series, line_chart
+from mmsc_cli.evaluate.report.charts import DASHES, Chart, Series, line_chart
 from mmsc_cli.evaluate.report.gallery import Exhibit
-from mmsc_cli.evaluate.report.verdict import verdict
+from mmsc_cli.evaluate.report.verdict import percent, verdict
 from mmsc_cli.metrics.retrieval import FIGURES
 from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.runtime.visible import shown
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
 # Baselines shown beside the model, the best first; the tables have them all.
 BASELINES_SHOWN = 4
-COLOURS = 8
+COLOURS = 10  # of the style sheet
 _DEFAULT_TITLE = "mmsc evaluate"
 
 
@@ -54,17 +55,23 @@ def render_report(
         lstrip_blocks=True,
     )
     environment.filters["figure"] = _figure
-    environment.filters["percent"] = lambda value: f"{100 * value:.2f}%"
+    environment.filters["width"] = lambda value: f"{100 * value:.2f}%"
     environment.filters["share"] = lambda value: "–" if value is None else f"{100 * value:.0f} %"
-    environment.filters["gain"] = lambda value: f"{100 * value:+.1f} %".replace("-", "−")
+    environment.filters["gain"] = percent
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["counted"] = counted
     environment.filters["span"] = _span
+    environment.filters["dash"] = lambda number: DASHES[number % len(DASHES)]
     models = result["models"]
+    ranked = {relation: {part: _best_first(models, relation, part) for part in SLICES} for relation in RELATIONS}
+    in_pictures = dict.fromkeys(name for parts in ranked.values() for names in parts.values() for name in names)
     return environment.get_template("report.html.j2").render(
         title=title,
         result=result,
         verdict=verdict(result),
         facts=facts or {},
         warnings=warnings,
+        night=result.get("night"),
         gallery=gallery,
         pictured=any(card.image for exhibit in gallery for card in exhibit.cards()),
         history=history,
@@ -72,9 +79,10 @@ def render_report(
         following_charts=_following_charts(result.get("following")),
         training_charts=_training_charts(history),
         degree_charts={relation: _degree_chart(result, relation) for relation in RELATIONS},
-        shown={relation: {part: _best_first(models, relation, part) for part in SLICES} for relation in RELATIONS},
+        shown=ranked,
         full=_bar_scale(models),
-        colour={name: number % COLOURS for number, name in enumerate(models)},
+        colour={name: number % COLOURS for number, name in enumerate(in_pictures)},
+        colours=COLOURS,
         tuned=_tuned(models),
         model=MODEL,
         relations=RELATIONS,

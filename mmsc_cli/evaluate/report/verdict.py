@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from mmsc_cli.evaluate.protocol import MODEL, SLICES
 from mmsc_cli.runtime.plain_words import counted
-from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.tables.relations import RELATIONS, Relation
 
 Standing = Literal["ahead of", "behind", "level with"]
+Tone = Literal["ahead", "behind", "level"]
+_TONES: dict[Standing, Tone] = {"ahead of": "ahead", "behind": "behind", "level with": "level"}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """How the model does in a relation: the figure in large print, the sentence that says what it is, and its tone."""
+
+    figure: str
+    sentence: str
+    tone: Tone = "level"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The headline of each relation, and a sentence about the slices; None without baselines."""
+
+    headlines: dict[Relation, Headline]
+    slices: str | None
 
 
 def standing(gain: Mapping[str, Any]) -> Standing:
@@ -20,37 +40,45 @@ def standing(gain: Mapping[str, Any]) -> Standing:
     return "behind" if high < 0 else "level with"
 
 
-def verdict(result: Mapping[str, Any]) -> list[str]:
-    """Sentences about a result of `evaluate`, the most important first."""
-    sentences = [_relation_sentence(result, relation) for relation in RELATIONS]
+def verdict(result: Mapping[str, Any]) -> Verdict:
+    """Put a result of `evaluate` into sentences."""
+    headlines = {relation: _headline(result, relation) for relation in RELATIONS}
     gains = [
-        (relation, part, gain)
+        (f"{relation} {part}", gain)
         for relation, parts in result["gains"].items()
         for part, gain in parts.items()
         if gain is not None and part in SLICES
     ]
-    if gains:
-        ahead = sum(standing(gain) == "ahead of" for *_, gain in gains)
-        sentences.append(f"It is ahead of the best baseline on {ahead} of {len(gains)} slices.")
-    for place in ("level with", "behind"):
-        listed = [
-            f"{gain['baseline']} on {relation} {part}" for relation, part, gain in gains if standing(gain) == place
-        ]
-        if listed:
-            sentences.append(f"It is {place} {', '.join(listed)}.")
-    return sentences
+    if not gains:
+        return Verdict(headlines, None)
+    ahead = [standing(gain) for _, gain in gains].count("ahead of")
+    # By system and standing, so that each is named once.
+    others: dict[str, list[str]] = {}
+    for name, gain in gains:
+        if standing(gain) != "ahead of":
+            others.setdefault(f"{standing(gain)} {gain['baseline']}", []).append(name)
+    where = "all" if ahead == len(gains) else f"{ahead} of"
+    not_ahead = "".join(f"; {place} on {', '.join(names)}" for place, names in others.items())
+    return Verdict(headlines, f"Ahead of the best baseline on {where} {counted(len(gains), 'slice')}{not_ahead}.")
 
 
-def _relation_sentence(result: Mapping[str, Any], relation: str) -> str:
-    figure = result["models"][MODEL][relation]["all"]
+def percent(share: float) -> str:
+    """A gain as people read it: `+3.1 %`, `−0.4 %`."""
+    return f"{100 * share:+.1f} %".replace("-", "−")
+
+
+def _headline(result: Mapping[str, Any], relation: Relation) -> Headline:
+    name, figure = f"{relation.capitalize()}s", result["models"][MODEL][relation]["all"]
     if not figure["queries"]:
-        return f"There is no {relation} query to judge by."
-    start = f"{relation.capitalize()}s: NDCG@10 {figure['ndcg@10']:.3f} over {counted(figure['queries'], 'query')}"
+        return Headline("–", f"{name}: no held-out pair to judge by.")
+    reached, asked = f"{figure['ndcg@10']:.3f}", counted(figure["queries"], "query")
     gain = result["gains"].get(relation, {}).get("all")
     if gain is None:
-        return f"{start}; no baseline to compare with."
-    start = f"{start}, {standing(gain)} the best baseline ({gain['baseline']}, {gain['ndcg@10']:.3f})"
+        return Headline(reached, f"{name}: NDCG@10 over {asked}, with no baseline to compare with.")
+    against = f"{name} are {standing(gain)} the best baseline, {gain['baseline']}"
+    tone = _TONES[standing(gain)]
+    figures = f"NDCG@10 {reached} against {gain['ndcg@10']:.3f} over {asked}"
     if gain["relative"] is None:
-        return f"{start}."
+        return Headline(reached, f"{against}: {figures}.", tone)
     low, high = gain["relative_ci"]
-    return f"{start} by {100 * gain['relative']:+.1f} % [{100 * low:+.1f} to {100 * high:+.1f}].".replace("-", "−")
+    return Headline(percent(gain["relative"]), f"{against} [{percent(low)} to {percent(high)}]: {figures}.", tone)

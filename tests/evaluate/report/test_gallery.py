@@ -9,6 +9,11 @@ from PIL import Image
 
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.report.gallery import ShownItems, build_gallery
+from mmsc_cli.tables.relations import Relation
+
+
+def _reason(relation: Relation, query: int, answer: int) -> str:
+    return f"{relation} {query} {answer}"
 
 
 def _shown_items(items: int, images: list[str | None] | None = None, root: Path = Path()) -> ShownItems:
@@ -21,7 +26,7 @@ def test_answers_are_masked_and_marked_as_in_the_protocol(
     hand_context: EvaluationContext, fixed_scorer: Callable[..., Any]
 ) -> None:
     order = np.asarray([1, 2, 3, 4, 5, 6, 7, 8, -1, -1, -2, -2, -2], np.float32)
-    gallery = build_gallery(hand_context, fixed_scorer(np.tile(order, (13, 1))), _shown_items(13))
+    gallery = build_gallery(hand_context, fixed_scorer(np.tile(order, (13, 1))), _shown_items(13), _reason, 6)
     exhibits = {exhibit.query.item_id: exhibit for exhibit in gallery}
     assert set(exhibits) == {"0", "5", "6", "7", "11"}
     assert exhibits["11"].cold
@@ -32,7 +37,8 @@ def test_answers_are_masked_and_marked_as_in_the_protocol(
         ("5", True),
     ]
     assert not {"0", "1", "2", "3", "4", "8"} & {card.item_id for card in substitutes.answers}
-    assert sorted(card.item_id for card in substitutes.true) == ["5", "6"]
+    assert (substitutes.true_count, substitutes.missed) == (2, [])
+    assert substitutes.answers[1].reason == "substitute 0 6"
     assert [(card.item_id, card.right) for card in complements.answers[:3]] == [
         ("7", True),
         ("6", True),
@@ -43,9 +49,10 @@ def test_answers_are_masked_and_marked_as_in_the_protocol(
 def test_equal_scores_put_the_wrong_answer_first(
     hand_context: EvaluationContext, fixed_scorer: Callable[..., Any]
 ) -> None:
-    gallery = build_gallery(hand_context, fixed_scorer(np.zeros((13, 13), np.float32)), _shown_items(13))
+    gallery = build_gallery(hand_context, fixed_scorer(np.zeros((13, 13), np.float32)), _shown_items(13), _reason, 6)
     query = next(exhibit for exhibit in gallery if exhibit.query.item_id == "5")
     assert not any(card.right for card in query.relations[0].answers)
+    assert [card.item_id for card in query.relations[0].missed] == ["0"], "what was held out and is not shown is named"
 
 
 def test_the_draw_is_by_seed_and_holds_cold_queries(
@@ -53,7 +60,8 @@ def test_the_draw_is_by_seed_and_holds_cold_queries(
 ) -> None:
     scorer = fixed_scorer(np.zeros((120, 120), np.float32))
     drawn = [
-        [entry.query.item_id for entry in build_gallery(random_context(), scorer, _shown_items(120))] for _ in range(2)
+        [entry.query.item_id for entry in build_gallery(random_context(), scorer, _shown_items(120), _reason, 6)]
+        for _ in range(2)
     ]
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) == 6
@@ -72,7 +80,7 @@ def test_images_are_inlined_small_and_a_broken_one_is_left_out(
     images[5] = "images/missing.jpg"
     images[7] = "images/../private.png"
     shown_items = _shown_items(13, images, tmp_path)
-    gallery = build_gallery(hand_context, fixed_scorer(np.zeros((13, 13), np.float32)), shown_items)
+    gallery = build_gallery(hand_context, fixed_scorer(np.zeros((13, 13), np.float32)), shown_items, _reason, 6)
     shown = {exhibit.query.item_id: exhibit.query.image for exhibit in gallery}
     assert (shown["0"] or "").startswith("data:image/jpeg;base64,")
     assert len(shown["0"] or "") < 5_000

@@ -45,16 +45,16 @@ def test_the_page_is_whole_and_says_what_was_measured(rendered: str) -> None:
     page = _Page(rendered)
     for word in ("resource-allocation", "cold_clean", "ndcg@10", "no difference", "not comparable", "95 %"):
         assert word in page.text.lower()
-    for section in ("glance", "figures", "degree", "truth", "ablation", "training", "gallery", "sampled", "reading"):
+    for section in ("glance", "lists", "degree", "truth", "ablation", "training", "gallery", "sampled", "reading"):
         assert ("id", section) in page.attributes
         assert ("href", f"#{section}") in page.attributes
-    assert "Left out: image-knn" in page.text
+    assert "Left out: image-knn (there are no image embeddings)" in page.text
     assert "image was not tested: no item has an image" in page.text
     assert "llm stands for labels by judge & <co>" in page.text
     assert "regularisation 30.0" in page.text
     assert "1,234.50" in page.text
     assert "nan" not in page.text.lower()
-    assert page.tags.count("article") == 6
+    assert page.tags.count("article") == 4
     assert "leaf " in page.text, "the category of an item"
     assert "encoder <classic>" in page.text
 
@@ -121,10 +121,18 @@ def test_an_empty_evaluation_renders(
 
 def test_the_page_opens_with_the_verdict(rendered: str) -> None:
     opening = _Page(rendered).text.split("At a glance")[0]
-    assert re.search(
-        r"Substitutes: NDCG@10 \.?\d.* queries, (ahead of|behind|level with) the best baseline \(", opening
-    )
-    assert re.search(r"ahead of the best baseline on \d+ of 10 slices", opening)
+    for relation in ("Substitutes", "Complements"):
+        assert re.search(
+            rf"[+−][\d.]+ %\s+{relation} are (ahead of|behind|level with) the best baseline, [\w-]+ "
+            r"\[[+−][\d.]+ % to [+−][\d.]+ %\]: NDCG@10 \d\.\d{3} against \d\.\d{3} over \d+ queries",
+            opening,
+        )
+    assert re.search(r"Ahead of the best baseline on \d+ of 10 slices; ", opening)
+    assert "encoder <classic>" in opening
+
+
+def test_an_answer_says_why_it_is_one(rendered: str) -> None:
+    assert _Page(rendered).text.count("seen & bought") > 10
 
 
 def test_all_bars_have_one_scale_and_a_system_one_colour(rendered: str) -> None:
