@@ -76,13 +76,15 @@ def label_in_rounds(
 ) -> dict[str, Any]:
     """Run `label` as often as `label.rounds` says, and `train` in between, so that later rounds know what is shown.
 
+    Rounds that an interrupted run has done are not done again.
+
     Returns:
         The counts of the last round.
     """
     from mmsc_cli.label.stage import run_label  # noqa: PLC0415  brings scikit-learn
 
     rounds = recipe.label.rounds
-    for turn in range(1, rounds + 1):
+    for turn in range(_rounds_done(workspace, recipe) + 1, rounds + 1):
         if turn > 1:
             from mmsc_cli.train.stage import run_train  # noqa: PLC0415  brings scipy
 
@@ -92,6 +94,15 @@ def label_in_rounds(
             _LOG.info("label: round %d of %d", turn, rounds)
         counts = run_label(workspace, recipe, endpoints, progress, gold=gold, turn=turn)
     return counts
+
+
+def _rounds_done(workspace: Workspace, recipe: Recipe) -> int:
+    """The rounds of `label` that are done where more are to come, 0 where it starts anew."""
+    if workspace.why_outdated("label", stage_config("label", recipe), recipe.outcome, glance=True) is not None:
+        return 0
+    rounds = recipe.label.rounds
+    done: int = workspace.manifest().stages["label"].counts.get("round", rounds)
+    return done if done < rounds else 0
 
 
 def prepare_if_needed(
@@ -188,6 +199,8 @@ def run_all(
         why = workspace.why_outdated(name, config, recipe.outcome, glance=True)
         if why is None and name == "prepare":
             why = changed_pictures(workspace, recipe, inputs, recipe_directory)
+        if why is None and name == "label" and (rounds_done := _rounds_done(workspace, recipe)):
+            why = f"{rounds_done} of {recipe.label.rounds} rounds are done"
         done[name] = "up to date" if why is None else "done"
         if why is None:
             # Later stages read the whole recipe from the record of `prepare`, also what `prepare` itself ignores.

@@ -16,6 +16,7 @@ from mmsc_cli.evaluate.stage import run_evaluate
 from mmsc_cli.pipeline import other_stages, prepare_if_needed, run_all
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.recipe import Recipe
+from mmsc_cli.tables.labels import Labels
 from mmsc_cli.workspace.checksums import digest
 from mmsc_cli.workspace.stages import Stage
 from mmsc_cli.workspace.workspace import Workspace
@@ -64,6 +65,32 @@ def test_only_what_a_setting_changes_is_run_again(
 
     assert idle == stages
     assert [stage for stage, how in done.items() if how == "done"] == stages
+
+
+def test_an_interrupted_budget_goes_on_with_the_next_round(
+    trained_copy: Workspace, demo_settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (*demo_settings, "label.model=oracle:1.0", "label.budget=11", "label.rounds=3")
+    recipe = load_recipe("demo", settings)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def labelled() -> tuple[int, int]:
+        counts = trained_copy.manifest().stages["label"].counts
+        return counts["round"], counts["labelled"]
+
+    monkeypatch.setattr("mmsc_cli.train.stage.run_train", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        _run_all(trained_copy, recipe)
+    assert labelled() == (1, 3)
+    monkeypatch.setattr("mmsc_cli.train.stage.run_train", lambda *_: None)  # the model of the fixture will do
+    monkeypatch.setattr("mmsc_cli.evaluate.stage.run_evaluate", lambda *_, **__: None)
+    assert _run_all(trained_copy, recipe)["label"] == "done"
+    assert labelled() == (3, 11)
+    labels = Labels.read(trained_copy.path("labels.parquet"))
+    assert len({*zip(labels.a.tolist(), labels.b.tolist(), strict=True)}) == 11
+    assert _run_all(trained_copy, recipe)["label"] == "up to date"
 
 
 def test_later_commands_see_the_recipe_of_the_last_run(

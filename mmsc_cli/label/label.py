@@ -50,6 +50,7 @@ class LabelInputs:
         pictures: the folder that image paths are relative to, for a model that sees.
         shown: the judged index, of which later rounds look at the answers; None in the first.
         earlier: the labels of the rounds before.
+        turn: the round, from 1.
     """
 
     item_table: pa.Table
@@ -60,10 +61,11 @@ class LabelInputs:
     pictures: Path | None = None
     shown: Index | None = None
     earlier: Labels | None = None
+    turn: int = 1
 
     def candidates(self, settings: LabelSettings, seed: int) -> PairsToAsk:
         """The pairs of this round."""
-        budget = -(-settings.budget // settings.rounds)
+        budget = settings.budget * self.turn // settings.rounds - settings.budget * (self.turn - 1) // settings.rounds
         if self.shown is None:
             return choose_candidates(self.item_table, self.pairs, budget, settings.mix, seed=seed, images=self.images)
         n_items, train = len(self.item_table), self.pairs.of("train")

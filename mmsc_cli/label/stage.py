@@ -85,4 +85,5 @@ def _read_inputs(workspace: Workspace, truth: Path | None, gold: Path | None = N
         gold=read_gold(gold, item_table["item_id"].to_pylist()) if gold else None,
         shown=Index.open(workspace.path("judged")) if turn > 1 else None,
         earlier=Labels.read(workspace.path("labels.parquet"), len(item_table)) if turn > 1 else None,
+        turn=turn,
     )
