@@ -2,10 +2,10 @@
 
 `index.safetensors` holds, per relation, `query` and `key` (n_items, dim) float32 and the linear branch as sparse rows
 (`linear.indptr`, `linear.indices`, `linear.values`; `linear.by_distinct`: how much each value changes as `distinct` of
-`index.json` goes from 0 to 1; `linear.truth`: the student's probability that the relation is true); the known training
-pairs (`known.indptr`, `known.indices`); item ids in sorted order and titles, as UTF-8 bytes with offsets. It is
-memory-mapped: only what is used is read. `index.json` holds its size, the model it belongs to, and the coefficients
-that turn scores into probabilities.
+`index.json` goes from 0 to 1; `linear.truth`: the student's probability that the relation is true; `linear.behaviour`:
+the score without the student); the known training pairs (`known.indptr`, `known.indices`); item ids in sorted order and
+titles, as UTF-8 bytes with offsets. It is memory-mapped: only what is used is read. `index.json` holds its size, the
+model it belongs to, and the coefficients that turn scores into probabilities.
 
 Tensors for filters and explanations are optional (`Index.optional`): `price` (n_items,) float32, NaN unknown;
 `category` (n_items,) int32, a number in the sorted list `categories` of whole paths, -1 unknown;
@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.index.following import following_term
+from mmsc_cli.index.following import followed_scores
 from mmsc_cli.index.soundness import check_description, check_scores, check_tensors
 from mmsc_cli.index.storage import LabelRows, SparseRows, Strings, Vectors, map_tensors
 from mmsc_cli.runtime.atomic import write_json
@@ -204,8 +204,9 @@ class Index:
         for relation, weight in weights.items():
             vectors = self._vectors[relation]
             assert vectors.linear.values is not None
-            change = np.float32(weight - followed.get(relation, 0.0))
-            values = vectors.linear.values + change * following_term(self.truth(relation))
+            given = self.behaviour(relation), self.truth(relation), vectors.linear.indptr
+            then, now = followed.get(relation, 0.0), weight
+            values = vectors.linear.values + followed_scores(*given, now) - followed_scores(*given, then)
             changed._vectors[relation] = replace(vectors, linear=replace(vectors.linear, values=values))  # noqa: SLF001
         return changed
 
@@ -215,13 +216,24 @@ class Index:
         Raises:
             WorkspaceError: the index has no student.
         """
-        truth = self.optional(f"{relation}.linear.truth")
-        if truth is None:
+        return self._of_student(relation, "truth")
+
+    def behaviour(self, relation: Relation) -> NDArray[np.float32]:
+        """The score of each entry of a relation's linear rows without the student, (n_linear,).
+
+        Raises:
+            WorkspaceError: the index has no student.
+        """
+        return self._of_student(relation, "behaviour")
+
+    def _of_student(self, relation: Relation, name: str) -> NDArray[np.float32]:
+        tensor = self.optional(f"{relation}.linear.{name}")
+        if tensor is None:
             raise WorkspaceError(
                 "the index has no student of labels",
                 hint="run `mmsc train` again; a catalogue without pairs of one relation alone can teach none",
             )
-        return truth
+        return tensor
 
     def most_without_addition(self, relation: Relation, vector: NDArray[np.float32]) -> float:
         """An upper bound of the dot products of a query vector (dim,) with all keys (Cauchy-Schwarz)."""

@@ -68,7 +68,7 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:
             _check(tensors, f"{relation}.{side}", "f", (n_items, *dim))
         _check(tensors, f"{relation}.linear.indptr", "i", (n_items + 1,))
         _check(tensors, f"{relation}.linear.values", "f", (n_linear,))
-        for optional in ("by_distinct", "truth"):
+        for optional in ("by_distinct", "truth", "behaviour"):
             _check(tensors, f"{relation}.linear.{optional}", "f", (n_linear,), optional=True)
         for kind in ("strength", "reliability"):
             _check(tensors, f"known.{kind}.{relation}", "f", (n_known,), optional=True)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from mmsc_cli.arrays.pair_keys import pair_keys
 from mmsc_cli.arrays.top import rank_in_group
-from mmsc_cli.index.following import following_term
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.label.candidates import PairsToAsk, fill, first_of_each
 from mmsc_cli.tables.relations import RELATIONS, Relation
@@ -61,6 +60,9 @@ def standings(index: Index, relation: Relation, *, by_behaviour: bool = False) -
 
     `by_behaviour`: the former without what the student adds to scores.
     """
+    truth = index.optional(f"{relation}.linear.truth")
+    if by_behaviour and truth is not None:
+        index = index.with_follow_labels({relation: 0.0})
     vectors = index.vectors(relation)
     linear = vectors.linear
     query = np.repeat(np.arange(len(index), dtype=np.int64), np.diff(linear.indptr))
@@ -70,9 +72,6 @@ def standings(index: Index, relation: Relation, *, by_behaviour: bool = False) -
     for start in range(0, len(query), CHUNK):
         block = slice(start, start + CHUNK)
         scores[block] += np.einsum("ij,ij->i", vectors.query[query[block]], vectors.key[answer[block]])
-    truth = index.optional(f"{relation}.linear.truth")
-    if by_behaviour and truth is not None:
-        scores -= np.float32(index.about.get("follow_labels", {}).get(relation, 0.0)) * following_term(truth)
     rank = _standing(query, scores)
     return query, answer, rank, rank if truth is None else _standing(query, truth)
 

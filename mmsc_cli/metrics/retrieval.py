@@ -51,6 +51,12 @@ def catalogue_figures(
     return _figures(row, 1 + rank_in_group(row) + ahead, np.diff(positives.indptr))
 
 
+def ideal_gains(positives: NDArray[np.int64]) -> NDArray[np.float64]:
+    """DCG@10 of the ideal ranking of so many positives, at least one each; any shape."""
+    ideal: NDArray[np.float64] = _IDEAL[np.minimum(positives, CUTOFF) - 1]
+    return ideal
+
+
 def sampled_figures(positive: NDArray[np.float32], negatives: NDArray[np.float32]) -> NDArray[np.float64]:
     """Figures of one positive among sampled negatives.
 
@@ -80,4 +86,4 @@ def _figures(query: NDArray[np.int64], ranks: NDArray[np.int64], positives: NDAr
     gain = np.bincount(query, weights=_DISCOUNT[ranks - 1], minlength=rows)
     reciprocal = np.zeros(rows)
     np.maximum.at(reciprocal, query, 1 / ranks)
-    return np.column_stack([hits > 0, gain / _IDEAL[np.minimum(positives, CUTOFF) - 1], hits / positives, reciprocal])
+    return np.column_stack([hits > 0, gain / ideal_gains(positives), hits / positives, reciprocal])

@@ -23,7 +23,7 @@ def with_people(labels: Labels | None, votes: Votes, n_items: int) -> Labels | N
 
     The probability of a class is in proportion to the product, over annotators, of how probable what each said is if
     the class is true. People are as accurate as they agree with one another; the model is as accurate as it agrees
-    with people, and as it says where too few of its pairs were judged.
+    with people, and as it says where too few of its pairs were judged. A pair of both has both names.
     """
     if not len(votes):
         return labels
@@ -40,6 +40,9 @@ def with_people(labels: Labels | None, votes: Votes, n_items: int) -> Labels | N
             given = _as_accurate(given, float(np.clip(right.mean(), LEAST, MOST)))
         given[row[both]] = _normal(np.log(np.clip(given[row[both]], 1e-6, 1)) + said[both])
         labels = _with_probabilities(labels, given)
+        model = labels.model.astype(object)
+        model[row[both]] += f" and {PEOPLE}"
+        labels = replace(labels, model=model.astype(str))
     alone = ~both
     own = _with_probabilities(_labels_of(votes.a[alone], votes.b[alone]), _normal(said[alone]))
     return own if labels is None else labels.joined(own)

@@ -41,6 +41,12 @@ class Votes:
     def __len__(self) -> int:
         return len(self.a)
 
+    def clear(self) -> Votes:
+        """The pairs of which one class got the most votes."""
+        first, second = np.sort(self.counts, axis=1)[:, :-3:-1].T
+        is_clear = first > second
+        return Votes(self.a[is_clear], self.b[is_clear], self.counts[is_clear])
+
 
 def read_judgements(path: Path) -> pa.Table:
     """Read the table; empty where nobody has judged yet.

@@ -43,8 +43,9 @@ def index_tensors(items: pa.Table, composed: Mapping[Relation, Composed]) -> dic
             f"{relation}.linear.values": scored.rows.data,
             f"{relation}.linear.by_distinct": scored.by_distinct.data,
         }
-        if scored.truth is not None:
-            tensors[f"{relation}.linear.truth"] = scored.truth.data
+        if scored.by_student is not None:
+            tensors[f"{relation}.linear.truth"] = scored.by_student.truth
+            tensors[f"{relation}.linear.behaviour"] = scored.by_student.behaviour
     return tensors
 
 

@@ -16,7 +16,7 @@ from mmsc_cli.model.parts import Part
 from mmsc_cli.tables.combined_labels import with_people
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import first_variants, item_splits, read_items
-from mmsc_cli.tables.judgements import FILE, read_judgements, votes_of
+from mmsc_cli.tables.judgements import FILE, Votes, read_judgements, votes_of
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
@@ -42,7 +42,7 @@ class Plan:
 class Inputs:
     """The tables of a workspace; test pairs are among `pairs`, and only `everything` looks at them.
 
-    `orders`: a session with purchases is an order.
+    `orders`: a session with purchases is an order; `votes`: what people judged, which is part of `labels`.
     """
 
     items: pa.Table
@@ -54,6 +54,7 @@ class Inputs:
     features: ItemFeatures
     labels: Labels | None
     orders: bool
+    votes: Votes
     proposed: ProposedTypes | None = None
 
     def __len__(self) -> int:
@@ -83,6 +84,9 @@ def read_inputs(workspace: Workspace, plan: Plan) -> Inputs:
         raise WorkspaceError("items.parquet or embeddings/ hold what is no number", hint="run `mmsc encode` again")
     outside, proposals = workspace.path("outside.parquet"), workspace.path("proposals.parquet")
     asked = "llm" not in plan.without
+    item_ids = items["item_id"].to_pylist()
+    judgements = read_judgements(workspace.root / FILE)
+    votes = votes_of(judgements if asked else judgements.slice(0, 0), item_ids)
     return Inputs(
         items=items,
         item_splits=item_splits(items),
@@ -91,14 +95,14 @@ def read_inputs(workspace: Workspace, plan: Plan) -> Inputs:
         outside=Outside.read(outside) if outside.exists() and "outside" not in plan.without else None,
         attributes=attributes,
         features=features,
-        labels=_read_labels(workspace, plan, items["item_id"].to_pylist()) if asked else None,
+        labels=_read_labels(plan, votes, len(items)) if asked else None,
+        votes=votes,
         proposed=ProposedTypes(read_proposals(proposals), items) if asked and proposals.exists() else None,
         orders="prepare" in stages and bool(stages["prepare"].counts.get("all_purchases")),
     )
 
 
-def _read_labels(workspace: Workspace, plan: Plan, item_ids: list[str]) -> Labels | None:
+def _read_labels(plan: Plan, votes: Votes, n_items: int) -> Labels | None:
     """The label table, if any, and what people judged."""
-    labels = None if plan.labels is None else Labels.read(plan.labels, len(item_ids))
-    votes = votes_of(read_judgements(workspace.root / FILE), item_ids)
-    return with_people(labels, votes, len(item_ids))
+    labels = None if plan.labels is None else Labels.read(plan.labels, n_items)
+    return with_people(labels, votes, n_items)

@@ -32,7 +32,8 @@ class TrainSettings(Settings):
     )
     follow_labels: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None,
-        description="0 to 1: how far answers follow the student; none: as far as costs 2 % of the behaviour figures",
+        description="0 to 1: how far answers follow the student; none: as people's judgements say, or as far as costs "
+        "2 % of the behaviour figures",
     )
     linear_top: Positive = Field(default=256, description="answers per item that the linear branch keeps")
     folds: Positive = Field(

@@ -108,8 +108,16 @@ def train(
     making.about["transfer_weight"] = transfer_weights(scorer, training.known, questions, settings.linear_top)
     chosen = making.index(training, network, rankers)
     if making.student is not None:
-        making.about["follow_labels"] = choose_following(chosen, questions, settings.follow_labels)
-        chosen = chosen.with_follow_labels(making.about["follow_labels"])
+        student, judged = making.student, inputs.votes.clear()
+        following = choose_following(
+            chosen,
+            questions,
+            settings.follow_labels,
+            student.skill,
+            student.of_judged(judged, len(inputs)) if len(judged) else None,
+        )
+        making.about |= {"follow_labels": following.weights, "followed_by": following.chosen_by}
+        chosen = chosen.with_follow_labels(following.weights)
     draw, warm = numpy_generator(plan.seed, "calibrate"), inputs.item_splits == "warm"
     calibration = calibrate(chosen, inputs.pairs.select(kept_back), pairs, warm, draw)
     making.about["calibration"] = calibration
@@ -141,6 +149,7 @@ def train(
         "label_strength": supervision.strength if supervision else 0.0,
         "student": making.student and making.student.about,
         "follow_labels": making.about.get("follow_labels"),
+        "followed_by": making.about.get("followed_by"),
         "without": list(plan.without),
         "ranked": sorted(rankers),
         "affinity_weights": making.affinity_weights,

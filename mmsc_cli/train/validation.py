@@ -59,6 +59,22 @@ class Validation:
         """NDCG@10 of each query; `scores` (queries, items) is overwritten."""
         return catalogue_figures(scores, self._positives[queries], self._masked[queries])[:, NDCG]
 
+    @property
+    def n_right(self) -> NDArray[np.int64]:
+        """How many items are right for each query, (queries,)."""
+        counts: NDArray[np.int64] = np.diff(self._positives.indptr)[self.queries]
+        return counts
+
+    def marks(self, queries: NDArray[np.int64], items: NDArray[np.int64]) -> tuple[NDArray[np.bool_], ...]:
+        """Whether items are right for queries, and whether they are masked, (pairs,) each."""
+        n_items = self._masked.shape[0]
+        asked = queries * n_items + items
+        entries = (matrix[self.queries].tocoo() for matrix in (self._positives, self._masked))
+        right, masked = (
+            np.isin(asked, self.queries[found.row] * n_items + found.col.astype(np.int64)) for found in entries
+        )
+        return right, masked
+
     def ndcg(self, scorer: Scorer) -> float | None:
         """Mean NDCG@10; None where there is no query."""
         if not len(self.queries):

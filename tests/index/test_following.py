@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.index.following import RANGE, followed_scores
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.tables.relations import RELATIONS
@@ -25,6 +26,7 @@ def index() -> Index:
         tensors[f"{relation}.linear.indptr"] = np.array([0, *[len(TRUTH)] * ITEMS])
         tensors[f"{relation}.linear.indices"] = np.array(list(TRUTH), np.int32)
         tensors[f"{relation}.linear.values"] = np.zeros(len(TRUTH), np.float32)
+        tensors[f"{relation}.linear.behaviour"] = np.full(len(TRUTH), 5, np.float32)
         tensors[f"{relation}.linear.truth"] = np.array(list(TRUTH.values()), np.float32)
     return Index(tensors, {})
 
@@ -38,6 +40,25 @@ def test_the_further_the_student_is_followed_the_more_it_decides(index: Index, t
     assert _asked(index.with_follow_labels({"complement": 1.0}), tmp_path)[:3] == [2, 3, 1]
     back = index.with_follow_labels({"complement": 1.0}).with_follow_labels({"complement": 0.0})
     assert _asked(back, tmp_path)[:3] == [1, 2, 3]
+
+
+def test_shares_are_mixed_with_those_of_a_list_that_counts_what_seems_true() -> None:
+    share, truth, indptr = np.array([0.6, 0.3, 0.1]), np.array([0.1, 0.8, 0.4], np.float32), np.array([0, 2, 3])
+    behaviour = np.log1p(np.exp(RANGE) * share).astype(np.float32)
+    liked = truth * np.sqrt(share)
+    liked /= np.array([liked[:2].sum()] * 2 + [liked[2]])  # of each of the two queries
+    found = followed_scores(behaviour, truth, indptr, 0.25)
+    np.testing.assert_allclose(
+        np.expm1(found.astype(np.float64)) / np.exp(RANGE), 0.75 * share + 0.25 * liked, rtol=1e-4
+    )
+
+
+def test_followed_fully_candidates_stand_by_share_times_truth_squared() -> None:
+    draw = np.random.default_rng(0)
+    behaviour, truth = draw.random(50, np.float32) * 12, draw.random(50, np.float32)
+    found = followed_scores(behaviour, truth, np.array([0, 50]), 1.0)
+    wanted = np.log(np.expm1(behaviour)) + 2 * np.log(np.maximum(truth, 0.005))
+    np.testing.assert_array_equal(np.argsort(found), np.argsort(wanted))
 
 
 def test_only_answers_that_seem_true_pass(index: Index, tmp_path: Path) -> None:

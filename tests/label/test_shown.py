@@ -29,6 +29,7 @@ def index() -> Index:
             f"{relation}.linear.indptr": np.arange(ITEMS + 1) * ANSWERS,
             f"{relation}.linear.indices": behind.astype(np.int32).ravel(),
             f"{relation}.linear.values": np.tile(np.linspace(1, 0, ANSWERS, dtype=np.float32), ITEMS),
+            f"{relation}.linear.behaviour": np.tile(np.linspace(1, 0, ANSWERS, dtype=np.float32), ITEMS),
             f"{relation}.linear.truth": np.tile(np.linspace(0, 1, ANSWERS, dtype=np.float32), ITEMS),
         }
     return Index(tensors, {})

@@ -35,6 +35,7 @@ def test_a_person_outweighs_a_model_that_is_often_wrong() -> None:
     joined = with_people(labels(says, sure=0.99), votes(true[:40]), ITEMS)
     assert joined is not None
     np.testing.assert_array_equal(joined.probabilities()[:40].argmax(axis=1), true[:40])
+    assert joined.model.tolist() == ["model and people"] * 40 + ["model"] * 20
     # What nobody judged is believed no more than the model was right where somebody did.
     assert joined.probabilities()[40:, 0].max() < 0.5
 

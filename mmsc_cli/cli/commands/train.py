@@ -78,6 +78,9 @@ def _student(counts: Mapping[str, Any]) -> list[str]:
             f"own agreement {about['annotator_agreement']:.2f}"
         )
     if counts["follow_labels"]:
-        weights = ", ".join(f"{relation}s {weight:g}" for relation, weight in counts["follow_labels"].items())
+        weights = ", ".join(
+            f"{relation}s {weight:.2g} (by {counts['followed_by'][relation]})"
+            for relation, weight in counts["follow_labels"].items()
+        )
         said.append(f"followed: {weights}")
     return said

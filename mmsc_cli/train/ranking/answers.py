@@ -13,7 +13,7 @@ from scipy import sparse
 from mmsc_cli.arrays.pair_keys import find_keys
 from mmsc_cli.arrays.rows import divide
 from mmsc_cli.arrays.sparse_rows import symmetric_matrix
-from mmsc_cli.index.following import following_term
+from mmsc_cli.index.following import RANGE, followed_scores
 from mmsc_cli.runtime.parallel import map_blocks
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.relations import RELATIONS, Relation
@@ -21,9 +21,6 @@ from mmsc_cli.train.linear_branch import Sparse
 from mmsc_cli.train.ranking.evidence import Evidence
 from mmsc_cli.train.ranking.ranker import HEADS, Ranker
 
-# A candidate's score is log(1 + e^RANGE share), its share being that of the softmax among unknown candidates. So it is
-# above 0, and candidates that share next to nothing are all near 0.
-RANGE = 12.0
 CHUNK = 1_024
 # Says how probable substitute, complement and neither are, (queries, candidates, 3), of queries (queries,), candidates
 # (queries, candidates) and their evidence.
@@ -117,19 +114,29 @@ def _above_zero(
 
 
 @dataclass(frozen=True)
+class ByStudent:
+    """What following another weight of the student takes, (entries,) each, as the rows of an index have them.
+
+    `truth`: how probable the student thinks that the relation is true; `behaviour`: scores without the student.
+    """
+
+    truth: NDArray[np.float32]
+    behaviour: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Composed:
     """What scores one relation in an index.
 
     `query` and `key` (n_items, dim); `rows` (n_items, n_items) what is added; `by_distinct` with the same columns: how
-    much more is added for each unit that the second head's share is raised by; `truth` with the same columns: the
-    student's probability, None without a student.
+    much more is added for each unit that the second head's share is raised by; `by_student`: None without a student.
     """
 
     query: NDArray[np.float32]
     key: NDArray[np.float32]
     rows: Sparse
     by_distinct: Sparse
-    truth: Sparse | None = None
+    by_student: ByStudent | None = None
 
 
 def compose(
@@ -160,13 +167,14 @@ def compose(
     )
     pointers = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
     columns = answers.candidates[filled]
-    first, second = (head - products for head in answers.scores)
+    first, second = (head[filled] for head in answers.scores)
     mixed = first + np.float32(distinct) * (second - first)
+    by_student = None
     if answers.truth is not None:
-        mixed = mixed + np.float32(follow) * following_term(answers.truth)
+        by_student = ByStudent(answers.truth[filled], mixed)
+        mixed = followed_scores(by_student.behaviour, by_student.truth, pointers, follow)
 
     def as_rows(values: NDArray[np.float32]) -> Sparse:
-        return sparse.csr_array((values[filled].astype(np.float32), columns, pointers), shape=(len(query),) * 2)
+        return sparse.csr_array((values, columns, pointers), shape=(len(query),) * 2)
 
-    truth = None if answers.truth is None else as_rows(answers.truth)
-    return Composed(query, key, as_rows(mixed), as_rows(second - first), truth)
+    return Composed(query, key, as_rows(mixed - products[filled]), as_rows(second - first), by_student)

@@ -18,9 +18,11 @@ from sklearn.metrics import roc_auc_score
 from mmsc_cli.metrics.bootstrap import bootstrap_interval, calibration_error, calibration_interval
 from mmsc_cli.rules.pair_rules import RULES_MODEL
 from mmsc_cli.runtime.seeds import derive_seed, numpy_generator
+from mmsc_cli.tables.judgements import Votes
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.relations import CLASSES
 from mmsc_cli.train.student.classifier import Classifier, Lessons, fit_best
+from mmsc_cli.train.student.judged import Judged
 from mmsc_cli.train.student.teachers import Taught, shown_pairs, taught_by_behaviour, taught_by_rules
 from mmsc_cli.train.student.views import PairViews
 
@@ -42,7 +44,10 @@ class Student:
         accuracy: how often the annotator of the labels is right, by all that is known of it.
         about: what was measured, for the report.
         cleaned: the labels as student and annotator see them together; None without labels that teach.
+        unseen: (labels, 3) what the student says of the labelled pairs when it has not seen their labels.
         trust: how far to follow the cleaned labels, 0 to 1.
+        skill: how much better than chance the student is at pairs that it has not seen, by its own probabilities, 0 to
+            1; 1 without labels, which alone could say.
     """
 
     by_behaviour: Classifier
@@ -51,7 +56,18 @@ class Student:
     accuracy: float = 1.0
     about: dict[str, Any] | None = None
     cleaned: Labels | None = None
+    unseen: NDArray[np.float32] | None = None
     trust: float = 0.0
+    skill: float = 1.0
+
+    def of_judged(self, votes: Votes, n_items: int) -> Judged:
+        """Pairs that people judged, with what the student says of them unseen."""
+        classes = votes.counts.argmax(axis=1)
+        if self.cleaned is None or self.unseen is None:
+            return Judged(votes.a.astype(np.int64), votes.b.astype(np.int64), classes)
+        rows = self.cleaned.find(votes.a, votes.b, n_items)
+        taught, a, b = rows >= 0, votes.a.astype(np.int64), votes.b.astype(np.int64)
+        return Judged(a[taught], b[taught], classes[taught], self.unseen[rows[taught]])
 
     def probabilities(
         self,
@@ -184,14 +200,30 @@ def _with_labels(student: Student, views: PairViews, labels: Labels, seed: int) 
     accuracy = float(np.clip(max(given.max(axis=1).mean(), right.mean()), LEAST_ACCURACY, 0.995))
     own = np.full_like(unseen, (1 - accuracy) / 2)
     own[np.arange(len(own)), taught.classes] = accuracy
-    joint = _without_noise(unseen, accuracy) * own
+    true = _without_noise(unseen, accuracy)
+    joint = true * own
     joint /= joint.sum(axis=1, keepdims=True)
-    chance = 1 / len(CLASSES)
-    trust = max(0.0, (float(joint.max(axis=1).mean()) - chance) / (1 - chance))
-    about |= {"used": True, "annotator_accuracy": round(accuracy, 4), "trust": round(trust, 4)}
+    trust, skill = _better_than_chance(joint), _better_than_chance(true)
+    about |= {"used": True, "annotator_accuracy": round(accuracy, 4)}
+    about |= {"trust": round(trust, 4), "skill": round(skill, 4)}
     substitute, complement, neither = joint.astype(np.float32).T
     cleaned = replace(labels, p_substitute=substitute, p_complement=complement, p_neither=neither)
-    return replace(student, by_labels=classifier, accuracy=accuracy, about=about, cleaned=cleaned, trust=trust)
+    return replace(
+        student,
+        by_labels=classifier,
+        accuracy=accuracy,
+        about=about,
+        cleaned=cleaned,
+        unseen=true.astype(np.float32),
+        trust=trust,
+        skill=skill,
+    )
+
+
+def _better_than_chance(probabilities: NDArray[np.float64]) -> float:
+    """How often the likeliest class of (pairs, 3) is right, by what they say, so that chance is 0 and always is 1."""
+    chance = 1 / len(CLASSES)
+    return max(0.0, (float(probabilities.max(axis=1).mean()) - chance) / (1 - chance))
 
 
 def _contradicts(opinions: NDArray[np.float64], classes: NDArray[np.int64]) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mmsc_cli.index.following import followed_scores
 from mmsc_cli.train.ranking.answers import Answers, Composed, compose
 
 ITEMS, DIM = 20, 4
@@ -45,6 +46,19 @@ def test_a_share_of_the_second_head_can_be_chosen_when_answering(
     filled = answers.candidates >= 0
     found = np.take_along_axis(scores_of(chosen), answers.candidates, axis=1)
     np.testing.assert_allclose(found[filled], (0.7 * answers.scores[0] + 0.3 * answers.scores[1])[filled], atol=1e-4)
+
+
+def test_the_weight_of_the_student_can_be_chosen_when_answering(
+    answers: Answers, vectors: tuple[np.ndarray, np.ndarray]
+) -> None:
+    truth = np.random.default_rng(2).random(answers.candidates.shape, np.float32)
+    taught = Answers(answers.candidates, answers.scores, truth)
+    followed, plain = (compose(*vectors, taught, distinct=0, follow=weight) for weight in (0.4, 0))
+    assert not np.allclose(followed.rows.data, plain.rows.data, atol=0.1)
+    stored = plain.by_student
+    assert stored is not None
+    later = plain.rows.data + followed_scores(stored.behaviour, stored.truth, plain.rows.indptr, 0.4) - stored.behaviour
+    np.testing.assert_allclose(followed.rows.data, later, atol=1e-4)
 
 
 def test_all_others_follow_in_the_order_of_the_network(

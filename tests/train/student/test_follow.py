@@ -1,60 +1,133 @@
-"""How far answers follow the student, as far as validation pairs can pay for it."""
+"""How far answers follow the student: as people judge, else as far as validation pairs can pay for."""
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
+import pytest
 
+from mmsc_cli.index.following import RANGE
+from mmsc_cli.index.index_file import Index
+from mmsc_cli.index.storage import Strings
+from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
-from mmsc_cli.train.student.follow import MOST_COST, choose_following
-from mmsc_cli.train.validation import KINDS
+from mmsc_cli.train.student.follow import Following, choose_following
+from mmsc_cli.train.student.judged import Judged
+from mmsc_cli.train.validation import Validations, validations_of
+
+ITEMS, ANSWERS = 300, 20
+COLD = 40
+AGREES, CONTRADICTS = np.linspace(0.9, 0.1, ANSWERS), np.linspace(0.1, 0.9, ANSWERS)
 
 
-class _Index:
-    """An index that knows nothing but how far it follows."""
-
-    def __init__(self, weight: float = 0.0) -> None:
-        self.weight = weight
-
-    def with_follow_labels(self, weights: dict[str, float]) -> _Index:
-        (weight,) = weights.values()
-        return _Index(weight)
-
-
-class _Question:
-    """Queries whose NDCG falls by a fraction with the weight; None: there are no queries."""
-
-    def __init__(self, falls: float | None) -> None:
-        self._falls = falls
-
-    def ndcg(self, index: Any) -> float | None:
-        return None if self._falls is None else 0.5 * (1 - self._falls * index.weight)
-
-
-def _chosen(warm: float | None, cold: float | None, asked: float | None = None) -> set[float]:
-    falls = dict(zip(KINDS, (warm, cold), strict=True))
-    questions: Any = {(relation, kind): _Question(falls[kind]) for relation in RELATIONS for kind in KINDS}
-    index: Any = _Index()
-    return set(choose_following(index, questions, asked).values())
-
-
-def test_the_greatest_weight_that_validation_pairs_can_pay_for() -> None:
-    assert _chosen(warm=MOST_COST / 2, cold=0.0) == {1.0}
-    (weight,) = _chosen(warm=2 * MOST_COST, cold=0.0)
-    assert 0.45 < weight <= 0.5
+def index_of(truth: np.ndarray, truth_of_cold: np.ndarray | None = None) -> Index:
+    """Every item has the 20 items behind it as candidates, the nearest first; the last COLD items are cold."""
+    tensors: dict[str, np.ndarray] = {
+        "known.indptr": np.zeros(ITEMS + 1, np.int64),
+        "known.indices": np.zeros(0, np.int32),
+    }
+    for name in ("ids", "titles"):
+        tensors[f"{name}.bytes"], tensors[f"{name}.offsets"] = Strings.pack([f"I{row:03}" for row in range(ITEMS)])
+    behind = (np.arange(ITEMS)[:, None] + 1 + np.arange(ANSWERS)) % ITEMS
+    share = 0.8 ** np.arange(ANSWERS)
+    behaviour = np.tile(np.log1p(np.exp(RANGE) * share / share.sum()).astype(np.float32), ITEMS)
+    probable = np.tile(truth.astype(np.float32), (ITEMS, 1))
+    if truth_of_cold is not None:
+        probable[-COLD:] = truth_of_cold
+    for relation in RELATIONS:
+        tensors |= {
+            f"{relation}.query": np.zeros((ITEMS, 1), np.float32),
+            f"{relation}.key": np.zeros((ITEMS, 1), np.float32),
+            f"{relation}.linear.indptr": np.arange(ITEMS + 1) * ANSWERS,
+            f"{relation}.linear.indices": behind.astype(np.int32).ravel(),
+            f"{relation}.linear.values": behaviour,
+            f"{relation}.linear.behaviour": behaviour,
+            f"{relation}.linear.truth": probable.ravel(),
+        }
+    return Index(tensors, {})
 
 
-def test_cold_items_pay_for_no_more_than_warm_ones() -> None:
-    (weight,) = _chosen(warm=0.0, cold=4 * MOST_COST)
-    assert 0.2 < weight <= 0.25
+def questions(warm: bool = True, cold: bool = True) -> Validations:
+    """Everyone's first answer is right, and for a fifth of the items the last one too."""
+    first = [(row, row + 1) for row in range(ITEMS - COLD - 1)] if warm else []
+    last = [(row, row + ANSWERS) for row in range(0, ITEMS - COLD - ANSWERS, 5)] if warm else []
+    # Of cold items, the 20th item behind is warm again only across the end.
+    of_cold = [((ITEMS - 1), answer) for answer in range(3)] if cold else []
+    ends = np.array(sorted({(min(pair), max(pair)) for pair in [*first, *last, *of_cold]}), np.int32).reshape(-1, 2)
+    ones = np.ones(len(ends), np.float32)
+    splits = np.repeat(["warm", "cold_valid"], [ITEMS - COLD, COLD])
+    pairs = Pairs(ends[:, 0], ends[:, 1], ones, ones, ones, ones, np.full(len(ends), "valid"))
+    return validations_of(pairs, splits, 1)
 
 
-def test_without_cold_queries_the_warm_ones_decide() -> None:
-    assert _chosen(warm=0.0, cold=None) == {1.0}
+def weights(following: Following) -> set[float]:
+    return set(following.weights.values())
+
+
+def test_a_student_that_agrees_with_shoppers_is_followed_fully() -> None:
+    following = choose_following(index_of(AGREES), questions(), None)
+    assert weights(following) == {1.0}
+    assert set(following.chosen_by.values()) == {"behaviour"}
+
+
+def test_one_that_contradicts_them_as_far_as_validation_pairs_can_pay_for() -> None:
+    (weight,) = weights(choose_following(index_of(CONTRADICTS), questions(), None))
+    assert 0 < weight < 0.9
+
+
+def test_cold_items_are_to_pay_little_too() -> None:
+    index = index_of(AGREES, truth_of_cold=CONTRADICTS)
+    (weight,) = weights(choose_following(index, questions(), None))
+    assert weight < 0.9
+    assert weights(choose_following(index, questions(cold=False), None)) == {1.0}
 
 
 def test_without_warm_queries_nothing_is_followed() -> None:
-    assert _chosen(warm=None, cold=0.0) == {0.0}
+    assert weights(choose_following(index_of(AGREES), questions(warm=False), None)) == {0.0}
+
+
+def test_a_student_is_followed_no_further_than_it_is_skilled() -> None:
+    assert weights(choose_following(index_of(AGREES), questions(), None, skill=0.3)) == {0.3}
 
 
 def test_a_weight_that_is_asked_for_is_taken() -> None:
-    assert _chosen(warm=1.0, cold=1.0, asked=0.7) == {0.7}
+    following = choose_following(index_of(CONTRADICTS), questions(), 0.7)
+    assert weights(following) == {0.7}
+    assert set(following.chosen_by.values()) == {"settings"}
+
+
+def judged(right: np.ndarray, opinions: np.ndarray | None = None, n_pairs: int = 200) -> Judged:
+    """Pairs of an item and one behind it: the class is that of `right` (ANSWERS,) by how far behind it is."""
+    a = np.arange(n_pairs, dtype=np.int64)
+    distance = 1 + a % ANSWERS
+    return Judged(a, a + distance, right[distance - 1], opinions)
+
+
+NEAR_IS_NEITHER = np.repeat([2, 1], ANSWERS // 2)
+NEAR_IS_COMPLEMENT = np.repeat([1, 2], ANSWERS // 2)
+
+
+def test_people_who_side_with_the_student_have_it_followed_whatever_behaviour_pays() -> None:
+    following = choose_following(index_of(CONTRADICTS), questions(), None, judged=judged(NEAR_IS_NEITHER))
+    assert following.weights["complement"] > 0.9
+    # No pair was judged a substitute, so that behaviour decides there.
+    assert following.chosen_by == {"substitute": "behaviour", "complement": "people"}
+
+
+def test_people_who_side_with_shoppers_have_it_followed_no_further() -> None:
+    following = choose_following(index_of(CONTRADICTS), questions(), None, judged=judged(NEAR_IS_COMPLEMENT))
+    assert following.weights["complement"] == 0.0
+
+
+def test_the_student_is_measured_by_what_it_says_unseen() -> None:
+    """It copies what people said of pairs that it was taught, and knows nothing of others."""
+    people = judged(NEAR_IS_NEITHER, np.full((200, 3), 1 / 3, np.float32))
+    following = choose_following(index_of(CONTRADICTS), questions(), None, judged=people)
+    copied = choose_following(index_of(CONTRADICTS), questions(), None, judged=judged(NEAR_IS_NEITHER))
+    assert following.weights["complement"] < copied.weights["complement"]
+
+
+@pytest.mark.parametrize("n_pairs", [0, 60])
+def test_few_judgements_choose_nothing(n_pairs: int) -> None:
+    people = judged(NEAR_IS_NEITHER, n_pairs=n_pairs)
+    following = choose_following(index_of(AGREES), questions(), None, judged=people)
+    assert set(following.chosen_by.values()) == {"behaviour"}
