@@ -94,5 +94,13 @@ def image_hashes(items_path: Path, recorded: NDArray[np.uint64]) -> NDArray[np.u
     return hashes
 
 
+def joint_hashes(text: NDArray[np.uint64], image: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the hashes of text and image as one input, (items,), from those of each; none where one is missing."""
+    both = (text != NO_INPUT) & (image != NO_INPUT)
+    # Odd, so that no two texts become one; the golden ratio in 64 bits (Knuth's multiplicative hashing).
+    mixed = text * np.uint64(0x9E3779B97F4A7C15) + image
+    return np.where(both, np.maximum(mixed, np.uint64(1)), np.uint64(NO_INPUT))
+
+
 def _hash(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little") or 1

@@ -13,12 +13,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsc_cli.encode.different_inputs import NO_INPUT
+from mmsc_cli.encode.different_inputs import NO_INPUT, joint_hashes
 from mmsc_cli.encode.part_files import Modality
 from mmsc_cli.encoders.encoder import Encoder, read_card
 from mmsc_cli.errors import WorkspaceError
@@ -28,7 +28,8 @@ from mmsc_cli.tables.embeddings import Embeddings, map_array
 # The encoder is fitted anew when more than this share of the texts or images was not there when it was fitted.
 DRIFT = 0.1
 _INPUTS, _MADE = "inputs.npy", "made.json"
-_COLUMNS: tuple[Modality, Modality] = ("text", "image")
+_Fitted = Literal["text", "image"]
+_COLUMNS: tuple[_Fitted, ...] = ("text", "image")
 _LOG = logging.getLogger(__name__)
 
 
@@ -48,7 +49,7 @@ class Earlier:
     inputs: NDArray[np.uint64]
     made: Mapping[str, Any]
     embeddings: Embeddings
-    fitted_on: Mapping[Modality, NDArray[np.uint64]]
+    fitted_on: Mapping[_Fitted, NDArray[np.uint64]]
 
     @classmethod
     def open(cls, folder: Path) -> Earlier | None:
@@ -65,8 +66,7 @@ class Earlier:
 
     def fits(self, encoder: Encoder) -> bool:
         """Whether the vectors are as wide as those of an encoder."""
-        widths = self.embeddings.text.shape[1], self.embeddings.image.shape[1]
-        return widths == (encoder.text_dim, encoder.image_dim)
+        return all(self.vectors(modality).shape[1] == encoder.width(modality) for modality in get_args(Modality))
 
     def keep_fitted(self, hashes: Mapping[Modality, NDArray[np.uint64]], fitted: Path) -> None:
         """Take over the encoder that was fitted on the catalogue, unless the catalogue has drifted.
@@ -94,18 +94,23 @@ class Earlier:
 
     def rows(self, modality: Modality, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the row of a vector for each of some inputs, -1 where there is none or it is zero."""
-        column = self.inputs[:, _COLUMNS.index(modality)]
+        if modality == "joint":
+            column = joint_hashes(*self.inputs.T)
+            mask = np.asarray(self.embeddings.mask.all(axis=1))
+        else:
+            number = _COLUMNS.index(modality)
+            column, mask = self.inputs[:, number], self.embeddings.mask[:, number]
         order = np.argsort(column, kind="stable")
         place = np.minimum(np.searchsorted(column[order], hashes), len(column) - 1)
         found = order[place]
         same = (column[found] == hashes) & (hashes != NO_INPUT)
-        mask = self.embeddings.mask[:, _COLUMNS.index(modality)]
         rows: NDArray[np.int64] = np.where(same & mask[found], found, -1)
         return rows
 
     def vectors(self, modality: Modality) -> NDArray[np.float16]:
         """Return the vectors, (items, dim)."""
-        return self.embeddings.text if modality == "text" else self.embeddings.image
+        vectors: NDArray[np.float16] = getattr(self.embeddings, modality)
+        return vectors
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ def write_inputs(
     write_json(folder / _MADE, made)
 
 
-def _fitted_on(modality: Modality) -> str:
+def _fitted_on(modality: _Fitted) -> str:
     return f"fitted-{modality}.npy"
 
 

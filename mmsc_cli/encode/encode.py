@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.encode.adapt.adapt import adapt_towers, trains_towers
-from mmsc_cli.encode.different_inputs import DifferentInputs, image_hashes, text_hashes
+from mmsc_cli.encode.different_inputs import DifferentInputs, image_hashes, joint_hashes, text_hashes
 from mmsc_cli.encode.earlier import Earlier, Known
 from mmsc_cli.encode.encode_parts import encode_images, encode_texts
 from mmsc_cli.encode.encode_task import EncodeTask
@@ -61,8 +61,8 @@ class Encoding:
 
     @property
     def all_parts(self) -> list[PartFile]:
-        """The parts of both modalities, of which shards take every n-th one."""
-        return [*self.parts["text"], *self.parts["image"]]
+        """The parts of all modalities, of which shards take every n-th one."""
+        return [*self.parts["text"], *self.parts["image"], *self.parts["joint"]]
 
     def missing(self, shard: Shard) -> list[Shard]:
         """Return the siblings of a shard that have unfinished parts."""
@@ -111,27 +111,26 @@ def encode_shard(task: EncodeTask, shard: Shard = WHOLE) -> Encoding:
         earlier = None
     if not encoder.reads_images:
         hashes["image"] = no_images
+    hashes["joint"] = joint_hashes(hashes["text"], hashes["image"]) if encoder.joint_dim else no_images
     inputs = {modality: DifferentInputs.of(of_rows) for modality, of_rows in hashes.items()}
     known = {modality: Known.of(earlier, modality, hashes[modality][inputs[modality].first_row]) for modality in inputs}
     cuts = {modality: cut_parts(folder, modality, inputs[modality]) for modality in inputs}
     encoding = Encoding(task, folder, encoder, inputs, cuts, {}, hashes, known, made, earlier)
-    parts = unfinished(shard.parts(encoding.all_parts))
-    started = time.monotonic()
-    encoded = encode_texts(
-        task, encoder, inputs["text"], [part for part in parts if part.modality == "text"], known["text"]
-    )
-    between = time.monotonic()
-    encoding.per_second["text"] = _rate(encoded, between - started)
-    encoded = encode_images(
-        task, encoder, inputs["image"], recorded, [part for part in parts if part.modality == "image"], known["image"]
-    )
-    encoding.per_second["image"] = _rate(encoded, time.monotonic() - between)
+    todo = unfinished(shard.parts(encoding.all_parts))
+    for modality in inputs:
+        started = time.monotonic()
+        parts = [part for part in todo if part.modality == modality]
+        if modality == "text":
+            encoded = encode_texts(task, encoder, inputs[modality], parts, known[modality])
+        else:
+            encoded = encode_images(task, encoder, inputs[modality], recorded, parts, known[modality])
+        encoding.per_second[modality] = _rate(encoded, time.monotonic() - started)
     return encoding
 
 
 def _made(task: EncodeTask, choice: Choice) -> dict[str, Any]:
     """Return what decides the vectors, apart from the inputs, as JSON values."""
-    settings = task.settings.model_dump(mode="json", exclude={"batch_size"})
+    settings = task.settings.model_dump(mode="json", exclude={"batch_size"}, exclude_none=True)
     made: dict[str, Any] = json.loads(
         json.dumps({"settings": settings, "seed": task.seed, "encoder": dict(choice.identity)})
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmsc_cli.encode.different_inputs import DifferentInputs
@@ -65,6 +66,8 @@ def encode_images(
 ) -> int:
     """Encode and write the parts, decoding the next batches while one is on the device; return how many images.
 
+    The parts are of images, or of texts and images as one input.
+
     Every file that is encoded is compared with its recorded hash, (items,), also those whose content an earlier row
     has. Files whose vectors are known by their content are not read.
 
@@ -77,29 +80,34 @@ def encode_images(
         return 0
     count = sum(map(len, missing))
 
-    def load(named: tuple[int, str]) -> NDArray[Any] | UnusableImageError | None:
-        row, path = named
+    joint = parts[0].modality == "joint"
+
+    def load(named: tuple[int, str, str]) -> tuple[str, NDArray[Any]] | UnusableImageError | None:
+        row, path, text = named
         if recorded[row] != NO_IMAGE:
             _check(task.workspace_root, path, int(recorded[row]))
         if inputs.first_row[inputs.of_row[row]] != row:
             return None
         try:
-            return encoder.pixels(load_image(task.workspace_root, path))
+            return text, encoder.pixels(load_image(task.workspace_root, path))
         except UnusableImageError as reason:
             return reason
 
     every_row = np.concatenate(rows)
-    tables = take_items(task.items_path, ["image_path"], every_row)
-    paths = (path for table in tables for path in table["image_path"].to_pylist())
-    images = map_in_threads(load, zip(every_row.tolist(), paths, strict=True), ahead=2 * encoder.batch_size)
-    with task.progress.task("encoding images", total=count) as shown:
+    tables = take_items(task.items_path, ["image_path", *(TEXT_COLUMNS if joint else ())], every_row)
+    named = (each for table in tables for each in _paths_and_texts(table, joint=joint))
+    of_rows = ((row, path, text) for row, (path, text) in zip(every_row.tolist(), named, strict=True))
+    images = map_in_threads(load, of_rows, ahead=2 * encoder.batch_size)
+    with task.progress.task(f"encoding {'texts with ' if joint else ''}images", total=count) as shown:
         for part, numbers, part_rows in zip(parts, missing, rows, strict=True):
-            vectors = known.block(part.numbers, encoder.image_dim)
+            vectors = known.block(part.numbers, encoder.width(part.modality))
             failures: dict[int, str] = {}
             positions = (numbers - part.numbers.start).tolist()
             usable = _usable(islice(images, len(part_rows)), positions, failures)
             while batch := list(islice(usable, encoder.batch_size)):
-                vectors[[position for position, _ in batch]] = encoder.image_vectors([pixels for _, pixels in batch])
+                texts, pixels = [text for _, (text, _) in batch], [pixels for _, (_, pixels) in batch]
+                encoded = encoder.joint_vectors(texts, pixels) if joint else encoder.image_vectors(pixels)
+                vectors[[position for position, _ in batch]] = encoded
                 shown.advance(len(batch))
             shown.advance(len(failures))
             part.write(vectors, failures)
@@ -112,6 +120,11 @@ def _rows_to_read(inputs: DifferentInputs, part: PartFile, known: Known) -> NDAr
     return to_read
 
 
+def _paths_and_texts(table: pa.Table, *, joint: bool) -> Iterator[tuple[str, str]]:
+    paths = table["image_path"].to_pylist()
+    return zip(paths, full_text(table) if joint else [""] * len(paths), strict=True)
+
+
 def _check(workspace_root: Path, path: str, recorded: int) -> None:
     try:
         same = hash_image(resolve_image(workspace_root, path)) == recorded
@@ -122,9 +135,11 @@ def _check(workspace_root: Path, path: str, recorded: int) -> None:
 
 
 def _usable(
-    images: Iterator[NDArray[Any] | UnusableImageError | None], positions: Sequence[int], failures: dict[int, str]
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield images with their positions in the part; put the reasons of the others into `failures`."""
+    images: Iterator[tuple[str, NDArray[Any]] | UnusableImageError | None],
+    positions: Sequence[int],
+    failures: dict[int, str],
+) -> Iterator[tuple[int, tuple[str, NDArray[Any]]]]:
+    """Yield texts and images with their positions in the part; put the reasons of the others into `failures`."""
     different = (image for image in images if image is not None)
     for position, image in zip(positions, different, strict=False):
         if isinstance(image, UnusableImageError):

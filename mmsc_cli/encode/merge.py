@@ -23,9 +23,10 @@ def merge(encoding: Encoding, out: Path, failures_path: Path) -> dict[str, Any]:
     """Write the artefacts of the stage from parts that are all finished; the parts stay as they are.
 
     Writes into `out`: `text.npy` (items, text_dim) and `image.npy` (items, image_dim), float16, rows of unit length
-    or zero; `mask.npy` (items, 2) bool, which rows of text and image are not zero; `encoder.json` and the files that
-    open the encoder again; and what `write_inputs` writes. A row is zero where an item has no text (or no usable
-    image), or a text without a word that the encoder knows.
+    or zero; where the encoder makes them, `joint.npy` (items, joint_dim) of the items with both; `mask.npy` (items, 2)
+    bool, which rows of text and image are not zero; `encoder.json` and the files that open the encoder again; and what
+    `write_inputs` writes. A row is zero where an item has no text (or no usable image), or a text without a word that
+    the encoder knows.
 
     Args:
         encoding: all of its parts are finished.
@@ -44,6 +45,9 @@ def merge(encoding: Encoding, out: Path, failures_path: Path) -> dict[str, Any]:
     mask = np.zeros((n_items, 2), np.bool_)
     write_array(out / "text.npy", np.float16, (n_items, encoder.text_dim), _rows(encoding, "text", mask[:, 0]))
     write_array(out / "image.npy", np.float16, (n_items, encoder.image_dim), _rows(encoding, "image", mask[:, 1]))
+    if encoder.joint_dim:
+        joint = _rows(encoding, "joint", np.zeros(n_items, np.bool_))
+        write_array(out / "joint.npy", np.float16, (n_items, encoder.joint_dim), joint)
     np.save(out / "mask.npy", mask, allow_pickle=False)
     reasons = {number: reason for part in encoding.parts["image"] for number, reason in part.failures().items()}
     failed = np.flatnonzero(np.isin(images.of_row, list(reasons)))
@@ -63,6 +67,7 @@ def merge(encoding: Encoding, out: Path, failures_path: Path) -> dict[str, Any]:
         "encoder": encoder.name,
         "text_dim": encoder.text_dim,
         "image_dim": encoder.image_dim,
+        "joint_dim": encoder.joint_dim,
         "batch_size": encoder.batch_size,
         # Of what this process encoded itself.
         "texts_per_second": encoding.per_second["text"],
@@ -81,7 +86,7 @@ def merge(encoding: Encoding, out: Path, failures_path: Path) -> dict[str, Any]:
 def _rows(encoding: Encoding, modality: Modality, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.float16]]:
     """Yield the vectors of all items, some rows at a time, and set the mask where they are not zero."""
     of_row, parts = encoding.inputs[modality].of_row, encoding.parts[modality]
-    dim = encoding.encoder.text_dim if modality == "text" else encoding.encoder.image_dim
+    dim = encoding.encoder.width(modality)
     starts = np.array([part.numbers.start for part in parts])
     for start in range(0, len(of_row), _ROWS):
         numbers = of_row[start : start + _ROWS]

@@ -19,7 +19,7 @@ from mmsc_cli.encode.different_inputs import DifferentInputs
 from mmsc_cli.runtime.atomic import atomic_write, write_json
 from mmsc_cli.tables.embeddings import map_array
 
-Modality = Literal["text", "image"]
+Modality = Literal["text", "image", "joint"]
 PART_INPUTS = 4_096
 
 

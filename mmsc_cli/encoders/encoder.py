@@ -32,11 +32,15 @@ class EncoderCard(BaseModel):
         revision: the hub's commit, or the version of the classic features; None for a local checkpoint.
         text_dim: width of a text vector.
         image_dim: width of an image vector.
+        joint_dim: width of a vector of text and image together; 0: there are none.
         weights_sha256: the sha256 of the weights.
+        text_revision: the hub's commit of a tokenizer that is not beside the weights.
         architecture: the architecture of an open_clip model.
         checkpoint: the path of a local checkpoint.
         adapter: a projection over the frozen vectors, or low-rank matrices (lora) in the frozen towers.
         adapter_sha256: the sha256 of the adapter.
+        truncate_dim: how many numbers of a vector of a sentence-transformers model are kept; None: all.
+        prompt: what precedes each of its inputs; None: its own default.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,11 +50,15 @@ class EncoderCard(BaseModel):
     revision: str | None
     text_dim: int
     image_dim: int
+    joint_dim: int = 0
     weights_sha256: str
+    text_revision: str | None = None
     architecture: str | None = None
     checkpoint: str | None = None
     adapter: Literal["projection", "lora"] | None = None
     adapter_sha256: str | None = None
+    truncate_dim: int | None = None
+    prompt: str | None = None
 
 
 class Encoder(ABC):
@@ -63,6 +71,7 @@ class Encoder(ABC):
         name: its name, as `--encoder` takes it.
         text_dim: width of a text vector.
         image_dim: width of an image vector.
+        joint_dim: width of a vector of text and image together; 0: it makes none.
         shared_space: whether a text vector and an image vector can be compared.
         reads_images: whether it encodes images.
         batch_size: how many inputs it encodes at a time.
@@ -71,6 +80,7 @@ class Encoder(ABC):
     name: str
     text_dim: int
     image_dim: int
+    joint_dim: int = 0
     shared_space: bool = False
     reads_images: bool = True
     batch_size: int = DEFAULT_BATCH
@@ -91,9 +101,17 @@ class Encoder(ABC):
     def image_vectors(self, pixels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Encode n prepared images; returns (n, image_dim)."""
 
+    def joint_vectors(self, texts: Sequence[str], pixels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:  # noqa: ARG002  most make none
+        """Encode n texts and prepared images, each pair as one input; returns (n, joint_dim)."""
+        return np.zeros((len(texts), self.joint_dim), np.float32)
+
     @abstractmethod
     def save(self, folder: Path) -> EncoderCard:
         """Write `encoder.json`, and the weights that mmsc itself fitted, into `folder`."""
+
+    def width(self, modality: Literal["text", "image", "joint"]) -> int:
+        """Return the width of the vectors of a modality."""
+        return {"text": self.text_dim, "image": self.image_dim, "joint": self.joint_dim}[modality]
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode texts; returns (texts, text_dim)."""

@@ -40,10 +40,8 @@ def hub_file(name: str, repository: str, file: str, revision: str | None, *, loc
         return None
 
 
-def hub_snapshot(
-    name: str, repository: str, revision: str | None, *, without: Sequence[str], local_option: str
-) -> Path:
-    """Return the folder of a repository at a commit (None: the latest), without files that match `without`.
+def hub_snapshot(name: str, repository: str, revision: str | None, *, only: Sequence[str], local_option: str) -> Path:
+    """Return the folder of a repository at a commit (None: the latest), with the files that match `only`.
 
     The hub is asked first: only it knows whether the folder on this machine is complete.
 
@@ -54,7 +52,7 @@ def hub_snapshot(
 
     def fetch(*, cached: bool) -> str:
         return huggingface_hub.snapshot_download(
-            repository, revision=revision, ignore_patterns=list(without), local_files_only=cached
+            repository, revision=revision, allow_patterns=list(only), local_files_only=cached
         )
 
     try:

@@ -19,15 +19,18 @@ from torchvision.transforms import Compose
 
 from mmsc_cli.arrays.rows import unit_rows
 from mmsc_cli.encoders.batching import encode_by_length, encode_in_batches, fitting_batch, half_precision
-from mmsc_cli.encoders.encoder import Encoder, EncoderCard, write_card
+from mmsc_cli.encoders.encoder import OPEN_CLIP, Encoder, EncoderCard, write_card
 from mmsc_cli.encoders.lora import apply_lora, open_lora, save_lora
-from mmsc_cli.encoders.open_clip_weights import OpenClipWeights, find_weights
-from mmsc_cli.errors import InputError, UnreachableError, WorkspaceError
+from mmsc_cli.encoders.open_clip_weights import LOCAL, OpenClipWeights, find_weights
+from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.runtime.installation import extra_command
 
 # No token of open_clip's vocabularies is longer, so text beyond the context length times this is never read.
 _LONGEST_TOKEN = 64
 # Lengths are rounded up to a multiple, so that the device sees few shapes.
 _LENGTH_STEP = 8
+# What the configuration of a model may say of its tokenizer; anything else, such as trust_remote_code, it may not.
+_TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")
 
 
 class OpenClipEncoder(Encoder):
@@ -40,7 +43,6 @@ class OpenClipEncoder(Encoder):
 
         Raises:
             InputError: the checkpoint is damaged or of another architecture, or a package that it needs is missing.
-            UnreachableError: the tokenizer of the architecture is on the hub, which does not answer.
         """
         self.name = weights.name
         self.weights = weights
@@ -55,7 +57,7 @@ class OpenClipEncoder(Encoder):
         self._mean, self._std = (
             torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (preprocess.mean, preprocess.std)
         )
-        self.text_dim = self.image_dim = int(open_clip.get_model_config(weights.architecture)["embed_dim"])
+        self.text_dim = self.image_dim = int(weights.config["embed_dim"])
         self._context = int(self._tokenize.context_length)
         self._trims = _may_be_trimmed(self.model, self._tokenize)
         self.batch_size = fitting_batch(device, self._try) if batch_size is None else batch_size
@@ -138,7 +140,8 @@ class OpenClipEncoder(Encoder):
                 text_dim=self.text_dim,
                 image_dim=self.image_dim,
                 weights_sha256=self.weights.sha256,
-                architecture=self.weights.architecture,
+                text_revision=self.weights.text.revision if self.weights.text else None,
+                architecture=None if self.weights.revision else self.weights.architecture,
                 checkpoint=None if self.weights.revision else str(self.weights.checkpoint),
                 adapter="lora" if self._lora else None,
                 adapter_sha256=save_lora(folder, self._lora) if self._lora else None,
@@ -175,8 +178,11 @@ def reopen_open_clip(
         WorkspaceError: the weights have changed.
         InputError, UnreachableError: as `find_weights` and `OpenClipEncoder`.
     """
-    name = f"open_clip:{card.architecture}/{card.checkpoint}" if card.checkpoint else card.name
-    weights = find_weights(name, folder.resolve().parent, card.revision)
+    name = card.name
+    if card.checkpoint:
+        is_folder = str(card.architecture).startswith(LOCAL)
+        name = f"{OPEN_CLIP}{card.architecture}" + ("" if is_folder else f"/{card.checkpoint}")
+    weights = find_weights(name, folder.resolve().parent, card.revision, card.text_revision)
     if weights.sha256 != card.weights_sha256:
         raise WorkspaceError(
             f"{weights.checkpoint} is not the checkpoint the embeddings were made with",
@@ -199,20 +205,21 @@ def _may_be_trimmed(model: Any, tokenize: Any) -> bool:
 
 
 def _load(weights: OpenClipWeights, device: torch.device) -> tuple[Any, Any]:
+    is_known = weights.architecture in open_clip.list_models()
     try:
         model = open_clip.create_model(
-            weights.architecture, pretrained=str(weights.checkpoint), device=device, **weights.overrides
+            weights.architecture,
+            pretrained=str(weights.checkpoint) if is_known else None,  # a folder has its weights with it
+            device=device,
+            **weights.overrides,
+            **_text_tower(weights),
         )
-        tokenize = open_clip.get_tokenizer(weights.architecture)
+        tokenize = _tokenizer(weights)
     except torch.OutOfMemoryError:
         raise
-    except OSError as error:
-        raise UnreachableError(
-            f"--encoder {weights.name}: {weights.architecture} needs files of the hub that are not on this "
-            f"machine ({_first_line(error)})",
-            hint="use an architecture with open_clip's own tokenizer, such as ViT-B-32-256, or --encoder classic",
-        ) from error
-    except (RuntimeError, ImportError, ValueError, KeyError, SafetensorError) as error:
+    except ImportError as error:
+        raise InputError(f"--encoder {weights.name}: {_first_line(error)}", hint=extra_command("text")) from error
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise InputError(
             f"--encoder {weights.name}: {weights.checkpoint} cannot be loaded as {weights.architecture}: "
             f"{_first_line(error)}",
@@ -220,6 +227,28 @@ def _load(weights: OpenClipWeights, device: torch.device) -> tuple[Any, Any]:
         ) from error
     model = model.eval().requires_grad_(False)
     return model.to(memory_format=torch.channels_last) if device.type == "cuda" else model, tokenize
+
+
+def _text_tower(weights: OpenClipWeights) -> dict[str, Any]:
+    """Return arguments by which a text tower that is not open_clip's own is built from files on this machine."""
+    text = weights.config["text_cfg"]
+    if weights.text is None or not text.get("hf_model_name"):
+        return {}
+    return {"text_cfg": {**text, "hf_model_name": str(weights.text.folder), "hf_model_pretrained": False}}
+
+
+def _tokenizer(weights: OpenClipWeights) -> Any:
+    if weights.text is None:
+        return open_clip.get_tokenizer(weights.architecture)
+    text = weights.config["text_cfg"]
+    kept = {name: value for name, value in text.get("tokenizer_kwargs", {}).items() if name in _TOKENIZER_OPTIONS}
+    return open_clip.tokenizer.HFTokenizer(
+        str(weights.text.folder),
+        context_length=text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
+        tokenizer_mode=text.get("tokenizer_mode"),
+        **kept,
+        trust_remote_code=False,
+    )
 
 
 def _first_line(error: Exception) -> str:

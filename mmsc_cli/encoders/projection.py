@@ -56,6 +56,7 @@ class AdaptedEncoder(Encoder):
         self._adapter = adapter
         self.name, self.text_dim, self.image_dim = encoder.name, encoder.text_dim, encoder.image_dim
         self.shared_space, self.reads_images = encoder.shared_space, encoder.reads_images
+        self.joint_dim = encoder.joint_dim
         self.batch_size = encoder.batch_size
 
     def tokens(self, texts: Sequence[str]) -> Any:
@@ -73,6 +74,10 @@ class AdaptedEncoder(Encoder):
     def image_vectors(self, pixels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Encode and adapt prepared images."""
         return self._adapter.adapt_images(self._encoder.image_vectors(pixels))
+
+    def joint_vectors(self, texts: Sequence[str], pixels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Encode texts and images as one input; these vectors stay as the frozen encoder makes them."""
+        return self._encoder.joint_vectors(texts, pixels)
 
     def save(self, folder: Path) -> EncoderCard:
         """Write the frozen encoder and the adapter."""

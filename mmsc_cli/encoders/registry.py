@@ -46,6 +46,11 @@ def choose_encoder(
         UnreachableError: its weights are not on this machine and the hub does not answer.
     """
     name = settings.encoder
+    if not name.startswith(SENTENCE_TRANSFORMERS) and (settings.truncate_dim or settings.prompt):
+        raise InputError(
+            f"encode.truncate_dim and encode.prompt mean nothing to --encoder {name}",
+            hint=f"leave them out, or use {SENTENCE_TRANSFORMERS}NAME",
+        )
     if name == "classic":
 
         def open_or_fit(batch_size: int | None, fitted: Path) -> Encoder:
@@ -63,13 +68,15 @@ def choose_encoder(
     if name.startswith(SENTENCE_TRANSFORMERS):
         from mmsc_cli.encoders.sentence_transformers import (  # noqa: PLC0415  imports torch
             SentenceEncoder,
+            SentenceOptions,
             find_sentence_model,
         )
 
         model = find_sentence_model(name, workspace_root)
+        options = SentenceOptions(settings.truncate_dim, settings.prompt)
         return Choice(
             {"kind": "sentence_transformers", "weights": model.sha256, "device": device().type},
-            lambda batch_size, _: SentenceEncoder(model, device=device(), batch_size=batch_size),
+            lambda batch_size, _: SentenceEncoder(model, options, device=device(), batch_size=batch_size),
         )
     if name != "auto" and not name.startswith(OPEN_CLIP):
         near = get_close_matches(name, ("auto", "classic"), n=1)

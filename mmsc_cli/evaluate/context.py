@@ -37,6 +37,7 @@ class _Artefacts:
         category: one category path (root to leaf) per item.
         text: text embeddings, None where there are none.
         image: image embeddings, None where there are none.
+        joint: embeddings of text and image as one input, None where there are none.
         seed: the seed of everything drawn at random here.
         outside: partners outside the catalogue, None where `prepare` kept none.
     """
@@ -46,6 +47,7 @@ class _Artefacts:
     category: Sequence[Sequence[str]]
     text: Modality | None = None
     image: Modality | None = None
+    joint: Modality | None = None
     seed: int = 1
     outside: Outside | None = None
 
@@ -90,7 +92,7 @@ class EvaluationContext(_Artefacts):
             raise WorkspaceError(
                 f"a pair names item row {last} of {self.n_items} items", hint="run `mmsc prepare SOURCE`"
             )
-        for name, modality in (("text", self.text), ("image", self.image)):
+        for name, modality in (("text", self.text), ("image", self.image), ("joint", self.joint)):
             if modality and not len(modality.vectors) == len(modality.present) == self.n_items:
                 raise WorkspaceError(
                     f"{len(modality.vectors)} {name} embeddings for {self.n_items} items",
@@ -110,6 +112,7 @@ class EvaluationContext(_Artefacts):
             category=self.category,
             text=self.text,
             image=self.image,
+            joint=self.joint,
             seed=self.seed,
             outside=None if self.outside is None else self.outside.of_items(warm),
         )

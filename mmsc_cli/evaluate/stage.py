@@ -166,13 +166,14 @@ def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
     """
     outside = workspace.path("outside.parquet")
     item_table = read_items(workspace.path("items.parquet"), columns=["category", "split"])
-    text, image, mask = Embeddings.open(workspace.path("embeddings"), len(item_table))
+    text, image, mask, joint = Embeddings.open(workspace.path("embeddings"), len(item_table))
     return EvaluationContext(
         pairs=Pairs.read(workspace.path("pairs.parquet"), len(item_table)),
         item_split=item_splits(item_table),
         category=item_table["category"].to_pylist(),
         text=Modality(text, mask[:, 0]),
         image=Modality(image, mask[:, 1]),
+        joint=Modality(joint, np.asarray(mask.all(axis=1))) if joint.shape[1] else None,
         seed=seed,
         outside=Outside.read(outside) if outside.exists() else None,
     )

@@ -36,7 +36,7 @@ from mmsc_cli.infer.explain import Subject
 from mmsc_cli.infer.new_item import NewItem
 from mmsc_cli.linear.transfer import transfer_rows
 from mmsc_cli.model.behaviour import Lendable
-from mmsc_cli.model.features import Attributes, ItemFeatures
+from mmsc_cli.model.features import Attributes, ItemFeatures, side_masks
 from mmsc_cli.model.graph import Graph, neighbour_graph
 from mmsc_cli.model.mmsc import Mmsc, Shape
 from mmsc_cli.model.neighbours import nearest_items, semantic_vectors
@@ -91,7 +91,7 @@ class _Trained:
 
     Attributes:
         model: the model, in evaluation mode.
-        widths: of the text and image vectors that it reads.
+        widths: of the text, image and joint vectors that it reads.
         attributes: what the model reads of prices, brands and categories.
         lendable: the behaviour that new items borrow from similar items.
         without: parts that the model was trained without.
@@ -103,7 +103,7 @@ class _Trained:
     """
 
     model: Mmsc
-    widths: tuple[int, int]
+    widths: tuple[int, ...]
     attributes: Attributes
     lendable: Lendable
     without: tuple[Part, ...]
@@ -135,7 +135,7 @@ class _Trained:
             raise WorkspaceError(f"{folder} is missing or damaged: {error}", hint="run `mmsc train` again") from error
         return cls(
             model=model.eval(),
-            widths=(shape.text_dim, shape.image_dim),
+            widths=shape.side_dims,
             attributes=attributes,
             lendable=lendable,
             without=without,
@@ -178,12 +178,13 @@ class NewItemEncoder:
         workspace.check_inputs(NEW_ITEMS, "infer --new")
         trained = _Trained.open(workspace, index)
         embeddings = Embeddings.open(workspace.path("embeddings"), len(index))
-        if (embeddings.text.shape[1], embeddings.image.shape[1]) != trained.widths:
+        if tuple(side.shape[1] for side in embeddings.sides) != trained.widths:
             raise WorkspaceError("embeddings/ is not what the model was trained on", hint="run `mmsc train` again")
         encoder = open_encoder(workspace.path("embeddings"), device=device)
         present = torch.from_numpy(np.array(embeddings.mask))
-        text, image = (torch.from_numpy(np.asarray(side, np.float32)) for side in (embeddings.text, embeddings.image))
-        return cls(index, encoder, trained, semantic_vectors(text, image, present), images)
+        sides = [torch.from_numpy(np.asarray(side, np.float32)) for side in embeddings.sides]
+        masks = side_masks(present, sides[-1].shape[1])
+        return cls(index, encoder, trained, semantic_vectors(sides, masks), images)
 
     @torch.no_grad()
     def encode(
@@ -206,7 +207,7 @@ class NewItemEncoder:
             return Newcomers(QueryBlock([], {}, {}), []), errors
         items, names = [items[position] for position in kept], [names[position] for position in kept]
         features = self._features(items, [images[position] for position in kept])
-        content = semantic_vectors(features.text, features.image, features.present)
+        content = semantic_vectors(features.sides, features.side_masks)
         trained = self._trained
         neighbours, nearness = nearest_items(content, self._content, trained.has_behaviour, trained.neighbours)
         similar = neighbour_graph(neighbours, nearness, len(self._content))
@@ -271,22 +272,23 @@ class NewItemEncoder:
 
     def _read_images(
         self, items: Sequence[NewItem], names: Sequence[str]
-    ) -> tuple[list[NDArray[np.float32]], dict[int, InputError]]:
-        """Image vectors, zero without a usable image; and the errors of items that have nothing else, by position."""
-        vectors, errors = [], {}
+    ) -> tuple[list[NDArray[Any] | None], dict[int, InputError]]:
+        """Prepared images, None without a usable one; and the errors of items that have nothing else, by position."""
+        prepared: list[NDArray[Any] | None] = []
+        errors = {}
         for position, image in enumerate(read_images(items, self._images)):
-            vector = np.zeros(self._encoder.image_dim, np.float32)
+            pixels = None
             if isinstance(image, UnusableImageError):
                 if items[position].says_something():
                     _LOG.warning("%s: answered without its image: %s", names[position], image)
                 else:
                     errors[position] = InputError(str(image), hint="give another image, or at least a title")
             elif image is not None:
-                vector = self._encoder.encode_images([image])[0]
-            vectors.append(vector)
-        return vectors, errors
+                pixels = self._encoder.pixels(image)
+            prepared.append(pixels)
+        return prepared, errors
 
-    def _features(self, items: Sequence[NewItem], images: Sequence[NDArray[np.float32]]) -> ItemFeatures:
+    def _features(self, items: Sequence[NewItem], images: Sequence[NDArray[Any] | None]) -> ItemFeatures:
         table = pa.table(
             {
                 "title": pa.array([item.title for item in items], pa.string()),
@@ -302,6 +304,12 @@ class NewItemEncoder:
         text = np.zeros((len(items), self._encoder.text_dim), np.float32)
         if written.any():
             text[written] = self._encoder.encode_texts([words for words in texts if words.strip()])
-        image = np.stack(images)
+        image = np.zeros((len(items), self._encoder.image_dim), np.float32)
+        joint = np.zeros((len(items), self._encoder.joint_dim), np.float32)
+        for row, pixels in enumerate(images):
+            if pixels is not None:
+                image[row] = self._encoder.image_vectors([pixels])[0]
+                if written[row] and self._encoder.joint_dim:
+                    joint[row] = self._encoder.joint_vectors([texts[row]], [pixels])[0]
         present = np.stack([text.any(axis=1), image.any(axis=1)], axis=1)
-        return self._trained.attributes.features(table, text, image, present, self._trained.without)
+        return self._trained.attributes.features(table, (text, image, joint), present, self._trained.without)

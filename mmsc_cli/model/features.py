@@ -20,14 +20,16 @@ from mmsc_cli.model.parts import Part
 class ItemFeatures:
     """Metadata of `n` items as the semantic level takes it.
 
-    `text` (n, text_dim) and `image` (n, image_dim) of the float type they were stored in, zero rows where absent;
-    `present` (n, 2) bool for the two; `category` and `category_start` an embedding bag of category nodes; `brand` (n,)
+    `text` (n, text_dim), `image` (n, image_dim) and `joint` (n, joint_dim; no columns where the encoder makes none) of
+    the float type they were stored in, zero rows where absent; `present` (n, 2) bool for text and image, and an item
+    with both has a joint vector; `category` and `category_start` an embedding bag of category nodes; `brand` (n,)
     with 0 for unknown;
     `price` (n, 2): standardised log-price and whether it is known.
     """
 
     text: torch.Tensor
     image: torch.Tensor
+    joint: torch.Tensor
     present: torch.Tensor
     category: torch.Tensor
     category_start: torch.Tensor
@@ -36,6 +38,16 @@ class ItemFeatures:
 
     def __len__(self) -> int:
         return len(self.text)
+
+    @property
+    def sides(self) -> tuple[torch.Tensor, ...]:
+        """The vectors by modality, (n, dim) each; see `side_masks`."""
+        return self.text, self.image, self.joint
+
+    @property
+    def side_masks(self) -> torch.Tensor:
+        """Which items have a vector of each side, (n, sides) bool."""
+        return side_masks(self.present, self.joint.shape[1])
 
     @cached_property
     def category_membership(self) -> Graph:
@@ -54,6 +66,7 @@ class ItemFeatures:
         return ItemFeatures(
             self.text[rows],
             self.image[rows],
+            self.joint[rows],
             self.present[rows],
             self.category[bounds[0] : bounds[1]],
             self.category_start[rows] - bounds[0],
@@ -69,6 +82,16 @@ class ItemFeatures:
     def to(self, device: torch.device) -> ItemFeatures:
         """The same on another device."""
         return ItemFeatures(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+def side_masks(present: torch.Tensor, joint_dim: int) -> torch.Tensor:
+    """Which items have a vector of text, of image and, where there are such vectors, of both: (n, 2 or 3) bool.
+
+    Args:
+        present: (n, 2) bool, which items have a text and an image.
+        joint_dim: width of a joint vector, 0 for none.
+    """
+    return torch.cat([present, present.all(dim=1, keepdim=True)], dim=1) if joint_dim else present
 
 
 @dataclass(frozen=True)
@@ -97,12 +120,12 @@ class Attributes:
     def features(
         self,
         items: pa.Table,
-        text: NDArray[np.floating],
-        image: NDArray[np.floating],
+        sides: Sequence[NDArray[np.floating]],
         present: NDArray[np.bool_],
         without: Sequence[Part] = (),
     ) -> ItemFeatures:
-        """Tensors of items whose embeddings are given; a modality in `without` is treated as absent."""
+        """Tensors of items whose text, image and joint vectors are given; a part in `without` is treated as absent."""
+        text, image, joint = sides
         present = present.copy()
         for column, part in enumerate(("text", "image")):
             if part in without:
@@ -120,6 +143,7 @@ class Attributes:
         return ItemFeatures(
             text=torch.from_numpy(np.asarray(text) * present[:, :1]),
             image=torch.from_numpy(np.asarray(image) * present[:, 1:]),
+            joint=torch.from_numpy(np.asarray(joint) * present.all(axis=1, keepdims=True)),
             present=torch.from_numpy(present),
             category=torch.tensor([node for bag in bags for node in bag]),
             category_start=torch.from_numpy(starts),

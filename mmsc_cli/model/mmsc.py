@@ -28,6 +28,12 @@ class Shape:
     categories: int
     brands: int
     dim: int
+    joint_dim: int = 0
+
+    @property
+    def side_dims(self) -> tuple[int, int, int]:
+        """Widths of text, image and joint vectors."""
+        return self.text_dim, self.image_dim, self.joint_dim
 
 
 Vectors = dict[Relation, tuple[torch.Tensor, torch.Tensor]]
@@ -40,9 +46,7 @@ class Mmsc(nn.Module):
         super().__init__()
         aggregation = "aggregation" not in without
         self.use_item_vector = "id" not in without
-        self.semantic = SemanticLevel(
-            shape.text_dim, shape.image_dim, shape.categories, shape.brands, shape.dim, attention=aggregation
-        )
+        self.semantic = SemanticLevel(shape.side_dims, shape.categories, shape.brands, shape.dim, attention=aggregation)
         self.behaviour = BehaviourLevel(shape.items, shape.dim)
         self.task = TaskLevel(shape.dim, gated=aggregation)
         self.log_scale = nn.Parameter(torch.full((len(RELATIONS),), -0.5 * math.log(shape.dim)))

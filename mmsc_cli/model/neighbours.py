@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 import torch
@@ -18,16 +19,15 @@ APPROXIMATE_FROM = 150_000
 PROBED_CELLS = 32
 
 
-def semantic_vectors(text: torch.Tensor, image: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+def semantic_vectors(sides: Sequence[torch.Tensor], masks: torch.Tensor) -> torch.Tensor:
     """One unit vector per item from the modalities present, such that the dot product is their mean cosine.
 
     Args:
-        text: (items, text_dim) unit or zero rows.
-        image: (items, image_dim) unit or zero rows.
-        present: (items, 2) bool.
+        sides: text, image and joint vectors, (items, dim) each, unit or zero rows.
+        masks: (items, sides) bool, as `mmsc_cli.model.features.side_masks`.
     """
-    joined = torch.cat([text.float(), image.float()], dim=1)
-    return joined / present.sum(dim=1, keepdim=True).clamp_min(1).sqrt()
+    joined = torch.cat([side.float() for side in sides], dim=1)
+    return joined / masks.sum(dim=1, keepdim=True).clamp_min(1).sqrt()
 
 
 def nearest_items(

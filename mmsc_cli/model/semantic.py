@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -25,17 +27,20 @@ class ModalityAdapter(nn.Module):
 
 
 class SemanticLevel(nn.Module):
-    """What an item is: one vector from text, image, category path, brand and price.
+    """What an item is: one vector from text, image, both as one input, category path, brand and price.
 
     A modality that is absent gets no attention; an item with nothing but an id gets the zero vector.
     """
 
     def __init__(
-        self, text_dim: int, image_dim: int, categories: int, brands: int, dim: int, attention: bool = True
+        self, side_dims: Sequence[int], categories: int, brands: int, dim: int, attention: bool = True
     ) -> None:
+        """Take the widths of text, image and joint vectors, the last 0 where there are none."""
         super().__init__()
+        text_dim, image_dim, joint_dim = side_dims
         self.text = ModalityAdapter(text_dim, dim)
         self.image = ModalityAdapter(image_dim, dim)
+        self.joint = ModalityAdapter(joint_dim, dim) if joint_dim else None
         self.category = nn.Embedding(categories + 1, dim, padding_idx=0)
         self.brand = nn.Embedding(brands + 1, dim, padding_idx=0)
         self.price = nn.Linear(1, dim)
@@ -55,14 +60,17 @@ class SemanticLevel(nn.Module):
             self.brand(items.brand),
             self.price(items.price[:, :1]),
         )
+        masks = items.side_masks
+        adapters = zip((self.text, self.image, self.joint), items.sides, strict=True)
         embedded = (
-            adapter(embedding) if bool(items.present[:, column].any()) else torch.zeros_like(attributes[0])
-            for column, (adapter, embedding) in enumerate(((self.text, items.text), (self.image, items.image)))
+            adapter(embedding) if bool(masks[:, column].any()) else torch.zeros_like(attributes[0])
+            for column, (adapter, embedding) in enumerate(adapters)
+            if adapter is not None
         )
         normal = (norm(value) for norm, value in zip(self.attribute_norm, attributes, strict=True))
         tokens = torch.stack([*embedded, *normal], dim=1)
         has_category = attributes[0].detach().abs().sum(dim=1) > 0
-        known = [items.present, has_category[:, None], items.brand[:, None] > 0, items.price[:, 1:] > 0]
+        known = [masks, has_category[:, None], items.brand[:, None] > 0, items.price[:, 1:] > 0]
         mask = torch.cat(known, dim=1)
         if self.attention is None:
             weight = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)

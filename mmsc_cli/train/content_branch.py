@@ -1,6 +1,6 @@
 """The content branch: for items without behaviour, the best partners by what the items are.
 
-Ridge regression from an item's text and image vectors, categories and brand to its row of partners, in closed form. All
+Ridge regression from an item's vectors, categories and brand to its row of partners, in closed form. All
 items with behaviour are its examples, so that it learns what goes with a kind of item. Look-alikes alone, which the
 linear branch asks, cannot say that.
 """
@@ -29,11 +29,11 @@ CHUNK = 2_048
 
 
 class Description:
-    """Items as columns to predict from: text and image vectors, categories and brands, and a constant."""
+    """Items as columns to predict from: vectors, categories and brands, and a constant."""
 
     def __init__(self, items: ItemFeatures, paths: NDArray[np.int64]) -> None:
         """Take metadata, and the category nodes of each item (n_items, depth), 0 for none."""
-        self._vectors = [vectors for vectors in (items.text, items.image) if bool(vectors.any())]
+        self._vectors = [vectors for vectors in items.sides if bool(vectors.any())]
         # So that a vector weighs as much as one category, whatever encoder made it.
         self._scales = [float(len(items) ** 0.5 / torch.linalg.vector_norm(side.float())) for side in self._vectors]
         self._attributes = sparse.csr_array(

@@ -79,8 +79,8 @@ def read_inputs(workspace: Workspace, plan: Plan) -> Inputs:
     stages = workspace.manifest().stages
     embeddings = Embeddings.open(workspace.path("embeddings"), len(items))
     attributes = Attributes.fit(items)
-    features = attributes.features(items, embeddings.text, embeddings.image, np.asarray(embeddings.mask), plan.without)
-    if not all(bool(side.isfinite().all()) for side in (features.text, features.image, features.price)):
+    features = attributes.features(items, embeddings.sides, np.asarray(embeddings.mask), plan.without)
+    if not all(bool(side.isfinite().all()) for side in (*features.sides, features.price)):
         raise WorkspaceError("items.parquet or embeddings/ hold what is no number", hint="run `mmsc encode` again")
     outside, proposals = workspace.path("outside.parquet"), workspace.path("proposals.parquet")
     asked = "llm" not in plan.without

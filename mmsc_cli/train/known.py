@@ -85,7 +85,7 @@ class Catalogue:
         """
         self.items = items
         self.neighbours = neighbours
-        self.semantic = semantic_vectors(items.text, items.image, items.present)
+        self.semantic = semantic_vectors(items.sides, items.side_masks)
         self.candidates = candidates
         self.nearest, self.likeness = self._search(candidates, progress)
 
@@ -132,8 +132,8 @@ class Catalogue:
 
     @cached_property
     def content(self) -> list[NDArray[np.float32]]:
-        """Text and image vectors, (n_items, dim) each; without columns where no item has any."""
-        sides = (side.float().numpy() for side in (self.items.text, self.items.image))
+        """Text, image and joint vectors, (n_items, dim) each; without columns where no item has any."""
+        sides = (side.float().numpy() for side in self.items.sides)
         return [side if side.any() else side[:, :0] for side in sides]
 
 

@@ -114,9 +114,9 @@ def train_network(
 ) -> Network:
     """Train the network on one look at the catalogue; `problem` lies on the device to compute on."""
     torch.manual_seed(derive_seed(plan.seed, "weights"))
-    widths = (inputs.features.text.shape[1], inputs.features.image.shape[1])
-    attributes = inputs.attributes
-    shape = Shape(len(inputs), *widths, len(attributes.categories), len(attributes.brands), settings.dim)
+    text_dim, image_dim, joint_dim = (side.shape[1] for side in inputs.features.sides)
+    categories, brands = len(inputs.attributes.categories), len(inputs.attributes.brands)
+    shape = Shape(len(inputs), text_dim, image_dim, categories, brands, settings.dim, joint_dim)
     model = Mmsc(shape, plan.without).to(problem.weight.device)
     if "network" in plan.without:
         with torch.no_grad():

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from mmsc_cli.workspace.manifest_file import read_manifest_file, write_manifest_file
 from mmsc_cli.workspace.workspace import Workspace
+from tests.fixtures.tiny_models import vision_language_model
 
 if TYPE_CHECKING:
     from tests.conftest import Mmsc
@@ -42,6 +46,26 @@ def test_a_share_that_is_none(mmsc: Mmsc, prepared_copy: Workspace) -> None:
     ran = mmsc("encode", "--shard", "3/2", "-w", prepared_copy.root)
     assert ran.code == 2
     assert "--shard 1/4" in ran.err
+
+
+def test_texts_with_images_as_one_input_go_through_all_stages(
+    mmsc: Mmsc, prepared_copy: Workspace, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    where = "-q", "-w", prepared_copy.root
+    model = vision_language_model(tmp_path_factory.mktemp("vision"))
+    ran = mmsc("encode", "--json", "--encoder", f"sentence-transformers:{model}", *where)
+    assert json.loads(ran.out)["counts"]["joint_dim"] == 32
+    assert mmsc("train", "--epochs", "1", *where).code == 0
+    shape = json.loads((prepared_copy.path("model") / "model.json").read_bytes())["shape"]
+    assert (shape["text_dim"], shape["image_dim"], shape["joint_dim"]) == (32, 32, 32)
+    ran = mmsc("evaluate", "--json", "--baselines", "joint-knn", *where)
+    assert json.loads(ran.out)["models"]["joint-knn"]["substitute"]["all"]["queries"] > 0
+
+    image = next(iter(sorted(prepared_copy.path("images").rglob("*.png"))))
+    new = tmp_path / "new.jsonl"
+    new.write_text(json.dumps({"title": "brass lamp", "image_path": str(image)}) + "\n")
+    ran = mmsc("infer", "--new", new, "--relation", "substitute", "-k", "5", "--format", "jsonl", *where)
+    assert (ran.code, len(ran.out.splitlines())) == (0, 5)
 
 
 def _forget_encode(workspace: Workspace) -> None:

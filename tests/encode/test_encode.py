@@ -39,6 +39,7 @@ def test_arrays_are_aligned_float16_unit_rows(typed_items: pa.Table, run_encode:
         "encoder": "classic",
         "text_dim": 20,
         "image_dim": 10,
+        "joint_dim": 0,
         "batch_size": 7,
     }
     assert not made.failures.exists()

@@ -1,4 +1,4 @@
-"""sentence-transformers: texts alone, from a folder that is saved on the spot."""
+"""sentence-transformers: texts, images, and both as one input, from folders that are saved on the spot."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 
+from mmsc_cli.encode.earlier import Earlier
+from mmsc_cli.encode.encode import encode_shard
+from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.encoders.sentence_transformers import find_sentence_model
 from mmsc_cli.errors import InputError, UnreachableError, WorkspaceError
+from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import full_text
+from tests.fixtures.tiny_models import tokenizer, vision_language_model
 
 WORKSPACE = Path("workspace")
 Run = Callable[..., Any]
@@ -31,23 +38,15 @@ def cpu() -> torch.device:
 def sentence_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT with mean pooling, random weights and a vocabulary of letters, as sentence-transformers saves it."""
     from sentence_transformers import SentenceTransformer
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import BertConfig, BertModel
 
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    letters = [f"{mark}{letter}" for mark in ("", "##") for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
-    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    words = tokenizer()
     bert = tmp_path_factory.mktemp("bert")
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_max_length=48
-    ).save_pretrained(bert)
+    words.save_pretrained(bert)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-        BertModel(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=64, **sizes)).save_pretrained(bert)
+        BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=64, **sizes)).save_pretrained(bert)
     folder = tmp_path_factory.mktemp("sentence") / "model"
     SentenceTransformer(str(bert), device="cpu").save(str(folder))
     return folder
@@ -74,6 +73,90 @@ def test_texts_have_vectors_and_images_none(typed_items: pa.Table, run_encode: R
     (sentence_model / "README.md").write_text("changed")
     with pytest.raises(WorkspaceError, match="not the model"):
         open_encoder(made.folder, device=cpu)
+
+
+@pytest.fixture(scope="module")
+def vision_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return vision_language_model(tmp_path_factory.mktemp("vision"))
+
+
+def test_images_and_both_as_one_input(
+    typed_items: pa.Table,
+    run_encode: Run,
+    encode_task: Callable[..., EncodeTask],
+    vision_model: Path,
+    tmp_path: Path,
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    (tmp_path / "images/7.png").write_bytes(b"no image")
+    texts = full_text(typed_items)
+    texts[5], texts[6] = "", "lamp of brass " * 200  # the latter is cut off, and the mark of its image is not
+    items = typed_items.set_column(typed_items.schema.get_field_index("title"), "title", pa.array(texts))
+    encoder = f"sentence-transformers:{vision_model}"
+    made = run_encode(items, encoder=encoder, batch_size=7)
+    text, image, mask, joint = Embeddings.open(made.folder)
+    assert (text.shape, image.shape, joint.shape) == ((60, 32),) * 3
+    assert made.counts["joint_dim"] == 32
+    assert (made.counts["images_failed"], np.flatnonzero(~mask[:, 1]).tolist()) == (1, [7])
+    assert np.flatnonzero(~joint.any(axis=1)).tolist() == [5, 7]
+
+    model = SentenceTransformer(str(vision_model), device="cpu")
+    pictures = [Image.open(tmp_path / f"images/{row}.png").convert("RGB") for row in range(3)]
+    both = [{"text": words, "image": picture} for words, picture in zip(texts, pictures, strict=False)]
+    for rows, inputs in ((text, texts[:3]), (image, pictures), (joint, both)):
+        np.testing.assert_allclose(rows[:3], model.encode(inputs, normalize_embeddings=True), atol=4e-3)
+
+    again = open_encoder(made.folder, device=cpu)
+    pixels = [again.pixels(picture) for picture in pictures]
+    np.testing.assert_allclose(again.joint_vectors(texts[:3], pixels), joint[:3], atol=4e-3)
+
+    # The next night, with one title changed, only that item is encoded.
+    texts[9] = "another title"
+    items = items.set_column(items.schema.get_field_index("title"), "title", pa.array(texts))
+    task = encode_task(items, None, tmp_path, unfinished=tmp_path / "next", encoder=encoder, batch_size=7)
+    next_night = encode_shard(replace(task, earlier=Earlier.open(made.folder)))
+    encoded = {
+        modality: len(inputs) - len(next_night.known[modality]) for modality, inputs in next_night.inputs.items()
+    }
+    # The image that cannot be used is tried again, by itself and with its text.
+    assert encoded == {"text": 1, "image": 1, "joint": 2}
+
+
+def test_a_text_is_never_opened_as_an_image(
+    vision_model: Path, tmp_path: Path, typed_items: pa.Table, run_encode: Run
+) -> None:
+    """A catalogue whose titles are paths, addresses or the marks of the model's prompt encodes like any other."""
+    titles = [
+        f"{tmp_path}/images/0.png",
+        "https://shop.invalid/1.png",
+        "data:image/png;base64,AAAA",
+        "lamp <|image_pad|>",
+    ]
+    rows = typed_items.slice(0, len(titles))
+    items = rows.set_column(rows.schema.get_field_index("title"), "title", pa.array(titles))
+    made = run_encode(items, encoder=f"sentence-transformers:{vision_model}")
+    text, _, mask, joint = Embeddings.open(made.folder)
+    assert mask.all()
+    assert joint.any(axis=1).all()
+    again = open_encoder(made.folder, device=cpu)
+    np.testing.assert_allclose(text[3:], again.encode_texts(["lamp"]), atol=4e-3)
+    looks = again.encode_images([Image.open(tmp_path / "images/0.png").convert("RGB")])
+    assert np.abs(text[0] - looks[0]).max() > 0.01
+
+
+def test_fewer_numbers_and_a_prompt(typed_items: pa.Table, run_encode: Run, sentence_model: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    encoder = f"sentence-transformers:{sentence_model}"
+    made = run_encode(typed_items, encoder=encoder, truncate_dim=8, prompt="query: ")
+    model = SentenceTransformer(str(sentence_model), device="cpu", truncate_dim=8)
+    texts = full_text(typed_items)
+    expected = model.encode(texts, prompt="query: ", normalize_embeddings=True)
+    np.testing.assert_allclose(made.array("text.npy"), expected, atol=2e-3)
+    np.testing.assert_allclose(open_encoder(made.folder, device=cpu).encode_texts(texts), expected, atol=2e-3)
+    with pytest.raises(InputError, match="mean nothing"):
+        run_encode(typed_items, encoder="classic", prompt="query: ")
 
 
 def test_pickles_are_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ def features() -> ItemFeatures:
     return ItemFeatures(
         text=torch.randn(ITEMS, 6, generator=random),
         image=torch.randn(ITEMS, 4, generator=random),
+        joint=torch.zeros(ITEMS, 0),
         present=torch.ones(ITEMS, 2, dtype=torch.bool),
         category=torch.arange(ITEMS) % 3 + 1,
         category_start=torch.arange(ITEMS),

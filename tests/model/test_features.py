@@ -34,7 +34,7 @@ def test_only_shared_nodes_and_brands_get_a_number() -> None:
     attributes = Attributes.fit(ITEMS)
     assert attributes.categories == ["Toys"]
     assert attributes.brands == ["Acme"]
-    features = attributes.features(ITEMS, EMPTY, EMPTY, np.ones((4, 2), np.bool_))
+    features = attributes.features(ITEMS, (EMPTY, EMPTY, EMPTY[:, :0]), np.ones((4, 2), np.bool_))
     assert features.brand.tolist() == [1, 1, 0, 0]
     assert features.price[:, 1].tolist() == [1, 1, 0, 1]
     assert features.price[2, 0] == 0
@@ -42,14 +42,14 @@ def test_only_shared_nodes_and_brands_get_a_number() -> None:
 
 def test_a_new_item_is_read_as_the_catalogue_was() -> None:
     attributes = Attributes.fit(ITEMS)
-    whole = attributes.features(ITEMS, EMPTY, EMPTY, np.ones((4, 2), np.bool_))
-    alone = attributes.features(ITEMS.slice(1, 1), EMPTY[:1], EMPTY[:1], np.ones((1, 2), np.bool_))
+    whole = attributes.features(ITEMS, (EMPTY, EMPTY, EMPTY[:, :0]), np.ones((4, 2), np.bool_))
+    alone = attributes.features(ITEMS.slice(1, 1), (EMPTY[:1], EMPTY[:1], EMPTY[:1, :0]), np.ones((1, 2), np.bool_))
     assert alone.price.tolist() == whole.price[1:2].tolist()
     assert alone.brand.tolist() == whole.brand[1:2].tolist()
 
 
 def test_a_modality_left_out_is_absent() -> None:
     text = np.ones((4, 2), np.float32)
-    features = Attributes.fit(ITEMS).features(ITEMS, text, text, np.ones((4, 2), np.bool_), without=("text",))
+    features = Attributes.fit(ITEMS).features(ITEMS, (text, text, text), np.ones((4, 2), np.bool_), without=("text",))
     assert not features.text.any()
     assert features.present.tolist() == [[False, True]] * 4

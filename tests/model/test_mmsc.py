@@ -15,9 +15,8 @@ from mmsc_cli.tables.relations import RELATIONS
 def rows(features: ItemFeatures, *numbers: int) -> ItemFeatures:
     """Some items alone; the fixture's category bags have one node each."""
     chosen = torch.tensor(numbers)
-    parts = {
-        name: getattr(features, name)[chosen] for name in ("text", "image", "present", "category", "brand", "price")
-    }
+    names = ("text", "image", "joint", "present", "category", "brand", "price")
+    parts = {name: getattr(features, name)[chosen] for name in names}
     return ItemFeatures(**parts, category_start=torch.arange(len(numbers)))
 
 
@@ -45,6 +44,20 @@ def test_an_absent_modality_changes_nothing(model: Mmsc, features: ItemFeatures,
     full, _ = model(features, around)
     torch.testing.assert_close(first["substitute"][0], second["substitute"][0])
     assert not torch.allclose(first["substitute"][0][3], full["substitute"][0][3])
+
+
+@torch.no_grad()
+def test_text_and_image_as_one_input_count_where_an_item_has_both(features: ItemFeatures) -> None:
+    torch.manual_seed(1)
+    model = Mmsc(Shape(len(features), text_dim=6, image_dim=4, categories=3, brands=2, dim=8, joint_dim=5)).eval()
+    joint, present = torch.randn(len(features), 5), features.present.clone()
+    present[3, 1] = False
+    first = model.semantic(replace(features, joint=joint, present=present))
+    changed = joint.clone()
+    changed[:4] = torch.randn(4, 5)
+    second = model.semantic(replace(features, joint=changed, present=present))
+    same = [torch.allclose(before, after) for before, after in zip(first, second, strict=True)]
+    assert same == [row >= 3 for row in range(len(features))]
 
 
 @torch.no_grad()

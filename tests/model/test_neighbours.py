@@ -34,7 +34,7 @@ def test_fewer_neighbours_than_asked_for_are_marked() -> None:
 def test_semantic_vectors_compare_by_the_modalities_both_items_have() -> None:
     text, image = torch.eye(3), torch.tensor([[1.0, 0], [1.0, 0], [0, 0]])
     present = torch.tensor([[True, True], [True, True], [True, False]])
-    vectors = semantic_vectors(text, image, present)
+    vectors = semantic_vectors([text, image], present)
     similarity = vectors @ vectors.T
     torch.testing.assert_close(similarity.diagonal(), torch.ones(3))
     torch.testing.assert_close(similarity[0, 1], torch.tensor(0.5))

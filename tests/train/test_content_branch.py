@@ -18,6 +18,7 @@ def described(category: np.ndarray, text: np.ndarray | None = None) -> Descripti
     items = ItemFeatures(
         text=torch.zeros(ITEMS, 3) if text is None else torch.from_numpy(text),
         image=torch.zeros(ITEMS, 2, dtype=torch.float16),
+        joint=torch.zeros(ITEMS, 0),
         present=torch.zeros(ITEMS, 2, dtype=torch.bool),
         category=torch.from_numpy(category),
         category_start=torch.arange(ITEMS),

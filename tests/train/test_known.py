@@ -12,7 +12,7 @@ from mmsc_cli.workspace.workspace import Workspace
 def test_candidates_that_join_later_are_found_like_those_known_from_the_start(prepared: Workspace) -> None:
     items = read_items(prepared.path("items.parquet"))
     embeddings = Embeddings.open(prepared.path("embeddings"))
-    features = Attributes.fit(items).features(items, embeddings.text, embeddings.image, np.array(embeddings.mask))
+    features = Attributes.fit(items).features(items, embeddings.sides, np.array(embeddings.mask))
     everyone = np.ones(len(items), np.bool_)
     first = np.random.default_rng(0).random(len(items)) < 0.8
 

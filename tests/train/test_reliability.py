@@ -18,7 +18,7 @@ from mmsc_cli.workspace.workspace import Workspace
 def catalogue(prepared: Workspace) -> Catalogue:
     items = read_items(prepared.path("items.parquet"))
     embeddings = Embeddings.open(prepared.path("embeddings"))
-    features = Attributes.fit(items).features(items, embeddings.text, embeddings.image, np.array(embeddings.mask))
+    features = Attributes.fit(items).features(items, embeddings.sides, np.array(embeddings.mask))
     return Catalogue(features, np.ones(len(items), np.bool_), 10)
 
 

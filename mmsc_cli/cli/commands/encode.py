@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 metavar="NAME",
                 help="auto (open_clip's default model), classic (no download), open_clip:ARCH/PRETRAINED (a tag or a "
-                ".safetensors file), or sentence-transformers:NAME (texts only).",
+                ".safetensors file), open_clip:hf-hub:OWNER/NAME, or sentence-transformers:NAME.",
             ),
         ] = None,
         adapt: Annotated[

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _check_text = partial(find_modality, name="text")
 _check_image = partial(find_modality, name="image")
+_check_joint = partial(find_modality, name="joint")
 
 # From knowing least to knowing most; tables and reports keep this order.
 BASELINES: dict[str, Baseline] = {
@@ -45,6 +46,7 @@ BASELINES: dict[str, Baseline] = {
     "category-popularity": Baseline(fit_category_popularity, answers_cold=True),
     "text-knn": Baseline(fit_knn("text"), answers_cold=True, check=_check_text),
     "image-knn": Baseline(fit_knn("image"), answers_cold=True, check=_check_image),
+    "joint-knn": Baseline(fit_knn("joint"), answers_cold=True, check=_check_joint),
     "common-neighbours": Baseline(fit_common_neighbours),
     "resource-allocation": Baseline(fit_resource_allocation, RESOURCE_ALLOCATION_GRID),
     "ppr": Baseline(fit_ppr, PPR_GRID, uses_outside=True),

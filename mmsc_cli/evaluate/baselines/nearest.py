@@ -15,7 +15,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import FittingTask, ScoreRows
 from mmsc_cli.evaluate.context import FittingContext, Modality
 
-ModalityName = Literal["text", "image"]
+ModalityName = Literal["text", "image", "joint"]
 # Beauty prefers 800 (1,600 are no better) of sharpness 2 for substitutes and 1 for complements, the demo 800 or more of
 # 1 and of 0.5; small shops prefer few and sharp ones. Each choice has points beyond it.
 KNN_TRANSFER_GRID = tuple(
@@ -107,7 +107,7 @@ def find_modality(context: FittingContext, name: ModalityName) -> Modality:
     Raises:
         InputError: there are none.
     """
-    modality = context.text if name == "text" else context.image
+    modality: Modality | None = getattr(context, name)
     if modality is None or not modality.present.any():
         raise InputError(f"there are no {name} embeddings", hint="run `mmsc encode`, or name other --baselines")
     return modality

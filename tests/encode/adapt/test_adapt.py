@@ -20,7 +20,7 @@ from mmsc_cli.encoders.projection import Adapter, open_adapter
 from mmsc_cli.encoders.registry import open_encoder
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.runtime.checkpoint import Checkpoints
-from mmsc_cli.tables.embeddings import Embeddings
+from mmsc_cli.tables.embeddings import Embeddings, no_joint
 from mmsc_cli.tables.items import full_text
 from mmsc_cli.tables.pairs import Pairs
 
@@ -64,7 +64,7 @@ def grouped(seed: int) -> Embeddings:
     group = np.repeat(rng.normal(size=(GROUPS, 8)), PER_GROUP, axis=0)
     noise = rng.normal(size=(2, GROUPS * PER_GROUP, DIM - 8)) * 1.5
     text, image = (unit_rows(np.hstack([group, part])).astype(np.float16) for part in noise)
-    return Embeddings(text, image[:, ::-1], np.ones((len(text), 2), np.bool_))
+    return Embeddings(text, image[:, ::-1], np.ones((len(text), 2), np.bool_), no_joint(len(text)))
 
 
 def group_pairs(pair_table: PairTable, seed: int) -> Pairs:
@@ -144,7 +144,7 @@ def test_held_out_pairs_are_never_looked_at(pair_table: PairTable) -> None:
 def test_held_out_items_are_never_looked_at(pair_table: PairTable) -> None:
     frozen, pairs = grouped(1), group_pairs(pair_table, 1)
     warm = np.arange(GROUPS * PER_GROUP) % 7 > 0
-    scrambled = Embeddings(frozen.text.copy(), frozen.image.copy(), frozen.mask)
+    scrambled = Embeddings(frozen.text.copy(), frozen.image.copy(), frozen.mask, frozen.joint)
     scrambled.text[~warm] = scrambled.text[~warm][::-1]
     scrambled.image[~warm] = 0
     first, second = train(frozen, pairs, warm), train(scrambled, pairs, warm)
@@ -161,7 +161,7 @@ def test_without_pairs_text_and_image_still_meet(pair_table: PairTable, shared: 
 
 def test_too_little_to_learn_from(pair_table: PairTable) -> None:
     frozen = grouped(1)
-    blind = Embeddings(frozen.text, frozen.image, frozen.mask & [True, False])
+    blind = Embeddings(frozen.text, frozen.image, frozen.mask & [True, False], frozen.joint)
     with pytest.raises(InputError, match="too few") as caught:
         train(blind, pair_table([(0, 1)], ["train"]))
     assert "leave out --adapt" in (caught.value.hint or "")

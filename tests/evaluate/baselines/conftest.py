@@ -57,7 +57,7 @@ def _plant(noise: int = 150, noise_strength: float = 1.0, seed: int = 0) -> Eval
     text = Modality(vectors.astype(np.float16), np.ones(items, np.bool_))
     # Categories are coarser than groups, and partners are not in the same one.
     category = [["root", f"branch {number % 4}"] for number in group.tolist()]
-    return EvaluationContext(pairs, item_split, category, text=text, image=text, seed=1)
+    return EvaluationContext(pairs, item_split, category, text=text, image=text, joint=text, seed=1)
 
 
 def _task_of(context: EvaluationContext, relation: Relation = "substitute", *, cold: bool = False) -> FittingTask:

@@ -26,6 +26,7 @@ ANSWER_WITH_LOOK_ALIKES = (
     "category-popularity",
     "text-knn",
     "image-knn",
+    "joint-knn",
     "common-neighbours",
     "resource-allocation",
     "als",
@@ -95,7 +96,9 @@ def test_what_is_chosen_on_the_demo_is_not_at_the_edge_of_the_grid_of_knn_transf
             assert min(values) < chosen[name] < max(values), (relation, chosen)
 
 
-@pytest.mark.parametrize("name", ["text-knn", "image-knn", "knn-transfer", "graphsage", "category-popularity"])
+@pytest.mark.parametrize(
+    "name", ["text-knn", "image-knn", "joint-knn", "knn-transfer", "graphsage", "category-popularity"]
+)
 def test_cold_items_are_answered(
     name: str, planted: EvaluationContext, fit: Callable[..., ScoreRows], test_ndcg: Callable[..., float]
 ) -> None:
@@ -125,7 +128,10 @@ def test_all_leaves_out_what_cannot_be_fitted_but_a_name_is_taken_at_its_word(
     fitting = random_context().for_fitting("train")
     names, skipped = applicable("all", fitting)
     assert "image-knn" not in names
-    assert skipped == {"image-knn": "there are no image embeddings"}
+    assert skipped == {
+        "image-knn": "there are no image embeddings",
+        "joint-knn": "there are no joint embeddings",
+    }
     with pytest.raises(InputError, match="no image embeddings"):
         applicable("image-knn", fitting)
 

@@ -24,7 +24,7 @@ from mmsc_cli.workspace.workspace import Workspace
 def catalogue(prepared: Workspace) -> tuple[Pairs, ItemFeatures, np.ndarray]:
     items = read_items(prepared.path("items.parquet"))
     embeddings = Embeddings.open(prepared.path("embeddings"))
-    features = Attributes.fit(items).features(items, embeddings.text, embeddings.image, np.array(embeddings.mask))
+    features = Attributes.fit(items).features(items, embeddings.sides, np.array(embeddings.mask))
     return Pairs.read(prepared.path("pairs.parquet")), features, item_splits(items) != "warm"
 
 

@@ -43,11 +43,11 @@ class Content(nn.Module):
     """A projection of an item's embeddings plus, if wanted, a learned vector of the item where it has behaviour."""
 
     def __init__(self, task: FittingTask, *, item_vectors: bool) -> None:
-        """Take text and image embeddings side by side: unit rows, or zero where absent."""
+        """Take text, image and joint embeddings side by side: unit rows, or zero where absent."""
         super().__init__()
         modalities = [
             np.asarray(modality.vectors, np.float32) * modality.present[:, None]
-            for modality in (task.context.text, task.context.image)
+            for modality in (task.context.text, task.context.image, task.context.joint)
             if modality is not None and modality.present.any()
         ]
         joined = np.concatenate(modalities, axis=1) if modalities else np.zeros((task.context.n_items, 0), np.float32)
