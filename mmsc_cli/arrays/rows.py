@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_PAIRS_AT_A_TIME = 256
+
 
 def divide(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[Any]:
     """Return numerator / denominator, and 0 where the denominator is not above 0; the two shapes are broadcast.
@@ -32,3 +34,13 @@ def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
     """
     rows = np.asarray(rows, dtype=np.float32)
     return divide(rows, np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def paired_dots(vectors: NDArray[np.float32], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the dot products of the vectors (rows, dim) of pairs, shape (pairs,); `a` and `b` are rows."""
+    products = np.empty(len(a), np.float32)
+    # Few pairs at a time, so that their vectors stay in the processor's cache.
+    for start in range(0, len(a), _PAIRS_AT_A_TIME):
+        block = slice(start, start + _PAIRS_AT_A_TIME)
+        np.einsum("ij,ij->i", vectors[a[block]], vectors[b[block]], out=products[block])
+    return products

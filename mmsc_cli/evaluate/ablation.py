@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.evaluate.protocol import RelationProtocol, SliceName, TrueSliceName
+from mmsc_cli.evaluate.protocol import SLICES, RelationProtocol, SliceName, TrueSliceName
 from mmsc_cli.evaluate.rank import rank_catalogue
 from mmsc_cli.metrics.bootstrap import bootstrap_interval_over_seeds
 from mmsc_cli.metrics.retrieval import FIGURES, NDCG
@@ -20,10 +20,14 @@ from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.relations import Relation
 
-Verdict = Literal["helps", "hurts", "no difference"]
+Verdict = Literal["helps", "hurts", "cannot tell"]
 FitModel = Callable[[tuple[Part, ...], int], Scorer]
 # Those of truth mode exist for generated catalogues alone.
-ABLATED_SLICES: tuple[SliceName | TrueSliceName, ...] = ("all", "clean", "tail", "cold", "true_warm", "true_cold")
+ABLATED_SLICES: tuple[SliceName | TrueSliceName, ...] = (
+    *SLICES,
+    "true_warm",
+    "true_cold",
+)
 _Figures = dict[tuple[Relation, SliceName | TrueSliceName], NDArray[np.float64]]
 
 
@@ -35,8 +39,8 @@ class AblationPlan:
         fit: trains the model without the given parts, from a seed; `()` is the full model.
         parts: each is left out by itself.
         seeds: every variant is trained from each of them.
-        not_tested: parts that do nothing in this model, with the reason; a verdict of "no difference" would say that
-            they are useless, but they were not there.
+        not_tested: parts that do nothing in this model, with the reason; a verdict would say that they are useless, but
+            they were not there.
         annotator: who made the labels of the part `llm`, None where there are none.
     """
 
@@ -106,7 +110,7 @@ def compare(
 def _verdict(low: float, high: float) -> Verdict:
     if low > 0:
         return "helps"
-    return "hurts" if high < 0 else "no difference"
+    return "hurts" if high < 0 else "cannot tell"
 
 
 def _figures_per_seed(

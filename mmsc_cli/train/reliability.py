@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from mmsc_cli.arrays.rows import paired_dots
 from mmsc_cli.model.category import CategoryAffinity
 from mmsc_cli.runtime.parallel import map_blocks
 from mmsc_cli.runtime.progress import SILENT, Progress
@@ -71,7 +72,7 @@ class PairEvidence:
         columns = [
             *self._walks(a, b),
             *(affinity.log_ratio(a, b, holds[:, i].astype(np.float32)) for i, affinity in enumerate(self._affinity)),
-            np.einsum("ij,ij->i", self._semantic[a], self._semantic[b]),
+            paired_dots(self._semantic, a, b),
             ((path == other) & (path > 0)).mean(axis=1),
             (self._brand[a] == self._brand[b]) & (self._brand[a] > 0),
             *(np.log1p(degree[a]) + np.log1p(degree[b]) for degree in self._degree),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmsc_cli.arrays.rows import divide, reciprocal, unit_rows
+from mmsc_cli.arrays.rows import divide, paired_dots, reciprocal, unit_rows
 
 
 def test_nothing_is_divided_by_zero() -> None:
@@ -22,3 +22,10 @@ def test_what_there_is_nothing_to_divide_by_is_zero() -> None:
 
 def test_rows_get_unit_length_and_zero_rows_stay() -> None:
     assert unit_rows(np.array([[3, 4], [0, 0]], np.float16)).tolist() == [[np.float32(0.6), np.float32(0.8)], [0, 0]]
+
+
+def test_paired_dots_are_those_of_each_pair_alone() -> None:
+    random = np.random.default_rng(0)
+    vectors = random.standard_normal((50, 7)).astype(np.float32)
+    a, b = random.integers(0, 50, (2, 600))
+    np.testing.assert_allclose(paired_dots(vectors, a, b), (vectors[a] * vectors[b]).sum(axis=1), rtol=1e-4, atol=1e-5)

@@ -51,14 +51,14 @@ def test_verdicts_on_constructed_models(
     json.dumps(result, allow_nan=False)
     for relation in RELATIONS:
         verdicts = {part: by[relation]["all"]["verdict"] for part, by in result["parts"].items()}
-        assert verdicts == {"llm": "helps", "denoise": "hurts", "image": "no difference"}
+        assert verdicts == {"llm": "helps", "denoise": "hurts", "image": "cannot tell"}
         helped = result["parts"]["llm"][relation]["all"]
         assert helped["difference_ci"][0] < helped["difference"] < helped["difference_ci"][1]
         mean = result["full"][relation]["all"]["ndcg@10"]["mean"]
         assert helped["difference"] == pytest.approx(mean - helped["without"])
         assert len(helped["difference_by_seed"]) == 2
         assert np.mean(helped["difference_by_seed"]) == pytest.approx(helped["difference"])
-        assert list(result["parts"]["llm"][relation]) == ["all", "clean", "tail", "cold"]
+        assert list(result["parts"]["llm"][relation]) == ["all", "clean", "tail", "cold", "cold_clean"]
 
 
 def test_seeds_alone_give_mean_and_standard_deviation(
@@ -124,7 +124,7 @@ def test_where_the_truth_is_known_parts_are_judged_by_it_too(
     scorer = fixed_scorer(np.random.default_rng(1).random((120, 120)).astype(np.float32))
     plan = AblationPlan(lambda without, seed: scorer, ("id",), (1,))
     result = evaluate(context, scorer, SETTINGS, truth=random_truth(context), ablation=plan)
-    assert result["ablation"]["parts"]["id"]["substitute"]["true_cold"]["verdict"] == "no difference"
+    assert result["ablation"]["parts"]["id"]["substitute"]["true_cold"]["verdict"] == "cannot tell"
 
 
 def test_an_ablation_without_seeds_is_refused() -> None:

@@ -68,7 +68,8 @@ def choose_rankers(
     collected.append(collect_examples(evidence, examples, unasked, count, draw, progress))
     rankers = {}
     for relation in RELATIONS:
-        joined = Examples.joined([part[relation] for part in collected if relation in part])
+        # Taken out, as they are large: what is joined need not lie in memory twice while a ranker is fitted.
+        joined = Examples.joined([part.pop(relation) for part in collected if relation in part])
         if len(joined) >= FEWEST_QUERIES:
             rankers[relation] = fit_ranker(joined, settings.rerank_epochs, plan.seed, relation, progress)
     return rankers

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.arrays.rows import paired_dots
 from mmsc_cli.arrays.sparse_rows import both_directions
 from mmsc_cli.rules.pair_rules import PairRules
 from mmsc_cli.tables.proposals import ProposedTypes
@@ -39,7 +40,7 @@ class PairViews:
         itself is not counted among those of its categories.
         """
         known = self.evidence.known
-        likeness = [np.einsum("ij,ij->i", vectors[a], vectors[b]) for vectors in known.catalogue.content]
+        likeness = [paired_dots(vectors, a, b) for vectors in known.catalogue.content]
         related = [
             affinity.log_ratio(a, b, (strength > 0).astype(np.float32))
             for affinity, strength in zip(self.evidence.affinity.values(), self._seen(a, b), strict=True)
