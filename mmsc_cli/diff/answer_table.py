@@ -87,7 +87,8 @@ def read_answers(path: Path, k: int, progress: Progress = SILENT) -> AnswerTable
         raise InputError(f"{path}: {'unknown kind of file' if path.is_file() else 'no such file'}", hint=_FORMS)
     try:
         answers = _read_table(path, name.rsplit(".", 1)[-1])
-    except (pa.ArrowException, ValueError, KeyError, TypeError, OSError) as error:
+        answers.validate(full=True)  # texts are not checked when they are read
+    except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read as a table of answers: {reason}", hint=_FORMS) from error
     answers = answers.filter(pc.less_equal(answers["rank"], k))

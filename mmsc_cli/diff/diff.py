@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 
 from mmsc_cli.diff.answer_table import AnswerTable
 from mmsc_cli.diff.churn import NOTHING, TOP, AlignedLists, align, changed_by_rank, largest, rank_biased_distance
+from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.metrics.gates import AT_MOST, DECIMALS, Gate, Grammar, check_gates
 from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.workspace.checksums import check_at_a_glance
+from mmsc_cli.workspace.regular_file import read_regular
 
 # What `--fail-under` can be about.
 GRAMMAR = Grammar(
@@ -98,10 +101,19 @@ def check_churn(gates: Sequence[Gate], churn: Mapping[str, Any]) -> None:
 
 
 def read_figures(workspace: Path) -> dict[str, float]:
-    """The figures of a workspace's last `evaluate`, such as `substitute.all.ndcg@10`; none where there are none."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        return figures_of(json.loads((workspace / "metrics.json").read_bytes()))
-    return {}
+    """The figures of a workspace's last `evaluate`, such as `substitute.all.ndcg@10`; none where there are none.
+
+    Raises:
+        WorkspaceError: the file that holds them is damaged.
+    """
+    path = workspace / "metrics.json"
+    if not path.parent.is_dir() or not os.path.lexists(path):
+        return {}
+    check_at_a_glance(workspace, "evaluate", [path.name])
+    try:
+        return figures_of(json.loads(read_regular(path)))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise WorkspaceError(f"{path} is damaged: {error}", hint="run `mmsc evaluate` again") from error
 
 
 def figures_of(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -112,7 +124,7 @@ def figures_of(metrics: Mapping[str, Any]) -> dict[str, float]:
         for relation in RELATIONS
         for part, values in model.get(relation, {}).items()
     }
-    return {path: value for path, value in figures.items() if value is not None}
+    return {path: float(value) for path, value in figures.items() if value is not None}
 
 
 def _missing(ids: pa.Array, among: pa.Array) -> pa.Array:

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from mmsc_cli.workspace.regular_file import open_regular
+
 # Behind its four letters: width, items, two numbers without meaning, whether it is trained, metric.
 _HEADER_BYTES = 4 + 8 + 8 + 8 + 1 + 4
 # Bytes an entry: probabilities of levels, neighbours per level, levels of items, offsets, neighbours.
@@ -25,7 +27,7 @@ def check_graph_file(path: Path, *, graph: bool) -> None:
         ValueError: it does not.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         _skip_header(file, b"IxMp")
         if graph:

@@ -32,11 +32,12 @@ from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index.following import followed_scores
-from mmsc_cli.index.soundness import check_description, check_scores, check_tensors
-from mmsc_cli.index.storage import LabelRows, SparseRows, Strings, Vectors, map_tensors
+from mmsc_cli.index.soundness import check_columns, check_description, check_scores, check_tensors
+from mmsc_cli.index.storage import DAMAGE, LabelRows, SparseRows, Strings, Vectors, map_tensors
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.os_errors import writing
 from mmsc_cli.tables.relations import RELATIONS, Relation
+from mmsc_cli.workspace.regular_file import read_regular
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -98,7 +99,7 @@ class Index:
         """
         hint = "run `mmsc train`"
         try:
-            about = json.loads((folder / "index.json").read_bytes())
+            about = json.loads(read_regular(folder / "index.json"))
             if about["format_version"] > FORMAT_VERSION:
                 raise WorkspaceError(f"{folder}: made by a newer mmsc", hint="upgrade with pip, or " + hint)
             tensors, stated = map_tensors(folder / "index.safetensors", about["bytes"])
@@ -109,7 +110,7 @@ class Index:
             return cls(tensors, about)
         except FileNotFoundError as error:
             raise WorkspaceError(f"there is no index at {folder}", hint=hint) from error
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        except DAMAGE as error:
             raise WorkspaceError(f"{folder} is damaged: {error}", hint=hint + " again") from error
 
     def __len__(self) -> int:
@@ -159,7 +160,10 @@ class Index:
         """Strengths of the pairs that the index was trained on, a symmetric (n_items, n_items) matrix."""
         from scipy import sparse  # noqa: PLC0415  slow to import, and only new items need it
 
-        mapped = (self.tensors[f"known.strength.{relation}"], self.known.indices, self.known.indptr)
+        strengths = self.tensors[f"known.strength.{relation}"]
+        self.known.row_sums(strengths)  # refuses what scipy would not
+        check_columns(self.known.indices, len(self))
+        mapped = (strengths, self.known.indices, self.known.indptr)
         pairs = sparse.csr_array(tuple(map(np.array, mapped)), shape=(len(self), len(self)))
         pairs.eliminate_zeros()
         return pairs

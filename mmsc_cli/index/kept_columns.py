@@ -16,13 +16,13 @@ from difflib import get_close_matches
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.index.storage import Strings, map_tensors
+from mmsc_cli.index.storage import DAMAGE, Strings, map_tensors
 from mmsc_cli.runtime.os_errors import writing
 from mmsc_cli.workspace.checksums import check_at_a_glance
 
@@ -128,7 +128,7 @@ class NumberColumn:
     def of(self, row: int) -> float | int | None:
         """The value of an item; a whole number as an int, as the source writes it."""
         number = float(self.numbers[row])
-        if math.isnan(number):
+        if not math.isfinite(number):
             return None
         return int(number) if abs(number) < _MOST_WHOLE and number.is_integer() else number
 
@@ -154,7 +154,7 @@ class KeptColumns:
             pass
         except WorkspaceError as error:
             self._wrong = error.message
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, *DAMAGE) as error:
             self._wrong = f"{path} is damaged: {error}"
 
     @cached_property
@@ -185,14 +185,17 @@ class KeptColumns:
         """
         if name not in self.names:
             raise self._unknown(name)
-        if (numbers := self._tensors.get(f"number:{name}")) is not None:
+        n_items = len(self._ids)
+        numbers = self._tensors.get(f"number:{name}")
+        parts = [self._tensors.get(f"text:{name}.{part}") for part in ("codes", "values.bytes", "values.offsets")]
+        codes, data, offsets = parts
+        if numbers is not None and _is(numbers, "f", n_items):
             return NumberColumn(numbers)
-        codes, data, offsets = (
-            self._tensors[f"text:{name}.{part}"] for part in ("codes", "values.bytes", "values.offsets")
-        )
-        if len(codes) != len(self._ids) or codes.max(initial=-1) >= len(offsets) - 1:
-            raise WorkspaceError(f"the kept column {name} is damaged", hint=_AGAIN)
-        return TextColumn(codes, Strings(data, offsets))
+        if _is(codes, "i", n_items) and _is(data, "u") and _is(offsets, "i") and len(offsets):
+            values = Strings(data, offsets)
+            if -1 <= codes.min(initial=-1) <= codes.max(initial=-1) < len(values):
+                return TextColumn(codes, values)
+        raise WorkspaceError(f"the kept column {name} is damaged", hint=_AGAIN)
 
     def passes(self, conditions: Iterable[Condition]) -> tuple[NDArray[np.bool_], list[str]]:
         """Which items (n_items,) fulfil all conditions, and doubts about values that no item has.
@@ -230,6 +233,13 @@ class KeptColumns:
         close = get_close_matches(name, self.names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"kept: {', '.join(self.names)}"
         return InputError(f"no column {name!r} is kept", hint=hint)
+
+
+def _is(tensor: NDArray[Any] | None, kind: str, length: int | None = None) -> TypeGuard[NDArray[Any]]:
+    """Whether there is a list of this kind of numbers (NumPy's letter), and of this length."""
+    if tensor is None or tensor.ndim != 1 or tensor.dtype.kind != kind:
+        return False
+    return length is None or len(tensor) == length
 
 
 def ids_digest(ids: Strings) -> str:

@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import UnknownItemError
 from mmsc_cli.files.item_fields import spellings
 from mmsc_cli.index.soundness import check_columns, damaged_index
+from mmsc_cli.workspace.regular_file import open_regular
 
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
 PATH_SEPARATOR = " > "
+# What a file raises whose header says of its tensors what cannot be.
+DAMAGE = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
 _PAIRS_AT_A_TIME = 4_096
 # Characters of an unknown id that a message shows and looks up: it may be of any length.
 _LONGEST_SHOWN = 100
@@ -56,6 +59,27 @@ class SparseRows:
         if not 0 <= start <= stop <= len(self.indices):
             raise damaged_index("rows do not follow one another")
         return slice(start, stop)
+
+    def lengths(self) -> NDArray[np.int64]:
+        """The number of entries of each row, (n_items,), for those who use all rows at once."""
+        lengths = np.diff(self.indptr)
+        if lengths.min(initial=0) < 0:
+            raise damaged_index("rows do not follow one another")
+        return lengths
+
+    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Row and column of every entry, (entries,) each."""
+        lengths = self.lengths()
+        rows = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+        return rows, check_columns(self.indices, len(lengths)).astype(np.int64)
+
+    def row_sums(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """The sum of the entries' values (entries,) in each row, (n_items,)."""
+        self.lengths()
+        total = np.concatenate([[0], np.cumsum(values, dtype=np.float64)])
+        if not np.isfinite(total[-1]):
+            raise damaged_index("values of pairs are not finite numbers")
+        return np.diff(total[self.indptr])
 
     def columns(self, number: int) -> NDArray[np.int32]:
         """Columns of a row."""
@@ -126,9 +150,12 @@ class Strings(Sequence[str]):
         return len(self._offsets) - 1
 
     def __getitem__(self, row: Any) -> Any:
-        start, stop = self._views[1][row], self._views[1][row + 1]
+        data, offsets = self._views
+        start, stop = offsets[row], offsets[row + 1]
+        if not 0 <= start <= stop <= len(data):
+            raise damaged_index("texts do not follow one another")
         try:
-            return str(self._views[0][start:stop], "utf-8")
+            return str(data[start:stop], "utf-8")
         except UnicodeDecodeError as error:
             raise damaged_index("a text is not UTF-8") from error
 
@@ -175,16 +202,24 @@ class Strings(Sequence[str]):
     def alike(self, text: str, count: int) -> list[int]:
         """Rows of the `count` strings of the same length that share most characters with `text`, place by place."""
         wanted = np.frombuffer(text.encode(errors="surrogateescape"), np.uint8)
-        rows = np.flatnonzero(np.diff(self._offsets) == len(wanted))
+        rows = np.flatnonzero(self._lengths() == len(wanted))
         letters = self._data[self._offsets[rows, None] + np.arange(len(wanted))]
         agreeing = np.count_nonzero(letters == wanted, axis=1)
         return [int(row) for row in rows[np.argsort(-agreeing, kind="stable")[:count]]]
 
     def among(self, wanted: Collection[str]) -> NDArray[np.bool_]:
         """Mask (n_strings,) of the strings that are in `wanted`."""
+        self._lengths()
         data, encoded = self._data.tobytes(), {text.encode(errors="surrogateescape") for text in wanted}
         ends = pairwise(self._offsets.tolist())
         return np.fromiter((data[start:stop] in encoded for start, stop in ends), np.bool_, len(self))
+
+    def _lengths(self) -> NDArray[np.int64]:
+        """Bytes of each string, (n_strings,), for those who look at all at once."""
+        lengths = np.diff(self._offsets)
+        if len(lengths) and not (lengths.min() >= 0 <= self._offsets[0] and self._offsets[-1] <= len(self._data)):
+            raise damaged_index("texts do not follow one another")
+        return lengths
 
     def packed(self) -> bytes:
         """All bytes of the list, which no other list has."""
@@ -216,7 +251,7 @@ def model_of(path: Path) -> str | None:
 
 def _header(path: Path) -> tuple[int, dict[str, Any]]:
     """Where the data of a safetensors file starts, and its header: 8 bytes of length, then JSON."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         size = int.from_bytes(file.read(8), "little")
         if size > path.stat().st_size - 8:
             raise ValueError(f"{path.name} has no valid header")

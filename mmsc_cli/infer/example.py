@@ -78,8 +78,7 @@ def _support(index: Index) -> NDArray[np.float32]:
         if weight is None:
             weight = index.optional(f"known.strength.{relation}")
         if weight is not None and weight.any():
-            total = np.concatenate([[0], np.cumsum(weight, dtype=np.float64)])
-            support = np.minimum(support, np.diff(total[index.known.indptr]) / weight.mean())
+            support = np.minimum(support, index.known.row_sums(weight) / weight.mean())
     return support
 
 

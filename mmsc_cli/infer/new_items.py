@@ -143,7 +143,7 @@ class _Trained:
             linear_top=linear_top,
             transfer_weight=weight,
             adjacency={relation: index.known_pairs(relation) for relation in RELATIONS},
-            has_behaviour=torch.from_numpy(np.diff(index.known.indptr) > 0),
+            has_behaviour=torch.from_numpy(index.known.lengths() > 0),
         )
 
 

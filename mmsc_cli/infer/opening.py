@@ -11,7 +11,7 @@ from typing import Any
 
 from mmsc_cli.errors import WorkspaceError, in_workspace
 from mmsc_cli.index.index_file import Index
-from mmsc_cli.index.storage import model_of
+from mmsc_cli.index.storage import DAMAGE, model_of
 from mmsc_cli.workspace.checksums import check_at_a_glance
 from mmsc_cli.workspace.digests import artefact_digests
 from mmsc_cli.workspace.lock import is_locked
@@ -88,7 +88,7 @@ def _model_of(folder: Path) -> str | None:
         return model_of(folder / "model.safetensors")
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except DAMAGE as error:
         raise WorkspaceError(f"{folder} is damaged: {error}", hint="run `mmsc train` again") from error
 
 

@@ -36,7 +36,7 @@ def choose_shown(
     """
     n_items = len(index)
     ranked: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64]]]] = {name: [] for name in STRATEGIES}
-    known = pair_keys(np.repeat(np.arange(n_items), np.diff(index.known.indptr)), index.known.indices, n_items)
+    known = pair_keys(*index.known.pairs(), n_items)
     taken = np.unique(np.concatenate([known, asked]))
     for relation in RELATIONS:
         query, answer, rank, student_rank = standings(index, relation, by_behaviour=True)
@@ -65,8 +65,7 @@ def standings(index: Index, relation: Relation, *, by_behaviour: bool = False) -
         index = index.with_follow_labels({relation: 0.0})
     vectors = index.vectors(relation)
     linear = vectors.linear
-    query = np.repeat(np.arange(len(index), dtype=np.int64), np.diff(linear.indptr))
-    answer = np.asarray(linear.indices, np.int64)
+    query, answer = linear.pairs()
     assert linear.values is not None
     scores = np.array(linear.values, np.float32)
     for start in range(0, len(query), CHUNK):

@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from mmsc_cli.index.index_file import Index
+from mmsc_cli.index.soundness import damaged_index
 
 
 class Titles:
@@ -18,14 +21,19 @@ class Titles:
     def _arrays(self) -> tuple[Any, Any]:
         import pyarrow as pa  # noqa: PLC0415  slow to import, and answers do without it
 
-        return tuple(
-            pa.LargeStringArray.from_buffers(
-                len(self._index),
-                pa.py_buffer(self._index.tensors[f"{name}.offsets"]),
-                pa.py_buffer(self._index.tensors[f"{name}.bytes"]),
-            )
-            for name in ("ids", "titles")
-        )
+        tensors = self._index.tensors
+        offsets = [np.ascontiguousarray(tensors[f"{name}.offsets"], np.int64) for name in ("ids", "titles")]
+        data = [tensors[f"{name}.bytes"] for name in ("ids", "titles")]
+        arrays = [
+            pa.LargeStringArray.from_buffers(len(self._index), pa.py_buffer(ends), pa.py_buffer(text))
+            for ends, text in zip(offsets, data, strict=True)
+        ]
+        try:
+            for array in arrays:
+                array.validate(full=True)  # pyarrow reads where offsets lead, and ends where there is nothing
+        except pa.ArrowInvalid as error:
+            raise damaged_index(str(error)) from error
+        return arrays[0], arrays[1]
 
     def find(self, text: str, count: int) -> list[dict[str, Any]]:
         """Items whose id contains the text or whose title contains all its words, in any case.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.workspace.regular_file import refuse_irregular
 
 
 def map_array(path: Path, made_by: str) -> NDArray[Any]:
@@ -18,6 +19,7 @@ def map_array(path: Path, made_by: str) -> NDArray[Any]:
         WorkspaceError: the file is missing or is no plain array.
     """
     try:
+        refuse_irregular(path)
         # Unlike np.load, this opens nothing but arrays.
         return np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError) as error:

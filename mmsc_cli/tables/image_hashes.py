@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.runtime.machine.cores import usable_cores
 from mmsc_cli.tables.embeddings import map_array
 from mmsc_cli.tables.items import count_items, item_batches, take_items
 from mmsc_cli.workspace.checksums import damaged_file
+from mmsc_cli.workspace.regular_file import open_regular
 
 NAME = "image_hashes.npy"
 NO_IMAGE = 0
@@ -28,8 +30,9 @@ def hash_image(path: Path) -> int:
 
     Raises:
         OSError: it cannot be read.
+        WorkspaceError: it is a link, or no regular file.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return int.from_bytes(file_digest(file, "sha256").digest()[:8], "little") or 1
 
 
@@ -74,5 +77,5 @@ def check_images(root: Path, items: Path, rows: range, hashes: NDArray[np.uint64
 def _hash_if_there(root: Path, path: str | None) -> int:
     try:
         return NO_IMAGE if path is None else hash_image(root / path)
-    except (OSError, ValueError):  # a table may name what is not there
+    except (OSError, ValueError, WorkspaceError):  # a table may name what is not there
         return NO_IMAGE

@@ -5,6 +5,7 @@ Unlike other tables it names items by their ids, so that it outlives another `pr
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.tables.relations import CLASSES
 from mmsc_cli.tables.table import ArtefactTable
+from mmsc_cli.workspace.lock import alone
 
 JUDGEMENT_SCHEMA = pa.schema(
     [
@@ -54,13 +56,14 @@ def read_judgements(path: Path) -> pa.Table:
     Raises:
         WorkspaceError: the file is no such table.
     """
-    return _TABLE.read(path) if path.exists() else JUDGEMENT_SCHEMA.empty_table()
+    return _TABLE.read(path) if os.path.lexists(path) else JUDGEMENT_SCHEMA.empty_table()
 
 
 def append_judgement(path: Path, judgement: dict[str, object]) -> None:
-    """Add a row, atomically."""
+    """Add a row, atomically; rows of others who judge at the same time stay."""
     row = pa.Table.from_pylist([judgement], schema=JUDGEMENT_SCHEMA)
-    _TABLE.write(path, pa.concat_tables([read_judgements(path), row]))
+    with alone(path.parent):
+        _TABLE.write(path, pa.concat_tables([read_judgements(path), row]))
 
 
 def votes_of(judgements: pa.Table, item_ids: Sequence[str]) -> Votes:

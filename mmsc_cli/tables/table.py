@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.workspace.regular_file import refuse_irregular
 
 # Of a table of pairs: the item rows of both ends.
 ENDS = [pa.field("a", pa.int32(), nullable=False), pa.field("b", pa.int32(), nullable=False)]
@@ -177,6 +178,7 @@ def check_texts(read: pa.Table | pa.RecordBatch, name: str) -> None:
 
 def _file(path: Path) -> pa.OSFile:
     """The file opened by its bytes: pyarrow takes no name that is not UTF-8."""
+    refuse_irregular(path)
     return pa.OSFile(os.fsencode(path))
 
 

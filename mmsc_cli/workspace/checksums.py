@@ -17,7 +17,7 @@ from typing import Any
 from mmsc_cli.errors import WorkspaceError, in_workspace
 from mmsc_cli.workspace.digests import digest_lines
 from mmsc_cli.workspace.manifest_file import read_manifest_file
-from mmsc_cli.workspace.regular_file import is_link, open_regular, refuse_link
+from mmsc_cli.workspace.regular_file import is_irregular, is_link, open_regular, refuse_link
 from mmsc_cli.workspace.stages import STAGE_COMMANDS
 
 # Smaller files are always read.
@@ -63,7 +63,7 @@ def list_files(root: Path, artefact: str) -> list[str]:
     """Return the names in the workspace of an artefact's files, sorted.
 
     Raises:
-        WorkspaceError: there is a link among them.
+        WorkspaceError: there is a link, a pipe or a device among them.
     """
     if not refuse_link(root / artefact).is_dir():
         return [artefact]
@@ -147,5 +147,7 @@ def _walk(root: Path, folder: str) -> Iterator[str]:
                 raise is_link(Path(entry.path))
             if entry.is_dir():
                 yield from _walk(root, f"{folder}/{entry.name}")
+            elif not entry.is_file():
+                raise is_irregular(Path(entry.path))
             else:
                 yield f"{folder}/{entry.name}"

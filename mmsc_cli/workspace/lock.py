@@ -54,6 +54,22 @@ def locked(root: Path, *, shared: bool = False, wait: bool = False) -> Iterator[
         os.close(descriptor)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder itself for as long as a small change takes, also while a stage runs; waits for others who do.
+
+    Raises:
+        OSError: the folder is not there.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with tolerate("flock", folder):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def is_locked(root: Path) -> bool:
     """Return whether a process works in a workspace alone, as while it replaces artefacts."""
     return is_held(root / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, fcntl.LOCK_SH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -26,12 +27,25 @@ def open_regular(path: Path) -> BufferedReader:
         if error.errno in (errno.ELOOP, errno.EMLINK):
             raise is_link(path) from error
         if error.errno == errno.ENXIO:  # a socket
-            raise _irregular(path) from error
+            raise is_irregular(path) from error
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise _irregular(path)
+        raise is_irregular(path)
     return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a file; errors as those of `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def refuse_irregular(path: Path) -> Path:
+    """Return a path that is a regular file, or nothing, for libraries that open files themselves; as `open_regular`."""
+    with suppress(FileNotFoundError):
+        open_regular(path).close()
+    return path
 
 
 def refuse_link(path: Path) -> Path:
@@ -63,5 +77,6 @@ def is_link(path: Path) -> WorkspaceError:
     return WorkspaceError(f"{path} is a link, which mmsc does not follow", hint=f"replace it: rm {path}")
 
 
-def _irregular(path: Path) -> WorkspaceError:
+def is_irregular(path: Path) -> WorkspaceError:
+    """Return the error of a pipe, a socket or a device in a workspace."""
     return WorkspaceError(f"{path} is not a regular file", hint="use another workspace (-w DIR)")

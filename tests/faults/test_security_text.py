@@ -84,7 +84,16 @@ HIDDEN = [
     "\u3164",
     "\U000e0041",
     "\U000e0101",
+    "\ufe00",
+    "\ufe0f",
+    "\U0001bca0",
+    "\U0001d173",
 ]
+
+
+JOINED = ["می‌خواهم", "क्‍ष", "👩‍💻", "👩🏽‍🔬", "❤️", "❤️‍🔥", "1️⃣", "naïve café"]
+# Between letters that nothing joins, or more of them than anything needs: what could hide a message.
+HIDING = ["п\u200dр", "漢\u200c字", "क\u200d\u200cष", "漢\ufe00", "ab\ufe0f", "1\ufe0f", "❤\ufe0f\ufe0f"]
 
 
 @pytest.mark.parametrize("mark", HIDDEN)
@@ -166,13 +175,18 @@ def test_the_page_of_a_server_shows_the_same_marks_as_a_terminal() -> None:
     every = [chr(code) for code in range(0x110000)]
 
     assert [mark for mark in every if pattern.search(mark)] == [mark for mark in every if ALL_HIDDEN.search(mark)]
-    for text in ("a\u200db", "a\u200d\u0915", "\u0915\u200d\u0915"):
+    for text in ("a\u200db", "a\u200d\u0915", "\u0915\u200d\u0915", *HIDING, *JOINED):
         assert bool(pattern.search(text)) == bool(ALL_HIDDEN.search(text))
 
 
-@pytest.mark.parametrize("text", ["می‌خواهم", "क्‍ष", "👩‍💻", "❤️", "naïve café"])
+@pytest.mark.parametrize("text", JOINED)
 def test_joiners_that_a_script_needs_stay(text: str) -> None:
     assert visible(text) == text
+
+
+@pytest.mark.parametrize("text", HIDING)
+def test_joiners_and_selectors_that_no_script_needs_are_shown(text: str) -> None:
+    assert "\\u" in visible(text)
 
 
 def test_tsv_and_json_hold_one_line_each() -> None:

@@ -13,9 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
-from mmsc_cli.index.index_file import write_index
+from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.index.index_file import Index, write_index
+from mmsc_cli.index.kept_columns import ids_digest, write_kept_columns
+from mmsc_cli.index.storage import Strings
+from mmsc_cli.infer.recommender import Recommender
+from mmsc_cli.label.llm.interview import PairAnswer
+from mmsc_cli.label.people.judging import Judging
+from mmsc_cli.label.shown import choose_shown
+from mmsc_cli.serve.titles import Titles
 from mmsc_cli.workspace.manifest_file import read_manifest_file, write_manifest_file
 from mmsc_cli.workspace.workspace import Workspace
 from tests.faults.stranger import seal_again
@@ -64,6 +72,41 @@ def test_links_among_our_own_names_are_refused(
 
     assert f"{path} is a link" in _refused(mmsc, golden, command)
     assert {file: file.read_bytes() for file in elsewhere.rglob("*") if file.is_file()} == before
+
+
+# What commands read beside the artefacts of the table above.
+OTHERS = {
+    "judgements.parquet": "judge -n 1",
+    "answers/answers-000001.parquet": "label --model a/b --endpoint http://127.0.0.1:1/v1",
+    "metrics.json": "diff {0} {0}",
+}
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_nor_is_any_other_file_of_a_workspace_a_link_or_a_pipe(
+    mmsc: Mmsc, golden: Workspace, tmp_path: Path, name: str, kind: str
+) -> None:
+    path = golden.root / name
+    path.parent.mkdir(exist_ok=True)
+    if kind == "link":
+        (tmp_path / "elsewhere").write_text("{}")
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        os.mkfifo(path)
+    words = OTHERS[name].format(golden.root).split()
+    ran = mmsc(*words, *([] if words[0] == "diff" else ["-w", golden.root, "-q"]))
+
+    assert ran.code == 2, ran
+    assert f"{path} is {'a link' if kind == 'link' else 'not a regular file'}" in ran.err
+
+
+def test_a_pipe_among_the_images_does_not_hang(mmsc: Mmsc, golden: Workspace) -> None:
+    image = next(golden.path("images").iterdir())
+    image.unlink()
+    os.mkfifo(image)
+
+    assert f"{image} is not a regular file" in _refused(mmsc, golden, "encode")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -197,6 +240,105 @@ def test_a_sealed_index_with_impossible_values_is_one_line_and_no_wrong_answer(
     assert "damaged" in ran.err or ran.code == 3
     assert "internal error" not in ran.err
     assert "nan" not in ran.out.lower()
+
+
+# What is read of all items at once.
+WHOLE: dict[str, Callable[[Workspace], object]] = {
+    "bestsellers": lambda workspace: list(Recommender.open(workspace.root).with_fallback().answer(["G000"], k=60)),
+    "judged pairs": lambda workspace: Judging(workspace, "anna").pairs(3, 1),
+    "pairs of new items": lambda workspace: Index.open(workspace.path("index")).known_pairs("substitute"),
+    "pairs to label": lambda workspace: choose_shown(
+        Index.open(workspace.path("index")), np.ones(54, np.int64), np.zeros(0, np.int64), 9, 1
+    ),
+    "stock": lambda workspace: Recommender.open(workspace.root).substitutes("G000", in_stock=["G001"]),
+    "titles": lambda workspace: Titles(Index.open(workspace.path("index"))).find("camera", 3),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "asked"),
+    [
+        ("known.indptr", _backwards, "bestsellers"),
+        ("known.strength.complement", _nan, "bestsellers"),
+        ("substitute.linear.indptr", _backwards, "judged pairs"),
+        ("complement.linear.indices", _out_of_range, "judged pairs"),
+        ("known.indptr", _backwards, "pairs of new items"),
+        ("known.indices", _negative, "pairs of new items"),
+        ("known.indptr", _backwards, "pairs to label"),
+        ("ids.offsets", _backwards, "stock"),
+        ("titles.offsets", _backwards, "titles"),
+        ("titles.bytes", _no_text, "titles"),
+        ("ids.offsets", _backwards, "titles"),
+    ],
+)
+def test_whoever_reads_a_whole_index_refuses_impossible_values(
+    golden: Workspace, name: str, change: Callable[[NDArray[Any]], NDArray[Any]], asked: str
+) -> None:
+    WHOLE[asked](golden)
+    tensors = {key: np.array(value) for key, value in load_file(golden.path("index/index.safetensors")).items()}
+    about = json.loads(golden.path("index/index.json").read_bytes())
+    tensors[name] = change(tensors[name])
+    write_index(golden.path("index"), tensors, about)
+    seal_again(golden)
+
+    with pytest.raises(WorkspaceError, match="damaged"):
+        WHOLE[asked](golden)
+
+
+KEPT: dict[str, dict[str, NDArray[Any]]] = {
+    "codes beyond the values": {"text:colour.codes": np.full(54, 9, np.int32)},
+    "codes below -1": {"text:colour.codes": np.full(54, -7, np.int32)},
+    "codes that are none": {"text:colour.codes": np.full(54, np.nan)},
+    "codes of others": {"text:colour.codes": np.zeros((54, 2), np.int32)},
+    "values that end elsewhere": {"text:colour.values.offsets": np.array([0, 900, 5])},
+    "values that are no text": {"text:colour.values.bytes": np.full(7, 0xFF, np.uint8)},
+    "numbers of others": {"number:weight": np.zeros(3)},
+    "numbers that are none": {"number:weight": np.zeros(54, np.uint8)},
+}
+
+
+@pytest.mark.parametrize("wrong", KEPT)
+def test_sealed_kept_columns_with_impossible_values_are_one_line(mmsc: Mmsc, golden: Workspace, wrong: str) -> None:
+    path = golden.path("kept.safetensors")
+    ids = pq.read_table(golden.path("items.parquet"))["item_id"].to_pylist()
+    columns = {"colour": ["blue", "red"] * 27, "weight": [str(number) for number in range(54)]}
+    write_kept_columns(path, ids, columns)
+    ((name, value),) = KEPT[wrong].items()
+    column = "weight" if "weight" in name else "colour"
+    seal_again(golden)
+    asked = ["infer", "G000", "--columns", column, "--where", f"{column}!=9", "-w", golden.root, "-q"]
+    assert mmsc(*asked).code == 0
+    save_file({**load_file(path), name: value}, path, {"ids": ids_digest(Strings.of(ids))})
+    seal_again(golden)
+
+    for words in (asked, ["show", "G000", "-w", golden.root]):
+        ran = mmsc(*words)
+        assert ran.code == 2, ran
+        assert "damaged" in ran.err
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"[]",
+        b'{"models": {"mmsc": 7}}',
+        b'{"models": {"mmsc": {"substitute": {"all": {"ndcg@10": "x"}}}}}',
+        b"[" * 100_000,
+        b"\xff",
+    ],
+)
+def test_sealed_figures_that_are_none_are_one_line(mmsc: Mmsc, golden: Workspace, wrong: bytes) -> None:
+    (golden.root / "metrics.json").write_bytes(wrong)
+    ran = mmsc("diff", golden.root, golden.root)
+
+    assert ran.code == 2, ran
+    assert "metrics.json is damaged" in ran.err
+
+
+@pytest.mark.parametrize("answer", [[1], [[1, 0, 0], "abc", 1], [[1, 0, 0], [1, 0, None], 1], [[9, 0, 0]] * 3])
+def test_answers_in_a_strangers_cache_that_are_none_are_asked_again(answer: list[Any]) -> None:
+    assert PairAnswer.of_cache(answer) is None
+    assert PairAnswer.of_cache([[1.0, 0, 0], [0.5, 0.5, 0], 1.0]) is not None
 
 
 @pytest.mark.parametrize(

@@ -98,5 +98,4 @@ def _support(index: Index, relation: Relation) -> NDArray[np.float64]:
     weight = together if together is not None and together.any() else index.optional(f"known.strength.{relation}")
     if weight is None:
         return np.zeros(len(index))
-    total = np.concatenate([[0], np.cumsum(weight, dtype=np.float64)])
-    return np.diff(total[index.known.indptr])
+    return index.known.row_sums(weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -13,8 +14,10 @@ import pyarrow.parquet as pq
 
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.runtime.atomic import atomic_write
+from mmsc_cli.workspace.regular_file import refuse_irregular
 
 Answered = str | list[Any]  # what JSON can hold
+_SHARD = re.compile(r"answers-\d{6,}\.parquet", re.ASCII)
 _SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "item_a", "item_b", "model", "version", "answer")])
 
 
@@ -38,7 +41,7 @@ class AnswerCache:
         if folder is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        for shard in sorted(folder.glob("answers-*.parquet")):
+        for shard in sorted(path for path in folder.iterdir() if _SHARD.fullmatch(path.name)):
             self._known |= _read(shard)
             self._shards = int(shard.stem.removeprefix("answers-"))
 
@@ -69,14 +72,14 @@ class AnswerCache:
 def _read(shard: Path) -> dict[str, Answered]:
     try:
         # Not with our schema, which would fill missing columns with nulls.
-        table = pq.read_table(shard)
+        table = pq.read_table(refuse_irregular(shard))
         if (table.schema.metadata or {}).get(b"sha256") != _checksum(table).encode():
             raise ValueError("its content has another checksum")
-    except (OSError, ValueError, pa.ArrowException) as error:
+        if "answer" not in table.column_names:
+            return {}  # answers to a question that is asked no more
+        return dict(zip(table["key"].to_pylist(), map(json.loads, table["answer"].to_pylist()), strict=True))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
         raise WorkspaceError(f"{shard} is damaged: {error}", hint="delete it; its pairs are asked again") from error
-    if "answer" not in table.column_names:
-        return {}  # answers to a question that is asked no more
-    return dict(zip(table["key"].to_pylist(), map(json.loads, table["answer"].to_pylist()), strict=True))
 
 
 def _checksum(table: pa.Table) -> str:

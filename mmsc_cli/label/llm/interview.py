@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,17 @@ class PairAnswer(NamedTuple):
     first: Sequence[float]
     second: Sequence[float]
     label_mass: float
+
+    @classmethod
+    def of_cache(cls, known: object) -> PairAnswer | None:
+        """What the cache has of a pair; None for nothing, and for what no answer is: somebody else wrote it."""
+        try:
+            one, other, mass = cast(Any, known)
+            numbers = np.array([*one, *other, mass], np.float64)
+        except (TypeError, ValueError):
+            return None
+        is_sound = len(one) == len(other) == len(CLASSES) and ((numbers >= 0) & (numbers <= 1)).all()
+        return cls(one, other, mass) if is_sound else None
 
 
 @dataclass(frozen=True)
@@ -174,7 +185,7 @@ class _Asking:
             shown = self._shown(window)
             for index in window:
                 known = self._cache.get(self._key(index, shown))
-                self.answers[index] = PairAnswer(*known) if isinstance(known, list) else None
+                self.answers[index] = PairAnswer.of_cache(known)
         return [index for index, answer in enumerate(self.answers) if answer is None]
 
     async def _ask(self, client: LabelClient, todo: Sequence[int], task: Task) -> None:

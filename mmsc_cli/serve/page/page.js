@@ -8,7 +8,7 @@ let trainedDistinct = 0;
 
 // Marks without width and of direction, as in mmsc_cli/runtime/visible.py: two texts that look alike may differ in them.
 const HIDDEN =
-  /[\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}-\u{180f}\u{200b}\u{200e}\u{200f}\u{202a}-\u{202e}\u{2060}-\u{206f}\u{3164}\u{feff}\u{ffa0}\u{fff0}-\u{fffb}\u{e0000}-\u{e0fff}]|(?<![^\u{0}-\u{7f}])[\u{200c}\u{200d}]|[\u{200c}\u{200d}](?![^\u{0}-\u{7f}])/gu;
+  /[\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}-\u{180f}\u{200b}\u{200e}\u{200f}\u{202a}-\u{202e}\u{2060}-\u{206f}\u{3164}\u{fe00}-\u{fe0d}\u{feff}\u{ffa0}\u{fff0}-\u{fffb}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]|(?<![\u{600}-\u{109f}\u{1780}-\u{18af}\u{1a20}-\u{1aaf}\u{1b00}-\u{1cff}\u{2190}-\u{2bff}\u{a800}-\u{abff}\u{fb50}-\u{fdff}\u{fe0f}\u{fe70}-\u{fefe}\u{10a00}-\u{11fff}\u{1f000}-\u{1faff}])[\u{200c}\u{200d}]|[\u{200c}\u{200d}](?![\u{600}-\u{109f}\u{1780}-\u{18af}\u{1a20}-\u{1aaf}\u{1b00}-\u{1cff}\u{2190}-\u{2bff}\u{a800}-\u{abff}\u{fb50}-\u{fdff}\u{fe0f}\u{fe70}-\u{fefe}\u{10a00}-\u{11fff}\u{1f000}-\u{1faff}])|(?<![#*0-9\u{a9}\u{ae}\u{203c}\u{2049}\u{2122}\u{2139}\u{2190}-\u{2bff}\u{3030}\u{303d}\u{3297}\u{3299}\u{1f000}-\u{1faff}])[\u{fe0e}\u{fe0f}]|(?<=[#*0-9])[\u{fe0e}\u{fe0f}](?!\u{20e3})/gu;
 const escaped = (mark) => {
   const number = mark.codePointAt(0).toString(16);
   return number.length > 4 ? `\\U${number.padStart(8, "0")}` : `\\u${number.padStart(4, "0")}`;
@@ -222,9 +222,10 @@ async function showWorkspace() {
   const about = await json("/version");
   trainedDistinct = about.distinct ?? 0;
   const trained = about.trained ? `, trained ${about.trained}` : "";
-  $("served").textContent =
+  $("served").textContent = shown(
     `${about.items.toLocaleString("en")} items${trained}; mmsc ${about.mmsc}; index ${about.index.slice(0, 12)}` +
-    (about.rules ? `; rules of the shop: ${about.rules}.` : ".");
+      (about.rules ? `; rules of the shop: ${about.rules}.` : "."),
+  );
   showFigures(about.figures);
   const warnings = about.data.warnings.map((text) => element("li", text, { class: "warning" }));
   const list = element("ul");
