@@ -35,6 +35,7 @@ from mmsc_cli.prepare.sources.log.event_log import (
 from mmsc_cli.prepare.sources.log.file_doubts import doubt_files, doubt_items, expect_items
 from mmsc_cli.prepare.sources.log.kept_events import KeptEvents
 from mmsc_cli.prepare.sources.log.log_doubts import TIMES, WORDS, report_log, seen_words
+from mmsc_cli.prepare.sources.log.pair_counts import count_pairs
 from mmsc_cli.prepare.sources.log.support import choose_support
 from mmsc_cli.prepare.sources.meeting import Catalogue, check_ids_meet, matcher, read_catalogue
 from mmsc_cli.runtime.plain_words import counted
@@ -43,8 +44,6 @@ from mmsc_cli.runtime.progress import SILENT, Progress
 _LOG = logging.getLogger(__name__)
 # No shop has kept a log before, or will; a period beyond says that times are misread.
 _EARLIEST_DAY, _LATEST_DAY = "1990", "2100"
-# Pairs that are counted at a time: what bounds memory, together with the engine's own limit.
-PAIRS_AT_A_TIME = 10_000_000
 
 _OF_FILES = "CREATE OR REPLACE VIEW of_files AS SELECT * FROM {events}"
 _TALLY = "CREATE OR REPLACE VIEW tally AS SELECT * FROM {tally}"
@@ -94,25 +93,6 @@ SELECT DISTINCT frequent.session, frequent.kind, frequent.item, log.seconds
 FROM log JOIN units USING (id)
 JOIN frequent ON frequent.session = log.session AND frequent.kind % 2 = log.kind
     AND frequent.item = CASE WHEN frequent.kind < 2 THEN log.id ELSE units.unit END
-"""
-_EXPECTED = """
-SELECT coalesce(sum(n * (n - 1) / 2), 0)::BIGINT FROM (SELECT count(*) AS n FROM frequent GROUP BY session, kind)
-"""
-_PAIRS = "CREATE TABLE pairs (kind UTINYINT, a INTEGER, b INTEGER, together BIGINT)"
-_PART = """
-CREATE OR REPLACE TABLE part AS
-SELECT l.kind, l.item AS a, r.item AS b, count({counted}) AS together
-FROM {events} l JOIN {events} r
-ON l.session = r.session AND l.kind = r.kind AND l.item < r.item {near}
-WHERE l.item % $parts = $part
-GROUP BY l.kind, l.item, r.item
-"""
-_KEEP_PART = """
-INSERT INTO pairs
-SELECT part.* FROM part JOIN support ON support.kind = part.kind % 2 WHERE together >= least_sessions
-"""
-_RARE = """
-SELECT count(*) FROM part JOIN support ON support.kind = part.kind % 2 WHERE together < least_sessions
 """
 _SCORES = {
     "npmi": """
@@ -358,9 +338,9 @@ def _deliver_ids(engine: Engine, delivery: Delivery) -> None:
 
 
 def _count_pairs(engine: Engine, settings: EventsSource, delivery: Delivery, progress: Progress) -> None:
-    """Fill `pairs` with all that occur in enough sessions, some of the items at a time."""
-    for statement in (_MARGINALS, _SESSIONS, _PAIRS):
-        engine.run(statement)
+    """Fill `pairs` with all that occur in enough sessions."""
+    engine.run(_MARGINALS)
+    engine.run(_SESSIONS)
     support = delivery.notes["min_support"] = choose_support(engine, settings)
     kinds = {"view": VIEW, "purchase": PURCHASE}
     engine.add_table(
@@ -368,22 +348,12 @@ def _count_pairs(engine: Engine, settings: EventsSource, delivery: Delivery, pro
         pa.table({"kind": [kinds[name] for name in support], "least_sessions": list(support.values())}),
     )
     engine.run(_FREQUENT)
-    if settings.window_minutes is None:
-        part = _PART.format(counted="*", events="frequent", near="")
-    else:
+    events = "frequent"
+    if settings.window_minutes is not None:
+        events = "frequent_moments"
         engine.run(_FREQUENT_MOMENTS)
-        near = f"AND abs(l.seconds - r.seconds) <= {60 * settings.window_minutes!r}"
-        part = _PART.format(counted="DISTINCT l.session", events="frequent_moments", near=near)
     engine.run("DROP TABLE log")
-    ((expected,),) = engine.run(_EXPECTED)
-    parts = 1 + int(expected) // PAIRS_AT_A_TIME
-    below_support = 0
-    with progress.task("Counting pairs", parts) as task:
-        for number in range(parts):
-            engine.run(part, parts=parts, part=number)
-            engine.run(_KEEP_PART)
-            below_support += engine.run(_RARE)[0][0]
-            task.advance()
-    engine.run("DROP TABLE part")
-    delivery.counts["event_pairs_below_support"] += below_support
-    delivery.counts["event_pairs"] += below_support + engine.run("SELECT count(*) FROM pairs")[0][0]
+    engine.run("DROP TABLE kept")
+    rare = count_pairs(engine, events, delivery.folder, settings.window_minutes, progress)
+    delivery.counts["event_pairs_below_support"] += rare
+    delivery.counts["event_pairs"] += rare + engine.run("SELECT count(*) FROM pairs")[0][0]

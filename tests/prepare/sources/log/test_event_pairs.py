@@ -16,7 +16,7 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.counts import balance
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.settings import EventsSource
-from mmsc_cli.prepare.sources.log import event_pairs as events
+from mmsc_cli.prepare.sources.log import pair_counts
 from mmsc_cli.prepare.sources.log.event_pairs import read_events
 
 Event = tuple[str, str, str, Any]
@@ -114,7 +114,7 @@ def test_scores_agree_with_loops_over_the_sessions(
     window_minutes: float | None,
     at_a_time: int,
 ) -> None:
-    monkeypatch.setattr(events, "PAIRS_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(pair_counts, "PAIRS_AT_A_TIME", at_a_time)
     log = _log(events=4_000, sessions=500, items=40, seed=1)
     found = read(log, score=score, window_minutes=window_minutes, min_support=2, session_items=CAP)
     assert len(found) > 10
