@@ -14,13 +14,15 @@ import torch
 from scipy import sparse
 from torch.nn import functional
 
+_GREATEST_INT32 = torch.iinfo(torch.int32).max
+
 
 @dataclass(frozen=True)
 class Graph:
     """A weighted (rows, items) matrix that can be multiplied with item vectors, with gradients to the vectors.
 
-    Compressed rows: `start` (rows + 1,) int32, `column` (entries,) int32, `weight` (entries,) float32; `items` is the
-    number of columns, `symmetric` whether the matrix is its own transpose.
+    Compressed rows: `start` (rows + 1,) and `column` (entries,) int32, or int64 from 2^31 entries on; `weight`
+    (entries,) float32; `items` is the number of columns, `symmetric` whether the matrix is its own transpose.
     """
 
     start: torch.Tensor
@@ -53,10 +55,9 @@ class Graph:
     def of_rows(self, rows: torch.Tensor) -> Graph:
         """The matrix of some rows alone, (len(rows), items)."""
         degree = self.degree[rows]
-        start = _offsets(degree)
-        shift = (self.start[rows] - start[:-1]).repeat_interleave(degree)
+        shift = (self.start[rows] - _offsets(degree, self.start.dtype)[:-1]).repeat_interleave(degree)
         entries = torch.arange(len(shift), device=shift.device, dtype=shift.dtype) + shift
-        return Graph(start, self.column[entries], self.weight[entries], self.items, symmetric=False)
+        return _graph(degree, self.column[entries], self.weight[entries], self.items)
 
     @property
     def degree(self) -> torch.Tensor:
@@ -74,8 +75,8 @@ class Graph:
         if self.symmetric:
             return self
         order = torch.argsort(self.column, stable=True)
-        start = _offsets(torch.bincount(self.column, minlength=self.items))
-        return Graph(start, self.row[order], self.weight[order], len(self), symmetric=False)
+        degree = torch.bincount(self.column, minlength=self.items)
+        return _graph(degree, self.row[order], self.weight[order], len(self))
 
     def as_sparse(self) -> sparse.csr_array[Any]:
         """The matrix for scipy."""
@@ -120,7 +121,7 @@ def normalised_graph(rows: torch.Tensor, columns: torch.Tensor, weight: torch.Te
     """The same from the entries of a symmetric matrix, each (entries,), in the order of rows."""
     degree = torch.zeros(items, device=weight.device).index_add_(0, rows, weight).clamp_min(1e-6)
     scaled = weight / (degree[rows] * degree[columns]).sqrt()
-    return Graph(_offsets(torch.bincount(rows, minlength=items)), columns.int(), scaled, items, symmetric=True)
+    return _graph(torch.bincount(rows, minlength=items), columns, scaled, items, symmetric=True)
 
 
 def neighbour_graph(neighbours: torch.Tensor, similarity: torch.Tensor, items: int) -> Graph:
@@ -134,11 +135,18 @@ def neighbour_graph(neighbours: torch.Tensor, similarity: torch.Tensor, items: i
     weight = similarity / similarity.sum(dim=1, keepdim=True).clamp_min(1e-6)
     in_order, order = neighbours.sort(dim=1)
     valid = in_order >= 0
-    start = _offsets(valid.sum(dim=1))
-    return Graph(start, in_order[valid].int(), weight.gather(1, order)[valid], items, symmetric=False)
+    return _graph(valid.sum(dim=1), in_order[valid], weight.gather(1, order)[valid], items)
 
 
-def _offsets(counts: torch.Tensor) -> torch.Tensor:
-    start = torch.zeros(len(counts) + 1, dtype=torch.int32, device=counts.device)
+def _graph(
+    degree: torch.Tensor, column: torch.Tensor, weight: torch.Tensor, items: int, *, symmetric: bool = False
+) -> Graph:
+    """The matrix of entries in the order of their rows; an embedding bag wants both kinds of integers alike."""
+    kind = torch.int32 if len(column) <= _GREATEST_INT32 else torch.int64
+    return Graph(_offsets(degree, kind), column.to(kind), weight, items, symmetric)
+
+
+def _offsets(counts: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+    start = torch.zeros(len(counts) + 1, dtype=kind, device=counts.device)
     start[1:] = counts.cumsum(0)
     return start

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from mmsc_cli.model import graph as graphs
 from mmsc_cli.model.graph import neighbour_graph, symmetric_graph
 
 
@@ -37,3 +39,21 @@ def test_neighbour_graph_averages_by_similarity_and_passes_over_missing_places()
     vectors = torch.tensor([[0.0], [4.0], [8.0]])
     found = neighbour_graph(neighbours, similarity, items=3).propagate(vectors)
     assert found.tolist() == [[5.0], [8.0]]
+
+
+def test_a_graph_with_more_entries_than_32_bits_count_is_summed_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.arange(20), (torch.arange(20) + 3) % 21
+    vectors = torch.randn(21, 4, generator=generator)
+    rows = torch.tensor([4, 0, 9])
+    small = symmetric_graph(a, b, torch.ones(20), items=21)
+
+    monkeypatch.setattr(graphs, "_GREATEST_INT32", 10)
+    large = symmetric_graph(a, b, torch.ones(20), items=21)
+
+    assert large.start.dtype == large.column.dtype == torch.int64
+    assert torch.equal(large.propagate(vectors), small.propagate(vectors))
+    assert torch.equal(large.of_rows(rows).propagate(vectors), small.of_rows(rows).propagate(vectors))
+    assert torch.equal(
+        large.of_rows(rows).transposed.sums(vectors[:3]), small.of_rows(rows).transposed.sums(vectors[:3])
+    )
