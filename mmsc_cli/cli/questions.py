@@ -15,6 +15,7 @@ from mmsc_cli.files.lines import Line, parse_pair, read_basket, read_lines
 from mmsc_cli.infer.answers import Answer
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.runtime.progress import Progress
+from mmsc_cli.runtime.shards import WHOLE, Shard
 
 Parsed = TypeVar("Parsed")
 Outcomes = Iterable[Sequence[object] | MmscError]
@@ -52,13 +53,13 @@ def named_items(recommender: Recommender, ids: Sequence[str], ask: AskItems, fai
 
 
 def whole_catalogue(
-    recommender: Recommender, ask: AskItems, failures: Failures, progress: Progress
+    recommender: Recommender, ask: AskItems, failures: Failures, progress: Progress, shard: Shard = WHOLE
 ) -> Iterator[Answered]:
-    """Answer every item, in the order of ids."""
-    n_items = len(recommender)
-    with progress.task("Answering", n_items) as task:
-        for start in range(0, n_items, _SLICE):
-            ids = [recommender.index.ids[row] for row in range(start, min(start + _SLICE, n_items))]
+    """Answer every item, in the order of ids; of a shard, its run of them."""
+    rows = shard.rows(len(recommender))
+    with progress.task("Answering", len(rows)) as task:
+        for start in range(0, len(rows), _SLICE):
+            ids = [recommender.index.ids[row] for row in rows[start : start + _SLICE]]
             yield from named_items(recommender, ids, ask, failures)
             task.advance(len(ids))
 

@@ -20,11 +20,11 @@ from mmsc_cli.encode.earlier import Earlier, Known
 from mmsc_cli.encode.encode_parts import encode_images, encode_texts
 from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encode.part_files import Modality, PartFile, cut_parts, unfinished
-from mmsc_cli.encode.shards import WHOLE, Shard
 from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.encoders.registry import Choice, choose_encoder
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.runtime.atomic import write_json
+from mmsc_cli.runtime.shards import WHOLE, Shard
 from mmsc_cli.tables.image_hashes import read_image_hashes
 from mmsc_cli.workspace.lock import locked
 

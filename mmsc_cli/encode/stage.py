@@ -11,8 +11,8 @@ from mmsc_cli.encode.encode import encode_shard
 from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encode.merge import merge
 from mmsc_cli.encode.settings import EncodeSettings
-from mmsc_cli.encode.shards import WHOLE, Shard
 from mmsc_cli.runtime.progress import SILENT, Progress
+from mmsc_cli.runtime.shards import WHOLE, Shard
 from mmsc_cli.workspace.config import StageRecipe, stage_config
 from mmsc_cli.workspace.workspace import Workspace
 

@@ -167,6 +167,8 @@ def test_new_items(
         ["--item", "A", "-k", "0"],
         ["--item", "A", "--format", "xml"],
         ["--item", "A", "--all"],
+        ["--item", "A", "--shard", "1/2"],
+        ["--all", "--shard", "3/2"],
         ["--item", "A", "--relation", "substitute", "--same-category", "--other-category"],
         ["--item", "A", "--relation", "substitute", "--overlap"],
         ["--item", "A", "--min-score", "bundle=3"],

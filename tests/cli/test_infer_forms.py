@@ -101,6 +101,14 @@ def test_the_nightly_table_is_what_each_item_is_answered(where: list[str], item_
     assert table == listed
 
 
+def test_shards_of_the_catalogue_are_the_whole_of_it(mmsc: Mmsc, where: list[str]) -> None:
+    whole = mmsc(*where, "--all", "-k", "2").out.splitlines()
+    parts = [mmsc(*where, "--all", "-k", "2", "--shard", f"{number}/3").out.splitlines() for number in (1, 2, 3)]
+
+    assert all(len(part) > 1 for part in parts)
+    assert whole == [whole[0], *(line for part in parts for line in part[1:])]
+
+
 def test_a_table_without_answers_has_its_columns(where: list[str], item_ids: list[str], tmp_path: Path) -> None:
     table = _parquet(where, tmp_path / "none.parquet", "--item", item_ids[0], "--min-score", "1e9", "--explain")
 

@@ -10,6 +10,7 @@ import typer
 from mmsc_cli.cli.options import Session, command
 from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.runtime.progress import SILENT
+from mmsc_cli.runtime.shards import parse_shard, torchrun_shard
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +51,6 @@ def register(app: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """Turn titles, descriptions and images into vectors; those that have not changed are not encoded again."""
-        from mmsc_cli.encode.shards import parse_shard, torchrun_shard  # noqa: PLC0415  brings pyarrow and scipy
         from mmsc_cli.encode.stage import run_encode  # noqa: PLC0415  brings torch
 
         started = time.monotonic()

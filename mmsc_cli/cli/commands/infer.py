@@ -17,6 +17,7 @@ from mmsc_cli.files.lines import read_basket, read_ids
 from mmsc_cli.infer.answers import COLUMNS, Answer, Asked, asked_relations
 from mmsc_cli.infer.choices import Choices
 from mmsc_cli.infer.shop.rule_counts import RuleCounts
+from mmsc_cli.runtime.shards import WHOLE, parse_shard
 from mmsc_cli.tables.relations import Relation
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ class QuestionOptions:
         typer.Option(metavar="FILE|-", help="File of item ids, one per line.", rich_help_panel=QUESTION),
     ] = None
     all: Annotated[bool, typer.Option("--all", help="Every item of the catalogue.", rich_help_panel=QUESTION)] = False
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="With --all: only part I of N of the catalogue; all parts, one after the other, are the whole.",
+            rich_help_panel=QUESTION,
+        ),
+    ] = None
     new: Annotated[
         str | None,
         typer.Option(
@@ -382,13 +391,18 @@ def _answers(
     if question.items_from is not None:
         return questions.listed_items(recommender, question.items_from, ask, failures)
     if question.all:
-        return questions.whole_catalogue(recommender, ask, failures, session.progress)
+        shard = parse_shard(question.shard) if question.shard else WHOLE
+        return questions.whole_catalogue(recommender, ask, failures, session.progress, shard)
     return questions.named_items(recommender, [*(question.ids or []), *(question.item or [])], ask, failures)
 
 
 def _check_together(typed: Mapping[str, Mapping[str, Any]], question: QuestionOptions) -> None:
     """Refuse options that exclude one another, before anything is opened."""
     asked = {name: value for name, value in typed.get(QUESTION, {}).items() if name != "--relation"}
+    if asked.pop("--shard", None) is not None:
+        parse_shard(question.shard or "")
+        if "--all" not in asked:
+            raise InputError("--shard is a part of the whole catalogue", hint="give it with --all")
     filters = {name: value for name, value in typed.get(WHICH, {}).items() if name != "-k"}
     if {"IDS", "--item"} == set(asked):
         del asked["IDS"]

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mmsc_cli.encode.shards import WHOLE, Shard, parse_shard, torchrun_shard
 from mmsc_cli.errors import InputError
+from mmsc_cli.runtime.shards import WHOLE, Shard, parse_shard, torchrun_shard
 
 
 @pytest.mark.parametrize("parts", [0, 1, 7, 100])
@@ -12,6 +12,14 @@ def test_shards_are_equal_and_cover_every_part_once(parts: int, of: int) -> None
     numbers = [shard.parts(range(parts)) for shard in Shard(1, of).siblings()]
     assert sorted(number for part in numbers for number in part) == list(range(parts))
     assert max(map(len, numbers)) - min(map(len, numbers)) <= 1
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, 100])
+@pytest.mark.parametrize("of", [1, 3, 8])
+def test_runs_of_rows_follow_one_another(rows: int, of: int) -> None:
+    runs = [shard.rows(rows) for shard in Shard(1, of).siblings()]
+    assert [row for run in runs for row in run] == list(range(rows))
+    assert max(map(len, runs)) - min(map(len, runs)) <= 1
 
 
 def test_what_the_option_takes() -> None:

@@ -1,4 +1,4 @@
-"""Shards: which of several processes encodes which parts."""
+"""Shards: which of several processes does which part of a work."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ class Shard:
     def parts(self, parts: Sequence[Part]) -> Sequence[Part]:
         """Return the parts of this shard: every `of`-th one."""
         return parts[self.number - 1 :: self.of]
+
+    def rows(self, number: int) -> range:
+        """Return the rows of this shard: a run of `number` rows, so that shards in their order hold all in order."""
+        return range((self.number - 1) * number // self.of, self.number * number // self.of)
 
     def siblings(self) -> list[Shard]:
         """Return all shards of the same work, this one included."""
