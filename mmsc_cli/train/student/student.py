@@ -31,6 +31,9 @@ NEITHER = CLASSES.index("neither")
 # An annotator is taken to be right at least this often: what follows from less is a guess.
 LEAST_ACCURACY = 0.5
 LEAST = 0.005
+# How much the students without labels count beside that of labels. They make none of an annotator's errors, of which
+# those that are always the same are learned from labels like anything else (docs/experiments.md).
+WITHOUT_LABELS = 0.4
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,11 @@ class Student:
         metadata = views.metadata(*pairs)
         behaviour = views.behaviour(features, strengths)
         opinions = [self.by_behaviour.probabilities(metadata), self.by_rules.probabilities(behaviour)]
+        plain = _mixed(opinions[0], opinions[1], 0.5)
         if self.by_labels is None:
-            joint = np.sqrt(opinions[0] * opinions[1])
-        else:
-            told = self.by_labels.probabilities(_everything(features, strengths, metadata, opinions))
-            joint = _without_noise(told, self.accuracy)
-        shares: NDArray[np.float32] = (joint / joint.sum(axis=1, keepdims=True)).astype(np.float32)
-        return shares
+            return plain.astype(np.float32)
+        told = self.by_labels.probabilities(_everything(features, strengths, metadata, opinions))
+        return _mixed(_without_noise(told, self.accuracy), plain, WITHOUT_LABELS).astype(np.float32)
 
     def of_candidates(
         self,
@@ -153,7 +154,7 @@ def _with_labels(student: Student, views: PairViews, labels: Labels, seed: int) 
     opinions = [student.by_behaviour.probabilities(metadata), student.by_rules.probabilities(behaviour)]
     lessons = _from_both_ends(_everything(features, strengths, metadata, opinions), taught)
     fitted = fit_best(lessons, seed)
-    plain = _of_pairs(np.sqrt(opinions[0] * opinions[1]))
+    plain = _of_pairs(_mixed(opinions[0], opinions[1], 0.5))
     shares = np.bincount(taught.classes, minlength=len(CLASSES)) / len(taught.classes)
     about: dict[str, Any] = {
         "labels": len(labels),
@@ -200,7 +201,7 @@ def _with_labels(student: Student, views: PairViews, labels: Labels, seed: int) 
     accuracy = float(np.clip(max(given.max(axis=1).mean(), right.mean()), LEAST_ACCURACY, 0.995))
     own = np.full_like(unseen, (1 - accuracy) / 2)
     own[np.arange(len(own)), taught.classes] = accuracy
-    true = _without_noise(unseen, accuracy)
+    true = _mixed(_without_noise(unseen, accuracy), plain, WITHOUT_LABELS)
     joint = true * own
     joint /= joint.sum(axis=1, keepdims=True)
     trust, skill = _better_than_chance(joint), _better_than_chance(true)
@@ -257,6 +258,13 @@ def _of_pairs(both_ends: NDArray[np.float64]) -> NDArray[np.float64]:
     first, second = np.split(both_ends, 2)
     mean = (first + second) / 2
     normal: NDArray[np.float64] = mean / mean.sum(axis=1, keepdims=True)
+    return normal
+
+
+def _mixed(first: NDArray[np.float64], second: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """The geometric mean of probabilities (pairs, 3), of which the second have a share of the weight."""
+    product = first ** (1 - share) * second**share
+    normal: NDArray[np.float64] = product / product.sum(axis=1, keepdims=True)
     return normal
 
 
