@@ -30,7 +30,7 @@ def describe_lists(
         `queries`, at most QUERIES drawn by seed; `overlap`, the fraction of a query's answers that both lists have;
         and by relation `coverage`, the fraction of warm items that any list has, `same_category`, the fraction of
         answers in the query's own leaf category, and `same_category_held_out`, that fraction of held-out pairs.
-        A fraction is None where there is nothing to count.
+        A fraction is None where there is nothing to count; a relation without any pair is left out.
     """
     warm = np.flatnonzero(context.item_split == "warm")
     generator = numpy_generator(context.seed, "evaluate/lists")
@@ -39,8 +39,11 @@ def describe_lists(
     # Numbers of the leaf categories, (items,); -1 where there is none.
     numbers = (leaf_numbers.setdefault(tuple(path), len(leaf_numbers)) if path else -1 for path in context.category)
     leaf = np.fromiter(numbers, np.int64, context.n_items)
-    shown = {relation: _first_answers(scorer, protocol, queries) for relation, protocol in protocols.items()}
-    first, second = shown.values()
+    shown = {
+        relation: _first_answers(scorer, protocol, queries)
+        for relation, protocol in protocols.items()
+        if context.pairs.holds(relation).any()
+    }
     relations = {}
     for relation, answers in shown.items():
         asked = protocols[relation].queries
@@ -49,7 +52,10 @@ def describe_lists(
             "same_category": _within(leaf, queries, answers),
             "same_category_held_out": _within(leaf, asked, protocols[relation].judgements["plain"].positives[asked]),
         }
-    overlap = _fraction(first.multiply(second).nnz, (first.nnz + second.nnz) / 2)
+    overlap = None
+    if len(shown) == 2:
+        first, second = shown.values()
+        overlap = _fraction(first.multiply(second).nnz, (first.nnz + second.nnz) / 2)
     return {"queries": len(queries), "overlap": overlap, "relations": relations}
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pytest
 
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.lists import describe_lists
@@ -48,11 +47,21 @@ def test_category_and_coverage_are_counted_over_unmasked_answers(
     assert few["coverage"] < 0.5
 
 
-def test_without_categories_or_pairs_there_is_nothing_to_count(
+def test_without_categories_there_is_nothing_to_count(
     random_context: Callable[..., EvaluationContext], fixed_scorer: Callable[..., Any]
 ) -> None:
-    context = replace(random_context(pairs=0), category=[[] for _ in range(120)])
+    context = replace(random_context(), category=[[] for _ in range(120)])
     lists = describe_lists(context, fixed_scorer(np.eye(120, dtype=np.float32)), _protocols(context))
     assert lists["relations"]["complement"]["same_category"] is None
     assert lists["relations"]["complement"]["same_category_held_out"] is None
-    assert lists["overlap"] == pytest.approx(1)
+
+
+def test_a_relation_without_pairs_has_no_lists(
+    random_context: Callable[..., EvaluationContext], fixed_scorer: Callable[..., Any]
+) -> None:
+    context = random_context()
+    nobody_bought = replace(context.pairs, buy_ab=0 * context.pairs.buy_ab, buy_ba=0 * context.pairs.buy_ba)
+    context = replace(context, pairs=nobody_bought)
+    lists = describe_lists(context, fixed_scorer(np.eye(120, dtype=np.float32)), _protocols(context))
+    assert list(lists["relations"]) == ["substitute"]
+    assert lists["overlap"] is None

@@ -114,10 +114,15 @@ def _comparison(result: Mapping[str, Any]) -> str:
             percent = ("", "")
             if gain["relative"] is not None:
                 low, high = gain["relative_ci"]
-                percent = f"{100 * gain['relative']:+.1f} %", f"{100 * low:+.1f} {100 * high:+.1f}"
+                percent = f"{_percent(gain['relative'])} %", f"{_percent(low)} {_percent(high)}"
             lines.append(_columns(part, ndcg, gain["baseline"], f"{gain['ndcg@10']:.3f}", *percent))
         lines.append("")
     return "\n".join(lines)
+
+
+def _percent(share: float) -> str:
+    """A share in percent, with a sign; without decimals where it is so large that a column would overflow."""
+    return f"{100 * share:+.1f}" if abs(share) < 10 else f"{100 * share:+.0f}"
 
 
 def _columns(*cells: str) -> str:

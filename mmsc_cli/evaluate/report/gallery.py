@@ -99,7 +99,11 @@ def build_gallery(
     Queries with held-out partners in both relations come first; a quarter of the queries are cold items, if there are
     any. `reason` says why an item is an answer.
     """
-    protocols = [relation_protocol(relation, context.pairs, context.item_split) for relation in RELATIONS]
+    protocols = [
+        relation_protocol(relation, context.pairs, context.item_split)
+        for relation in RELATIONS
+        if context.pairs.holds(relation).any()
+    ]
     queries = _draw(protocols, context, count)
     card = _CardMaker(shown, context.category)
     # The queries first, so that they have images even if the answers use up IMAGE_BYTES.

@@ -85,7 +85,7 @@ def render_report(
         colours=COLOURS,
         tuned=_tuned(models),
         model=MODEL,
-        relations=RELATIONS,
+        relations=list(result["lists"]["relations"]) or RELATIONS,
         slices=SLICES,
         figures=FIGURES,
         axes=charts,
@@ -102,7 +102,7 @@ def _figure(value: float | None, sign: bool = False) -> str:
     """Three decimals, or a dash where there is no query."""
     if value is None:
         return "–"
-    return f"{value:+.3f}" if sign else f"{value:.3f}"
+    return f"{value:+.3f}".replace("-", "−") if sign else f"{value:.3f}"
 
 
 def _span(degrees: Mapping[str, Any]) -> str:
@@ -169,6 +169,7 @@ def _following_charts(following: Mapping[str, Any] | None) -> dict[str, Chart]:
             [Series(name.replace("_", ", "), values) for name, values in lines.items() if any(values)],
         )
         for relation, lines in following["ndcg@10"].items()
+        if any(any(values) for values in lines.values())
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,22 +44,31 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
     """Put a result of `evaluate` into sentences."""
     headlines = {relation: _headline(result, relation) for relation in RELATIONS}
     gains = [
-        (f"{relation} {part}", gain)
+        (relation, part, gain)
         for relation, parts in result["gains"].items()
         for part, gain in parts.items()
         if gain is not None and part in SLICES
     ]
     if not gains:
         return Verdict(headlines, None)
-    ahead = [standing(gain) for _, gain in gains].count("ahead of")
-    # By system and standing, so that each is named once.
-    others: dict[str, list[str]] = {}
-    for name, gain in gains:
-        if standing(gain) != "ahead of":
-            others.setdefault(f"{standing(gain)} {gain['baseline']}", []).append(name)
+    ahead = [standing(gain) for *_, gain in gains].count("ahead of")
     where = "all" if ahead == len(gains) else f"{ahead} of"
-    not_ahead = "".join(f"; {place} on {', '.join(names)}" for place, names in others.items())
-    return Verdict(headlines, f"Ahead of the best baseline on {where} {counted(len(gains), 'slice')}{not_ahead}.")
+    sentence = f"Ahead of the best baseline on {where} {counted(len(gains), 'slice')}"
+    return Verdict(headlines, "; ".join([sentence, *_not_ahead(gains)]) + ".")
+
+
+def _not_ahead(gains: Sequence[tuple[Relation, str, Mapping[str, Any]]]) -> list[str]:
+    """Where the model is level with a baseline or behind it: each is named once, with its slices by relation."""
+    slices: dict[str, dict[Relation, list[str]]] = {}
+    for relation, part, gain in gains:
+        if standing(gain) != "ahead of":
+            of_baseline = slices.setdefault(f"{standing(gain)} {gain['baseline']}", {})
+            of_baseline.setdefault(relation, []).append(part)
+    named = {
+        place: [f"{relation}s ({', '.join(parts)})" for relation, parts in by_relation.items()]
+        for place, by_relation in slices.items()
+    }
+    return [f"{place} on {' and '.join(where)}" for place, where in named.items()]
 
 
 def percent(share: float) -> str:

@@ -137,11 +137,11 @@ class KeptEvents:
         other_way = sum(file in wanted and key not in used for key, file in self._known.items())
         gone = sum(file not in wanted for file in self._known.values())
         if other_way:
-            _LOG.info("log: the settings or the columns changed: %s to be read again", counted(other_way, "file"))
+            _LOG.info("log: the settings or the columns changed: read again %s", counted(other_way, "file"))
         if self._known:
-            kept = len(used & self._known.keys())
-            went = f", {counted(gone, 'file')} of before changed or went" if gone else ""
-            _LOG.info("log: %s read, %s kept from before%s", counted(self._read, "file"), counted(kept, "file"), went)
+            kept, now = len(used & self._known.keys()), counted(self._read, "file")
+            lost = f"; since the last run, {counted(gone, 'file')} changed or disappeared" if gone else ""
+            _LOG.info("log: %s read, %s unchanged and not read again%s", now, counted(kept, "file"), lost)
         for path in self._folder.iterdir() if self._folder.is_dir() else ():
             if _NAME.fullmatch(path.name) and path.name.partition(".")[0] not in used:
                 with suppress(OSError):

@@ -178,7 +178,7 @@ def test_settings_that_change_the_reading_throw_away_what_is_kept(
     assert reads == ["1.csv"], "neither the period nor the counting changes what a file holds"
     _night(tmp_path, types={"view": ["view", "purchase"], "purchase": ["order"]})
     assert reads == ["1.csv", "1.csv"]
-    assert "log: the settings or the columns changed: 1 file to be read again" in caplog.text
+    assert "log: the settings or the columns changed: read again 1 file" in caplog.text
     assert len(list((tmp_path / "space" / KEPT_EVENTS).iterdir())) == 3, "what is no use is removed"
 
 
