@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsc_cli.evaluate.settings import evaluate_config
-from mmsc_cli.prepare.inputs import changed_pictures, prepare_config
+from mmsc_cli.places.copies import Copies
+from mmsc_cli.prepare.inputs import changed_pictures, local_files, prepare_config
 from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.settings import still_known
@@ -111,6 +112,7 @@ def prepare_if_needed(
     *,
     inputs: Sequence[Path],
     recipe_directory: Path,
+    copies: Copies | None = None,
     progress: Progress = SILENT,
 ) -> tuple[dict[str, Any], bool]:
     """Run `prepare` unless it is up to date; what it made is read to its end, and images that failed are tried again.
@@ -119,10 +121,13 @@ def prepare_if_needed(
         Its counts, and whether it was up to date.
     """
     digests = KeptDigests(workspace.root)
-    config = prepare_config(recipe, inputs, recipe_directory, digests.digest)
+    workspace.enter("prepare")
+    copies = copies or Copies(workspace.path("downloads"), progress)
+    files = local_files(recipe, inputs, recipe_directory, copies)
+    config = prepare_config(recipe, files, digests.digest)
     why = workspace.why_outdated("prepare", config, recipe.outcome)
     if why is None:
-        why = changed_pictures(workspace, recipe, inputs, recipe_directory)
+        why = changed_pictures(workspace, recipe, files, recipe_directory)
     counts: dict[str, Any] = {} if why else workspace.manifest().stages["prepare"].counts
     if why is None and recipe.images.download and counts.get("images_failed"):
         why = f"{counted(counts['images_failed'], 'image')} could not be fetched the last time"
@@ -134,7 +139,13 @@ def prepare_if_needed(
         if why != FIRST_TIME:
             _log_start("prepare", why)
         counts = prepare(
-            workspace, recipe, inputs=inputs, recipe_directory=recipe_directory, config=config, progress=progress
+            workspace,
+            recipe,
+            inputs=inputs,
+            recipe_directory=recipe_directory,
+            config=config,
+            progress=progress,
+            copies=copies,
         )
     digests.save()
     return counts, why is None
@@ -148,6 +159,7 @@ def run_all(
     recipe_directory: Path,
     label: bool,
     device: DeviceChooser,
+    copies: Copies | None = None,
     progress: Progress = SILENT,
 ) -> dict[Stage, str]:
     """Run every stage that is not up to date.
@@ -158,12 +170,23 @@ def run_all(
         Per stage `done` or `up to date`.
     """
     digests = KeptDigests(workspace.root)
-    prepared = prepare_config(recipe, inputs, recipe_directory, digests.digest)
+    workspace.enter("prepare")
+    copies = copies or Copies(workspace.path("downloads"), progress)
+    files = local_files(recipe, inputs, recipe_directory, copies)
+    prepared = prepare_config(recipe, files, digests.digest)
 
     def run_prepare() -> None:
         from mmsc_cli.prepare.stage import prepare  # noqa: PLC0415  brings duckdb and scipy
 
-        prepare(workspace, recipe, inputs=inputs, recipe_directory=recipe_directory, config=prepared, progress=progress)
+        prepare(
+            workspace,
+            recipe,
+            inputs=inputs,
+            recipe_directory=recipe_directory,
+            config=prepared,
+            progress=progress,
+            copies=copies,
+        )
 
     def run_encode() -> None:
         from mmsc_cli.encode.stage import run_encode  # noqa: PLC0415  brings scikit-learn
@@ -198,7 +221,7 @@ def run_all(
     for name, (config, run) in stages.items():
         why = workspace.why_outdated(name, config, recipe.outcome, glance=True)
         if why is None and name == "prepare":
-            why = changed_pictures(workspace, recipe, inputs, recipe_directory)
+            why = changed_pictures(workspace, recipe, files, recipe_directory)
         if why is None and name == "label" and (rounds_done := _rounds_done(workspace, recipe)):
             why = f"{rounds_done} of {recipe.label.rounds} rounds are done"
         done[name] = "up to date" if why is None else "done"

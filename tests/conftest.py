@@ -19,6 +19,8 @@ pytest_plugins = [
     "tests.fixtures.encoding",
     "tests.fixtures.hand_made_index",
     "tests.fixtures.https_server",
+    "tests.fixtures.object_store",
+    "tests.fixtures.postgres",
     "tests.fixtures.server",
 ]
 

@@ -1,6 +1,6 @@
-"""The forms that answers take on stdout: TSV, CSV, JSON lines, one JSON object, tables, Parquet.
+"""The forms that answers take: TSV, CSV, JSON lines, one JSON object, tables, Parquet.
 
-A form takes answers as they come and writes them; it is a function over an iterator."""
+A form takes answers as they come and writes them to stdout or into a file; it is a function over an iterator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import chain, groupby, islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from mmsc_cli.cli.output import Output, as_json, as_tsv, plain
 from mmsc_cli.errors import InputError
@@ -48,20 +48,11 @@ def choose_form(out: Output, columns: Columns, form: FormatName | None) -> Form:
         raise InputError(f"--json and --format {form} exclude one another", hint="leave one of them out")
     if form == "parquet" and terminal:
         raise InputError("--format parquet writes bytes", hint="send them to a file: > answers.parquet")
-    if out.as_json:
-        return functools.partial(_write_json, out, columns)
-    match form or ("table" if terminal else "tsv"):
-        case "table":
-            write = _draw_tables if "relation" in columns else _draw_table
-            return functools.partial(write, out, columns)
-        case "tsv":
-            return functools.partial(_write_tsv, out, columns)
-        case "csv":
-            return functools.partial(_write_csv, out, columns)
-        case "jsonl":
-            return functools.partial(_write_json_lines, out, columns)
-        case _:
-            return functools.partial(_write_parquet, columns)
+    name = "json" if out.as_json else form or ("table" if terminal else "tsv")
+    if name == "table":
+        draw = _draw_tables if "relation" in columns else _draw_table
+        return functools.partial(draw, out, columns)
+    return functools.partial(WRITERS[name], sys.stdout, columns)
 
 
 def typed_columns(kind: type, names: Sequence[str]) -> dict[str, Any]:
@@ -92,42 +83,42 @@ def _begun(answers: Iterable[Answered]) -> Iterator[Answered]:
     return chain(list(islice(whole, 1)), whole)
 
 
-def _write_tsv(out: Output, columns: Columns, answers: Iterable[Answered]) -> None:
+def _write_tsv(file: TextIO, columns: Columns, answers: Iterable[Answered]) -> None:
     """A header and a line per answer."""
     answers = _begun(answers)
-    out.write(as_tsv(columns))
+    file.write(as_tsv(columns))
     for _, rows in answers:
-        out.write("".join(as_tsv(_cells(row, columns)) for row in rows))
+        file.write("".join(as_tsv(_cells(row, columns)) for row in rows))
 
 
-def _write_csv(out: Output, columns: Columns, answers: Iterable[Answered]) -> None:
+def _write_csv(file: TextIO, columns: Columns, answers: Iterable[Answered]) -> None:
     """A header and a line per answer, cells in quotes where they need them."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     answers = _begun(answers)
     writer.writerow(columns)
-    out.write(lines.getvalue())
+    file.write(lines.getvalue())
     for _, rows in answers:
         lines.seek(0)
         lines.truncate()
         writer.writerows(map(plain, _cells(row, columns)) for row in rows)
-        out.write(lines.getvalue())
+        file.write(lines.getvalue())
 
 
-def _write_json_lines(out: Output, columns: Columns, answers: Iterable[Answered]) -> None:
+def _write_json_lines(file: TextIO, columns: Columns, answers: Iterable[Answered]) -> None:
     """A JSON object per answer."""
     for _, rows in answers:
-        out.write("".join(as_json(record(row, columns)) + "\n" for row in rows))
+        file.write("".join(as_json(record(row, columns)) + "\n" for row in rows))
 
 
-def _write_json(out: Output, columns: Columns, answers: Iterable[Answered]) -> None:
+def _write_json(file: TextIO, columns: Columns, answers: Iterable[Answered]) -> None:
     """One JSON object, piece by piece; what fails before the first answer leaves stdout empty."""
     before = '{"answers": ['
     for _, rows in answers:
         for row in rows:
-            out.write(before + as_json(record(row, columns)))
+            file.write(before + as_json(record(row, columns)))
             before = ", "
-    out.write("]}\n" if before == ", " else before + "]}\n")
+    file.write("]}\n" if before == ", " else before + "]}\n")
 
 
 def _draw_tables(out: Output, columns: Columns, answers: Iterable[Answered]) -> None:
@@ -145,32 +136,44 @@ def _draw_table(out: Output, columns: Columns, answers: Iterable[Answered]) -> N
         out.draw(list(columns), whole)
 
 
-def _write_parquet(columns: Columns, answers: Iterable[Answered]) -> None:
+def _write_parquet(file: TextIO, columns: Columns, answers: Iterable[Answered]) -> None:
     """A Parquet file in row groups, so that memory does not follow the number of answers."""
     import pyarrow as pa  # noqa: PLC0415  slow to import
     import pyarrow.parquet as pq  # noqa: PLC0415  slow to import
 
-    schema = _schema(columns)
     answers = _begun(answers)
-    # pyarrow is given stdout itself: bytes that it holds back would be lost to a reader that waits for them.
-    writer = pq.ParquetWriter(pa.PythonFile(sys.stdout.buffer, mode="w"), schema, compression="zstd")
-    for group in _row_groups(answers, columns):
-        writer.write_table(pa.Table.from_pylist(group, schema))
+    # pyarrow is given the stream itself: bytes that it holds back would be lost to a reader that waits for them.
+    writer = pq.ParquetWriter(pa.PythonFile(file.buffer, mode="w"), arrow_schema(columns), compression="zstd")
+    for batch in record_batches(answers, columns):
+        writer.write_batch(batch)
     writer.close()
 
 
-def _row_groups(answers: Iterable[Answered], columns: Columns) -> Iterator[list[dict[str, Any]]]:
+WRITERS: dict[str, Callable[[TextIO, Columns, Iterable[Answered]], None]] = {
+    "tsv": _write_tsv,
+    "csv": _write_csv,
+    "jsonl": _write_json_lines,
+    "json": _write_json,
+    "parquet": _write_parquet,
+}
+
+
+def record_batches(answers: Iterable[Answered], columns: Columns) -> Iterator[pa.RecordBatch]:
+    """Yield answers as batches of `arrow_schema`, as they come."""
+    import pyarrow as pa  # noqa: PLC0415  slow to import
+
+    schema = arrow_schema(columns)
     group: list[dict[str, Any]] = []
     for _, rows in answers:
         group += [record(row, columns) for row in rows]
         if len(group) >= _ROW_GROUP:
-            yield group
+            yield pa.RecordBatch.from_pylist(group, schema)
             group = []
     if group:
-        yield group
+        yield pa.RecordBatch.from_pylist(group, schema)
 
 
-def _schema(columns: Columns) -> pa.Schema:
+def arrow_schema(columns: Columns) -> pa.Schema:
     """Arrow types of columns; where an explanation is asked for, its fields are columns."""
     import pyarrow as pa  # noqa: PLC0415  slow to import
 

@@ -112,8 +112,10 @@ class Session:
 
 
 InputsOption = Annotated[
-    list[Path] | None,
-    typer.Option("--input", metavar="PATH", help="A local file in place of the download. Repeatable."),
+    list[str] | None,
+    typer.Option(
+        "--input", metavar="PATH", help="A file, or an object (s3://, gs://), in place of the download. Repeatable."
+    ),
 ]
 
 

@@ -13,18 +13,21 @@ import typer
 
 from mmsc_cli.cli.options import Session
 from mmsc_cli.errors import InputError
+from mmsc_cli.places.address import is_database, is_object
 from mmsc_cli.recipe.shipped import recipe_names, recipe_path
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.workspace.strange_folder import RECIPE
 
 if TYPE_CHECKING:
+    from mmsc_cli.places.copies import Copies
     from mmsc_cli.prepare.guess.guess import Guess
     from mmsc_cli.recipe.recipe import Recipe
     from mmsc_cli.workspace.workspace import Workspace
 
 _SOURCES = typer.Argument(
     metavar="RECIPE|FILES",
-    help="A recipe, by name or path; or files, folders, patterns, - (stdin): items, events, orders, pairs.",
+    help="A recipe, by name or path; or files, folders, patterns, also in buckets (s3://, gs://), or - (stdin): items, "
+    "events, orders, pairs.",
 )
 SourcesArgument = Annotated[list[str], _SOURCES]
 OptionalSourcesArgument = Annotated[list[str] | None, _SOURCES]
@@ -37,6 +40,7 @@ class ChosenSource:
     Attributes:
         directory: what the paths in the recipe are relative to.
         inputs: files in place of what the recipe names.
+        copies: of what lies elsewhere.
         path: where the recipe is stored.
         guessed: it was guessed from files.
     """
@@ -44,12 +48,13 @@ class ChosenSource:
     recipe: Recipe
     directory: Path
     inputs: list[Path]
+    copies: Copies
     path: Path
     guessed: bool = False
 
 
 def choose_source(
-    session: Session, texts: Sequence[str], inputs: Sequence[Path], flags: Mapping[str, Any], workspace: Workspace
+    session: Session, texts: Sequence[str], inputs: Sequence[str], flags: Mapping[str, Any], workspace: Workspace
 ) -> ChosenSource:
     """Load the recipe that a command line names, or guess one from its files and store it.
 
@@ -62,15 +67,20 @@ def choose_source(
 
     Raises:
         InputError: there is no such recipe or file, or the files cannot be understood.
+        UnreachableError: a bucket does not answer.
         WorkspaceError: something else is in the folder of the workspace.
     """
+    from mmsc_cli.places.copies import Copies  # noqa: PLC0415  for the commands that read sources alone
     from mmsc_cli.recipe.loading import load_recipe  # noqa: PLC0415  brings pydantic
 
+    copies = Copies(workspace.path("downloads"), session.progress)
+    if any(map(is_object, (*texts, *inputs))):
+        workspace.enter("prepare")
     if _is_recipe(texts):
         path = recipe_path(texts[0])
-        return ChosenSource(
-            load_recipe(texts[0], session.overrides, session.values(flags)), path.parent, list(inputs), path
-        )
+        recipe = load_recipe(texts[0], session.overrides, session.values(flags))
+        files = [file for text in inputs for file in (copies.files(text) if is_object(text) else [Path(text)])]
+        return ChosenSource(recipe, path.parent, files, copies, path)
     if inputs:
         raise InputError("--input goes with a recipe", hint=f"give all files by themselves: {' '.join(texts)} ...")
     from mmsc_cli.prepare.guess.arguments import is_pipe  # noqa: PLC0415  brings pyarrow
@@ -78,34 +88,46 @@ def choose_source(
 
     if any(map(is_pipe, texts)):
         workspace.enter("prepare")
-    decided = guess_source(texts, workspace.path("downloads"))
+    decided = guess_source(texts, copies, workspace.path("downloads"))
     for line in decided.decisions():
-        session.out.note(line)
+        session.out.note(copies.named(line))
     if decided.gaps:
-        files = " ".join(map(shlex.quote, texts))
-        raise InputError("\n".join(decided.gaps), hint=f"`mmsc init {files} > shop.toml`, edit the lines with TO DO")
+        typed = " ".join(map(shlex.quote, texts))
+        raise InputError(
+            copies.named("\n".join(decided.gaps)), hint=f"`mmsc init {typed} > shop.toml`, edit the lines with TO DO"
+        )
     workspace.enter("prepare")
     path = workspace.path(RECIPE)
     with atomic_write(path) as file:
-        file.write(recipe_text(decided, absolute=True).encode())
+        file.write(copies.named(recipe_text(decided, absolute=True)).encode())
     recipe = load_recipe(str(path.absolute()), session.overrides, session.values(flags))
-    return ChosenSource(recipe, Path(), decided.amazon_files, path, guessed=True)
+    return ChosenSource(recipe, Path(), decided.amazon_files, copies, path, guessed=True)
 
 
-def guess_source(texts: Sequence[str], folder: Path | None) -> Guess:
-    """Guess a recipe from files; `folder` takes the content of stdin, None: there may be no `-`.
+def guess_source(texts: Sequence[str], copies: Copies, folder: Path | None) -> Guess:
+    """Guess a recipe from files.
+
+    Args:
+        texts: the words of the command line.
+        copies: takes what lies elsewhere.
+        folder: takes the content of stdin; None: there may be no `-`.
 
     Raises:
         InputError: a file is missing, or the files cannot be understood.
+        UnreachableError: a bucket does not answer.
     """
     from mmsc_cli.prepare.guess.arguments import find_sources  # noqa: PLC0415  brings pyarrow
     from mmsc_cli.prepare.guess.guess import guess  # noqa: PLC0415  brings pyarrow and duckdb
+    from mmsc_cli.prepare.inputs import naming  # noqa: PLC0415  brings pyarrow
 
-    return guess(find_sources(texts, sys.stdin.buffer if sys.stdin else None, folder))
+    with naming(copies):
+        return guess(find_sources(texts, sys.stdin.buffer if sys.stdin else None, folder, copies))
 
 
 def _is_recipe(texts: Sequence[str]) -> bool:
     """Whether words of the command line name a recipe: a shipped one before a file of the same name."""
+    if any(map(is_database, texts)):
+        raise InputError("a database is read by a recipe", hint="write uri and query under [source.sql]")
     shipped = recipe_names()
     recipes = [
         text

@@ -1,13 +1,14 @@
-"""All answers of one night, from a workspace, an index or a table of `mmsc infer --all`."""
+"""All answers of one night, from a workspace, an index or a table of `mmsc infer --all`, wherever that lies."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +19,11 @@ import pyarrow.parquet as pq
 from mmsc_cli.errors import InputError, MmscError
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.infer.recommender import Outcome, Recommender
+from mmsc_cli.places.address import is_database, is_object, parse_table
+from mmsc_cli.places.copies import Copies
+from mmsc_cli.places.publish import read_published
 from mmsc_cli.runtime.progress import SILENT, Progress, Task
+from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
 SCHEMA = pa.schema(
@@ -33,7 +38,8 @@ SCHEMA = pa.schema(
 )
 ENDINGS = (".parquet", ".tsv", ".csv", ".jsonl", ".json")
 # With rules or bestsellers, a table says where its answers come from.
-_READ = pa.schema([*SCHEMA, ("source", pa.string())])
+_SOURCE = "source"
+_READ = pa.schema([*SCHEMA, (_SOURCE, pa.string())])
 _AT_ONCE = 1_000  # queries
 _LONGEST_HEADER = 65_536
 _FORMS = f"give a workspace, an index, or a table of `mmsc infer --all` ({', '.join(ENDINGS)}; also .gz or .zst)"
@@ -73,28 +79,54 @@ class AnswerTable:
         return next((answer.why.summary for answer in outcome if answer.item == item_id and answer.why), None)
 
 
-def read_answers(path: Path, k: int, progress: Progress = SILENT) -> AnswerTable:
+def read_answers(source: str, k: int, progress: Progress = SILENT) -> AnswerTable:
     """Read the answers of a night: at most the `k` best of each query and relation.
+
+    Args:
+        source: the path of a workspace, an index or a table; or the address of a table in a bucket or a database.
+        k: the number of answers.
+        progress: told how far the reading is.
 
     Raises:
         InputError: it is neither a workspace, nor an index, nor a table of answers; or two answers have one rank.
+        UnreachableError: the bucket or the database does not answer.
         WorkspaceError: the workspace has no index, or a damaged one.
     """
-    if path.is_dir():
-        return _of_index(path, k, progress)
+    if is_database(source):
+        where = redact(source)
+        table = read_published(parse_table(source), where, SCHEMA.names, [_SOURCE])
+        return _checked(lambda: table.cast(_schema(table.column_names)), where, k)
+    if is_object(source):
+        with TemporaryDirectory() as folder:
+            (path,) = Copies(Path(folder), progress).files(source)[:1]
+            return _of_file(path, source, k)
+    path = Path(source)
+    return _of_index(path, k, progress) if path.is_dir() else _of_file(path, source, k)
+
+
+def _of_file(path: Path, where: str, k: int) -> AnswerTable:
     name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
     if not path.is_file() or not name.endswith(ENDINGS):
-        raise InputError(f"{path}: {'unknown kind of file' if path.is_file() else 'no such file'}", hint=_FORMS)
+        raise InputError(f"{where}: {'unknown kind of file' if path.is_file() else 'no such file'}", hint=_FORMS)
+    return _checked(lambda: _read_table(path, name.rsplit(".", 1)[-1]), where, k)
+
+
+def _checked(read: Callable[[], pa.Table], where: str, k: int) -> AnswerTable:
     try:
-        answers = _read_table(path, name.rsplit(".", 1)[-1])
+        answers = read()
         answers.validate(full=True)  # texts are not checked when they are read
     except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read as a table of answers: {reason}", hint=_FORMS) from error
+        raise InputError(f"{where} cannot be read as a table of answers: {reason}", hint=_FORMS) from error
     answers = answers.filter(pc.less_equal(answers["rank"], k))
-    _check(answers, path)
+    _check(answers, where)
     named = pa.concat_arrays([*answers["query"].chunks, *answers["item"].chunks])
-    return AnswerTable(str(path), answers.select(SCHEMA.names), pc.unique(named))
+    return AnswerTable(where, answers.select(SCHEMA.names), pc.unique(named))
+
+
+def _schema(names: Sequence[str]) -> pa.Schema:
+    """The columns of a table that are read."""
+    return pa.schema([_READ.field(name) for name in _READ.names if name in (*SCHEMA.names, *names)])
 
 
 def _of_index(folder: Path, k: int, progress: Progress) -> AnswerTable:
@@ -131,8 +163,8 @@ def table_of(outcomes: Iterable[Outcome], task: Task) -> pa.Table:
 
 def _read_table(path: Path, kind: str) -> pa.Table:
     if kind == "parquet":
-        known = [name for name in _READ.names if name in (*SCHEMA.names, *pq.read_schema(path).names)]
-        return pq.read_table(path, columns=known).cast(pa.schema([_READ.field(name) for name in known]))
+        schema = _schema(pq.read_schema(path).names)
+        return pq.read_table(path, columns=schema.names).cast(schema)
     with pa.input_stream(str(path), compression="detect") as content:
         if kind == "jsonl":
             options = pyarrow.json.ParseOptions(explicit_schema=_READ, unexpected_field_behavior="ignore")
@@ -157,10 +189,10 @@ def _says_sources(path: Path) -> bool:
     return b"source" in re.split(rb'[\t,"\r]', header)
 
 
-def _check(answers: pa.Table, path: Path) -> None:
+def _check(answers: pa.Table, where: str) -> None:
     """Refuse what is no table of answers: it would be compared to nothing."""
     for fault in faults(answers):
-        raise InputError(f"{path}: {fault}", hint=_FORMS)
+        raise InputError(f"{where}: {fault}", hint=_FORMS)
 
 
 def faults(answers: pa.Table) -> Iterator[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmsc_cli.places.copies import Copies
 from mmsc_cli.prepare.counts import LOSSES, MENDS
 from mmsc_cli.prepare.inputs import PrepareRecipe
 from mmsc_cli.prepare.stage import prepare
@@ -33,7 +34,12 @@ _WITHOUT_ANY = {
 
 
 def check(
-    recipe: PrepareRecipe, *, inputs: Sequence[Path] = (), recipe_directory: Path = Path(), progress: Progress = SILENT
+    recipe: PrepareRecipe,
+    *,
+    inputs: Sequence[Path] = (),
+    recipe_directory: Path = Path(),
+    progress: Progress = SILENT,
+    copies: Copies | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Read a source as `prepare` does, keep nothing, and describe it.
 
@@ -42,6 +48,7 @@ def check(
         inputs: as for `prepare`.
         recipe_directory: as for `prepare`.
         progress: told how far the reading is.
+        copies: as for `prepare`.
 
     Returns:
         Figures by topic, as JSON values: `problems` first, then `rows`, `items` (with the fractions of empty cells),
@@ -55,7 +62,13 @@ def check(
     with TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "check")
         counts = prepare(
-            workspace, recipe, inputs=inputs, recipe_directory=recipe_directory, progress=progress, checking=True
+            workspace,
+            recipe,
+            inputs=inputs,
+            recipe_directory=recipe_directory,
+            progress=progress,
+            checking=True,
+            copies=copies,
         )
         return _report(workspace, counts)
 

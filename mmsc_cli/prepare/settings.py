@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from mmsc_cli.files.settings import DownloadSettings
+from mmsc_cli.places.address import check_database
 from mmsc_cli.runtime.settings import EFFORT, AboveZero, Address, Fraction, PathText, Positive, Settings
 
 ItemColumn = Literal[
@@ -40,6 +41,39 @@ def _once(names: list[str]) -> list[str]:
 
 Keep = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], AfterValidator(_once)]
 Paths = PathText | Annotated[list[PathText], Field(min_length=1)]
+SourceTable = Literal["items", "events", "pairs"]
+Query = Annotated[str, Field(min_length=1)]
+
+
+class SqlSettings(Settings):
+    """Tables of the source that a query of a database reads, in place of files (extra `sql`)."""
+
+    uri: Annotated[str, AfterValidator(check_database)] = Field(
+        description="postgresql://user@host/database, or sqlite:///file.db, relative to the recipe; the password comes "
+        "from PGPASSWORD or ~/.pgpass"
+    )
+    query: Query | Annotated[dict[SourceTable, Query], Field(min_length=1)] = Field(
+        description="a SELECT of the events (or the pairs), or one for each table: [source.sql.query] items = ..."
+    )
+
+
+def _queries(sql: SqlSettings | None, main: SourceTable) -> dict[SourceTable, str]:
+    """The query of each table; a query alone is that of the main one."""
+    if sql is None:
+        return {}
+    return {main: sql.query} if isinstance(sql.query, str) else sql.query
+
+
+def _check_tables(files: dict[SourceTable, Paths | None], queries: dict[SourceTable, str], needed: set[str]) -> None:
+    """Refuse a table that is told twice, one that the source does not have, and one that is missing."""
+    for name in queries:
+        if name not in files:
+            raise ValueError(f"sql.query.{name}: this kind of source has no {name}")
+    for name, paths in files.items():
+        if paths is not None and name in queries:
+            raise ValueError(f"{name} is told twice: give its files or its query under [source.sql]")
+        if name in needed and paths is None and name not in queries:
+            raise ValueError(f"{name} is missing: name its files, or give a query under [source.sql]")
 
 
 class AmazonSource(Settings):
@@ -56,12 +90,25 @@ class TableSource(Settings):
     """Your own catalogue: a file of items and a file of pairs; paths are relative to the recipe."""
 
     kind: Literal["table"]
-    items: Paths = Field(description="of items: a file, a folder, a pattern, or a list")
-    pairs: Paths = Field(description="of pairs: as for items")
+    items: Paths | None = Field(
+        default=None, description="of items: a file, a folder, a pattern, or a list; also in a bucket (s3://, gs://)"
+    )
+    pairs: Paths | None = Field(default=None, description="of pairs: as for items")
     columns: dict[Column, str] = Field(default_factory=dict, description="our column name = yours")
     category_separator: CategorySeparator = None
     match_ids: MatchIds = "exact"
     keep: Keep = Field(default=[], description="columns of the items that are kept for --where and --columns")
+    sql: SqlSettings | None = None
+
+    @property
+    def queries(self) -> dict[SourceTable, str]:
+        """The queries of tables that are read from a database."""
+        return _queries(self.sql, "pairs")
+
+    @model_validator(mode="after")
+    def _has_its_tables(self) -> TableSource:
+        _check_tables({"items": self.items, "pairs": self.pairs}, self.queries, {"items", "pairs"})
+        return self
 
 
 class LogSettings(Settings):
@@ -88,8 +135,10 @@ class EventsSource(Settings):
     """A log of what shoppers viewed and bought; paths are relative to the recipe."""
 
     kind: Literal["events"]
-    events: Paths = Field(
-        description="CSV, JSON lines or Parquet, also packed: a file, a folder, a pattern such as log-*.csv, or a list"
+    events: Paths | None = Field(
+        default=None,
+        description="CSV, JSON lines or Parquet, also packed: a file, a folder, a pattern such as log-*.csv, or a "
+        "list; also in a bucket (s3://, gs://)",
     )
     items: Paths | None = Field(default=None, description="as for events; none: only ids are known")
     columns: dict[Literal[ItemColumn, EventColumn], str] = Field(default_factory=dict, description="our name = yours")
@@ -122,10 +171,26 @@ class EventsSource(Settings):
     logs: list[LogSettings] = Field(
         default=[], description="files of events with other columns: visits beside orders, each a [[source.logs]]"
     )
+    sql: SqlSettings | None = None
+
+    @property
+    def queries(self) -> dict[SourceTable, str]:
+        """The queries of tables that are read from a database."""
+        return _queries(self.sql, "events")
+
+    @property
+    def has_items(self) -> bool:
+        """Whether it has a table of items, beside the ids of the log."""
+        return self.items is not None or "items" in self.queries
+
+    @model_validator(mode="after")
+    def _has_its_tables(self) -> EventsSource:
+        _check_tables({"items": self.items, "events": self.events}, self.queries, {"events"})
+        return self
 
     @model_validator(mode="after")
     def _keeps_columns_of_items(self) -> EventsSource:
-        if self.keep and self.items is None:
+        if self.keep and not self.has_items:
             raise ValueError("keep names columns of the items, and the source names no items")
         return self
 

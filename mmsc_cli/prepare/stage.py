@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.web.download import download, file_name
+from mmsc_cli.places.copies import Copies
 from mmsc_cli.prepare.assemble import Assembled, assemble
 from mmsc_cli.prepare.counts import BALANCES, balance
 from mmsc_cli.prepare.image_placement import ImagePlaces
-from mmsc_cli.prepare.inputs import LocalFiles, PrepareRecipe, local_files, prepare_config
+from mmsc_cli.prepare.inputs import LocalFiles, PrepareRecipe, local_files, naming, prepare_config
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.settings import (
     AmazonSource,
@@ -52,6 +53,7 @@ def prepare(
     config: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
     checking: bool = False,
+    copies: Copies | None = None,
 ) -> dict[str, Any]:
     """Run the stage and return its counts.
 
@@ -64,19 +66,24 @@ def prepare(
         config: what `prepare_config` says of the same arguments; None: it is asked, and reads the inputs once more.
         progress: told how far the reading is.
         checking: only look at the data: place no images, and log no warnings (they are among the counts).
+        copies: of what lies elsewhere; None: made in the workspace.
 
     Raises:
         InputError: the source is not what it must be.
-        UnreachableError: the download failed.
+        UnreachableError: the download failed, or a bucket or database does not answer.
     """
+    if copies is None:
+        workspace.enter("prepare")
+        copies = Copies(workspace.path("downloads"), progress)
+    files = local_files(recipe, inputs, recipe_directory, copies)
     if config is None:
-        config = prepare_config(recipe, inputs, recipe_directory)
-    with workspace.stage("prepare", config) as stage:
+        config = prepare_config(recipe, files)
+    with naming(copies), workspace.stage("prepare", config) as stage:
         last = workspace.manifest().stages.get("prepare")
-        files = local_files(recipe, inputs, recipe_directory)
         if inputs and files.items:
             others = ", ".join(map(str, files.others))
-            _LOG.info("items: %s; %s: %s", files.items[0], "log" if recipe.source.kind == "events" else "pairs", others)
+            kind = "log" if recipe.source.kind == "events" else "pairs"
+            _LOG.info("%s", copies.named(f"items: {files.items[0]}; {kind}: {others}"))
         images = None if checking else _image_places(workspace, recipe, files.items, recipe_directory, stage, progress)
         delivery = Delivery(stage.directory("delivery"))
         digests = dict(zip(files, config.get("inputs", {}).values(), strict=False))
@@ -98,11 +105,8 @@ def prepare(
             with atomic_write(stage.path("truth.parquet")) as file:
                 pq.write_table(assembled.truth, file, compression="zstd")
         stage.counts |= _books(delivery, assembled, images.counts if images else Counter())
-        stage.counts["warnings"] = [
-            *delivery.warnings,
-            *_doubts(recipe.source, stage.counts),
-            *delivery.forgotten,
-        ]
+        warnings = [*delivery.warnings, *_doubts(recipe.source, stage.counts), *delivery.forgotten]
+        stage.counts["warnings"] = list(map(copies.named, warnings))
         if last is not None and isinstance(recipe.source, EventsSource):
             stage.counts["warnings"] += losses(LastLog(last.config, last.counts), config, stage.counts, kept.gone)
         for warning in stage.counts["warnings"] if not checking else ():
@@ -125,7 +129,7 @@ def _doubts(source: Source, counts: Mapping[str, Any]) -> list[str]:
             f"{counts['ids_with_controls']:,} ids hold tabs, line ends or marks of direction, which no line of a table "
             "can: each is a blank now, in answers too"
         )
-    has_table = isinstance(source, TableSource) or (isinstance(source, EventsSource) and source.items is not None)
+    has_table = isinstance(source, TableSource) or (isinstance(source, EventsSource) and source.has_items)
     if has_table and counts["without_title"] * 2 > counts["items"]:
         doubts.append(
             f"{counts['without_title']:,} of {counts['items']:,} items have no title: map the column, for example "
@@ -182,7 +186,7 @@ def _image_places(
 ) -> ImagePlaces | None:
     """How items get their images; None where the source has put them in place itself, or can name none."""
     images, source = recipe.images, recipe.source
-    names_files = isinstance(source, TableSource) or (isinstance(source, EventsSource) and source.items is not None)
+    names_files = isinstance(source, TableSource) or (isinstance(source, EventsSource) and source.has_items)
     if images.download and not names_files and not isinstance(source, AmazonSource):
         raise InputError(f"this source (kind {source.kind}) names no addresses of images", hint="leave --images out")
     if not (names_files or images.download or images.folder):

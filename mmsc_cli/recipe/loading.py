@@ -119,7 +119,9 @@ def _describe(error: dict[str, Any], changes: Mapping[str, Any], where: str, tex
         close = get_close_matches(tag, tags, n=1)
         meant = f"; did you mean {close[0]}?" if close else ""
         return f"{place}: {_shown(tag)} is not one of {', '.join(tags)}{meant}"
-    given = "" if isinstance(error["input"], dict) else f" (given: {_shown(error['input'])})"
+    # An address that is refused may have a password in it, in a form that nobody thought of.
+    untold = isinstance(error["input"], dict) or "://" in str(error["input"])
+    given = "" if untold else f" (given: {_shown(error['input'])})"
     message = in_plain_words(error["msg"])
     return f"{place}: {message[0].lower()}{message[1:]}{given}"
 

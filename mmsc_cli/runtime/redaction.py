@@ -12,14 +12,18 @@ from mmsc_cli.errors import InputError
 
 # Where a language model's server finds its key, the first that is set.
 API_KEY_VARIABLES = ("MMSC_API_KEY", "OPENAI_API_KEY")
-_SECRET_VARIABLES = (*API_KEY_VARIABLES, "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_SECRET_VARIABLES = (
+    *(*API_KEY_VARIABLES, "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
+    *("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+)
 # A shorter value would be found in words that have nothing to do with it.
 _SHORTEST_SECRET = 8
 _HIDDEN = "***"
 _USER_OF_ADDRESS = re.compile(r"(?<=://)[^\s/?#@'\"]+(?:@[^\s/?#@'\"]+)*(?=@)")
 # Each is taken whole, queries cut off afterwards: a search for the mark from every address on would take the square of
 # the length of a text of many addresses.
-_ADDRESS = re.compile(r"https?://[^\s'\"]*", re.IGNORECASE)
+_ADDRESS = re.compile(r"(https?|postgres(?:ql)?|s3|gs)://[^\s'\"]*", re.IGNORECASE)
+_BUCKETS = ("s3", "gs")
 
 
 def api_key() -> str:
@@ -50,13 +54,26 @@ def redact(text: str) -> str:
         text = text.replace(form, _HIDDEN)
     if "://" in text:
         text = _USER_OF_ADDRESS.sub(_HIDDEN, text)
-        text = _ADDRESS.sub(_without_query, text)
+        text = _ADDRESS.sub(_without_secrets, text)
     return text
 
 
-def _without_query(address: re.Match[str]) -> str:
-    base, mark, _ = address[0].partition("?")
+def _without_secrets(address: re.Match[str]) -> str:
+    scheme = address[1].lower()
+    if scheme in _BUCKETS:  # a question mark is part of a pattern there
+        return _without_user(address[0]) if has_password(address[0]) else address[0]
+    base, mark, _ = (address[0] if scheme.startswith("http") else _without_user(address[0])).partition("?")
     return f"{base}?{_HIDDEN}" if mark else base
+
+
+def _without_user(address: str) -> str:
+    """The address from its last @ on: a password that was not escaped may hold what ends a user's part."""
+    scheme, _, rest = address.partition("://")
+    _, mark, host = rest.rpartition("@")
+    if "@" in rest.partition("?")[2]:  # of a password with a question mark, or of a parameter
+        return f"{scheme}://{_HIDDEN}"
+    hidden = f"{_HIDDEN}@{host}" if mark else _HIDDEN if scheme.lower() in _BUCKETS else rest
+    return f"{scheme}://{hidden}"
 
 
 def _secret_forms() -> set[str]:
@@ -82,6 +99,8 @@ def recorded_address(url: str) -> str:
 def has_password(url: str) -> bool:
     """Whether an address names a user or a password. What is no address has none."""
     try:
-        return "@" in urlsplit(url).netloc
+        address = urlsplit(url)
     except ValueError:
         return False
+    # The part before a colon may be all that a key which was not escaped leaves there.
+    return "@" in address.netloc or (address.scheme in _BUCKETS and ":" in address.netloc)

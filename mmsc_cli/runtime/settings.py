@@ -23,6 +23,8 @@ Positive = Annotated[int, Field(gt=0)]
 def _path(text: str) -> str:
     if "\0" in text:
         raise ValueError("a path cannot contain a NUL byte")
+    if "://" in text and has_password(text):
+        raise ValueError("an address with a key or password is refused; keys come from the environment")
     return text
 
 

@@ -80,9 +80,9 @@ PARTS = (
     Part(
         "downloads",
         "downloads/",
-        "downloaded sources",
+        "downloaded sources, and copies of objects in buckets",
         "the next prepare downloads them again",
-        rf"downloads/{_HASH.format(8)}/.+",
+        rf"downloads/(?:{_HASH.format(8)}|s3|gs|sql-[^/]+)/.+",
     ),
     Part(
         "image_cache",

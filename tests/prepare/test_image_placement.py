@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.places.copies import Copies
 from mmsc_cli.prepare import image_placement
 from mmsc_cli.prepare.counts import balance
-from mmsc_cli.prepare.inputs import changed_pictures
+from mmsc_cli.prepare.inputs import changed_pictures, local_files
 from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.tables.items import read_items
@@ -152,7 +153,7 @@ def test_a_local_image_that_changes_comes_or_goes_is_noticed(shop: Path, workspa
     recipe = load_recipe("my-shop")
 
     def changed() -> str | None:
-        return changed_pictures(workspace, recipe, [], shop)
+        return changed_pictures(workspace, recipe, local_files(recipe, [], shop, Copies(shop)), shop)
 
     prepare(workspace, recipe, recipe_directory=shop)
     assert changed() is None
@@ -164,7 +165,7 @@ def test_a_local_image_that_changes_comes_or_goes_is_noticed(shop: Path, workspa
     prepare(workspace, recipe, recipe_directory=shop)
     assert changed() is None
     moved = shop.rename(shop.with_name("moved"))
-    assert changed_pictures(workspace, recipe, [], moved) in (
+    assert changed_pictures(workspace, recipe, local_files(recipe, [], moved, Copies(moved)), moved) in (
         None,
         "1 local images changed, came or went, such as two.jpg",
     )
@@ -174,6 +175,6 @@ def test_a_new_image_in_a_folder_of_images_is_noticed(shop: Path, workspace: Wor
     (tmp_path / "by_id").mkdir()
     recipe = load_recipe("my-shop", [f"images.folder={tmp_path / 'by_id'}"])
     prepare(workspace, recipe, recipe_directory=shop)
-    assert changed_pictures(workspace, recipe, [], shop) is None
+    assert changed_pictures(workspace, recipe, local_files(recipe, [], shop, Copies(tmp_path)), shop) is None
     (tmp_path / "by_id" / "f.png").write_bytes(THIRD)
-    assert changed_pictures(workspace, recipe, [], shop) is not None
+    assert changed_pictures(workspace, recipe, local_files(recipe, [], shop, Copies(tmp_path)), shop) is not None

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.places.copies import Copies
 from mmsc_cli.prepare import stage
-from mmsc_cli.prepare.inputs import prepare_config
+from mmsc_cli.prepare.inputs import local_files, prepare_config
 from mmsc_cli.prepare.stage import prepare
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.tables.items import read_items
@@ -69,12 +70,12 @@ def test_local_inputs_replace_what_the_recipe_names(tmp_path: Path, shop: Path) 
 def test_new_content_in_an_input_is_noticed(tmp_path: Path, shop: Path) -> None:
     workspace = Workspace(tmp_path / "space")
     prepare(workspace, TABLES, recipe_directory=shop)
-    assert workspace.is_current("prepare", prepare_config(TABLES, [], shop))
+    assert workspace.is_current("prepare", prepare_config(TABLES, local_files(TABLES, [], shop, Copies(tmp_path))))
     with (shop / "items.csv").open("a") as file:
         file.write("999,new\n")
-    assert not workspace.is_current("prepare", prepare_config(TABLES, [], shop))
+    assert not workspace.is_current("prepare", prepare_config(TABLES, local_files(TABLES, [], shop, Copies(tmp_path))))
     (shop / "items.csv").unlink()
-    assert not workspace.is_current("prepare", prepare_config(TABLES, [], shop))
+    assert not workspace.is_current("prepare", prepare_config(TABLES, local_files(TABLES, [], shop, Copies(tmp_path))))
     with pytest.raises(InputError, match=r"no file at .*items\.csv"):
         prepare(workspace, TABLES, recipe_directory=shop)
     assert len(read_items(workspace.path("items.parquet"))) == 30, "what was there stays"

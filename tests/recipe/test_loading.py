@@ -71,7 +71,7 @@ def test_every_error_is_told_at_once_with_its_line_and_mend(tmp_path: Path) -> N
     [
         ('name = "x"\n', "mine.toml: source: missing"),
         ('[source]\nkind = "demo"\n', "mine.toml: name: missing"),
-        ('name = "x"\n[source]\nkind = "table"\nitems = "i.csv"\n', "mine.toml:2: source.pairs: missing"),
+        ('name = "x"\n[source]\nkind = "table"\nitems = "i.csv"\n', "mine.toml:2: source: pairs is missing"),
         ('name = "x"\n[source]\nkind = "shop"\n', "mine.toml:2: source: 'shop' is not one of amazon, table, "),
         ('name = "x"\nsource = 3\n', "mine.toml:2: source: "),
         ('name = "x"\nsource = {kind = "demo", items = 1}\n', "mine.toml:2: source.items: "),

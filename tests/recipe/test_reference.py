@@ -41,7 +41,7 @@ def test_every_setting_of_a_recipe_is_there(recipe: str) -> None:
         ("encode.batch_size", "", "none", "integer > 0 or none", ()),
         ("label.mix.random", "", "0.1", "number >= 0", ("label", "train", "evaluate")),
         ("source.score", "events", '"npmi"', "npmi, llr", ("prepare", "encode", "label", "train", "evaluate")),
-        ("source.pairs", "table", "", "text or list of text", ("prepare", "encode", "label", "train", "evaluate")),
+        ("source.sql.uri", "events", "", "text", ("prepare", "encode", "label", "train", "evaluate")),
         ("licence", "", '""', "text", ()),
     ],
 )

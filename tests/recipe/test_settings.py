@@ -18,7 +18,20 @@ from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.runtime.settings import EFFORT, outcome
 
-HOLDERS = {"settings", "source", "mix", "server", "images", "split", "recipe", "encode", "label", "train", "evaluate"}
+HOLDERS = {
+    "settings",
+    "source",
+    "sql",
+    "mix",
+    "server",
+    "images",
+    "split",
+    "recipe",
+    "encode",
+    "label",
+    "train",
+    "evaluate",
+}
 
 
 def models(annotation: object) -> Iterator[type[BaseModel]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks.faults.rubbish.target import REFUSED, Tally, Target, empty_folder, scratch_file
 from mmsc_cli.errors import MmscError
-from mmsc_cli.prepare.inputs import prepare_config
+from mmsc_cli.places.copies import Copies
+from mmsc_cli.prepare.inputs import local_files, prepare_config
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.shipped import recipe_names, recipe_path
 
@@ -14,7 +15,8 @@ def check_recipe(content: bytes) -> Tally:
     path = scratch_file("recipe.toml", content)
     try:
         recipe = load_recipe(str(path))
-        prepare_config(recipe, (), empty_folder("elsewhere"))
+        folder = empty_folder("elsewhere")
+        prepare_config(recipe, local_files(recipe, (), folder, Copies(folder)))
     except MmscError as error:
         if not error.message.strip():
             raise AssertionError("refused without a word") from error

@@ -42,7 +42,11 @@ def register(app: typer.Typer) -> None:
             with TemporaryDirectory() as folder:
                 source = choose_source(session, sources, inputs or [], {}, Workspace(Path(folder)))
                 report = check(
-                    source.recipe, inputs=source.inputs, recipe_directory=source.directory, progress=session.progress
+                    source.recipe,
+                    inputs=source.inputs,
+                    recipe_directory=source.directory,
+                    progress=session.progress,
+                    copies=source.copies,
                 )
         if session.out.as_json:
             lists = {name: list(report[name].values()) for name in ("problems", "notes") if name in report}

@@ -24,13 +24,21 @@ def register(app: typer.Typer) -> None:
         "diff",
         "mmsc diff yesterday.parquet today.parquet",
         "mmsc diff backup/workspace workspace --json | jq .churn.substitute.top1",
+        "mmsc diff postgresql://mmsc@db.shop/shop/neighbours new.parquet",
         "mmsc diff old.parquet new.parquet --fail-under 'churn.substitute.top1<=0.1'",
         shared=("as_json", "quiet", "verbose", "log_format"),
     )
     def diff_command(
         session: Session,
-        old: Annotated[Path, typer.Argument(metavar="OLD", help="A workspace, an index, or a table of answers.")],
-        new: Annotated[Path, typer.Argument(metavar="NEW", help="The same of a later night.")],
+        old: Annotated[
+            str,
+            typer.Argument(
+                metavar="OLD",
+                help="A workspace, an index, or a table of answers: a file, or one in a bucket (s3://, gs://) or a "
+                "database (postgresql://).",
+            ),
+        ],
+        new: Annotated[str, typer.Argument(metavar="NEW", help="The same of a later night.")],
         k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="Number of answers compared per item.")] = 10,
         moves: Annotated[
             int, typer.Option(min=0, metavar="N", help="Number of most changed items shown per relation.")
@@ -55,7 +63,7 @@ def register(app: typer.Typer) -> None:
 
         gates = [] if fail_under is None else parse_gates(fail_under, GRAMMAR)
         result = compare(read_answers(old, k, session.progress), read_answers(new, k, session.progress), moves)
-        result["figures"] = {"old": read_figures(old), "new": read_figures(new)}
+        result["figures"] = {"old": read_figures(Path(old)), "new": read_figures(Path(new))}
         if session.out.as_json:
             session.out.json(result)
         else:

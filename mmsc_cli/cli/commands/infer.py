@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmsc_cli.cli.destination import choose_destination
 from mmsc_cli.cli.failures import OK
-from mmsc_cli.cli.formats import Answered, FormatName, choose_form, typed_columns
+from mmsc_cli.cli.formats import Answered, FormatName, typed_columns
 from mmsc_cli.cli.options import COMMON, Session, command
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.lines import read_basket, read_ids
@@ -218,7 +219,16 @@ class FormOptions:
         FormatName | None,
         typer.Option(
             metavar="table|tsv|csv|jsonl|parquet",
-            help="Form of the answers; default: a table on a terminal, TSV otherwise.",
+            help="Form of the answers; default: as the name of --to ends, a table on a terminal, TSV otherwise.",
+            rich_help_panel=FORM,
+        ),
+    ] = None
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|ADDRESS",
+            help="Of --all, put the answers there at once when they are whole: a file, s3://BUCKET/KEY, "
+            "gs://BUCKET/KEY, or postgresql://HOST/DATABASE/TABLE (extra `sql`).",
             rich_help_panel=FORM,
         ),
     ] = None
@@ -266,6 +276,7 @@ def register(app: typer.Typer) -> None:
         "mmsc infer --pairs pairs.tsv --explain",
         """echo '{"title": "USB-C cable 2 m"}' | mmsc infer --new -""",
         "mmsc infer --all --relation both -k 20 --format parquet > neighbours.parquet",
+        "mmsc infer --all -k 20 --to postgresql://mmsc@db.shop/shop/neighbours",
         shared=("workspace", "overrides", "as_json", "quiet", "verbose", "log_format", "device"),
     )
     def infer_command(session: Session, question: QuestionOptions, which: FilterOptions, form: FormOptions) -> None:
@@ -299,7 +310,7 @@ def register(app: typer.Typer) -> None:
         extra = recommender.attributes(more) if more else None
         if extra is not None:
             columns |= {field.name: field.type for field in extra.schema if field.name not in columns}
-        write = choose_form(session.out, columns, form.format)
+        write = choose_destination(session.out, columns, form.format, form.to)
         failures = Failures(form.strict, session.out.failure)
         options = {"relation": relation, "k": which.k, "filters": filters, "overlap": choices.overlap}
         counts = RuleCounts()
@@ -412,6 +423,8 @@ def _check_together(typed: Mapping[str, Mapping[str, Any]], question: QuestionOp
             "--basket, --new, --pairs",
             hint="see `mmsc infer --help`",
         )
+    if "--to" in typed.get(FORM, {}) and "--all" not in asked:
+        raise InputError("--to takes the answers of --all", hint="send others to a file: > answers.tsv")
     if "--basket" in asked and typed.get(QUESTION, {}).get("--relation") == "substitute":
         raise InputError(
             "--basket asks what goes with items together; nothing replaces several items at once",

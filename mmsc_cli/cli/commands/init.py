@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -29,13 +31,16 @@ def register(app: typer.Typer) -> None:
         The recipe is the one that `mmsc run FILES` would use. Its paths are relative to the current folder: store it
         here, or edit them. What nobody can guess is a line with TO DO.
         """
+        from mmsc_cli.places.copies import Copies  # noqa: PLC0415  for the commands that read sources alone
         from mmsc_cli.prepare.guess.recipe_text import recipe_text  # noqa: PLC0415  brings pyarrow
 
-        decided = guess_source(files, None)
-        for line in decided.decisions():
-            session.out.note(line)
-        for warning in decided.warnings:
-            session.out.warn(warning)
-        for gap in decided.gaps:
-            session.out.warn(f"{gap}: write it where the recipe says TO DO")
-        session.out.text(recipe_text(decided))
+        with TemporaryDirectory() as folder:
+            copies = Copies(Path(folder), session.progress)
+            decided = guess_source(files, copies, None)
+            for line in decided.decisions():
+                session.out.note(copies.named(line))
+            for warning in decided.warnings:
+                session.out.warn(copies.named(warning))
+            for gap in decided.gaps:
+                session.out.warn(copies.named(f"{gap}: write it where the recipe says TO DO"))
+            session.out.text(copies.named(recipe_text(decided)))

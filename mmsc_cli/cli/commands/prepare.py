@@ -52,6 +52,7 @@ def register(app: typer.Typer) -> None:
             source.recipe,
             inputs=source.inputs,
             recipe_directory=source.directory,
+            copies=source.copies,
             progress=session.progress,
         )
         first, *rest = describe_counts(counts)

@@ -73,6 +73,7 @@ def register(app: typer.Typer) -> None:
             source.recipe,
             inputs=source.inputs,
             recipe_directory=source.directory,
+            copies=source.copies,
             label=label,
             device=session.device,
             progress=session.progress,

@@ -12,9 +12,11 @@ from typing import IO
 import orjson
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.places.address import is_object
+from mmsc_cli.places.copies import Copies
 from mmsc_cli.prepare.guess.head import read_start, sniff_kind
+from mmsc_cli.prepare.inputs import TABLE_ENDINGS, is_data
 
-DATA_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".xml")
 # Of two words each is meant; among more, a pattern of the shell may have caught what is no data.
 MEANT = 2
 _PACKED = (".gz", ".zst", ".zstd")
@@ -27,28 +29,42 @@ class Source:
     Attributes:
         text: the word, as a recipe names it: a file, a folder or a pattern.
         files: the data files that it stands for.
+        local: where copies of it lie, if it is an address.
     """
 
     text: str
     files: tuple[Path, ...]
+    local: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it lies on this machine."""
+        return Path(self.local or self.text)
 
 
-def find_sources(texts: Sequence[str], stdin: IO[bytes] | None = None, folder: Path | None = None) -> list[Source]:
+def find_sources(
+    texts: Sequence[str], stdin: IO[bytes] | None = None, folder: Path | None = None, copies: Copies | None = None
+) -> list[Source]:
     """Look up what the words of a command line name.
 
     Args:
-        texts: files, pipes, folders, patterns; one may be `-`.
+        texts: files, pipes, folders, patterns, also in buckets; one may be `-`.
         stdin: what `-` stands for.
         folder: where the content of stdin and pipes is kept; made if it is not there. None: there may be none.
+        copies: takes the objects of buckets; None: there may be none.
 
     Raises:
         InputError: a file, or any data in a folder, is missing; `-` is there twice, or cannot be used here.
+        UnreachableError: a bucket does not answer.
     """
     if texts.count("-") > 1:
         raise InputError("- is there twice, but there is one stdin", hint="give the other file by its name")
     sources = []
     for number, text in enumerate(texts):
-        if text != "-" and not is_pipe(text):
+        if copies is not None and is_object(text):
+            files = copies.files(text, lambda key: is_data(Path(key), TABLE_ENDINGS))
+            sources.append(Source(text, tuple(files), copies.local(text)))
+        elif text != "-" and not is_pipe(text):
             sources.append(_source(text, alone=len(texts) <= MEANT))
         elif folder is None or (text == "-" and stdin is None):
             raise InputError(f"{text}: a recipe cannot name a pipe", hint="save the data in a file, and give that")
@@ -73,7 +89,7 @@ def is_pipe(text: str) -> bool:
 
 def is_stray(source: Source) -> bool:
     """Whether a word names what `folder/*` catches beside data: other kinds of files, settings in JSON, a workspace."""
-    path = Path(source.text)
+    path = source.path
     if not source.files:
         return True
     if not path.is_file() or read_start(path).startswith(b"PAR1"):
@@ -102,11 +118,11 @@ def _source(text: str, *, alone: bool) -> Source:
         files = tuple(
             file
             for file in sorted(path.rglob("*"))
-            if file.is_file() and _is_data_file(file, path) and workspaces.isdisjoint(file.parents)
+            if file.is_file() and is_data(file.relative_to(path), TABLE_ENDINGS) and workspaces.isdisjoint(file.parents)
         )
         if not files and alone:
             raise InputError(
-                f"{path}: no data in this folder", hint=f"files that end with {' '.join(DATA_ENDINGS)} are data"
+                f"{path}: no data in this folder", hint=f"files that end with {' '.join(TABLE_ENDINGS)} are data"
             )
         return Source(text, files)
     if path.exists():
@@ -121,16 +137,11 @@ def _matches(pattern: str) -> list[str]:
     return glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
 
 
-def _is_data_file(file: Path, folder: Path) -> bool:
-    hidden = any(name.startswith((".", "_")) for name in file.relative_to(folder).parts)
-    return not hidden and _has_data_ending(file)
-
-
 def _has_data_ending(path: Path) -> bool:
     name = path.name.lower()
     for ending in _PACKED:
         name = name.removesuffix(ending)
-    return name.endswith(DATA_ENDINGS)
+    return name.endswith(TABLE_ENDINGS)
 
 
 def _copy(pipe: IO[bytes], folder: Path, name: str) -> Source:

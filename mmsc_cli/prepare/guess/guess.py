@@ -38,6 +38,7 @@ class Guess:
         sources: the files, folders or patterns of each kind of data.
         tables: a table of each layout, by kind.
         log_files: all files of events.
+        amazon_files: those that a recipe of Amazon's metadata cannot name: they are given as --input.
         logs: the logs that have columns of their own in the recipe.
         columns: what the recipe maps for all other files: our columns to the files'.
         types: our types of events to the log's words.
@@ -53,6 +54,7 @@ class Guess:
     sources: dict[Kind, list[str]]
     tables: dict[Kind, list[Table]]
     log_files: list[Path] = field(default_factory=list)
+    amazon_files: list[Path] = field(default_factory=list)
     logs: list[OwnLog] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
     types: dict[EventType, list[str]] = field(default_factory=dict)
@@ -63,11 +65,6 @@ class Guess:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
-
-    @property
-    def amazon_files(self) -> list[Path]:
-        """The files that a recipe of Amazon's metadata cannot name: they are given as --input."""
-        return [Path(text) for text in self.sources.get("amazon", [])]
 
     def columns_of(self, table: Table) -> dict[str, str]:
         """Our columns to those of a table, as the recipe maps them."""
@@ -212,6 +209,7 @@ def _sort(sources: Sequence[Source]) -> Guess:
             whole = len(kinds) == 1 and len(files) == len(source.files)
             decided.sources.setdefault(kind, []).extend([source.text] if whole else map(str, files))
             decided.log_files += files if kind == "events" else []
+            decided.amazon_files += files if kind == "amazon" else []
     if logs:
         logs = settle(logs)
         decided.logs = own_logs(logs)

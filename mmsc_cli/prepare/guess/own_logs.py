@@ -113,7 +113,7 @@ def _has_word(name: str, beginnings: tuple[str, ...]) -> bool:
 
 def _named(file: LogFile) -> str:
     """The name of a file; in a folder of the command line, with the folders that lead to it."""
-    folder = Path(file.source.text)
+    folder = file.source.path
     return str(folder.name / file.path.relative_to(folder)) if folder.is_dir() else file.path.name
 
 
@@ -128,7 +128,7 @@ def _names(files: Sequence[LogFile], log: Sequence[LogFile]) -> list[str]:
 
 
 def _pattern(file: LogFile) -> str:
-    given = Path(file.source.text)
+    given = file.source.path
     if given.is_dir():
         return "/".join([given.name, *("*" for _ in file.path.relative_to(given).parts)])
     return given.name

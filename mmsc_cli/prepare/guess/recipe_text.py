@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
+from mmsc_cli.places.address import is_object
 from mmsc_cli.prepare.guess.guess import Guess, described_columns, shortened, type_column, unused_columns
 from mmsc_cli.prepare.guess.tables import Kind, Table
 from mmsc_cli.prepare.settings import EventType
@@ -150,4 +151,5 @@ def _quoted(text: str) -> str:
 
 
 def _absolute(text: str) -> str:
-    return _quoted(os.path.abspath(text))  # noqa: PTH100  Path.absolute keeps `..`
+    # Path.absolute keeps `..`.
+    return _quoted(text if is_object(text) else os.path.abspath(text))  # noqa: PTH100

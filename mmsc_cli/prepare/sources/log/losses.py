@@ -35,7 +35,7 @@ def losses(last: LastLog, config: Mapping[str, Any], counts: Mapping[str, Any], 
         Warnings; none where the recipe names another log or another period than it did.
     """
     before, now = (of.get("recipe", {}).get("source", {}) for of in (last.config, config))
-    if any(before.get(name) != now.get(name) for name in ("kind", "events", *_PERIOD)):
+    if any(before.get(name) != now.get(name) for name in ("kind", "events", "sql", *_PERIOD)):
         return []
     return [*_files_gone(last.config.get("inputs", {}), config.get("inputs", {}), gone), *_fewer(last, counts)]
 

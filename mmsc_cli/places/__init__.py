@@ -1,0 +1,1 @@
+"""Where data lies beside files of this machine: objects in buckets, and tables of databases."""
