@@ -19,7 +19,7 @@ from mmsc_cli.tables.relations import RELATIONS, Relation
 
 # Baselines shown beside the model, the best first; the tables have them all.
 BASELINES_SHOWN = 4
-COLOURS = 10  # of the style sheet
+COLOURS = 15  # of the style sheet: one for each system there is
 _DEFAULT_TITLE = "mmsc evaluate"
 
 
@@ -61,7 +61,8 @@ def render_report(
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
     environment.filters["counted"] = counted
     environment.filters["span"] = _span
-    environment.filters["dash"] = lambda number: DASHES[number % len(DASHES)]
+    # The first, which is the model's, is unbroken; the others take turns.
+    environment.filters["dash"] = lambda number: DASHES[number and 1 + (number - 1) % (len(DASHES) - 1)]
     models = result["models"]
     ranked = {relation: {part: _best_first(models, relation, part) for part in SLICES} for relation in RELATIONS}
     in_pictures = dict.fromkeys(name for parts in ranked.values() for names in parts.values() for name in names)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from mmsc_cli.evaluate.baselines.named import BASELINES
 from mmsc_cli.evaluate.context import EvaluationContext
 from mmsc_cli.evaluate.evaluate import evaluate
-from mmsc_cli.evaluate.report.report import render_report, write_report
+from mmsc_cli.evaluate.report.report import COLOURS, render_report, write_report
 from mmsc_cli.evaluate.settings import EvaluateSettings
 
 
@@ -145,3 +146,11 @@ def test_all_bars_have_one_scale_and_a_system_one_colour(rendered: str) -> None:
     assert all(len(of_system) == 1 for of_system in by_system.values())
     assert len(set.union(*by_system.values())) == len(by_system) == 5
     assert rendered.count("★") == 10 + 1, "the best baseline of each slice is marked; the legend has one"
+
+
+def test_there_is_a_colour_for_every_system(rendered: str) -> None:
+    assert len(BASELINES) < COLOURS
+    assert {int(number) for number in re.findall(r"\.c(\d+) {", rendered)} == set(range(COLOURS))
+    schemes = re.findall(r":root {[^}]*}", rendered)
+    assert len(schemes) == 3, "light, dark, and paper"
+    assert all(f"--c{number}:#" in scheme for scheme in schemes for number in range(COLOURS))
