@@ -18,7 +18,7 @@ from mmsc_cli.runtime.plain_words import sized
 from mmsc_cli.upkeep.clean import find_parts
 from mmsc_cli.workspace.checksums import list_files
 from mmsc_cli.workspace.manifest import StageRecord
-from mmsc_cli.workspace.manifest_file import outdated_inputs, read_manifest_file
+from mmsc_cli.workspace.manifest_file import outdated_inputs
 from mmsc_cli.workspace.stages import MAKER, STAGE_COMMANDS, STAGES, Stage
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -79,10 +79,11 @@ def _workspace(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """The topics `workspace` and `artefacts`."""
     path = {"path": str(workspace.root)}
     try:
-        records = workspace.manifest().stages
+        manifest = workspace.manifest()
     except MmscError as error:
         return {"workspace": path | {"manifest": error.message}, "artefacts": {}}
-    reasons = _outdated(read_manifest_file(workspace.root) or {}, records)
+    records = manifest.stages
+    reasons = _outdated(manifest.model_dump(), records)
     stages: dict[str, str] = {}
     artefacts: dict[str, dict[str, Any]] = {}
     for stage in STAGES:

@@ -96,7 +96,7 @@ COMMON_OPTIONS = {
     "clean": {"--workspace", "--json", "--quiet", "--log-format"},
     "recipes list": {"--json"},
     "recipes show": {"--json", "--set"},
-    "recipes copy": {"--json", "--quiet"},
+    "recipes copy": {"--json", "--quiet", "--log-format"},
     "recipes settings": {"--json"},
     "version": set(),
 }

@@ -56,7 +56,7 @@ def show_command(session: Session, name: Annotated[str, typer.Argument(help="Nam
         session.out.text(recipe_text(recipe_path(name)))
 
 
-@command(recipes, "copy", "mmsc recipes copy my-shop shop.toml", shared=("as_json", "quiet"))
+@command(recipes, "copy", "mmsc recipes copy my-shop shop.toml", shared=("as_json", "quiet", "log_format"))
 def copy_command(
     session: Session,
     name: Annotated[str, typer.Argument(help="Name of a recipe.")],
