@@ -384,8 +384,9 @@ class Recommender:
     def with_fallback(self) -> Recommender:
         """The same, but lists that are shorter than asked for are filled with bestsellers.
 
-        They are of the query's category, then of the catalogue; filters and rules of the shop hold for them, except
-        conditions on scores, which they have none of. Their `source` is `bestseller`, their score None.
+        Substitutes are of the query's category, complements of those that go with it, then of the catalogue. Filters
+        and rules of the shop hold for them, except conditions on scores, which they have none of. Their `source` is
+        `bestseller`, their score None.
         """
         changed = copy(self)
         changed._fallback = True  # noqa: SLF001  its own

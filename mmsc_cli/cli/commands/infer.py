@@ -189,7 +189,8 @@ class FilterOptions:
         bool,
         typer.Option(
             "--fallback",
-            help="Fill lists that are too short with bestsellers: of the query's category, then of the catalogue.",
+            help="Fill lists that are too short with bestsellers: of the query's category, of those that go with it, "
+            "then of the catalogue.",
             rich_help_panel=WHICH,
         ),
     ] = False

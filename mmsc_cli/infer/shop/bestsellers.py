@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from mmsc_cli.index.filters import Sieve
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.ranking import Ranked
+from mmsc_cli.infer.shop.going_together import GoingTogether
 from mmsc_cli.tables.relations import Relation
 
 # Bestsellers that are looked at together.
@@ -42,14 +44,16 @@ class Bestsellers:
         bought, viewed = (_support(index, relation) for relation in ("complement", "substitute"))
         order = np.lexsort((-viewed, -bought))
         self._order: NDArray[np.int64] = order[(bought + viewed)[order] > 0]
+        self._index = index
         self._category = index.optional("category")
         self._of_category: dict[tuple[int, ...], NDArray[np.int64]] = {}
 
     def fills(self, query: Query, rankings: Sequence[Ranked], ranker: ListLimits) -> list[list[int]]:
-        """For each ranking of a query, rows of bestsellers that fill it up: of its category, then of the catalogue.
+        """For each ranking of a query, rows of bestsellers that fill it up.
 
-        None is in any of the query's rankings. The filters and the rules of the ranker hold, except conditions on
-        scores: a bestseller has none.
+        Substitutes are of its category, complements of the categories that go with it, the best first; then of the
+        catalogue. None is in any of the query's rankings. The filters and the rules of the ranker hold, except
+        conditions on scores: a bestseller has none.
         """
         shown = np.concatenate([np.empty(0, np.int64), *(ranked.rows for ranked in rankings)])
         fills = []
@@ -66,7 +70,7 @@ class Bestsellers:
         if count <= 0:
             return filled
         taken = sieve.variants_of(shown)
-        for candidates in self._candidates(query):
+        for candidates in self._candidates(query, ranked.relation):
             allowed = sieve.admits(query, ranked.relation, candidates) & ~np.isin(
                 candidates, np.concatenate([taken, filled])
             )
@@ -77,10 +81,16 @@ class Bestsellers:
                 break
         return filled
 
-    def _candidates(self, query: Query) -> Iterator[NDArray[np.int64]]:
-        for rows in (self._in_categories(tuple(sorted(query.categories))), self._order):
+    def _candidates(self, query: Query, relation: Relation) -> Iterator[NDArray[np.int64]]:
+        own = tuple(sorted(query.categories))
+        groups = [own] if relation == "substitute" else [(number,) for number in self._go_with.categories(own)]
+        for rows in (*(self._in_categories(group) for group in groups), self._order):
             for start in range(0, len(rows), _AT_A_TIME):
                 yield rows[start : start + _AT_A_TIME]
+
+    @cached_property
+    def _go_with(self) -> GoingTogether:
+        return GoingTogether(self._index)
 
     def _in_categories(self, numbers: tuple[int, ...]) -> NDArray[np.int64]:
         if self._category is None or not numbers:

@@ -6,13 +6,17 @@ import io
 import json
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from mmsc_cli.errors import MmscError
 from mmsc_cli.index.shop_rules import RuleBook, ShopRule
+from mmsc_cli.index.storage import SparseRows
 from mmsc_cli.infer.answers import Answer
 from mmsc_cli.infer.recommender import Recommender
+from mmsc_cli.infer.shop.going_together import GoingTogether
 from mmsc_cli.workspace.workspace import Workspace
 from tests.conftest import Mmsc
 
@@ -71,11 +75,59 @@ def test_those_of_the_querys_category_come_first(trained: Workspace) -> None:
     category = recommender.index.optional("category")
     assert category is not None
     for row in range(10):
-        answers = recommender.complements(recommender.index.ids[row], 30, min_score=1e6)
+        answers = recommender.substitutes(recommender.index.ids[row], 30, min_score=1e6)
         same = [category[recommender.index.row(answer.item)] == category[row] for answer in answers]
         assert len(answers) == 30
         assert same == sorted(same, reverse=True)
         assert same[0]
+
+
+def test_complements_are_first_of_categories_that_are_bought_with_the_querys(trained: Workspace) -> None:
+    recommender = Recommender.open(trained.root).with_fallback()
+    index = recommender.index
+    category, strength = index.optional("category"), index.optional("known.strength.complement")
+    assert category is not None
+    assert strength is not None
+    looked_at = 0
+    for row in range(30):
+        (first, *_) = recommender.complements(index.ids[row], 5, min_score=1e6)
+        chosen = category[index.row(first.item)]
+        assert first.source == "bestseller"
+        bought_with = {
+            category[index.known.indices[entry]]
+            for item in np.flatnonzero(category == category[row])
+            for entry in range(index.known.indptr[item], index.known.indptr[item + 1])
+            if strength[entry] > 0
+        }
+        if bought_with - {category[row]}:
+            looked_at += 1
+            assert chosen != category[row]
+            assert chosen in bought_with
+    assert looked_at > 20
+
+
+def test_the_category_that_goes_best_comes_first_not_the_one_that_sells_most() -> None:
+    """Category 0 is bought with 1 three times of four, and with 2, which everything is bought with, once."""
+    pairs = [(0, 3), (0, 4), (1, 3), (1, 6), (2, 6), (3, 6), (4, 6), (5, 6), (7, 6), (8, 6)]
+    category = np.array([0, 0, 0, 1, 1, 2, 2, 3, 3], np.int32)
+    ends = np.array(pairs + [(b, a) for a, b in pairs])
+    order = np.lexsort((ends[:, 1], ends[:, 0]))
+    indptr = np.searchsorted(ends[order, 0], np.arange(len(category) + 1)).astype(np.int64)
+
+    class _Index:
+        known = SparseRows(indptr, ends[order, 1].astype(np.int32))
+
+        def __len__(self) -> int:
+            return len(category)
+
+        def optional(self, name: str) -> NDArray[Any] | None:
+            known = {"category": category, "known.strength.complement": np.ones(len(ends), np.float32)}
+            return known.get(name)
+
+    going = GoingTogether(_Index())  # type: ignore[arg-type]
+    assert going.categories([0])[0] == 1
+    assert 0 not in going.categories([0, 1])
+    assert going.categories([]) == []
 
 
 def test_every_form_says_which_answers_are_bestsellers(trained: Workspace, item_ids: list[str], mmsc: Mmsc) -> None:
