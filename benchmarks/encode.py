@@ -3,6 +3,7 @@
 python -m benchmarks.encode speed     images and texts a second, against the bare towers on tensors that are there
 python -m benchmarks.encode startup   seconds of `mmsc encode` on one item
 python -m benchmarks.encode memory    peak memory at two sizes of catalogue, the larger one ten times the smaller
+python -m benchmarks.encode cost      GFLOPs and CPU milliseconds of an image and of a text, by architecture
 
 Weights are random, which costs the same. On a CUDA device (`--device cuda`) `speed` also says how busy the device was.
 """
@@ -36,6 +37,7 @@ TINY_CONFIG = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
 }
 RECIPE = 'name = "benchmark"\n[source]\nkind = "table"\nitems = "items.parquet"\npairs = "pairs.parquet"\n'
+COST_HEAD = "architecture", "parameters, M", "GFLOPs an image", "CPU ms", "GFLOPs a text", "CPU ms"
 WORDS = (
     *("steel", "cotton", "wireless", "outdoor", "kitchen", "travel", "compact", "classic", "vintage"),
     *("large", "small", "red", "blue", "black", "garden", "kids"),
@@ -45,8 +47,8 @@ WORDS = (
 def main() -> None:
     """Run one of the benchmarks and write its table to stdout."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=("speed", "startup", "memory"))
-    parser.add_argument("--architecture", default="ViT-B-32-256", help="speed, startup: one of open_clip's")
+    parser.add_argument("benchmark", choices=("speed", "startup", "memory", "cost"))
+    parser.add_argument("--architecture", default="ViT-B-32-256", help="speed, startup: one of open_clip's; cost: A,B")
     parser.add_argument("--items", type=int, default=512, help="speed: of the catalogue")
     parser.add_argument("--side", type=int, default=500, help="speed: pixels of an image's side")
     parser.add_argument("--batch", type=int, default=64)
@@ -63,6 +65,8 @@ def main() -> None:
                 startup(folder, given)
             case "memory":
                 memory(folder, whole_numbers(given.sizes))
+            case "cost":
+                _write(markdown_table(COST_HEAD, [_cost(name, given.runs) for name in given.architecture.split(",")]))
 
 
 def speed(folder: Path, given: argparse.Namespace) -> None:
@@ -122,6 +126,35 @@ def memory(folder: Path, sizes: list[int]) -> None:
         shutil.rmtree(workspace)
     _write(f"a tiny architecture, 512 wide, on the CPU; {machine()}\n\n")
     _write(markdown_table(("items", "seconds", "peak GiB", "against the first row"), rows))
+
+
+def _cost(architecture: str, runs: int) -> list[str]:
+    """What one image and one text of full length cost, on one thread of a CPU, with random weights."""
+    import open_clip
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    torch.set_num_threads(1)
+    torch.backends.mha.set_fastpath_enabled(False)  # its operations are not counted
+    model = open_clip.create_model(architecture).eval()
+    config = open_clip.get_model_config(architecture)
+    side, length = config["vision_cfg"]["image_size"], config["text_cfg"]["context_length"]
+    batch = 8
+    images, tokens = torch.rand((batch, 3, side, side)), torch.randint(1, 1_000, (batch, length))
+    cells = [architecture, f"{sum(each.numel() for each in model.parameters()) / 1e6:.0f}"]
+    with torch.inference_mode():
+        towers: list[Callable[[], object]] = [lambda: model.encode_image(images), lambda: model.encode_text(tokens)]
+        for forward in towers:
+            with FlopCounterMode(display=False) as counter:
+                forward()
+            seconds = []
+            for _ in range(runs):
+                started = time.process_time()
+                forward()
+                seconds.append(time.process_time() - started)
+            gflops = counter.get_total_flops() / batch / 1e9
+            cells += [f"{gflops:.1f}", f"{min(seconds) / batch * 1_000:.0f}"]
+    return cells
 
 
 def _encode(weights: str, workspace: Path, device: str, *settings: str) -> dict[str, float]:

@@ -190,6 +190,35 @@ def test_stage_writes_adapted_rows_and_reopens_them(
     np.testing.assert_allclose(again.encode_texts(full_text(typed_items)), text, atol=3e-3)
 
 
+def test_it_says_what_it_gained_on_held_out_items_and_keeps_what_gained_nothing(
+    typed_items: pa.Table, run_encode: Run, pair_table: PairTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    splits = ["cold_valid" if row % 10 == 9 else "warm" for row in range(60)]
+    items = typed_items.set_column(typed_items.schema.get_field_index("split"), "split", pa.array(splits))
+    every = [(a, b) for a in range(60) for b in range(a + 1, 60)]
+    # Two types that go together, which nothing in their texts says; and items alike, but warm ones meet by chance.
+    crossed = [(a, b) for a, b in every if {a % 3, b % 3} == {0, 1}]
+    alike = [(a, b) for a, b in every if a % 3 == b % 3]
+    chance = [every[number] for number in np.random.default_rng(1).choice(len(every), 200, replace=False)]
+    frozen = run_encode(items, encoder="classic")
+    for training, right, applied in ((crossed, crossed, True), (chance, alike, False)):
+        met = [pair for pair in training if all(splits[row] == "warm" for row in pair)]
+        held_out = [pair for pair in right if sum(splits[row] == "warm" for row in pair) == 1]
+        pairs = pair_table([*met, *held_out], ["train"] * len(met) + ["valid"] * len(held_out))
+        made = run_encode(items, pairs, encoder="classic", adapt=True)
+        report = made.counts["adapt"]
+        figures = report["held_out"]["substitute"]
+        assert figures["queries"] == len({row for pair in held_out for row in pair if splits[row] != "warm"})
+        assert (figures["adapted_ndcg@10"] > figures["frozen_ndcg@10"]) is applied is report["applied"]
+        assert np.array_equal(made.array("text.npy"), frozen.array("text.npy")) is not applied
+        assert (made.folder / "adapter.safetensors").exists() is applied
+        again = open_encoder(made.folder, device=cpu)
+        np.testing.assert_allclose(again.encode_texts(full_text(items)), made.array("text.npy"), atol=3e-3)
+        assert ("the adapted vectors are used" if applied else "the frozen vectors are kept") in caplog.text
+        caplog.clear()
+
+
 def test_a_training_that_was_stopped_ends_the_same(
     pair_table: PairTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
