@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,21 +24,25 @@ class Measured:
     cpu_seconds: float
 
 
-def run_mmsc(*arguments: object, into: str | None = None) -> Measured:
+def run_mmsc(*arguments: object, into: str | None = None, log: Path | None = None) -> Measured:
     """Run one `mmsc` command as a user would; the benchmark ends where it fails.
 
     Args:
         arguments: what comes after `mmsc`.
         into: a file for stdout, which is not kept then.
+        log: a file for stderr; None: it is shown.
     """
-    return run_command([sys.executable, "-m", "mmsc_cli", *(str(argument) for argument in arguments)], into)
+    return run_command([sys.executable, "-m", "mmsc_cli", *(str(argument) for argument in arguments)], into, log)
 
 
-def run_command(words: Sequence[str], into: str | None = None) -> Measured:
-    """Run a command; the benchmark ends where it fails. `into`: a file for stdout, which is not kept then."""
+def run_command(words: Sequence[str], into: str | None = None, log: Path | None = None) -> Measured:
+    """Run a command; the benchmark ends where it fails. `into` and `log`: as in `run_mmsc`."""
     started = time.monotonic()
-    with tempfile.TemporaryFile("w+") if into is None else Path(into).open("w+") as stdout:
-        process = subprocess.Popen(words, stdout=stdout)
+    with (
+        tempfile.TemporaryFile("w+") if into is None else Path(into).open("w+") as stdout,
+        nullcontext() if log is None else log.open("w") as stderr,
+    ):
+        process = subprocess.Popen(words, stdout=stdout, stderr=stderr)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:

@@ -1,12 +1,18 @@
 """What every night after the first costs, and how far answers move: a generated shop that grows night by night.
 
     python -m benchmarks.nights --nights 3 --products 300
-    python -m benchmarks.nights --nights 10 --products 2400
+    python -m benchmarks.nights --nights 10 --products 300 --events 12 --fresh 5,10
+    python -m benchmarks.nights --nights 10 --products 300 --kill
 
 The shop has 60 days of behaviour, a CSV file a day, when the first night comes. Each later night brings one more day
-(1/60 more events) and 1 % new products, and `since = "60d"` forgets the oldest day. Every night runs `prepare`,
-`encode`, `train` and `evaluate`, then `mmsc run` once more on the unchanged files. At the end the whole log is prepared
-anew in another workspace, whose tables must be the same bytes. Seconds are of the processor, children included.
+(1/60 more events) and 1 % new products, and `since = "60d"` forgets the oldest day. A night is one `mmsc run`; then
+`mmsc run` is tried once more on the unchanged files. `--fresh` names nights whose data are also trained anew, to
+compare figures. At the end the whole log is prepared anew in another workspace, whose tables must be the same bytes.
+Seconds are of the processor, those of parts by the process's own account.
+
+With `--kill` the nights are also run in a second workspace, in which every `mmsc run` is killed by SIGKILL at a random
+moment, `--kills` times in a row, and then left to finish. Every artefact must be that of the undisturbed workspace, but
+for seconds that are written into it.
 """
 
 from __future__ import annotations
@@ -14,8 +20,10 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,21 +32,24 @@ from typing import Any
 import numpy as np
 
 from benchmarks.export_shop import Product, Shoppers, make_products, write_products
-from benchmarks.measured import machine, markdown_table, run_mmsc
+from benchmarks.faults.kill import contents, end, spread_moments, start, wait_for_processor
+from benchmarks.measured import machine, markdown_table, run_mmsc, whole_numbers
 from mmsc_cli.tables.relations import RELATIONS
 
 DAYS = 60
 NEW_PRODUCTS = 0.01
-EVENTS_A_DAY = 1.7  # per product
 START = datetime(2026, 8, 1, tzinfo=UTC)
 STAGES = ("prepare", "encode", "train", "evaluate")
+SLICES = ("all", "cold")
 TABLES = ("items.parquet", "pairs.parquet", "outside.parquet")
+# Without `min_support`, a pair may count on one night and not on the next, where two choices are equally good.
 RECIPE = """name = "nights"
 [source]
 kind = "events"
 events = "log/*.csv"
 items = "products_export.csv"
 since = "60d"
+min_support = 2
 [encode]
 encoder = "classic"
 """
@@ -46,27 +57,32 @@ encoder = "classic"
 
 @dataclass
 class Night:
-    """What a night cost and what came of it; `churn` and `figures` by relation."""
+    """What a night cost and what came of it; `churn` and `figures` by relation, the latter by slice too.
+
+    `training`: where it started. `fresh`: the figures of a training that took nothing over, if there was one.
+    """
 
     items: int
     events: int
+    cost: float
     seconds: dict[str, float]
     again: float
+    training: str
     churn: dict[str, dict[str, float]]
-    figures: dict[str, float]
-
-    @property
-    def all(self) -> float:
-        """The processor seconds of all stages."""
-        return sum(self.seconds.values())
+    figures: dict[tuple[str, str], float]
+    fresh: dict[tuple[str, str], float] | None = None
 
 
 class Shop:
     """The files of a shop, which grow."""
 
-    def __init__(self, folder: Path, products: int, nights: int, seed: int) -> None:
-        """Make all products there will ever be, and write the files of the first night."""
+    def __init__(self, folder: Path, products: int, nights: int, seed: int, events: float = 1.7) -> None:
+        """Make all products there will ever be, and write the files of the first night.
+
+        `events`: of a product and a day, on average.
+        """
         self.folder = folder
+        self._events = events
         self._seed = seed
         self._first = products
         last = round(products * (1 + NEW_PRODUCTS * nights)) + 1
@@ -98,7 +114,7 @@ class Shop:
             rows = csv.writer(file)
             rows.writerow(["session", "item", "type", "time"])
             written = session = 0
-            while written < EVENTS_A_DAY * len(products):
+            while written < self._events * len(products):
                 session += 1
                 # One in ten comes back the next day.
                 name = f"{day - (rng.random() < 0.1)}-{session}"
@@ -118,51 +134,101 @@ def main() -> None:
     )
     parser.add_argument("--nights", type=int, default=3, help="after the first")
     parser.add_argument("--products", type=int, default=300)
+    parser.add_argument("--events", type=float, default=1.7, help="of a product and a day")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--fresh", type=whole_numbers, default=[], metavar="NIGHTS", help="1,2: also train these anew")
+    parser.add_argument("--kill", action="store_true", help="kill each night in a second workspace")
+    parser.add_argument("--kills", type=int, default=2, help="of a night")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        shop = Shop(root / "shop", given.products, given.nights, given.seed)
+        shop = Shop(root / "shop", given.products, given.nights, given.seed, given.events)
+        moments = spread_moments(given.kills * (given.nights + 1), f"nights/{given.seed}") if given.kill else None
         nights: list[Night] = []
+        told: list[str] = []
         for number in range(given.nights + 1):
             if number:
                 shop.next_night(number)
-            nights.append(_run(shop, root, number))
+            nights.append(_run(shop, root, number, anew=number in given.fresh))
             sys.stderr.write(f"night {number}: {nights[-1]}\n")
+            if moments is not None:
+                told.append(_run_killed(shop, root, nights[-1].cost, moments, given.kills))
+                sys.stderr.write(f"night {number}: {told[-1]}\n")
         whole = run_mmsc("prepare", shop.folder / "nights.toml", "-w", root / "fresh", "-q")
         same = all((root / "space" / name).read_bytes() == (root / "fresh" / name).read_bytes() for name in TABLES)
-    sys.stdout.write(f"{machine()}; processor seconds\n\n{_costs(nights)}\n{_answers(nights)}\n")
+    sys.stdout.write(f"{machine()}; processor seconds\n\n{_costs(nights)}\n{_answers(nights)}\n{_quality(nights)}")
     sys.stdout.write(
         f"All days read anew: {whole.cpu_seconds:.1f} s; its tables are {'' if same else 'NOT '}the same.\n"
     )
+    if told:
+        rows = ([str(number), line] for number, line in enumerate(told))
+        sys.stdout.write("\n" + markdown_table(["night", "killed, and finished by the next run"], rows))
 
 
-def _run(shop: Shop, root: Path, number: int) -> Night:
-    recipe, space = shop.folder / "nights.toml", root / "space"
-    common = ["-w", space, "-q", "--json"]
-    options: dict[str, list[object]] = {"prepare": [recipe], "evaluate": []}
-    measured = {stage: run_mmsc(stage, *options.get(stage, []), *common) for stage in STAGES}
-    counts: dict[str, Any] = json.loads(measured["prepare"].output)["counts"]
-    models: dict[str, Any] = json.loads(measured["evaluate"].output)["models"]
+def _run(shop: Shop, root: Path, number: int, *, anew: bool) -> Night:
+    recipe, space, log = shop.folder / "nights.toml", root / "space", root / "run.log"
+    cost = run_mmsc("run", recipe, "-w", space, "--log-format", "json", log=log).cpu_seconds
+    lines: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
+    seconds = {line["stage"]: line["cpu_seconds"] for line in lines if "cpu_seconds" in line}
+    counts: dict[str, Any] = json.loads((space / "manifest.json").read_bytes())["stages"]["prepare"]["counts"]
     again = run_mmsc("run", recipe, "-w", space, "-q")
     answers = root / f"night-{number}.parquet"
-    run_mmsc("infer", "--all", "--relation", "both", "--format", "parquet", "-w", space, into=str(answers))
+    run_mmsc("infer", "--all", "--relation", "both", "--format", "parquet", "-w", space, "-q", into=str(answers))
     churn = {}
     if number:
         before = root / f"night-{number - 1}.parquet"
-        churn = json.loads(run_mmsc("diff", before, answers, "--json").output)["churn"]
+        churn = json.loads(run_mmsc("diff", before, answers, "--json", "-q").output)["churn"]
     return Night(
         items=counts["items"],
         events=counts["events"] - counts.get("events_outside_period", 0),
-        seconds={stage: one.cpu_seconds for stage, one in measured.items()},
+        cost=cost,
+        seconds=seconds,
         again=again.cpu_seconds,
+        training=lines[-1]["training"],
         churn={relation: {name: churn[relation][name] for name in ("top1", "top5")} for relation in churn},
-        figures={relation: models["mmsc"][relation]["all"]["ndcg@10"] for relation in RELATIONS},
+        figures=_figures(space),
+        fresh=_train_anew(space, root / "anew") if anew else None,
     )
 
 
+def _train_anew(space: Path, copy: Path) -> dict[tuple[str, str], float]:
+    """The figures of the same data where nothing is taken over."""
+    shutil.copytree(space, copy)
+    run_mmsc("train", "--fresh", "-w", copy, "-q")
+    run_mmsc("evaluate", "-w", copy, "-q")
+    figures = _figures(copy)
+    shutil.rmtree(copy)
+    return figures
+
+
+def _figures(space: Path) -> dict[tuple[str, str], float]:
+    """NDCG@10 by relation and slice."""
+    models = json.loads((space / "metrics.json").read_bytes())["models"]
+    return {(relation, name): models["mmsc"][relation][name]["ndcg@10"] for relation in RELATIONS for name in SLICES}
+
+
+def _run_killed(shop: Shop, root: Path, cost: float, moments: Iterator[float], kills: int) -> str:
+    """Kill a night several times, let it finish, and compare it with the undisturbed one; returns what came of it."""
+    words, space = ["run", str(shop.folder / "nights.toml")], root / "killed"
+    killed = []
+    for _ in range(kills):
+        moment = cost * next(moments)
+        process = start(words, space)
+        wait_for_processor(process, moment)
+        if process.poll() is None:
+            process.kill()
+            killed.append(f"{moment:.1f} s")
+        end(process)
+    code, said = end(start(words, space))
+    if code:
+        return f"the last run ended with {code}: {said}"
+    found, wanted = contents(space), contents(root / "space")
+    different = [name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)]
+    return f"at {', '.join(killed)}: {'NOT the same: ' + ', '.join(sorted(different)) if different else 'the same'}"
+
+
 def _costs(nights: list[Night]) -> str:
-    head = ["night", "items", "events", *STAGES, "all", "of the first", "`run`, nothing changed"]
+    head = ["night", "items", "events", *STAGES, "all", "of the first", "training starts", "`run`, nothing changed"]
     return markdown_table(
         head,
         [
@@ -171,8 +237,9 @@ def _costs(nights: list[Night]) -> str:
                 f"{night.items:,}",
                 f"{night.events:,}",
                 *(f"{night.seconds[stage]:.1f}" for stage in STAGES),
-                f"{night.all:.1f}",
-                f"{night.all / nights[0].all:.0%}",
+                f"{night.cost:.1f}",
+                f"{night.cost / nights[0].cost:.0%}",
+                night.training,
                 f"{night.again:.2f}",
             ]
             for number, night in enumerate(nights)
@@ -181,22 +248,29 @@ def _costs(nights: list[Night]) -> str:
 
 
 def _answers(nights: list[Night]) -> str:
-    churn = [f"{relation} {name}" for relation in RELATIONS for name in ("top1", "top5")]
+    names = [(relation, name) for relation in RELATIONS for name in ("top1", "top5")]
     return markdown_table(
-        ["night", *(f"churn of {name}" for name in churn), *(f"NDCG@10 of {relation}s" for relation in RELATIONS)],
+        ["night", *(f"churn of {relation}s, {name}" for relation, name in names)],
         [
-            [
-                str(number),
-                *(
-                    f"{night.churn[relation][name]:.3f}" if relation in night.churn else ""
-                    for relation in RELATIONS
-                    for name in ("top1", "top5")
-                ),
-                *(f"{night.figures[relation]:.3f}" for relation in RELATIONS),
-            ]
+            [str(number), *(f"{night.churn[relation][name]:.3f}" for relation, name in names)]
             for number, night in enumerate(nights)
+            if night.churn
         ],
     )
+
+
+def _quality(nights: list[Night]) -> str:
+    names = [(relation, name) for relation in RELATIONS for name in SLICES]
+    rows = []
+    for number, night in enumerate(nights):
+        figures = [f"{night.figures[name]:.3f}" for name in names]
+        if night.fresh is not None:
+            differences = [night.figures[name] - night.fresh[name] for name in names]
+            figures = [f"{figure} ({change:+.3f})" for figure, change in zip(figures, differences, strict=True)]
+            figures.append(f"{np.mean(differences):+.4f}")
+        rows.append([str(number), *figures, *[""] * (len(names) + 1 - len(figures))])
+    head = [f"NDCG@10 of {relation}s, {name}" for relation, name in names]
+    return markdown_table(["night", *head, "mean difference to a fresh training"], rows) + "\n"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ A stage is imported when it runs: a night on which nothing changed costs no more
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -231,12 +232,18 @@ def run_all(
             _LOG.info("%s: up to date", name, extra={"fields": {"stage": name}})
             continue
         _log_start(name, why)
-        started = time.monotonic()
+        started, used = time.monotonic(), _processor_seconds()
         run()
         seconds = round(time.monotonic() - started, 3)
-        _LOG.info("%s: done (%.1f s)", name, seconds, extra={"fields": {"stage": name, "seconds": seconds}})
+        fields = {"stage": name, "seconds": seconds, "cpu_seconds": round(_processor_seconds() - used, 3)}
+        _LOG.info("%s: done (%.1f s)", name, seconds, extra={"fields": fields})
     digests.save()
     return done
+
+
+def _processor_seconds() -> float:
+    """What this process and its children that have ended took of the processor."""
+    return sum(os.times()[:4])
 
 
 def _log_start(stage: Stage, why: str) -> None:

@@ -142,7 +142,7 @@ def markdown_row(command: str, sent: signal.Signals, tally: Tally) -> str:
 
 def make_shop(workspace: Path) -> None:
     """A small demo shop that went through all stages."""
-    code, said = _end(_start(("run", "demo", *SHOP, "--device", "cpu"), workspace))
+    code, said = end(start(("run", "demo", *SHOP, "--device", "cpu"), workspace))
     assert code == 0, said
 
 
@@ -167,12 +167,12 @@ def kill_in_a_row(
     for sent in signals:
         share = next(moments)
         moment = undisturbed.first_moment + share * (undisturbed.processor_seconds - undisturbed.first_moment)
-        process = _start(undisturbed.words, workspace)
-        _wait_for_processor(process, moment)
+        process = start(undisturbed.words, workspace)
+        wait_for_processor(process, moment)
         if process.poll() is None:
             # SIGINT to all of them, as a terminal does; SIGKILL to the one.
             os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)
-        code, said = _end(process)
+        code, said = end(process)
         if code == 0:  # before the signal came
             _finish(undisturbed, workspace, code, said, tally)
             return
@@ -185,7 +185,7 @@ def kill_in_a_row(
             wrong = not_told(code, said, [*undisturbed.words, "-w", str(workspace), "-q"])
             tally.told += not wrong
             tally.faults += wrong
-    _finish(undisturbed, workspace, *_end(_start(undisturbed.words, workspace)), tally)
+    _finish(undisturbed, workspace, *end(start(undisturbed.words, workspace)), tally)
 
 
 def _finish(undisturbed: Undisturbed, workspace: Path, code: int, said: str, tally: Tally) -> None:
@@ -257,7 +257,7 @@ def take_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _start(words: Sequence[str], workspace: Path) -> subprocess.Popen[str]:
+def start(words: Sequence[str], workspace: Path) -> subprocess.Popen[str]:
     take_interrupts()
     command = [sys.executable, "-m", "mmsc_cli", *words, "-w", str(workspace), "-q"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MMSC_")}
@@ -271,7 +271,7 @@ def _start(words: Sequence[str], workspace: Path) -> subprocess.Popen[str]:
     )
 
 
-def _end(process: subprocess.Popen[str]) -> tuple[int, str]:
+def end(process: subprocess.Popen[str]) -> tuple[int, str]:
     _, said = process.communicate(timeout=_LONGEST)
     return process.returncode, said
 
@@ -289,7 +289,7 @@ def _processor_seconds(words: Sequence[str]) -> tuple[float, int, str]:
     return usage.ru_utime + usage.ru_stime, process.returncode, said
 
 
-def _wait_for_processor(process: subprocess.Popen[str], seconds: float) -> None:
+def wait_for_processor(process: subprocess.Popen[str], seconds: float) -> None:
     """Until a process has worked so long, or has ended."""
     for used in _used(process):
         if used >= seconds:

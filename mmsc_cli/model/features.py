@@ -137,9 +137,6 @@ class Attributes:
             for path in items["category"].to_pylist()
         ]
         starts = np.cumsum([0, *(len(bag) for bag in bags[:-1])])
-        price = items["price"].to_numpy()
-        known = np.isfinite(price)
-        scaled = (np.log1p(np.where(known, price, 0)) - self.price_mean) / self.price_scale
         return ItemFeatures(
             text=torch.from_numpy(np.asarray(text) * present[:, :1]),
             image=torch.from_numpy(np.asarray(image) * present[:, 1:]),
@@ -148,8 +145,15 @@ class Attributes:
             category=torch.tensor([node for bag in bags for node in bag]),
             category_start=torch.from_numpy(starts),
             brand=torch.tensor([brand.get(name, 0) for name in items["brand"].to_pylist()]),
-            price=torch.from_numpy(np.stack([np.where(known, scaled, 0), known], axis=1).astype(np.float32)),
+            price=self.prices(items),
         )
+
+    def prices(self, items: pa.Table) -> torch.Tensor:
+        """Standardised log-price of each item and whether it is known, (n, 2)."""
+        price = items["price"].to_numpy()
+        known = np.isfinite(price)
+        scaled = (np.log1p(np.where(known, price, 0)) - self.price_mean) / self.price_scale
+        return torch.from_numpy(np.stack([np.where(known, scaled, 0), known], axis=1).astype(np.float32))
 
 
 def category_nodes(path: Sequence[str]) -> list[str]:

@@ -8,11 +8,11 @@ are held out together: one would tell the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.arrays.id_hashes import hash_ids, mix
 from mmsc_cli.prepare.settings import SplitSettings
 
 
@@ -21,7 +21,7 @@ def split_items(item_ids: Sequence[str], settings: SplitSettings, seed: int) -> 
 
     For the variants of a product, the id is that of one of them.
     """
-    unique, inverse = np.unique(_hash_ids(item_ids, f"{seed}/items"), return_inverse=True)
+    unique, inverse = np.unique(hash_ids(item_ids, f"{seed}/items"), return_inverse=True)
     test = round(settings.cold_test * len(unique))
     valid = round(settings.cold_valid * len(unique))
     splits = np.full(len(item_ids), "warm", dtype="<U10")
@@ -50,26 +50,10 @@ def split_pairs(
     splits[at_cold_valid] = "valid"
     splits[at_cold_test] = "test"
     warm = np.flatnonzero(~(at_cold_valid | at_cold_test))
-    keys = _hash_ids(item_ids, f"{seed}/pairs")
+    keys = hash_ids(item_ids, f"{seed}/pairs")
     # Pairs of the same two groups have the same key: they are held out together.
-    unique, inverse = np.unique(_mix(keys[a[warm]], keys[b[warm]]), return_inverse=True)
+    unique, inverse = np.unique(mix(keys[a[warm]], keys[b[warm]]), return_inverse=True)
     test, valid = round(settings.test * len(unique)), round(settings.valid * len(unique))
     splits[warm[inverse < test]] = "test"
     splits[warm[(inverse >= test) & (inverse < test + valid)]] = "valid"
     return splits
-
-
-def _hash_ids(item_ids: Sequence[str], salt: str) -> NDArray[np.uint64]:
-    """64 bits per id; two of a million ids collide with a chance below one in ten million."""
-    key = blake2b(salt.encode(), digest_size=32).digest()
-    digests = b"".join(blake2b(item.encode(), digest_size=8, key=key).digest() for item in item_ids)
-    return np.frombuffer(digests, dtype="<u8")
-
-
-def _mix(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Hash two keys in a way that does not depend on their order (finaliser of splitmix64, Vigna 2015)."""
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    mixed = low * np.uint64(0x9E3779B97F4A7C15) + high
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +44,8 @@ class Plan:
 class Inputs:
     """The tables of a workspace; test pairs are among `pairs`, and only `everything` looks at them.
 
-    `orders`: a session with purchases is an order; `votes`: what people judged, which is part of `labels`.
+    `orders`: a session with purchases is an order; `votes`: what people judged, which is part of `labels`; `encoder`:
+    the card of what made the embeddings, empty without one.
     """
 
     items: pa.Table
@@ -56,9 +59,16 @@ class Inputs:
     orders: bool
     votes: Votes
     proposed: ProposedTypes | None = None
+    encoder: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def priced_like(self, earlier: Attributes) -> Inputs:
+        """The same with prices on the scale of an earlier training."""
+        attributes = replace(self.attributes, price_mean=earlier.price_mean, price_scale=earlier.price_scale)
+        features = replace(self.features, price=attributes.prices(self.items))
+        return replace(self, attributes=attributes, features=features)
 
     def training(self) -> Visible:
         """What everything is chosen on."""
@@ -98,8 +108,13 @@ def read_inputs(workspace: Workspace, plan: Plan) -> Inputs:
         labels=_read_labels(plan, votes, len(items)) if asked else None,
         votes=votes,
         proposed=ProposedTypes(read_proposals(proposals), items) if asked and proposals.exists() else None,
+        encoder=_encoder_card(workspace.path("embeddings") / "encoder.json"),
         orders="prepare" in stages and bool(stages["prepare"].counts.get("all_purchases")),
     )
+
+
+def _encoder_card(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_bytes())) if path.exists() else {}
 
 
 def _read_labels(plan: Plan, votes: Votes, n_items: int) -> Labels | None:

@@ -49,14 +49,23 @@ class Network:
     lendable: Lendable
     history: list[dict[str, float]]
 
-    def asked_about(self, problem: Problem, trained: NDArray[np.bool_]) -> Network:
-        """The same weights, asked about another look at the catalogue.
 
-        Args:
-            problem: of that look, on the device of the weights.
-            trained: (n_items,) the items whose own vectors were trained; the others' stay hidden.
-        """
-        shown = torch.from_numpy(trained).to(problem.weight.device).float().unsqueeze(1)
+@dataclass(frozen=True)
+class Weights:
+    """What a network has learned, to be asked about any look at the catalogue.
+
+    `trained` (n_items,) bool: the items whose own vectors were trained; the others' stay hidden. `history`: the figures
+    of every epoch.
+    """
+
+    model: Mmsc
+    shape: Shape
+    trained: NDArray[np.bool_]
+    history: list[dict[str, float]]
+
+    def asked_about(self, problem: Problem) -> Network:
+        """Ask about the problem of a look, on the device of the weights."""
+        shown = torch.from_numpy(self.trained).to(problem.weight.device).float().unsqueeze(1)
         around = replace(problem.everything_seen(), has_item_vector=shown)
         return Network(self.model, self.shape, *answer(self.model, problem, around), self.history)
 
@@ -103,6 +112,13 @@ def denoise(
     return Denoised(problem, reliability, denoiser, supervision)
 
 
+def shape_of(inputs: Inputs, dim: int) -> Shape:
+    """The sizes of a network of these items, with vectors of `dim`."""
+    text_dim, image_dim, joint_dim = (side.shape[1] for side in inputs.features.sides)
+    categories, brands = len(inputs.attributes.categories), len(inputs.attributes.brands)
+    return Shape(len(inputs), text_dim, image_dim, categories, brands, dim, joint_dim)
+
+
 def train_network(
     inputs: Inputs,
     problem: Problem,
@@ -114,9 +130,7 @@ def train_network(
 ) -> Network:
     """Train the network on one look at the catalogue; `problem` lies on the device to compute on."""
     torch.manual_seed(derive_seed(plan.seed, "weights"))
-    text_dim, image_dim, joint_dim = (side.shape[1] for side in inputs.features.sides)
-    categories, brands = len(inputs.attributes.categories), len(inputs.attributes.brands)
-    shape = Shape(len(inputs), text_dim, image_dim, categories, brands, settings.dim, joint_dim)
+    shape = shape_of(inputs, settings.dim)
     model = Mmsc(shape, plan.without).to(problem.weight.device)
     if "network" in plan.without:
         with torch.no_grad():

@@ -110,10 +110,14 @@ class PairEvidence:
 class Reliability(nn.Module):
     """Log-odds that a pair holds, for each of the two relations."""
 
+    _mean: torch.Tensor
+    _scale: torch.Tensor
+
     def __init__(self, observed: torch.Tensor, width: int = 32) -> None:
         """Take mean and scale of the features from the observed pairs, (pairs, PAIR_FEATURES)."""
         super().__init__()
-        self._mean, self._scale = observed.mean(dim=0), observed.std(dim=0, correction=0) + 1e-6
+        self.register_buffer("_mean", observed.mean(dim=0))
+        self.register_buffer("_scale", observed.std(dim=0, correction=0) + 1e-6)
         # One per relation: what a pair is in the other one says little of whether it is one in this.
         self.networks = nn.ModuleList(
             nn.Sequential(nn.Linear(PAIR_FEATURES + 1, width), nn.GELU(), nn.Linear(width, 1)) for _ in RELATIONS

@@ -11,6 +11,7 @@ from mmsc_cli.runtime.machine.versions import software_versions
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.workspace.config import StageRecipe, current_labels, stage_config
+from mmsc_cli.workspace.stages import STAGES
 from mmsc_cli.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -33,8 +34,14 @@ def run_train(
     device: DeviceChooser,
     progress: Progress = SILENT,
     resume: Resume = "auto",
+    *,
+    fresh: bool = False,
 ) -> dict[str, Any]:
-    """Run `train`; see `mmsc_cli.train.train.train`. Its checkpoints outlive an interrupted run."""
+    """Run `train`; see `mmsc_cli.train.train.train`. Its checkpoints outlive an interrupted run.
+
+    What the model in the workspace learned is taken over where it still holds, unless `fresh`, or `resume` asks for a
+    checkpoint.
+    """
     parts = parse_parts(without)
     config = stage_config("train", recipe) | {"without": list(parts)}
     with workspace.stage("train", config) as stage:
@@ -51,7 +58,10 @@ def run_train(
         }
         checkpoints = Checkpoints(workspace.path("training"), fingerprint, resume)
         plan = Plan(recipe.seed, parts, current_labels(workspace, stage.inputs))
-        stage.counts |= train(workspace, recipe.train, plan, stage.staging, where, checkpoints, progress)
+        anew = fresh or resume == "must"
+        left = {} if anew else {name: workspace.find_whole(name) for name in STAGES["train"].makes}
+        earlier = {name: path for name, path in left.items() if path is not None}
+        stage.counts |= train(workspace, recipe.train, plan, stage.staging, where, checkpoints, progress, earlier)
         recall = {name: add_hnsw(stage.path(name), recipe.seed, progress=progress) for name in ("judged", "index")}
         stage.counts["hnsw_recall"] = recall["index"]
     checkpoints.remove()

@@ -7,6 +7,7 @@ that it never saw. The served one knows all pairs and all items.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,11 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.index.index_file import Index, write_index
 from mmsc_cli.rules.pair_rules import PairRules
 from mmsc_cli.runtime.checkpoint import Checkpoints
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import numpy_generator
+from mmsc_cli.tables.edges import Edges
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.train.calibrate import calibrate
@@ -39,7 +42,7 @@ from mmsc_cli.train.export import (
 from mmsc_cli.train.inputs import Inputs, Plan, read_inputs
 from mmsc_cli.train.known import Catalogue, Known, Visible
 from mmsc_cli.train.loop.trainer import write_history
-from mmsc_cli.train.network import Denoised, Network, denoise, sides, train_network
+from mmsc_cli.train.network import Denoised, Network, Weights, denoise, sides, train_network
 from mmsc_cli.train.new_items import NetworkScorer, transfer_weights
 from mmsc_cli.train.ranking.affinity import choose_affinity_weights, fixed_affinity_weights
 from mmsc_cli.train.ranking.answers import answer, compose
@@ -52,7 +55,12 @@ from mmsc_cli.train.student.follow import choose_following
 from mmsc_cli.train.student.student import Student, teach
 from mmsc_cli.train.student.views import PairViews
 from mmsc_cli.train.validation import Validations, figures, validations_of
+from mmsc_cli.train.yesterday.drift import Since
+from mmsc_cli.train.yesterday.learned import Earlier, Learned, item_places, made_with, write_learned
+from mmsc_cli.train.yesterday.steady import Steady
 from mmsc_cli.workspace.workspace import Workspace
+
+_LOG = logging.getLogger(__name__)
 
 
 def train(
@@ -63,6 +71,7 @@ def train(
     device: torch.device,
     checkpoints: Checkpoints | None = None,
     progress: Progress = SILENT,
+    earlier: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Train on a workspace's items, pairs, outside partners, embeddings and labels (if any).
 
@@ -74,20 +83,91 @@ def train(
         device: where the network computes.
         checkpoints: where the network's training saves its state, and resumes from; None: nowhere.
         progress: shows every part.
+        earlier: what an earlier training left of `model`, `judged` and `index`, to take over what it learned and chose
+            where that still holds, and to keep answers in their places; None: everything is learned anew.
 
     Returns:
         Counts and validation figures for the manifest.
     """
     inputs = read_inputs(workspace, plan)
+    made = made_with(inputs, settings, plan)
+    earlier = earlier or {}
+    kept, start = _start(earlier.get("model"), inputs, made)
+    if kept is not None:
+        inputs = inputs.priced_like(kept.attributes)
     making = _Making(inputs, settings, plan, device, progress)
+    if kept is None:
+        learned, since = _learn(making, checkpoints), Since.of(inputs)
+    else:
+        learned, since = kept.learned(inputs, device), kept.since
+    making.lap("start")
+
+    served = {"index": inputs.everything()} if plan.serve else {}
+    for name, visible in {"judged": inputs.judging(), **served}.items():
+        look = making.look(making.views(visible), learned.student, learned.denoiser)
+        answering = learned.weights.asked_about(look.denoised.problem.to(device))
+        steady = None if kept is None or name not in earlier else _steady(earlier[name], inputs, visible)
+        making.write(folder / name, making.index(look, answering, learned, steady))
+        if name == "judged":
+            edges = _training_edges(look)
+        making.lap(name)
+
+    model = folder / "model"
+    model.mkdir(parents=True, exist_ok=True)
+    about_model = {"seed": plan.seed, "without": list(plan.without), "settings": settings.model_dump()}
+    write_model(model, answering, inputs.attributes, about_model)
+    write_history(model / "metrics.jsonl", learned.weights.history)
+    if edges is not None:
+        edges.write(model / "edges.parquet")
+    write_learned(model, learned, since, inputs, made)
+    return {
+        **start,
+        **learned.counts,
+        "served_pairs": len(inputs.pairs) if plan.serve else 0,
+        "cpu_seconds": making.seconds,
+        "device": device.type,
+    }
+
+
+def _start(earlier: Path | None, inputs: Inputs, made: Mapping[str, Any]) -> tuple[Earlier | None, dict[str, Any]]:
+    """What is taken over from an earlier training, None for nothing, and what to say of it in the manifest."""
+    if earlier is None:
+        return None, {"start": "anew"}
+    found = Earlier.open(earlier)
+    why = "nothing can be taken over from the last time" if found is None else found.why_not(inputs, made)
+    if found is None or why is not None:
+        _LOG.info("train: starts anew: %s", why, extra={"fields": {"stage": "train", "start": "anew"}})
+        return None, {"start": "anew", "start_because": why}
+    _LOG.info("train: starts from the last time", extra={"fields": {"stage": "train", "start": "the last time"}})
+    return found, {"start": "the last time"}
+
+
+def _steady(folder: Path, inputs: Inputs, visible: Visible) -> Steady | None:
+    """What keeps the answers of an earlier index in their places; None where it cannot be read."""
+    try:
+        last = Index.open(folder)
+    except WorkspaceError:
+        return None
+    return Steady(last, item_places(last, inputs), visible)
+
+
+def _learn(making: _Making, checkpoints: Checkpoints | None) -> Learned:
+    """Learn and choose everything on the split."""
+    inputs, settings, plan, device, progress = (
+        making.inputs,
+        making.settings,
+        making.plan,
+        making.device,
+        making.progress,
+    )
     kept_back = keep_back(inputs.pairs, inputs.first_variants, plan.seed)
     pairs = inputs.pairs.select(inputs.pairs.split != "test")
     questions = validations_of(pairs, inputs.item_splits, plan.seed)
 
     views = making.views(inputs.training())
-    making.student = teach(views, inputs.labels if settings.llm > 0 else None, plan.seed)
+    student = teach(views, inputs.labels if settings.llm > 0 else None, plan.seed)
     making.lap("student")
-    training = making.look(views)
+    training = making.look(views, student)
     making.lap("look at the training pairs")
     network = train_network(
         inputs,
@@ -102,13 +182,21 @@ def train(
     rankers = choose_rankers(training.known, inputs, kept_back, settings, plan, progress)
     # What the rankers learned from is known to them, like training pairs, and no longer a question.
     still_asked = validations_of(_with_examples_as_known(inputs, kept_back), inputs.item_splits, plan.seed)
-    making.choose_affinity_weights(training, rankers, still_asked)
-    making.lap("rankers")
     scorer = NetworkScorer(sides(network.vectors))
-    making.about["transfer_weight"] = transfer_weights(scorer, training.known, questions, settings.linear_top)
-    chosen = making.index(training, network, rankers)
-    if making.student is not None:
-        student, judged = making.student, inputs.votes.clear()
+    learned = Learned(
+        weights=Weights(network.model, network.shape, training.known.visible.has_behaviour, network.history),
+        rankers=rankers,
+        affinity_weights=making.affinity_weights(training, rankers, still_asked),
+        student=student,
+        denoiser=training.denoised.denoiser,
+        about={"transfer_weight": transfer_weights(scorer, training.known, questions, settings.linear_top)},
+        counts={},
+    )
+    making.lap("rankers")
+    chosen = making.index(training, network, learned)
+    about = dict(learned.about)
+    if student is not None:
+        judged = inputs.votes.clear()
         following = choose_following(
             chosen,
             questions,
@@ -116,50 +204,31 @@ def train(
             student.skill,
             student.of_judged(judged, len(inputs)) if len(judged) else None,
         )
-        making.about |= {"follow_labels": following.weights, "followed_by": following.chosen_by}
+        about |= {"follow_labels": following.weights, "followed_by": following.chosen_by}
         chosen = chosen.with_follow_labels(following.weights)
     draw, warm = numpy_generator(plan.seed, "calibrate"), inputs.item_splits == "warm"
-    calibration = calibrate(chosen, inputs.pairs.select(kept_back), pairs, warm, draw)
-    making.about["calibration"] = calibration
+    calibration = about["calibration"] = calibrate(chosen, inputs.pairs.select(kept_back), pairs, warm, draw)
     validation = {f"{relation} {kind}": asked.ndcg(chosen) for (relation, kind), asked in still_asked.items()}
     making.lap("calibration")
-
-    trained = training.known.visible.has_behaviour
-    answering = network
-    for name, visible in {"judged": inputs.judging(), **({"index": inputs.everything()} if plan.serve else {})}.items():
-        look = making.look(making.views(visible), training.denoised.denoiser)
-        answering = network.asked_about(look.denoised.problem.to(device), trained)
-        making.write(folder / name, making.index(look, answering, rankers))
-        making.lap(name)
-
-    (folder / "model").mkdir(parents=True, exist_ok=True)
-    about_model = {"seed": plan.seed, "without": list(plan.without), "settings": settings.model_dump()}
-    write_model(folder / "model", answering, inputs.attributes, about_model)
-    write_history(folder / "model" / "metrics.jsonl", network.history)
-    if training.denoised.reliability is not None:
-        edges = edge_table(training.known.visible.pairs, training.denoised.reliability)
-        edges.write(folder / "model" / "edges.parquet")
     supervision = training.denoised.supervision
-    return {
+    counts = {
         "epochs": len(network.history),
         "training_pairs": len(training.known.visible.pairs),
-        "served_pairs": len(inputs.pairs) if plan.serve else 0,
         "labelled_pairs": len(supervision.on_pairs) if supervision else 0,
         "added_pairs": len(supervision.added) if supervision else 0,
         "label_strength": supervision.strength if supervision else 0.0,
-        "student": making.student and making.student.about,
-        "follow_labels": making.about.get("follow_labels"),
-        "followed_by": making.about.get("followed_by"),
+        "student": student and student.about,
+        "follow_labels": about.get("follow_labels"),
+        "followed_by": about.get("followed_by"),
         "without": list(plan.without),
         "ranked": sorted(rankers),
-        "affinity_weights": making.affinity_weights,
+        "affinity_weights": dict(learned.affinity_weights),
         "calibration_error": calibration["expected_calibration_error"],
         "calibration_error_ci": calibration["expected_calibration_error_ci"],
         "calibration_width": calibration["width"],
         "validation": validation,
-        "cpu_seconds": making.seconds,
-        "device": device.type,
     }
+    return replace(learned, about=about, counts=counts)
 
 
 @dataclass(frozen=True)
@@ -176,30 +245,20 @@ class _Look:
 
 
 class _Making:
-    """What every index of a training is made with; `about` is what `index.json` says of all of them."""
+    """What every index of a training is made with."""
 
     def __init__(
         self, inputs: Inputs, settings: TrainSettings, plan: Plan, device: torch.device, progress: Progress
     ) -> None:
-        self._inputs = inputs
-        self._settings = settings
-        self._plan = plan
-        self._device = device
-        self._progress = progress
+        self.inputs = inputs
+        self.settings = settings
+        self.plan = plan
+        self.device = device
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
         self._catalogue: Catalogue | None = None
         self._started = time.process_time()
         self._rules = PairRules(inputs.items)
-        self.student: Student | None = None
-        self.seconds: dict[str, float] = {}
-        self.affinity_weights: dict[Relation, float] = dict.fromkeys(RELATIONS, 0.0)
-        self.about: dict[str, Any] = {
-            "items": len(inputs),
-            "dim": settings.dim,
-            "seed": plan.seed,
-            "without": list(plan.without),
-            "distinct": settings.distinct,
-            "orders": inputs.orders,
-        }
 
     def lap(self, part: str) -> None:
         """Book the processor seconds since the last call for a part."""
@@ -209,45 +268,68 @@ class _Making:
 
     def views(self, visible: Visible) -> PairViews:
         """Gather what the visible pairs tell."""
-        settings, progress = self._settings, self._progress
+        settings, progress = self.settings, self.progress
         if self._catalogue is None:
-            self._catalogue = Catalogue(self._inputs.features, visible.has_behaviour, settings.neighbours, progress)
+            # Whichever pairs are asked about first, so that neighbours are found in the same steps every night.
+            first = self.inputs.training().has_behaviour
+            self._catalogue = Catalogue(self.inputs.features, first, settings.neighbours, progress)
         self._catalogue = self._catalogue.widened(visible.has_behaviour, progress)
         known = Known(self._catalogue, visible, settings.linear_top, progress)
-        return PairViews(Evidence(known), self._rules, settings.rerank_candidates, self._inputs.proposed)
+        return PairViews(Evidence(known), self._rules, settings.rerank_candidates, self.inputs.proposed)
 
-    def look(self, views: PairViews, denoiser: Reliability | None = None) -> _Look:
+    def look(self, views: PairViews, student: Student | None, denoiser: Reliability | None = None) -> _Look:
         """Weigh the visible pairs by all that is known, the student's opinion included; see `denoise`."""
         known = views.evidence.known
-        return _Look(views, denoise(known, self.student, self._settings, self._plan, denoiser, self._progress))
+        return _Look(views, denoise(known, student, self.settings, self.plan, denoiser, self.progress))
 
-    def choose_affinity_weights(self, look: _Look, rankers: Mapping[Relation, Ranker], asked: Validations) -> None:
-        """Take the weight of category affinity from the settings, or choose it on validation pairs."""
-        settings = self._settings
+    def affinity_weights(
+        self, look: _Look, rankers: Mapping[Relation, Ranker], asked: Validations
+    ) -> dict[Relation, float]:
+        """The weight of category affinity from the settings, or the best on validation pairs."""
+        settings = self.settings
         if settings.category_affinity is not None:
-            self.affinity_weights = fixed_affinity_weights(settings.category_affinity)
-        else:
-            self.affinity_weights = choose_affinity_weights(
-                look.views.evidence, rankers, asked, settings.rerank_candidates
-            )
+            return fixed_affinity_weights(settings.category_affinity)
+        return choose_affinity_weights(look.views.evidence, rankers, asked, settings.rerank_candidates)
 
-    def index(self, look: _Look, network: Network, rankers: Mapping[Relation, Ranker]) -> Index:
-        """Rank the candidates of every item, and put all that answering needs together."""
-        inputs, settings = self._inputs, self._settings
-        opinion = None if self.student is None else partial(self.student.of_candidates, look.views)
+    def index(self, look: _Look, network: Network, learned: Learned, steady: Steady | None = None) -> Index:
+        """Rank the candidates of every item, and put all that answering needs together.
+
+        `steady`: keeps answers in their places.
+        """
+        inputs, settings, plan, student = self.inputs, self.settings, self.plan, learned.student
         answers = answer(
-            look.views.evidence, rankers, settings.rerank_candidates, self.affinity_weights, opinion, self._progress
+            look.views.evidence,
+            learned.rankers,
+            settings.rerank_candidates,
+            learned.affinity_weights,
+            None if student is None else partial(student.of_candidates, look.views),
+            self.progress,
         )
-        vectors, follow = sides(network.vectors), self.about.get("follow_labels", {})
+        vectors, follow = sides(network.vectors), learned.about.get("follow_labels", {})
         composed = {
-            relation: compose(*vectors[relation], answers[relation], settings.distinct, follow.get(relation, 0.0))
+            relation: compose(
+                *vectors[relation],
+                answers[relation],
+                settings.distinct,
+                follow.get(relation, 0.0),
+                None if steady is None else partial(steady.hold, relation),
+            )
             for relation in RELATIONS
         }
-        about = {**self.about, "model": model_identity(network.model)}
+        about = {
+            "items": len(inputs),
+            "dim": settings.dim,
+            "seed": plan.seed,
+            "without": list(plan.without),
+            "distinct": settings.distinct,
+            "orders": inputs.orders,
+            **learned.about,
+            "model": model_identity(network.model),
+        }
         tensors = index_tensors(inputs.items, composed)
         tensors |= attribute_tensors(inputs.items)
         tensors |= behaviour_tensors(look.known.visible.pairs, look.denoised.reliability, len(inputs))
-        tensors |= gate_tensors(network.model, look.denoised.problem.to(self._device), about)
+        tensors |= gate_tensors(network.model, look.denoised.problem.to(self.device), about)
         if inputs.labels is not None:
             tensors |= label_tensors(inputs.labels, len(inputs), about)
         return Index(tensors, about)
@@ -257,6 +339,15 @@ class _Making:
         """Write an index into a new folder."""
         folder.mkdir(parents=True, exist_ok=True)
         write_index(folder, index.tensors, index.about)
+
+
+def _training_edges(look: _Look) -> Edges | None:
+    """The training pairs with the reliabilities that a look gives them; None where denoising is left out."""
+    if look.denoised.reliability is None:
+        return None
+    pairs = look.known.visible.pairs
+    of_training = pairs.split == "train"
+    return edge_table(pairs.select(of_training), look.denoised.reliability[of_training])
 
 
 def _with_examples_as_known(inputs: Inputs, kept_back: NDArray[np.bool_]) -> Pairs:

@@ -53,6 +53,11 @@ class StageRecord(BaseModel):
     finished: str
     software: dict[str, str]
 
+    @classmethod
+    def of_files(cls, files: Files) -> StageRecord:
+        """Of files alone, of a stage that did not come to its end."""
+        return cls(config={}, inputs={}, files=files, counts={}, seconds=0, finished="", software={})
+
     @model_validator(mode="before")
     @classmethod
     def _of_an_earlier_version(cls, content: Any) -> Any:

@@ -156,16 +156,20 @@ class Workspace:
         return whole
 
     def find_whole(self, artefact: str) -> Path | None:
-        """Where an artefact lies that is whole, whatever it was made from; None otherwise."""
-        maker = MAKER[artefact]
-        record = self.manifest().stages.get(maker)
-        if record is None or artefact not in record.outputs:
-            return None
-        try:
-            self._check_whole(artefact, record, maker)
-        except WorkspaceError:
-            return None
-        return self.path(artefact)
+        """Where an artefact lies that is whole, whatever it was made from; None otherwise.
+
+        Where a stage was killed while it put new artefacts in place, this may be the old one or the new one.
+        """
+        manifest, maker = self.manifest(), MAKER[artefact]
+        record = manifest.stages.get(maker)
+        for found in [record] if record else map(StageRecord.of_files, manifest.replacing.get(maker, [])):
+            if artefact in found.outputs:
+                try:
+                    self._check_whole(artefact, found, maker)
+                except WorkspaceError:
+                    continue
+                return self.path(artefact)
+        return None
 
     def is_current(
         self, stage: Stage, config: Mapping[str, Any], outcome: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict

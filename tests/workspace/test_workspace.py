@@ -331,3 +331,25 @@ def test_processes_that_share_a_stage_work_beside_each_other_and_nobody_else(pre
         other.share("encode"),
     ):
         pass
+
+
+def test_what_a_stage_was_killed_in_the_midst_of_replacing_is_found_old_or_new(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, placed = Workspace._put_in_place, []
+
+    def put_one(self: Workspace, artefact: str, *arguments: Any) -> None:
+        if placed:
+            raise KeyboardInterrupt
+        placed.append(artefact)
+        put(self, artefact, *arguments)
+
+    monkeypatch.setattr(Workspace, "_put_in_place", put_one)
+    with pytest.raises(KeyboardInterrupt):
+        _run(workspace, "train", "2")
+    assert "train" not in workspace.manifest().stages
+    paths = {name: workspace.find_whole(name) for name in STAGES["train"].makes}
+    found = {name: (path / "file").read_text() for name, path in paths.items() if path is not None}
+    assert found == {"model": "model 2", "judged": "judged 1", "index": "index 1"}
+    (workspace.root / "model" / "file").write_text("rubbish")
+    assert workspace.find_whole("model") is None

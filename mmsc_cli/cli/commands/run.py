@@ -99,7 +99,9 @@ def _note_end(session: Session, done: Mapping[Stage, str], seconds: float) -> No
         f"{name} {state} s" if isinstance(state, float) else f"{name} {state}" for name, state in stages.items()
     )
     numbers = ", ".join(counted(number, name.removesuffix("s")) for name, number in counts.items())
-    session.out.note(f"run: {numbers} in {seconds:.1f} s ({took})", seconds=seconds, counts=counts, stages=stages)
+    training = records["train"].counts.get("start", "anew") if done["train"] == "done" else "not"
+    fields = {"seconds": seconds, "counts": counts, "stages": stages, "training": training}
+    session.out.note(f"run: {numbers} in {seconds:.1f} s ({took})", **fields)
 
 
 def _summary(session: Session, done: Mapping[Stage, str]) -> Iterator[str]:

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
         "mmsc train",
         "mmsc train --epochs 5 --seed 2",
         "mmsc train --without llm --without image",
-        "mmsc train --no-resume",
+        "mmsc train --fresh",
     )
     def train_command(
         session: Session,
@@ -49,8 +49,12 @@ def register(app: typer.Typer) -> None:
                 "Default: resume if it matches.",
             ),
         ] = None,
+        fresh: Annotated[
+            bool,
+            typer.Option("--fresh", help="Learn everything anew, also what could be taken over from the last time."),
+        ] = False,
     ) -> None:
-        """Train the model and write the index.
+        """Train the model and write the index, from what was learned the last time.
 
         If training is interrupted, the same command resumes from the last checkpoint.
         """
@@ -60,7 +64,7 @@ def register(app: typer.Typer) -> None:
         parts = parse_parts(without or [])
         recipe = session.recipe({"train.epochs": epochs})
         asked: Resume = "auto" if resume is None else "must" if resume else "never"
-        counts = run_train(session.workspace, recipe, parts, session.device, session.progress, asked)
+        counts = run_train(session.workspace, recipe, parts, session.device, session.progress, asked, fresh=fresh)
         figures = ", ".join(f"{name} {value:.4f}" for name, value in counts["validation"].items() if value is not None)
         parts_done = [counted(counts["epochs"], "epoch"), f"validation NDCG@10 {figures}", *_student(counts)]
         session.finish("train", counts, started, "; ".join(parts_done))

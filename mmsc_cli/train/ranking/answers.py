@@ -22,6 +22,8 @@ from mmsc_cli.train.ranking.evidence import Evidence
 from mmsc_cli.train.ranking.ranker import HEADS, Ranker
 
 CHUNK = 1_024
+# Scores are multiples of this: an index keeps each as a sum of two parts, which gives the same score again.
+STEP = 2.0**-10
 # Says how probable substitute, complement and neither are, (queries, candidates, 3), of queries (queries,), candidates
 # (queries, candidates) and their evidence.
 Opinion: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]], NDArray[np.float32]]
@@ -139,8 +141,19 @@ class Composed:
     by_student: ByStudent | None = None
 
 
+def in_steps(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores as multiples of STEP."""
+    rounded: NDArray[np.float32] = np.round(scores / np.float32(STEP)) * np.float32(STEP)
+    return rounded
+
+
 def compose(
-    query: NDArray[np.float32], key: NDArray[np.float32], answers: Answers, distinct: float, follow: float = 0.0
+    query: NDArray[np.float32],
+    key: NDArray[np.float32],
+    answers: Answers,
+    distinct: float,
+    follow: float = 0.0,
+    hold: Callable[[NDArray[np.int64], NDArray[np.float32]], NDArray[np.float32]] | None = None,
 ) -> Composed:
     """Query vectors, key vectors and sparse rows whose scores put an item's ranked candidates before all others.
 
@@ -154,6 +167,7 @@ def compose(
         answers: the ranked candidates.
         distinct: the share of the second head in `rows`.
         follow: the weight of the student in `rows`, 0 to 1.
+        hold: returns the scores to show, from candidates and today's scores, (n_items, count) each; None: the latter.
     """
     reach = np.linalg.norm(query, axis=1) * np.linalg.norm(key, axis=1).max(initial=0)
     query = np.column_stack([divide(query, reach[:, None]), np.full(len(query), -1)]).astype(np.float32)
@@ -173,6 +187,11 @@ def compose(
     if answers.truth is not None:
         by_student = ByStudent(answers.truth[filled], mixed)
         mixed = followed_scores(by_student.behaviour, by_student.truth, pointers, follow)
+    mixed = in_steps(mixed)
+    if hold is not None:
+        scores = np.zeros(filled.shape, np.float32)
+        scores[filled] = mixed
+        mixed = hold(answers.candidates, scores)[filled]
 
     def as_rows(values: NDArray[np.float32]) -> Sparse:
         return sparse.csr_array((values, columns, pointers), shape=(len(query),) * 2)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
@@ -39,42 +41,122 @@ class Lessons:
         return Lessons(self.features[chosen], self.classes[chosen], self.pair[chosen])
 
 
-class Classifier:
-    """Probabilities of the three classes from features."""
+class _Linear:
+    """Logistic regression."""
 
-    def __init__(self, kind: Kind, lessons: Lessons, seed: int) -> None:
+    kind: Kind = "logistic regression"
+
+    def __init__(
+        self, weights: NDArray[np.float64], intercepts: NDArray[np.float64], classes: NDArray[np.int64]
+    ) -> None:
+        """Take weights (classes, features), intercepts (classes,) and the numbers of the classes, (classes,)."""
+        self.weights = weights
+        self.intercepts = intercepts
+        self.classes = classes
+
+    @classmethod
+    def fit(cls, standard: NDArray[np.float32], classes: NDArray[np.int64]) -> _Linear:
+        """Fit to examples (examples, features) of classes (examples,)."""
+        model = LogisticRegression(C=0.05, max_iter=300).fit(standard, classes)
+        weights, intercepts = np.asarray(model.coef_, np.float64), np.asarray(model.intercept_, np.float64)
+        if len(weights) == 1:  # of two classes, scikit-learn keeps the second's alone
+            weights, intercepts = np.concatenate([0 * weights, weights]), np.concatenate([[0.0], intercepts])
+        return cls(weights, intercepts, np.asarray(model.classes_, np.int64))
+
+    def probabilities(self, standard: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(pairs, classes) of examples (pairs, features)."""
+        shares: NDArray[np.float64] = softmax(standard @ self.weights.T + self.intercepts, axis=1)
+        return shares
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """What it is made of."""
+        return {"weights": self.weights, "intercepts": self.intercepts, "classes": self.classes}
+
+
+class _Trees:
+    """Gradient boosting. Its trees grow from the same examples alike, and are kept as these."""
+
+    kind: Kind = "gradient boosting"
+
+    def __init__(self, examples: NDArray[np.float32], labels: NDArray[np.int64], seed: NDArray[np.int64]) -> None:
+        """Fit to examples (examples, features), their labels (examples,) and a seed (1,)."""
+        self._made_of: dict[str, NDArray[Any]] = {"examples": examples, "labels": labels, "seed": seed}
+        few = len(labels) < FEW
+        self._model = HistGradientBoostingClassifier(
+            max_leaf_nodes=8,
+            learning_rate=0.1,
+            max_iter=40 if few else 60,
+            min_samples_leaf=15 if few else 30,
+            l2_regularization=5,
+            early_stopping=False,
+            random_state=int(seed[0]),
+        ).fit(examples, labels)
+        self.classes: NDArray[np.int64] = self._model.classes_
+
+    def probabilities(self, standard: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(pairs, classes) of examples (pairs, features)."""
+        shares: NDArray[np.float64] = self._model.predict_proba(standard)
+        return shares
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """What it grows from."""
+        return self._made_of
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Probabilities of the three classes from features, of which it knows mean and scale (features,)."""
+
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    model: _Linear | _Trees
+    sharpness: float = 1.0
+
+    @classmethod
+    def fit(cls, kind: Kind, lessons: Lessons, seed: int) -> Classifier:
         """Fit to what a teacher said."""
-        self.kind = kind
-        self.sharpness = 1.0
-        x, few = lessons.features, len(lessons.classes) < FEW
-        self._mean, self._scale = x.mean(axis=0), x.std(axis=0) + np.float32(1e-3)
-        self._model: Any
+        mean, scale = lessons.features.mean(axis=0), lessons.features.std(axis=0) + np.float32(1e-3)
+        standard = _standard(lessons.features, mean, scale)
         if kind == "logistic regression":
-            self._model = LogisticRegression(C=0.05, max_iter=300)
+            return cls(mean, scale, _Linear.fit(standard, lessons.classes))
+        return cls(mean, scale, _Trees(standard, lessons.classes, np.array([seed])))
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Classifier:
+        """The classifier whose `tensors` these are.
+
+        Raises:
+            KeyError: there is not all of it.
+        """
+        model: _Linear | _Trees
+        if "examples" in tensors:
+            model = _Trees(tensors["examples"], tensors["labels"], tensors["seed"])
         else:
-            self._model = HistGradientBoostingClassifier(
-                max_leaf_nodes=8,
-                learning_rate=0.1,
-                max_iter=40 if few else 60,
-                min_samples_leaf=15 if few else 30,
-                l2_regularization=5,
-                early_stopping=False,
-                random_state=seed,
-            )
-        self._model.fit(self._standard(x), lessons.classes)
+            model = _Linear(tensors["weights"], tensors["intercepts"], tensors["classes"])
+        return cls(tensors["mean"], tensors["scale"], model, float(tensors["sharpness"][0]))
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """What `of_tensors` makes the same classifier from, for a file."""
+        return {
+            "mean": self.mean,
+            "scale": self.scale,
+            "sharpness": np.array([self.sharpness]),
+            **self.model.tensors(),
+        }
+
+    @property
+    def kind(self) -> Kind:
+        """What kind it is."""
+        return self.model.kind
 
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """(pairs, 3) in the order of CLASSES, from features (pairs, features)."""
         found = np.full((len(features), len(CLASSES)), LEAST)
-        standard = self._standard(features)
+        standard = _standard(features, self.mean, self.scale)
         for start in range(0, len(features), BLOCK):
             block = slice(start, start + BLOCK)
-            found[block, self._model.classes_] = np.clip(self._model.predict_proba(standard[block]), LEAST, 1)
+            found[block, self.model.classes] = np.clip(self.model.probabilities(standard[block]), LEAST, 1)
         return sharpened(found, self.sharpness)
-
-    def _standard(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        standard: NDArray[np.float32] = np.clip((features - self._mean) / self._scale, -OUTLIER, OUTLIER)
-        return standard
 
 
 def fit_best(lessons: Lessons, seed: int) -> tuple[Classifier, NDArray[np.float64]] | None:
@@ -92,7 +174,7 @@ def fit_best(lessons: Lessons, seed: int) -> tuple[Classifier, NDArray[np.float6
         unseen = np.empty((len(fold), len(CLASSES)))
         for number in range(FOLDS):
             held_out = fold == number
-            unseen[held_out] = Classifier(kind, lessons.select(~held_out), seed).probabilities(
+            unseen[held_out] = Classifier.fit(kind, lessons.select(~held_out), seed).probabilities(
                 lessons.features[held_out]
             )
         sharpness = _fit_sharpness(unseen, lessons.classes)
@@ -100,9 +182,7 @@ def fit_best(lessons: Lessons, seed: int) -> tuple[Classifier, NDArray[np.float6
         if best is None or loss < best[0]:
             best = loss, kind, sharpened(unseen, sharpness), sharpness
     assert best is not None
-    classifier = Classifier(best[1], lessons, seed)
-    classifier.sharpness = best[3]
-    return classifier, best[2]
+    return replace(Classifier.fit(best[1], lessons, seed), sharpness=best[3]), best[2]
 
 
 def sharpened(probabilities: NDArray[np.float64], sharpness: float) -> NDArray[np.float64]:
@@ -121,3 +201,10 @@ def _fit_sharpness(probabilities: NDArray[np.float64], classes: NDArray[np.int64
 
 def _loss(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
     return float(-np.log(probabilities[np.arange(len(classes)), classes]).mean())
+
+
+def _standard(
+    features: NDArray[np.float32], mean: NDArray[np.float32], scale: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    standard: NDArray[np.float32] = np.clip((features - mean) / scale, -OUTLIER, OUTLIER)
+    return standard

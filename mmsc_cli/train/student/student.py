@@ -8,6 +8,7 @@ is used only if it predicts labels that it has not seen.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,6 +73,35 @@ class Student:
         taught, a, b = rows >= 0, votes.a.astype(np.int64), votes.b.astype(np.int64)
         return Judged(a[taught], b[taught], classes[taught], self.unseen[rows[taught]])
 
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """What `of_tensors` makes a student of the same opinions from, for a file."""
+        named = {"by_behaviour": self.by_behaviour, "by_rules": self.by_rules, "by_labels": self.by_labels}
+        return {"accuracy": np.array([self.accuracy])} | {
+            f"{name}.{key}": tensor
+            for name, classifier in named.items()
+            if classifier is not None
+            for key, tensor in classifier.tensors().items()
+        }
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, NDArray[Any]], about: dict[str, Any] | None) -> Student:
+        """The student whose `tensors` and `about` these are; without cleaned labels, which only a network trains on.
+
+        Raises:
+            KeyError: there is not all of it.
+        """
+        named: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, tensor in tensors.items():
+            classifier, _, key = name.partition(".")
+            named.setdefault(classifier, {})[key] = tensor
+        return cls(
+            by_behaviour=Classifier.of_tensors(named["by_behaviour"]),
+            by_rules=Classifier.of_tensors(named["by_rules"]),
+            by_labels=Classifier.of_tensors(named["by_labels"]) if "by_labels" in named else None,
+            accuracy=float(tensors["accuracy"][0]),
+            about=about,
+        )
+
     def probabilities(
         self,
         views: PairViews,
@@ -130,9 +160,9 @@ def teach(views: PairViews, labels: Labels | None, seed: int) -> Student | None:
     metadata = Lessons(
         views.metadata(behaviour.a, behaviour.b), behaviour.classes, np.arange(len(behaviour.classes), dtype=np.int64)
     )
-    by_behaviour = Classifier("logistic regression", metadata, seed)
+    by_behaviour = Classifier.fit("logistic regression", metadata, seed)
     features, strengths = views.of_pairs(rules.a, rules.b)
-    by_rules = Classifier("logistic regression", _from_both_ends(views.behaviour(features, strengths), rules), seed)
+    by_rules = Classifier.fit("logistic regression", _from_both_ends(views.behaviour(features, strengths), rules), seed)
     student = Student(by_behaviour, by_rules)
     if labels is None or not len(labels):
         return student
