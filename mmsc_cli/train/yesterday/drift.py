@@ -46,7 +46,7 @@ class Since:
         return {name: sketch.hashes for name, sketch in self.sketches.items()}
 
     def drift(self, inputs: Inputs) -> dict[str, float]:
-        """The share that is new of items, pairs, labels and judgements, and the share of test pairs that were learned from."""
+        """The new share of items, pairs, labels and judgements, and the share of test pairs that were learned from."""
         ids = _id_hashes(inputs)
         shares = {
             name: 1 - self.sketches[name].share_known(found) if len(found) else 0.0

@@ -14,18 +14,21 @@ import torch
 from safetensors.numpy import load_file
 
 from mmsc_cli.index.index_file import Index
+from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import read_items, write_items
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.inputs import Inputs, Plan, read_inputs
 from mmsc_cli.train.settings import TrainSettings
+from mmsc_cli.train.stage import run_train
 from mmsc_cli.train.train import train
 from mmsc_cli.train.yesterday.drift import Since, too_far
 from mmsc_cli.train.yesterday.learned import item_places
 from mmsc_cli.train.yesterday.sketch import LARGEST, Sketch
 from mmsc_cli.train.yesterday.steady import TOLERANCE, Steady
 from mmsc_cli.workspace.workspace import Workspace
+from tests.train.conftest import SETTINGS as SHOP
 
 SETTINGS = TrainSettings(dim=16, epochs=1, batch_queries=128)
 PLAN = Plan(1)
@@ -108,6 +111,22 @@ def test_new_items_are_answered_and_the_others_keep_their_answers(
     left = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("first", "second")]
     vectors = [tensors["behaviour.item.weight"] for tensors in left]
     np.testing.assert_array_equal(np.delete(vectors[1], [3, 40], axis=0), vectors[0])
+
+
+def test_the_stage_starts_from_the_model_in_the_workspace_unless_it_is_told_not_to(
+    prepared: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = Workspace(Path(shutil.copytree(prepared.root, tmp_path / "workspace")))
+    recipe = load_recipe("demo", (*SHOP, "train.epochs=1"))
+    caplog.set_level("INFO")
+    starts, made = [], []
+    for fresh in (False, False, True):
+        counts = run_train(workspace, recipe, [], lambda: torch.device("cpu"), fresh=fresh)
+        starts.append(counts["start"])
+        made.append({name: workspace.manifest().stages["train"].outputs[name] for name in ("judged", "index")})
+    assert starts == ["anew", "the last time", "anew"]
+    assert made[0] == made[1] == made[2]
+    assert "train: starts from the last time" in caplog.messages
 
 
 def test_other_settings_start_anew(prepared: Workspace, first: Path, tmp_path: Path) -> None:
