@@ -120,7 +120,8 @@ class Earlier:
     def open(cls, folder: Path) -> Earlier | None:
         """Read it; None where an earlier version of mmsc trained, or it cannot be what mmsc wrote."""
         try:
-            about = json.loads((folder / _ABOUT).read_bytes())
+            found = json.loads((folder / _ABOUT).read_bytes())
+            about = {name: found[name] for name in ("made_with", "affinity_weights", "about", "counts", "student")}
             tensors = load_file(folder / _TENSORS)
             described = json.loads((folder / "model.json").read_bytes())
             network = {name: torch.from_numpy(value) for name, value in load_file(folder / "model.safetensors").items()}
