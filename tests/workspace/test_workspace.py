@@ -336,7 +336,8 @@ def test_processes_that_share_a_stage_work_beside_each_other_and_nobody_else(pre
 def test_what_a_stage_was_killed_in_the_midst_of_replacing_is_found_old_or_new(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put, placed = Workspace._put_in_place, []
+    put = Workspace._put_in_place
+    placed: list[str] = []
 
     def put_one(self: Workspace, artefact: str, *arguments: Any) -> None:
         if placed:
