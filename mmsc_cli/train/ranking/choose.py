@@ -13,7 +13,7 @@ from mmsc_cli.train.inputs import Inputs, Plan
 from mmsc_cli.train.known import Known
 from mmsc_cli.train.ranking.evidence import Evidence
 from mmsc_cli.train.ranking.examples import collect_examples, first_copies, make_folds, split_shares
-from mmsc_cli.train.ranking.ranker import Examples, Ranker, fit_ranker
+from mmsc_cli.train.ranking.ranker import Ranker, fit_ranker
 from mmsc_cli.train.settings import TrainSettings
 
 # Validation pairs kept from the rankers, to make probabilities and say how good they are: a fraction, but of few half.
@@ -58,9 +58,9 @@ def choose_rankers(
     nothing = known.visible.pairs.select(np.zeros(len(known.visible.pairs), np.bool_))
     collected = []
     for fold, draw in zip(make_folds(known.visible, inputs.first_variants, shares, draws), draws, strict=True):
-        look = Known(known.catalogue, fold.visible, settings.linear_top, progress)
-        evidence = Evidence(look)
+        evidence = Evidence(Known(known.catalogue, fold.visible, settings.linear_top, progress))
         collected.append(collect_examples(evidence, fold.hidden, nothing, count, draw, progress))
+        del evidence  # before the next is made
     valid = inputs.pairs.split == "valid"
     examples, unasked = inputs.pairs.select(valid & ~kept_back), inputs.pairs.select(valid & kept_back)
     draw = numpy_generator(plan.seed, "rank/validation")
@@ -68,8 +68,8 @@ def choose_rankers(
     collected.append(collect_examples(evidence, examples, unasked, count, draw, progress))
     rankers = {}
     for relation in RELATIONS:
-        # Taken out, as they are large: what is joined need not lie in memory twice while a ranker is fitted.
-        joined = Examples.joined([part.pop(relation) for part in collected if relation in part])
-        if len(joined) >= FEWEST_QUERIES:
-            rankers[relation] = fit_ranker(joined, settings.rerank_epochs, plan.seed, relation, progress)
+        # Taken out, as they are large and not needed once the ranker is fitted.
+        parts = [part.pop(relation) for part in collected if relation in part]
+        if sum(map(len, parts)) >= FEWEST_QUERIES:
+            rankers[relation] = fit_ranker(parts, settings.rerank_epochs, plan.seed, relation, progress)
     return rankers

@@ -119,16 +119,40 @@ def collect_examples(
             for i, relation in enumerate(RELATIONS)
         ]
 
-    collected: list[list[tuple[NDArray[Any], ...]]] = []
+    room: dict[Relation, _Room] = {}
     with progress.task("Examples", len(queries)) as task:
         for block, rows in zip(map_blocks(collect, range(len(blocks))), blocks, strict=True):
-            collected.append(block)
+            for relation, parts in zip(RELATIONS, block, strict=True):
+                room.setdefault(relation, _Room(len(queries), parts)).add(parts)
             task.advance(len(rows))
-    return {
-        relation: Examples.joined([Examples(*map(torch.from_numpy, block[i])) for block in collected])
-        for i, relation in enumerate(RELATIONS)
-        if collected
-    }
+    return {relation: filled.examples() for relation, filled in room.items()}
+
+
+class _Room:
+    """Arrays for the examples of all queries, so that no two copies of them are in memory."""
+
+    def __init__(self, queries: int, like: tuple[NDArray[Any], ...]) -> None:
+        """Make room for so many queries, of parts of `Examples` like those of a block."""
+        evidence, right, correction = like
+        # What is not filled takes no memory.
+        self._evidence = np.empty((queries, *evidence.shape[1:]), evidence.dtype)
+        self._right, self._correction = (
+            np.empty((len(part), queries, part.shape[2]), part.dtype) for part in (right, correction)
+        )
+        self._filled = 0
+
+    def add(self, parts: tuple[NDArray[Any], ...]) -> None:
+        """Add the parts of a block."""
+        evidence, right, correction = parts
+        rows = slice(self._filled, self._filled + len(evidence))
+        self._evidence[rows], self._right[:, rows], self._correction[:, rows] = evidence, right, correction
+        self._filled = rows.stop
+
+    def examples(self) -> Examples:
+        """All that were added."""
+        rows = slice(self._filled)
+        parts = self._evidence[rows], self._right[:, rows], self._correction[:, rows]
+        return Examples(*map(torch.from_numpy, parts))
 
 
 def _worth(pairs: Pairs, relation: Relation, n_items: int) -> Sparse:

@@ -6,6 +6,7 @@ is a choice between what shoppers did and what tells the relations apart (`train
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,13 +46,34 @@ class Examples:
     def __len__(self) -> int:
         return len(self.evidence)
 
-    @classmethod
-    def joined(cls, several: list[Examples]) -> Examples:
-        """All of them, one after another."""
-        return cls(
-            torch.cat([examples.evidence for examples in several]),
-            torch.cat([examples.right for examples in several], dim=1),
-            torch.cat([examples.correction for examples in several], dim=1),
+    def take(self, rows: torch.Tensor) -> Examples:
+        """The queries in these places, (rows,)."""
+        return Examples(self.evidence[rows], self.right[:, rows], self.correction[:, rows])
+
+
+class _Joined:
+    """Examples from several looks, one after another. They are large, so they are not copied into one place."""
+
+    def __init__(self, parts: Sequence[Examples]) -> None:
+        self._parts = parts
+        self._starts = torch.tensor([0, *(len(part) for part in parts)]).cumsum(0)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def take(self, rows: torch.Tensor) -> Examples:
+        """The queries in these places, (rows,)."""
+        of_part = torch.bucketize(rows, self._starts, right=True) - 1
+        places = [torch.nonzero(of_part == number).squeeze(1) for number in range(len(self._parts))]
+        found = [
+            part.take(rows[place] - start)
+            for part, place, start in zip(self._parts, places, self._starts, strict=False)
+        ]
+        order = torch.cat(places).argsort()
+        return Examples(
+            torch.cat([examples.evidence for examples in found])[order],
+            torch.cat([examples.right for examples in found], dim=1)[:, order],
+            torch.cat([examples.correction for examples in found], dim=1)[:, order],
         )
 
 
@@ -102,7 +124,9 @@ class Ranker(nn.Module):
         return scores
 
 
-def fit_ranker(examples: Examples, epochs: int, seed: int, purpose: str, progress: Progress = SILENT) -> Ranker:
+def fit_ranker(
+    collected: Sequence[Examples], epochs: int, seed: int, purpose: str, progress: Progress = SILENT
+) -> Ranker:
     """Fit by the listwise softmax: the likelihood of each query's right candidates among all of its candidates.
 
     Source: ListNet's top-one loss (Cao et al., ICML 2007). A query counts by the square root of how much it has to
@@ -110,8 +134,10 @@ def fit_ranker(examples: Examples, epochs: int, seed: int, purpose: str, progres
     """
     torch.manual_seed(derive_seed(seed, f"ranker/{purpose}"))
     generator = torch_generator(seed, f"ranker order/{purpose}")
-    ranker = Ranker(examples.evidence.shape[2])
-    ranker.standardise(examples.evidence[:: max(1, len(examples) // 4_000)].float())
+    examples = _Joined(collected)
+    ranker = Ranker(collected[0].evidence.shape[2])
+    seen = examples.take(torch.arange(0, len(examples), max(1, len(examples) // 4_000)))
+    ranker.standardise(seen.evidence.float())
     optimiser = torch.optim.AdamW(ranker.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     steps_an_epoch = -(-len(examples) // BATCH)
     epochs = max(epochs, min(MOST_EPOCHS, FEWEST_STEPS // steps_an_epoch))
@@ -120,11 +146,12 @@ def fit_ranker(examples: Examples, epochs: int, seed: int, purpose: str, progres
     ranker.train()
     with progress.task(f"Ranker: {purpose}", steps) as task:
         for _ in range(epochs):
-            for batch in torch.split(torch.randperm(len(examples), generator=generator), BATCH):
-                scores = ranker(examples.evidence[batch].float())
+            for rows in torch.split(torch.randperm(len(examples), generator=generator), BATCH):
+                batch = examples.take(rows)
+                scores = ranker(batch.evidence.float())
                 loss = sum(
                     (
-                        _listwise(scores[..., head] + examples.correction[head, batch], examples.right[head, batch])
+                        _listwise(scores[..., head] + batch.correction[head], batch.right[head])
                         for head in range(len(HEADS))
                     ),
                     start=torch.zeros(()),

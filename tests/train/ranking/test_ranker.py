@@ -35,7 +35,7 @@ def share_on_top(examples: Examples, scores: np.ndarray) -> float:
 def test_what_is_right_comes_first_among_candidates_never_seen(examples: Examples) -> None:
     learned = Examples(examples.evidence[:150], examples.right[:, :150], examples.correction[:, :150])
     others = Examples(examples.evidence[150:], examples.right[:, 150:], examples.correction[:, 150:])
-    ranker = fit_ranker(learned, 20, seed=1, purpose="test")
+    ranker = fit_ranker([learned], 20, seed=1, purpose="test")
     scores = ranker.scores(others.evidence.float().numpy())
     for head in range(len(HEADS)):
         assert share_on_top(others, scores[:, :, head]) > 0.8
@@ -48,14 +48,14 @@ def test_what_is_left_out_is_neither_right_nor_wrong(examples: Examples) -> None
     right = examples.right[0] * ~left_out
     evidence = examples.evidence.float()
     evidence[:, :4, 2] = evidence[:, :, 2].max() + 10
-    ranker = fit_ranker(made(evidence, right, left_out), 20, seed=1, purpose="test")
+    ranker = fit_ranker([made(evidence, right, left_out)], 20, seed=1, purpose="test")
     scores = ranker.scores(evidence.numpy())
     assert scores[:, :4].mean() > scores[:, 4:].mean()
 
 
 def test_the_seed_decides(examples: Examples) -> None:
     first, again, other = (
-        fit_ranker(examples, 1, seed=seed, purpose="test").scores(examples.evidence[:5].float().numpy())
+        fit_ranker([examples], 1, seed=seed, purpose="test").scores(examples.evidence[:5].float().numpy())
         for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
@@ -65,5 +65,12 @@ def test_the_seed_decides(examples: Examples) -> None:
 def test_a_column_that_never_changes_does_no_harm(examples: Examples) -> None:
     evidence = torch.cat([examples.evidence.float(), torch.full((QUERIES, CANDIDATES, 1), 3.0)], dim=2)
     nothing = torch.zeros(QUERIES, CANDIDATES, dtype=torch.bool)
-    ranker = fit_ranker(made(evidence, examples.right[0], nothing), 2, seed=1, purpose="test")
+    ranker = fit_ranker([made(evidence, examples.right[0], nothing)], 2, seed=1, purpose="test")
     assert np.isfinite(ranker.scores(evidence.numpy())).all()
+
+
+def test_examples_of_several_looks_teach_as_if_they_were_of_one(examples: Examples) -> None:
+    parts = [examples.take(torch.arange(start, stop)) for start, stop in ((0, 70), (70, 70), (70, QUERIES))]
+    evidence = examples.evidence[:5].float().numpy()
+    whole, joined = (fit_ranker(given, 2, seed=1, purpose="test").scores(evidence) for given in ([examples], parts))
+    np.testing.assert_array_equal(whole, joined)
