@@ -59,6 +59,8 @@ def test_a_place_that_makes_no_sense_is_one_line(
     assert said in ran.err
     assert SECRET not in ran.err
     assert mmsc("infer", "-w", tmp_path, "I01", "--to", "a.tsv").code == 2
+    part = mmsc(*night, "--shard", "1/2", "--to", "postgresql://host/shop/answers")
+    assert "a table holds all of them" in part.err
 
 
 def test_no_answers_leave_yesterdays(mmsc: Mmsc, night: list[object], tmp_path: Path) -> None:

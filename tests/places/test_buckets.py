@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mmsc_cli.errors import InputError, UnreachableError
+from mmsc_cli.errors import InputError, UnreachableError, WorkspaceError
 from mmsc_cli.places import buckets
 from mmsc_cli.places.address import parse_object
 from mmsc_cli.places.buckets import find_objects
@@ -99,7 +99,7 @@ def test_a_new_day_costs_that_day(mmsc: Mmsc, object_store: ObjectStore, tmp_pat
     night = mmsc("prepare", recipe, "-w", tmp_path / "ws")
 
     assert night.code == 0
-    assert "log: 1 file read, 3 files kept from before" in night.err
+    assert "log: 1 file read, 3 files unchanged" in night.err
     assert len(list(copies.iterdir())) == 4
     assert mmsc("prepare", recipe, "-w", tmp_path / "fresh").code == 0
     assert _tables(tmp_path / "ws") == _tables(tmp_path / "fresh")
@@ -221,3 +221,15 @@ def test_no_key_leads_out_of_the_workspace(tmp_path: Path) -> None:
             Copies(tmp_path).local(f"s3://shop/{key}")
     with pytest.raises(InputError, match="no file can be called so"):
         Copies(tmp_path).local("s3://../x.csv")
+
+
+def test_no_link_in_a_strangers_workspace_is_followed(object_store: ObjectStore, tmp_path: Path) -> None:
+    object_store.put("log/x.csv", "x")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "downloads" / "s3").mkdir(parents=True)
+    (tmp_path / "downloads" / "s3" / "shop").symlink_to(tmp_path / "outside")
+
+    with pytest.raises(WorkspaceError, match="is a link"):
+        Copies(tmp_path / "downloads").files("s3://shop/log/x.csv")
+
+    assert list((tmp_path / "outside").iterdir()) == []

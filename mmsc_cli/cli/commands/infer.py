@@ -18,6 +18,7 @@ from mmsc_cli.files.lines import read_basket, read_ids
 from mmsc_cli.infer.answers import COLUMNS, Answer, Asked, asked_relations
 from mmsc_cli.infer.choices import Choices
 from mmsc_cli.infer.shop.rule_counts import RuleCounts
+from mmsc_cli.places.address import is_database
 from mmsc_cli.runtime.shards import WHOLE, parse_shard
 from mmsc_cli.tables.relations import Relation
 
@@ -424,8 +425,13 @@ def _check_together(typed: Mapping[str, Mapping[str, Any]], question: QuestionOp
             "--basket, --new, --pairs",
             hint="see `mmsc infer --help`",
         )
-    if "--to" in typed.get(FORM, {}) and "--all" not in asked:
+    to = str(typed.get(FORM, {}).get("--to", ""))
+    if to and "--all" not in asked:
         raise InputError("--to takes the answers of --all", hint="send others to a file: > answers.tsv")
+    if question.shard and is_database(to):
+        raise InputError(
+            "--shard is a part of the answers, and a table holds all of them", hint="give --to a file for each part"
+        )
     if "--basket" in asked and typed.get(QUESTION, {}).get("--relation") == "substitute":
         raise InputError(
             "--basket asks what goes with items together; nothing replaces several items at once",
