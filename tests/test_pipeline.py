@@ -12,12 +12,14 @@ import pytest
 import torch
 
 from mmsc_cli.errors import InputError
+from mmsc_cli.evaluate.settings import evaluate_config
 from mmsc_cli.evaluate.stage import run_evaluate
 from mmsc_cli.pipeline import other_stages, prepare_if_needed, run_all
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.workspace.checksums import digest
+from mmsc_cli.workspace.config import stage_config
 from mmsc_cli.workspace.stages import Stage
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -202,3 +204,9 @@ def test_a_night_without_changes_imports_nothing_heavy(trained_copy: Workspace, 
 
     assert "evaluate: done" in ran[0].stderr
     assert ran[1].stdout == "0 []\n", ran[1].stderr
+
+
+def test_changed_rules_of_the_shop_are_evaluated_again_and_not_trained() -> None:
+    plain, ruled = load_recipe("demo"), load_recipe("demo", ["rules.block=[{item='A'}]"])
+    assert evaluate_config(plain) != evaluate_config(ruled)
+    assert stage_config("train", plain) == stage_config("train", ruled)

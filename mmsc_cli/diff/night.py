@@ -19,7 +19,7 @@ from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.workspace.workspace import Workspace
 
 # Items that are looked at.
-QUERIES = 2_000
+QUERIES = 1_000
 MOVES = 3
 # Ids of items that came or went, of those that are named.
 NAMED = 5

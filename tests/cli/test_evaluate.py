@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,6 +109,23 @@ def test_an_empty_slice_is_empty_and_not_zero(mmsc: Mmsc, trained_copy: Workspac
     assert "mmsc\tsubstitute\tcold\t0\t-\t-\t-\t-" in ran.out.splitlines()
     cold = json.loads(trained_copy.path("metrics.json").read_bytes())["models"]["mmsc"]["substitute"]["cold"]
     assert (cold["queries"], cold["ndcg@10"], cold["ndcg@10_ci"]) == (0, None, None)
+
+
+def test_the_report_counts_what_rules_changed_and_names_what_the_catalogue_lacks(
+    mmsc: Mmsc, trained_copy: Workspace, item_ids: list[str], tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.csv"
+    rules.write_text(
+        f"rule,item,query,relation,place\nblock,NOWHERE,,,\npin,{item_ids[1]},{item_ids[0]},complement,1\n"
+    )
+    ran = mmsc("evaluate", "--baselines", "none", "--rules", rules, "-w", trained_copy.root)
+    assert ran.code == 0
+    night = json.loads(trained_copy.path("metrics.json").read_bytes())["night"]
+    assert (night["rules"]["pinned"], night["rules"]["changed"]) == (1, 1)
+    report = trained_copy.path("report.html").read_text(encoding="utf-8")
+    assert "1 block rule, 1 pin rule changed the answers of 1 of 300 items" in report
+    assert f"Items that rules name and the catalogue lacks: NOWHERE ({rules}:2)" in report
+    assert "There is no earlier index to compare with" in report
 
 
 def test_a_terminal_of_80_columns_shows_the_gain_over_the_best_baseline(trained_copy: Workspace) -> None:
