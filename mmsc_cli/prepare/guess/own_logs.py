@@ -12,7 +12,7 @@ from mmsc_cli.prepare.guess.head import Head
 from mmsc_cli.prepare.guess.tables import Table
 from mmsc_cli.prepare.settings import EventType
 from mmsc_cli.prepare.sources.aliases import ORDER_COLUMNS, SHOPPER_COLUMNS, alike
-from mmsc_cli.prepare.sources.log.event_log import is_named
+from mmsc_cli.prepare.sources.log.log_part import is_named
 
 # How words begin that say in the name of a file or of a column what its rows are.
 _VIEWS = (

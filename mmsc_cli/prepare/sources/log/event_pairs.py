@@ -23,15 +23,12 @@ from mmsc_cli.prepare.records import Delivery, Record, part_path, record_table
 from mmsc_cli.prepare.settings import EventsSource
 from mmsc_cli.prepare.sources.item_table import read_item_table
 from mmsc_cli.prepare.sources.log.event_log import (
-    PURCHASE,
-    VIEW,
     OpenLog,
     describe_unreadable,
     open_log,
-    period_end,
     reopen_with_plain_line_ends,
-    time_fate,
 )
+from mmsc_cli.prepare.sources.log.event_sql import PURCHASE, VIEW, period_end, time_fate
 from mmsc_cli.prepare.sources.log.file_doubts import doubt_files, doubt_items, expect_items
 from mmsc_cli.prepare.sources.log.kept_events import KeptEvents
 from mmsc_cli.prepare.sources.log.log_doubts import TIMES, WORDS, report_log, seen_words

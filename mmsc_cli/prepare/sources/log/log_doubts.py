@@ -8,7 +8,8 @@ import re
 from mmsc_cli.prepare.duckdb import Engine
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.sources.aliases import ORDER_COLUMNS, alike
-from mmsc_cli.prepare.sources.log.event_log import LogPart, OpenLog
+from mmsc_cli.prepare.sources.log.event_log import OpenLog
+from mmsc_cli.prepare.sources.log.log_part import LogPart
 from mmsc_cli.prepare.sources.log.times import is_time
 
 _LOG = logging.getLogger(__name__)

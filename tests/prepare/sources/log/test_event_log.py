@@ -19,14 +19,8 @@ from mmsc_cli.errors import InputError
 from mmsc_cli.prepare.duckdb import Engine
 from mmsc_cli.prepare.inputs import log_base, log_files
 from mmsc_cli.prepare.settings import EventsSource
-from mmsc_cli.prepare.sources.log.event_log import (
-    PURCHASE,
-    VIEW,
-    describe_unreadable,
-    open_log,
-    reopen_with_plain_line_ends,
-    time_fate,
-)
+from mmsc_cli.prepare.sources.log.event_log import describe_unreadable, open_log, reopen_with_plain_line_ends
+from mmsc_cli.prepare.sources.log.event_sql import PURCHASE, VIEW, time_fate
 
 HEAD = "session,item,type,time\n"
 Rows = list[tuple[Any, ...]]
