@@ -24,7 +24,7 @@ from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.stage import run_train
 from mmsc_cli.train.train import train
 from mmsc_cli.train.yesterday.drift import Since, too_far
-from mmsc_cli.train.yesterday.learned import item_places
+from mmsc_cli.train.yesterday.learned import FORMAT, item_places
 from mmsc_cli.train.yesterday.sketch import LARGEST, Sketch
 from mmsc_cli.train.yesterday.steady import TOLERANCE, Steady
 from mmsc_cli.workspace.workspace import Workspace
@@ -127,6 +127,13 @@ def test_the_stage_starts_from_the_model_in_the_workspace_unless_it_is_told_not_
     assert starts == ["anew", "the last time", "anew"]
     assert made[0] == made[1] == made[2]
     assert "train: starts from the last time" in caplog.messages
+
+
+def test_other_features_are_another_format(first: Path) -> None:
+    """Whoever changes what rankers, reliabilities or the student read raises FORMAT: old ones would read it wrong."""
+    tensors = load_file(first / "model" / "learned.safetensors")
+    kept = ("ranker.substitute.mean", "denoiser._mean", "student.by_behaviour.mean", "student.by_rules.mean")
+    assert (FORMAT, *(len(tensors[name]) for name in kept)) == (1, 83, 13, 14, 68)
 
 
 def test_other_settings_start_anew(prepared: Workspace, first: Path, tmp_path: Path) -> None:
