@@ -9,7 +9,6 @@ import functools
 import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -56,8 +55,9 @@ def choose_form(out: Output, columns: Columns, form: FormatName | None) -> Form:
 
 
 def typed_columns(kind: type, names: Sequence[str]) -> dict[str, Any]:
-    """Some fields of a dataclass, and their types."""
-    types = {field.name: str(field.type) for field in fields(kind)}
+    """Some fields of a class, and their types, as it annotates them."""
+    # Those of a named tuple stand in an object each.
+    types = {name: getattr(kept, "__forward_arg__", kept) for name, kept in kind.__annotations__.items()}
     return {name: types[name] for name in names}
 
 
@@ -182,9 +182,7 @@ def arrow_schema(columns: Columns) -> pa.Schema:
     types = {"int": pa.int64(), "float": pa.float64(), "list[str]": pa.list_(pa.string())}
     whole: dict[str, Any] = {}
     for name, kind in columns.items():
-        whole |= (
-            typed_columns(Explanation, [field.name for field in fields(Explanation)]) if name == "why" else {name: kind}
-        )
+        whole |= typed_columns(Explanation, list(Explanation.__annotations__)) if name == "why" else {name: kind}
     return pa.schema(
         [
             (name, types.get(kind.removesuffix(" | None"), pa.string()) if isinstance(kind, str) else kind)

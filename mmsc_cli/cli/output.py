@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mmsc_cli.cli.log_lines import OPTION, LogFormat, log_line, now, write_failure
 from mmsc_cli.errors import in_workspace
-from mmsc_cli.runtime.redaction import redact
+from mmsc_cli.runtime.redaction import redact, secret_forms
 from mmsc_cli.runtime.visible import UNSAFE, as_escapes, shown, visible
 from mmsc_cli.workspace.stages import STAGES
 
@@ -75,6 +75,7 @@ class Output:
         self.log_format = log_format
         self.command = command
         self._console: Console | None = None
+        self._secrets = secret_forms()
         LOG.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
         handler = _ConsoleHandler(self)
         LOG.handlers = [handler]
@@ -102,6 +103,12 @@ class Output:
     def note(self, text: str, **fields: Any) -> None:
         """Write a line to stderr; silent with -q. `fields`: what a log in JSON has beside the text."""
         LOG.info(text, extra={"fields": fields})
+
+    def timed_line(self, text: str, fields: Mapping[str, Any]) -> None:
+        """Write a line of printable ASCII to stderr, with its time; for many lines, as of a server's requests."""
+        text, form = redact(text, self._secrets), self.log_format
+        line = f"{now()} {text}" if form is None else log_line(form, "info", self.command, text, fields)
+        sys.stderr.write(line + "\n")
 
     @staticmethod
     def warn(text: str) -> None:
@@ -175,8 +182,6 @@ class _ConsoleHandler(logging.Handler):
             return
         if record.levelno >= logging.WARNING:
             text = f"warning: {text}"
-        elif getattr(record, "timed", False):
-            text = f"{now()} {text}"
         if self._output.shows_progress():
             self._output.console().print(text, markup=False, soft_wrap=True)
         else:

@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from mmsc_cli.cli.failures import GATE, OK, describe, exit_code
 from mmsc_cli.cli.formats import Answered
@@ -17,8 +17,11 @@ from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.runtime.progress import Progress
 from mmsc_cli.runtime.shards import WHOLE, Shard
 
+if TYPE_CHECKING:
+    from mmsc_cli.infer.probabilities import PairOpinion
+
 Parsed = TypeVar("Parsed")
-Outcomes = Iterable[Sequence[object] | MmscError]
+Outcomes: TypeAlias = "Iterable[Sequence[Answer | PairOpinion] | MmscError]"
 AskItems = Callable[[Sequence[str]], Iterable[list[Answer] | MmscError]]
 # Items of `--all` that are asked about together.
 _SLICE = 4_096
@@ -49,7 +52,7 @@ def named_items(recommender: Recommender, ids: Sequence[str], ask: AskItems, fai
         if isinstance(outcome, MmscError):
             failures.report(outcome)
         else:
-            yield recommender.title(item_id), list(map(vars, outcome))
+            yield recommender.title(item_id), _rows(outcome)
 
 
 def whole_catalogue(
@@ -72,7 +75,7 @@ def baskets(texts: Sequence[str], ask: AskItems, recommender: Recommender, failu
             if isinstance(outcome, MmscError):
                 failures.report(type(outcome)(f"--basket {text}: {outcome.message}", outcome.hint))
             else:
-                yield " + ".join(filter(None, map(recommender.title, ids))), list(map(vars, outcome))
+                yield " + ".join(filter(None, map(recommender.title, ids))), _rows(outcome)
 
 
 def listed_items(recommender: Recommender, source: str, ask: AskItems, failures: Failures) -> Iterator[Answered]:
@@ -126,7 +129,7 @@ def _answered(
             elif isinstance(outcome, MmscError):
                 failures.report(type(outcome)(f"{line.place}: {outcome.message}", outcome.hint))
             else:
-                yield heading(question), list(map(vars, outcome))
+                yield heading(question), _rows(outcome)
 
     sys.stdout.flush()
     for batch in batches:
@@ -144,6 +147,10 @@ def _answered(
                 failures.report(error)
         yield from answer(lines, questions)
         sys.stdout.flush()
+
+
+def _rows(outcome: Sequence[Answer | PairOpinion]) -> list[dict[str, Any]]:
+    return [answer._asdict() for answer in outcome]
 
 
 def _is_header(line: Line) -> bool:

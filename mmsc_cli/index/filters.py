@@ -162,11 +162,12 @@ class Sieve:
 
     def admits(self, query: Query, relation: Relation, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of some rows (n_rows,) may be answers, if `min_score` and `min_truth`, which judge a model, are not."""
-        allowed = np.ones(len(rows), np.bool_)
-        for row in query.rows:
+        asked = query.rows
+        allowed: NDArray[np.bool_] = rows != asked[0] if asked else np.ones(len(rows), np.bool_)
+        for row in asked[1:]:
             allowed &= rows != row
-            if self.filters.novel:
-                allowed &= ~np.isin(rows, self._index.known.columns(row))
+        for row in asked if self.filters.novel else ():
+            allowed &= ~np.isin(rows, self._index.known.columns(row))
         for banned in self._banned(query, relation, rows):
             allowed &= ~banned
         return allowed

@@ -20,6 +20,7 @@ score(i, j) = query[i] . key[j] + linear[i, j]"""
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, replace
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 FORMAT_VERSION = 1
-# Keys that are looked at together.
-_KEYS_AT_A_TIME = 65_536
+# Keys that are looked at together: few, so that they stay in the cache.
+_KEYS_AT_A_TIME = 1_024
 
 
 @dataclass(frozen=True)
@@ -244,8 +245,8 @@ class Index:
         reach = self._reach.get(relation)
         if reach is None:
             reach = self._reach[relation] = _Reach.of(self._vectors[relation].key)
-        fixed = float(vector @ reach.fixed)
-        varying = float(np.linalg.norm(vector[reach.varies])) * reach.longest
+        fixed, rest = float(vector @ reach.fixed), vector[reach.varies]
+        varying = math.sqrt(rest @ rest) * reach.longest
         # With a tolerance, as both sides of a comparison are rounded.
         return fixed + varying + 1e-5 * (abs(fixed) + varying)
 

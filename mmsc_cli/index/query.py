@@ -51,7 +51,11 @@ class Query:
         Raises:
             UnknownItemError: it is not in the catalogue.
         """
-        row = index.row(item_id)
+        return cls.of_row(index, index.row(item_id))
+
+    @classmethod
+    def of_row(cls, index: Index, row: int) -> Query:
+        """An item of the catalogue, by its row, as a query."""
         category, price, group = (index.optional(name) for name in ("category", "price", "group"))
         return cls(
             index.ids[row],

@@ -22,6 +22,8 @@ from mmsc_cli.tables.relations import Relation
 if TYPE_CHECKING:
     from mmsc_cli.index.hnsw import Hnsw
 
+_MEMORY = threading.local()
+_USUAL_ROWS = 256
 # Sparse additions to a row of scores: item rows and values.
 Additions = tuple[NDArray[np.int32], NDArray[np.float32]]
 
@@ -169,7 +171,7 @@ class IndexRanker:
             return None
         order = np.argsort(columns, kind="stable")
         rows = columns[order].astype(np.int64)
-        network = self._index.vectors(relation).key[rows] @ vector
+        network = _network(self._index.vectors(relation).key, vector, rows)
         scores = network + values[order]
         check_scores(scores)
         effects = sieve.effects(query, relation)
@@ -198,7 +200,7 @@ class IndexRanker:
         effects: Effects,
     ) -> Ranked:
         """Some rows with their scores, in their order."""
-        network = self._index.vectors(relation).key[rows] @ vector
+        network = _network(self._index.vectors(relation).key, vector, rows)
         scores = network + effects.boosts_of(rows)
         columns, values = added
         for number, row in enumerate(rows.tolist()):
@@ -273,7 +275,7 @@ class IndexRanker:
             width = self.k + len(without) + int(np.count_nonzero(values < 0))
             rows = np.union1d(self._approximate.nearest(relation, vector, width), columns)
             rows = rows[~np.isin(rows, without)].astype(np.int64)
-            network = key[rows] @ vector
+            network = _network(key, vector, rows)
             scores = network.copy()
             added = np.isin(columns, rows)
             scores[np.searchsorted(rows, columns[added])] += values[added]
@@ -292,8 +294,15 @@ class IndexRanker:
 
 
 def _network(key: NDArray[np.float32], vector: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The products of a query's vector (dim,) with the keys of some rows, (n_rows,)."""
-    products: NDArray[np.float32] = key[rows] @ vector
+    """The products of a query's vector (dim,) with the keys of some rows, (n_rows,).
+
+    The keys are gathered in memory that this thread reuses: fresh pages would cost more than all the rest.
+    """
+    room: NDArray[np.float32] | None = getattr(_MEMORY, "keys", None)
+    if room is None or len(room) < len(rows) or room.shape[1:] != key.shape[1:] or room.dtype != key.dtype:
+        room = _MEMORY.keys = np.empty((max(len(rows), _USUAL_ROWS), *key.shape[1:]), key.dtype)
+    # "clip": numpy would fill memory of its own first, to leave ours as it was if a row were wrong.
+    products: NDArray[np.float32] = np.take(key, rows, axis=0, out=room[: len(rows)], mode="clip") @ vector
     return products
 
 

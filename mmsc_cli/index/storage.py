@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ PATH_SEPARATOR = " > "
 # What a file raises whose header says of its tensors what cannot be.
 DAMAGE = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
 _PAIRS_AT_A_TIME = 4_096
+# Texts of a part of a sorted list, of which the first is kept in memory.
+_PART = 16
 # Characters of an unknown id that a message shows and looks up: it may be of any length.
 _LONGEST_SHOWN = 100
 # Zeros before a number that an unknown id is looked up with.
@@ -161,16 +164,28 @@ class Strings(Sequence[str]):
 
     def __contains__(self, text: object) -> bool:
         """Whether a sorted list holds a text."""
-        if not isinstance(text, str):
-            return False
+        return isinstance(text, str) and self.exact(text) is not None
+
+    def exact(self, text: str) -> int | None:
+        """The row of a text in a sorted list; None where it is not there."""
         row = self.position(text)
-        return row < len(self) and bool(self[row] == text)
+        return row if row < len(self) and self[row] == text else None
 
     def position(self, text: str) -> int:
         """The position that `text` has, or would have, in a sorted list; by binary search."""
         wanted = text.encode(errors="surrogatepass")  # UTF-8 sorts as the texts do
+        part = bisect_left(self._signposts, wanted)
+        start, stop = max(0, (part - 1) * _PART), min(part * _PART, len(self))
+        return bisect_left(range(len(self)), wanted, start, stop, key=self._encoded)
+
+    def _encoded(self, row: int) -> bytes:
         data, offsets = self._views
-        return bisect_left(range(len(self)), wanted, key=lambda row: bytes(data[offsets[row] : offsets[row + 1]]))
+        return bytes(data[offsets[row] : offsets[row + 1]])
+
+    @cached_property
+    def _signposts(self) -> list[bytes]:
+        """The first text of each part of a sorted list, which a search looks at first, in memory of its own."""
+        return [self._encoded(row) for row in range(0, len(self), _PART)]
 
     def find(self, item_id: str) -> int:
         """The row of an id in a sorted list, as typed, else as a catalogue writes it.
@@ -180,8 +195,7 @@ class Strings(Sequence[str]):
                 else the nearest ids.
         """
         for spelling in spellings(item_id):
-            row = self.position(spelling)
-            if row < len(self) and self[row] == spelling:
+            if (row := self.exact(spelling)) is not None:
                 return row
         shown = item_id[:_LONGEST_SHOWN]
         if same := [text for text in _other_forms(shown) if text in self]:

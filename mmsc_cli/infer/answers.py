@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import is_dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mmsc_cli.tables.relations import RELATIONS, Relation
 
@@ -16,8 +16,7 @@ Asked = Literal["substitute", "complement", "both"]
 COLUMNS = ("query", "relation", "rank", "item", "score", "title")
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """One line of output; the first fields in the order of COLUMNS.
 
     `score` is None for a bestseller, which the model did not rank. `modalities` names the inputs that a new item was

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -13,8 +12,7 @@ from mmsc_cli.index.ranking import Ranked
 AnswerSource = Literal["model", "boosted", "pinned", "bestseller"]
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """An item in a list of answers.
 
     Attributes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = ("a", "b", "p_substitute", "p_complement", "p_neither")
 
 
-@dataclass(frozen=True)
-class PairOpinion:
+class PairOpinion(NamedTuple):
     """One line of output; fields in the order of COLUMNS. `why` explains the likelier of the two relations."""
 
     a: str

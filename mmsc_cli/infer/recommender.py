@@ -255,19 +255,17 @@ class Recommender:
             query, rankings = next(answered)
             yield self._answers(ranker, query, rankings, self._why(self._explainer.subject(query)) if explain else None)
 
-    def answer_at_once(self, item_id: str, relation: Relation, k: int, filters: AnyFilters) -> Answers | None:
+    def rank_at_once(self, item_id: str, relation: Relation, k: int, filters: AnyFilters) -> Ranked | None:
         """Return what `answer` would, if that takes no search of the catalogue and no look for similar ids; else None.
 
         Raises:
             WorkspaceError: there was nothing to train the relation on.
         """
-        if item_id not in self.index.ids:
+        if (row := self.index.ids.exact(item_id)) is None:
             return None
         ranker = self._ranker(k, filters, self._relations(relation), overlap=True)
         assert isinstance(ranker, IndexRanker)
-        query = Query.of_item(self.index, item_id)
-        ranked = ranker.rank_at_once(query, relation)
-        return None if ranked is None else self._answers(ranker, query, [ranked], None)
+        return ranker.rank_at_once(Query.of_row(self.index, row), relation)
 
     def answer_new(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from hashlib import blake2b
 from urllib.parse import quote, quote_plus, urlsplit
 
@@ -45,12 +46,16 @@ def api_key() -> str:
     return "none"
 
 
-def redact(text: str) -> str:
+def redact(text: str, secrets: Sequence[str] | None = None) -> str:
     """Return a text as it may be shown: without keys of the environment, users, passwords and queries of addresses.
 
     A query may hold a token or a signature as well as a page number; nobody can tell.
+
+    Args:
+        text: the text.
+        secrets: what `secret_forms` found before, for many texts; None: look again.
     """
-    for form in sorted(_secret_forms(), key=len, reverse=True):
+    for form in secret_forms() if secrets is None else secrets:
         text = text.replace(form, _HIDDEN)
     if "://" in text:
         text = _USER_OF_ADDRESS.sub(_HIDDEN, text)
@@ -76,17 +81,17 @@ def _without_user(address: str) -> str:
     return f"{scheme}://{hidden}"
 
 
-def _secret_forms() -> set[str]:
-    """The keys of the environment as they are, as Python (text and bytes), JSON and addresses write them."""
-    values = {os.environ.get(name, "") for name in _SECRET_VARIABLES}
-    values |= {value.strip() for value in values}
-    values = {value for value in values if len(value) >= _SHORTEST_SECRET}
+def secret_forms() -> list[str]:
+    """Return the keys of the environment as they are, as Python, JSON and addresses write them, the longest first."""
+    secrets = [os.environ.get(name, "") for name in _SECRET_VARIABLES]
+    values = {value for secret in secrets for value in (secret, secret.strip()) if len(value) >= _SHORTEST_SECRET}
     encoded = {value: value.encode("utf-8", "surrogateescape") for value in values}
-    return values.union(
+    forms = values.union(
         *((repr(value)[1:-1], ascii(value)[1:-1], json.dumps(value)[1:-1]) for value in values),
         *((quote(content), quote(content, safe=""), quote_plus(content)) for content in encoded.values()),
         *((repr(content)[2:-1],) for content in encoded.values()),
     )
+    return sorted(forms, key=len, reverse=True)
 
 
 def recorded_address(url: str) -> str:

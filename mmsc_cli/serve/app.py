@@ -22,8 +22,8 @@ from starlette.types import ASGIApp
 from mmsc_cli.errors import InputError, MmscError
 from mmsc_cli.runtime.machine.cores import usable_cores
 from mmsc_cli.serve.current import Current
-from mmsc_cli.serve.gate import Gate
-from mmsc_cli.serve.metrics import Metrics
+from mmsc_cli.serve.front.gate import Gate, Timed
+from mmsc_cli.serve.front.metrics import Metrics
 from mmsc_cli.serve.openapi import answers_of_item, body_of, item_path, json_response, query_of
 from mmsc_cli.serve.problems import RefusedError, of_error, problem, respond
 from mmsc_cli.serve.questions import (
@@ -38,6 +38,7 @@ from mmsc_cli.serve.questions import (
     read_query,
 )
 from mmsc_cli.serve.settings import ServeSettings
+from mmsc_cli.serve.front.shortcut import Shortcut
 from mmsc_cli.serve.stock import Stock
 from mmsc_cli.tables.relations import Relation
 from mmsc_cli.version import __version__
@@ -138,7 +139,9 @@ def build_app(settings: ServeSettings, current: Current) -> ASGIApp:
     _add_items(app, service)
     _add_operations(app, service)
     _add_page(app)
-    gated: ASGIApp = Gate(app, settings, service.metrics)
+    gated: ASGIApp = Gate(
+        Shortcut(Timed(app, settings.limits.seconds), lambda: current.snapshot), settings, service.metrics
+    )
     if settings.origins:
         gated = CORSMiddleware(
             gated, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["authorization", "content-type"]
@@ -192,8 +195,6 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         tag = snapshot.tag(*told)
         if _unchanged(request, tag):
             return Response(None, 304, {"etag": tag, **_KEPT})
-        if (found := snapshot.answers_at_once(_id(request), relation, choosing)) is not None:
-            return _json(found, {"etag": tag, **_KEPT})
         (outcome,) = await service.in_thread(snapshot.answers, [_id(request)], relation, choosing, stock, False)
         if isinstance(outcome, MmscError):
             raise outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 import uvicorn
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.serve.connections import GuardedProtocol, drop_slow, raise_file_limit
+from mmsc_cli.serve.front.connections import GuardedProtocol, drop_slow, raise_file_limit
 from mmsc_cli.serve.current import Current
 from mmsc_cli.serve.settings import ServeSettings
 
@@ -86,7 +87,9 @@ def _run(settings: ServeSettings, current: Current, listener: socket.socket, rea
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=int(settings.limits.seconds),
     )
-    _Server(config, ready).run([listener])
+    server = _Server(config, ready)
+    gc.freeze()  # what is there now stays: the garbage collector need not look through it again and again
+    server.run([listener])
 
 
 def _supervise(settings: ServeSettings, listener: socket.socket, ready: Callable[[], None]) -> None:

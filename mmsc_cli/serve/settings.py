@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from mmsc_cli.errors import InputError
 
@@ -45,7 +47,7 @@ class ServeSettings:
         origins: the web origins whose pages may ask (CORS).
         shared: a folder in which the processes share what they are told.
         rules: a file of rules of the shop; None for those of the recipe.
-        log_requests: whether to write a line per request to stderr.
+        log: writes what was asked, in a line of printable ASCII and as fields; None: nothing does.
         limits: the limits of a request.
     """
 
@@ -57,7 +59,7 @@ class ServeSettings:
     origins: tuple[str, ...] = ()
     shared: Path = field(default_factory=Path)
     rules: Path | None = None
-    log_requests: bool = True
+    log: Callable[[str, Mapping[str, Any]], None] | None = None
     limits: Limits = field(default_factory=Limits)
 
     @property

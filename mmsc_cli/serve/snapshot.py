@@ -11,17 +11,19 @@ from threading import Lock
 from typing import Any, overload
 
 import numpy as np
+import orjson
 
 from mmsc_cli.errors import MmscError, WorkspaceError
 from mmsc_cli.index.filters import Filters
 from mmsc_cli.index.kept_columns import NAME as KEPT
 from mmsc_cli.infer.answers import COLUMNS, Answers, Asked, record
+from mmsc_cli.infer.choices import Choices
 from mmsc_cli.infer.probabilities import COLUMNS as PAIR_COLUMNS
 from mmsc_cli.infer.recommender import Outcome, Recommender
 from mmsc_cli.infer.shop.rule_counts import RuleCounts
 from mmsc_cli.serve.item_file import ItemFile
 from mmsc_cli.serve.problems import of_error
-from mmsc_cli.serve.questions import AnswersBody, Choosing
+from mmsc_cli.serve.questions import AnswersBody, Choosing, read_choosing
 from mmsc_cli.serve.titles import Titles
 from mmsc_cli.tables.relations import RELATIONS, Relation
 from mmsc_cli.version import __version__
@@ -33,6 +35,8 @@ from mmsc_cli.workspace.manifest_file import outdated_inputs, read_manifest_file
 _AT_A_TIME = 64
 # Answers that are found and written in less than a millisecond.
 _FEW = 50
+# Answers of so many questions are kept as they were sent.
+_WRITTEN = 4_096
 # Partners of an item that are shown.
 _PARTNERS = 50
 
@@ -49,6 +53,8 @@ class Snapshot:
         self._root = root
         self._items = ItemFile(root, recommender.kept, len(recommender))
         self._titles = Titles(recommender.index)
+        # What was answered at once, as many items are asked about again and again.
+        self._written: dict[tuple[str, Relation, bytes], bytes] = {}
         # The encoder of new items is loaded once, and works for one request at a time.
         self._encoding = Lock()
 
@@ -109,19 +115,34 @@ class Snapshot:
             for outcome in recommender.answer(part, relation, choosing.k, filters, choosing.explain, overlap)
         ]
 
-    def answers_at_once(self, item_id: str, relation: Relation, choosing: Choosing) -> dict[str, Any] | None:
-        """What `answers` would return for an item, if that takes less than a millisecond; else None."""
-        if (
-            choosing.k > _FEW
-            or choosing.explain
-            or choosing.columns
-            or choosing.in_stock
-            or choosing.distinct is not None
-            or choosing.fallback
-        ):
+    def answers_at_once(self, item_id: str, relation: Relation, query: bytes) -> bytes | None:
+        """What `answers` would return for an item, as JSON, if that takes less than a millisecond; else None.
+
+        Raises:
+            MmscError: the parameters in the query are wrong, or the index lacks what they need.
+        """
+        asked = item_id, relation, query
+        if (known := self._written.get(asked)) is not None:
+            return known
+        k, choices, filters = _quick(query)
+        if filters is None or self.recommender.book:
             return None
-        answers = self.recommender.answer_at_once(item_id, relation, choosing.k, _filters(choosing, relation))
-        return None if answers is None else self._records(answers, choosing)
+        choices.check(relation)
+        ranked = self.recommender.rank_at_once(item_id, relation, k, filters)
+        if ranked is None:
+            return None
+        index, rows = self.recommender.index, ranked.rows.tolist()
+        items, titles = index.ids.take(rows), index.titles.take(rows)
+        answers = [
+            {"query": item_id, "relation": relation, "rank": rank, "item": item, "score": score, "title": title}
+            for rank, (item, score, title) in enumerate(
+                zip(items, ranked.scores.tolist(), titles, strict=True), start=1
+            )
+        ]
+        if len(self._written) >= _WRITTEN:
+            self._written.clear()
+        content = self._written[asked] = orjson.dumps({"answers": answers})
+        return content
 
     def many(self, body: AnswersBody, stock: frozenset[str] | None) -> list[dict[str, Any]]:
         """The outcome of each of many questions: its answers, or the problem with it."""
@@ -178,7 +199,7 @@ class Snapshot:
         book = self.recommender.book
         sources = ["source"] if book or choosing.fallback else []
         columns = [*COLUMNS, *sources, *more, *(["why"] if choosing.explain else [])]
-        records = [record(vars(answer), columns) for answer in outcome]
+        records = [record(answer._asdict(), columns) for answer in outcome]
         if choosing.more and records:
             rows = [self.recommender.index.row(answer.item) for answer in outcome]
             extra = self._items.columns(choosing.more, rows)
@@ -189,7 +210,7 @@ class Snapshot:
         """The probabilities of pairs, as `mmsc infer --pairs --json` writes them; or the problem with a pair."""
         columns = [*PAIR_COLUMNS, *(["why"] if explain else [])]
         return [
-            {"problem": of_error(outcome)} if isinstance(outcome, MmscError) else record(vars(outcome), columns)
+            {"problem": of_error(outcome)} if isinstance(outcome, MmscError) else record(outcome._asdict(), columns)
             for outcome in self.recommender.judge(pairs, explain)
         ]
 
@@ -276,10 +297,14 @@ class Snapshot:
 
 
 @lru_cache(1_024)
-def _filters(choosing: Choosing, relation: Relation) -> dict[Relation, Filters]:
+def _quick(query: bytes) -> tuple[int, Choices, dict[Relation, Filters] | None]:
+    """How many answers a query wants, and by which filters; None where answers take longer than a moment."""
+    choosing = read_choosing(query)
     choices = choosing.choices(None)
-    choices.check(relation)
-    return choices.filters()
+    slow = choosing.explain or choosing.columns or choosing.in_stock or choosing.where or choosing.fallback
+    if slow or choosing.k > _FEW or choosing.distinct is not None:
+        return choosing.k, choices, None
+    return choosing.k, choices, choices.filters()
 
 
 def index_digest(root: Path, manifest: Mapping[str, Any]) -> str:

@@ -69,7 +69,7 @@ def register(app: typer.Typer) -> None:
             key,
             tuple(cors or ()),
             rules=rules,
-            log_requests=not session.out.quiet,
+            log=None if session.out.quiet else session.out.timed_line,
         )
         if no_auth:
             session.out.note("everybody who can connect may ask (--no-auth)")

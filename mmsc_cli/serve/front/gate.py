@@ -7,17 +7,16 @@ import hmac
 import logging
 import re
 import time
-from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mmsc_cli.serve.metrics import Metrics
+from mmsc_cli.serve.front.metrics import Metrics
 from mmsc_cli.serve.problems import problem, respond
 from mmsc_cli.serve.settings import ServeSettings, is_loopback
 
 _LOG = logging.getLogger(__name__)
-_REQUESTS = logging.getLogger(f"{__name__}.requests")
 # Answered without a key: what machines watch, and the page, which holds no data.
 _OPEN = ("/health/", "/page/")
 _POLICY = (
@@ -33,6 +32,26 @@ _SENT_ALONG = [
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 
 
+class Timed:
+    """An application that answers in time, or not at all."""
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request.
+
+        Raises:
+            TimeoutError: that takes too long.
+        """
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        async with asyncio.timeout(self._seconds):
+            await self._app(scope, receive, send)
+
+
 class Gate:
     """The outermost layer of the application."""
 
@@ -41,6 +60,7 @@ class Gate:
         self._settings = settings
         self._metrics = metrics
         self._key = settings.key.encode()
+        self._is_local = settings.is_local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or refuse it."""
@@ -65,8 +85,7 @@ class Gate:
             if refusal := self._refusal(scope):
                 await refusal(scope, receive, send_along)
             else:
-                async with asyncio.timeout(self._settings.limits.seconds):
-                    await self._app(scope, receive, send_along)
+                await self._app(scope, receive, send_along)
         except TimeoutError:
             if not status:
                 late = problem(503, f"no answer within {self._settings.limits.seconds:g} seconds")
@@ -78,8 +97,8 @@ class Gate:
         finally:
             seconds = time.perf_counter() - started
             self._metrics.count(getattr(scope.get("route"), "path", "other"), status, seconds)
-            if self._settings.log_requests:
-                _log(scope, status, size, seconds)
+            if self._settings.log is not None:
+                self._settings.log(*_line(scope, status, size, seconds))
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         """The response that a request gets in place of an answer; None where it may pass."""
@@ -93,25 +112,22 @@ class Gate:
                 return None
             return respond(problem(401, "send the key: Authorization: Bearer KEY"), {"www-authenticate": "Bearer"})
         # A page elsewhere could give its own name the address of this machine, and read all answers.
-        if self._settings.is_local and not is_loopback(_host(headers)):
+        if self._is_local and not _is_loopback(headers.get(b"host", b"")):
             return respond(problem(421, "this server answers to localhost only"))
         return None
 
 
-def _host(headers: MutableMapping[bytes, bytes]) -> str:
-    """The host that a request names, without its port."""
-    host = headers.get(b"host", b"").decode("latin-1")
-    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+@lru_cache(64)
+def _is_loopback(header: bytes) -> bool:
+    """Whether a request names this machine as its host, with or without a port."""
+    host = header.decode("latin-1")
+    return is_loopback(host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0])
 
 
-def _log(scope: Scope, status: int, size: int, seconds: float) -> None:
-    """Write who asked for what, without the query, which may hold what nobody else should read."""
-    client: Any = scope.get("client") or ("-",)
+def _line(scope: Scope, status: int, size: int, seconds: float) -> tuple[str, dict[str, Any]]:
+    """Who asked for what, as a text and as fields; without the query, which may hold what nobody else should read."""
+    client = scope.get("client") or ("-",)
     path = _UNPRINTABLE.sub("?", scope["path"][:400])
     fields = {"client": client[0], "method": scope["method"], "path": path, "status": status, "bytes": size}
-    _REQUESTS.info(
-        "%s %s %s %d %d B %.1f ms",
-        *fields.values(),
-        1000 * seconds,
-        extra={"fields": {**fields, "seconds": round(seconds, 6)}, "timed": True},
-    )
+    text = f"{client[0]} {scope['method']} {path} {status} {size} B {1000 * seconds:.1f} ms"
+    return text, {**fields, "seconds": round(seconds, 6)}
