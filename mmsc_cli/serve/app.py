@@ -22,15 +22,19 @@ from starlette.types import ASGIApp
 from mmsc_cli.errors import InputError, MmscError
 from mmsc_cli.runtime.machine.cores import usable_cores
 from mmsc_cli.serve.current import Current
-from mmsc_cli.serve.front.gate import Gate, Timed
+from mmsc_cli.serve.front.gate import REPORT, Gate, Timed
 from mmsc_cli.serve.front.metrics import Metrics
+from mmsc_cli.serve.front.shortcut import Shortcut
+from mmsc_cli.serve.judging import Desk
 from mmsc_cli.serve.openapi import answers_of_item, body_of, item_path, json_response, query_of
 from mmsc_cli.serve.problems import RefusedError, of_error, problem, respond
 from mmsc_cli.serve.questions import (
     AnswersBody,
     Choosing,
+    JudgementBody,
     Model,
     PairsBody,
+    PairsQuery,
     SearchQuery,
     StockBody,
     describe,
@@ -38,7 +42,6 @@ from mmsc_cli.serve.questions import (
     read_query,
 )
 from mmsc_cli.serve.settings import ServeSettings
-from mmsc_cli.serve.front.shortcut import Shortcut
 from mmsc_cli.serve.stock import Stock
 from mmsc_cli.tables.relations import Relation
 from mmsc_cli.version import __version__
@@ -47,7 +50,7 @@ Result = TypeVar("Result")
 _LOG = logging.getLogger(__name__)
 _PAGE = {
     "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
+    **dict.fromkeys(("page.js", "ask.js", "judge.js"), "text/javascript; charset=utf-8"),
     "icon.svg": "image/svg+xml",
 }
 _KEPT = {"cache-control": "private, no-cache"}
@@ -137,8 +140,9 @@ def build_app(settings: ServeSettings, current: Current) -> ASGIApp:
     _answer_errors(app)
     _add_answers(app, service)
     _add_items(app, service)
+    _add_judging(app, service)
     _add_operations(app, service)
-    _add_page(app)
+    _add_page(app, service)
     gated: ASGIApp = Gate(
         Shortcut(Timed(app, settings.limits.seconds), lambda: current.snapshot), settings, service.metrics
     )
@@ -259,6 +263,25 @@ def _add_items(app: FastAPI, service: Service) -> None:
         return _json({"items": await service.in_thread(service.current.snapshot.find, query.q, query.k)})
 
 
+def _add_judging(app: FastAPI, service: Service) -> None:
+    desk = Desk(service.settings.root, service.settings.takes_judgements)
+
+    @app.get("/v1/judge", **query_of(PairsQuery, "Pairs for a person to judge", "PairsToJudge"))
+    async def pairs_to_judge(request: Request) -> Response:
+        query = read_query(PairsQuery, request.scope["query_string"])
+        return _json(await service.in_thread(desk.pairs, query), {"cache-control": "no-store"})
+
+    @app.post("/v1/judgements", **body_of(JudgementBody, "Keep what a person says of a pair", "JudgementKept"))
+    async def keep(request: Request) -> Response:
+        body = await service.body(request, JudgementBody)
+        for item_id in (body.a, body.b):
+            service.current.snapshot.recommender.index.row(item_id)
+        if body.a == body.b:
+            raise InputError("a pair has two items")
+        await service.in_thread(desk.keep, body)
+        return _json({"kept": True})
+
+
 def _add_operations(app: FastAPI, service: Service) -> None:
     current = service.current
 
@@ -283,7 +306,7 @@ def _add_operations(app: FastAPI, service: Service) -> None:
         return Response(text, 200, None, "text/plain; version=0.0.4")
 
 
-def _add_page(app: FastAPI) -> None:
+def _add_page(app: FastAPI, service: Service) -> None:
     folder = files("mmsc_cli.serve") / "page"
     kept = {"cache-control": "no-cache"}
     index = (folder / "page.html").read_bytes()
@@ -292,6 +315,13 @@ def _add_page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
         return Response(index, 200, kept, "text/html; charset=utf-8")
+
+    @app.get(REPORT, include_in_schema=False)
+    async def report() -> Response:
+        content = await service.in_thread(service.current.snapshot.report)
+        if content is None:
+            raise RefusedError(404, "there is no report of this index: run `mmsc evaluate`")
+        return Response(content, 200, kept, "text/html; charset=utf-8")
 
     @app.get("/page/{name}", include_in_schema=False)
     async def part(request: Request) -> Response:

@@ -23,6 +23,7 @@ _PROBLEM = {
 }
 _STATUSES = {
     401: "No key, or a wrong one",
+    403: "Not from this page, or nobody can judge here",
     404: "Unknown item or path",
     409: "Nobody has said what is in stock",
     413: "The body is too large",
@@ -71,6 +72,19 @@ _RESPONSES: dict[str, dict[str, Any]] = {
         "properties": {"item": _OBJECT, "pairs": {"type": "array", "items": _OBJECT}},
     },
     "Found": _list_of("items", {"type": "object", "properties": {"item": _TEXT, "title": _TEXT}}),
+    "PairsToJudge": {
+        "type": "object",
+        "required": ["pairs", "judged", "refused"],
+        "properties": {
+            "pairs": {
+                "type": "array",
+                "items": {"type": "object", "properties": {"a": _OBJECT, "b": _OBJECT, "source": _TEXT}},
+            },
+            "judged": {"type": "integer", "description": "Pairs that this person has judged already."},
+            "refused": {"type": ["string", "null"], "description": "Why nobody can judge here."},
+        },
+    },
+    "JudgementKept": {"type": "object", "required": ["kept"], "properties": {"kept": {"type": "boolean"}}},
     "Health": {"type": "object", "required": ["status"], "properties": {"status": _TEXT}},
     "Version": {"type": "object", "required": ["mmsc", "index", "items"]},
 }

@@ -131,6 +131,27 @@ class StockBody(_Strict):
     ids: list[Annotated[str, Field(max_length=1_024)]]
 
 
+_Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")]
+
+
+class PairsQuery(_Strict):
+    """Which pairs a person is to judge."""
+
+    who: _Name = Field("page", description="Who judges; pairs that this person has judged are left out.")
+    n: int = Field(20, ge=1, le=100, description="Number of pairs.")
+    seed: int = Field(1, ge=0, le=2**31, description="Of the draw: another one gives other pairs.")
+
+
+class JudgementBody(_Strict):
+    """What a person says of a pair; of several judgements of one person the last counts."""
+
+    a: Id
+    b: Id
+    label: Literal["substitute", "complement", "neither"]
+    who: _Name = "page"
+    source: Literal["answers", "doubts", "random"] = Field(description="As it was given out with the pair.")
+
+
 class SearchQuery(_Strict):
     """Words to look for in titles and ids."""
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import uvicorn
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.serve.front.connections import GuardedProtocol, drop_slow, raise_file_limit
 from mmsc_cli.serve.current import Current
+from mmsc_cli.serve.front.connections import GuardedProtocol, drop_slow, raise_file_limit
 from mmsc_cli.serve.settings import ServeSettings
 
 _LOG = logging.getLogger(__name__)

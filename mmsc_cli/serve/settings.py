@@ -67,6 +67,11 @@ class ServeSettings:
         """Whether only this machine can connect."""
         return is_loopback(self.host)
 
+    @property
+    def takes_judgements(self) -> bool:
+        """Whether those who may ask are known well enough to judge: on this machine, or by the key."""
+        return self.is_local or bool(self.key)
+
 
 def is_loopback(host: str) -> bool:
     """Return whether a host is this machine, by name or by address."""

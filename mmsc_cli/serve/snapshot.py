@@ -30,6 +30,7 @@ from mmsc_cli.version import __version__
 from mmsc_cli.workspace.checksums import check_at_a_glance, describe, first_difference
 from mmsc_cli.workspace.digests import artefact_digests
 from mmsc_cli.workspace.manifest_file import outdated_inputs, read_manifest_file
+from mmsc_cli.workspace.regular_file import open_regular
 
 # Items of a batch that are answered in one go, so that others are answered in between.
 _AT_A_TIME = 64
@@ -263,9 +264,7 @@ class Snapshot:
 
     def about(self) -> dict[str, Any]:
         """What is served: version, digest, when it was trained, figures and data checks."""
-        now = read_manifest_file(self._root) or {}
-        if index_digest(self._root, now) == self.digest:
-            self._manifest = now  # `evaluate` may have run since
+        self._look_again()
         stages = self._manifest.get("stages", {})
         prepared = stages.get("prepare", {}).get("counts", {})
         return {
@@ -277,22 +276,45 @@ class Snapshot:
             "pairs": self.recommender.index.about.get("pairs", {}),
             "rules": len(self.recommender.book.rules),
             "figures": self._figures(),
+            "report": self.report() is not None,
             "data": {
                 "warnings": prepared.get("warnings", []),
                 "counts": {name: value for name, value in prepared.items() if isinstance(value, int)},
             },
         }
 
+    def report(self) -> bytes | None:
+        """The report of `mmsc evaluate`; None where there is none, or it is of another index."""
+        self._look_again()
+        return self._evaluated("report.html")
+
+    def _look_again(self) -> None:
+        """Read the manifest, as `evaluate` may have run since the index was opened."""
+        now = read_manifest_file(self._root) or {}
+        if index_digest(self._root, now) == self.digest:
+            self._manifest = now
+
     def _figures(self) -> dict[str, Any] | None:
         """The figures of the model and its gains, per relation and slice; None where they are of another index."""
-        if "evaluate" not in self._manifest.get("stages", {}) or outdated_inputs(self._manifest, "evaluate"):
+        if (content := self._evaluated("metrics.json")) is None:
             return None
         try:
-            check_at_a_glance(self._root, "evaluate", ["metrics.json"])
-            result = json.loads((self._root / "metrics.json").read_bytes())
+            result = json.loads(content)
             shown = {relation: dict(result["models"]["mmsc"][relation]) for relation in RELATIONS}
             return {"slices": shown, "gains": result.get("gains", {})}
-        except (OSError, ValueError, KeyError, TypeError, WorkspaceError):
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def _evaluated(self, name: str) -> bytes | None:
+        """What `mmsc evaluate` wrote of this index into a file of the workspace."""
+        entry = self._manifest.get("stages", {}).get("evaluate", {})
+        if name not in entry.get("files", {}) or outdated_inputs(self._manifest, "evaluate"):
+            return None
+        try:
+            check_at_a_glance(self._root, "evaluate", [name])
+            with open_regular(self._root / name) as file:
+                return file.read()
+        except (OSError, WorkspaceError):
             return None
 
 

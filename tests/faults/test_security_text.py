@@ -168,7 +168,7 @@ def test_no_command_hides_anything_on_a_terminal(
 
 
 def test_the_page_of_a_server_shows_the_same_marks_as_a_terminal() -> None:
-    page = (Path(mmsc_cli.__file__).parent / "serve" / "page" / "page.js").read_text(encoding="utf-8")
+    page = (Path(mmsc_cli.__file__).parent / "serve" / "page" / "ask.js").read_text(encoding="utf-8")
     found = re.search(r"const HIDDEN =\s+/(.+)/gu;", page)
     assert found is not None
     pattern = re.compile(re.sub(r"\\u\{(\w+)\}", lambda mark: f"\\U{mark[1]:0>8}", found[1]))

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from mmsc_cli.arrays.pair_keys import pair_keys
 from mmsc_cli.index.index_file import Index
-from mmsc_cli.label.shown import standings
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.relations import RELATIONS
 
 ANSWERS = 10  # of an item and relation that a sample is drawn from
 _FEW_PAIRS = 1 << 20
+_FEWEST_ASKED = 1_000  # items whose answers a sample is drawn from, of a large catalogue
 SHARES = {"answers": 0.6, "doubts": 0.25, "random": 0.15}
 
 
@@ -45,7 +45,11 @@ def pairs_to_judge(
     """
     n_items = len(index)
     rng = numpy_generator(seed, f"judge/{len(judged)}")
-    keys: dict[str, NDArray[np.int64]] = {"answers": rng.permutation(_answers(index)), "doubts": np.zeros(0, np.int64)}
+    asked = rng.permutation(n_items)[: max(_FEWEST_ASKED, count + len(judged))]
+    keys: dict[str, NDArray[np.int64]] = {
+        "answers": rng.permutation(_answers(index, asked)),
+        "doubts": np.zeros(0, np.int64),
+    }
     if labels is not None:
         doubt = np.argsort(labels.probabilities().max(axis=1), kind="stable")
         keys["doubts"] = pair_keys(labels.a, labels.b, n_items)[doubt]
@@ -74,10 +78,14 @@ def _any_pairs(n_items: int, count: int, rng: np.random.Generator) -> NDArray[np
     return keys
 
 
-def _answers(index: Index) -> NDArray[np.int64]:
-    """Keys of the answers to all items."""
+def _answers(index: Index, asked: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Keys of the answers to some items."""
     found = []
     for relation in RELATIONS:
-        query, answer, rank, _ = standings(index, relation)
-        found.append(pair_keys(query, answer, len(index))[(rank < ANSWERS) & (query != answer)])
+        vectors = index.vectors(relation)
+        for query in asked.tolist():
+            columns, values = vectors.linear.entries(query)
+            scores = vectors.key[columns] @ vectors.query[query] + values
+            answers = columns[np.argsort(-scores, kind="stable")[:ANSWERS]]
+            found.append(pair_keys(np.full(len(answers), query), answers, len(index))[answers != query])
     return np.unique(np.concatenate(found))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +38,14 @@ class Judging:
         self._workspace, self._who = workspace, who
         self._items = read_items(workspace.path("items.parquet"))
         self._ids: list[str] = self._items["item_id"].to_pylist()
+        judgements = read_judgements(self.path)
+        own = judgements.filter(np.array(judgements["who"].to_pylist(), dtype=np.str_) == who)
+        self._judged = votes_of(own, self._ids)
+
+    @property
+    def judged(self) -> int:
+        """How many pairs of the catalogue this person had judged."""
+        return len(self._judged)
 
     def pairs(self, count: int, seed: int) -> list[PairToJudge]:
         """Pairs that this person has not judged, at most `count`.
@@ -42,10 +53,6 @@ class Judging:
         Raises:
             WorkspaceError: nothing is trained yet.
         """
-        judgements = read_judgements(self.path)
-        own = votes_of(
-            judgements.filter(np.array(judgements["who"].to_pylist(), dtype=np.str_) == self._who), self._ids
-        )
         index = Index.open(self._workspace.path("index"))
         if len(index) != len(self._ids):
             raise WorkspaceError("index/ is of another catalogue than items.parquet", hint="run `mmsc train` again")
@@ -53,27 +60,31 @@ class Judging:
         return pairs_to_judge(
             index,
             None if labels is None else Labels.read(labels, len(self._ids)),
-            set(pair_keys(own.a, own.b, len(self._ids)).tolist()),
+            set(pair_keys(self._judged.a, self._judged.b, len(self._ids)).tolist()),
             count,
             seed,
         )
 
-    def shown(self, pair: PairToJudge) -> list[tuple[str, str]]:
-        """What a person sees of both items, a name and a text a line; nothing of what mmsc thinks."""
-        lines = []
-        for letter, row in (("A", pair.a), ("B", pair.b)):
-            item = self._items.slice(row, 1).to_pylist()[0]
-            lines.append((letter, item["title"]))
-            known = {
-                "brand": item["brand"],
-                "category": " > ".join(item["category"]),
-                "price": "" if np.isnan(item["price"]) else f"{item['price']:g}",
-                "description": item["description"][:DESCRIPTION],
-            }
-            lines += [(name, text) for name, text in known.items() if text]
-        return lines
+    def item(self, row: int) -> dict[str, Any]:
+        """What a person sees of an item: its columns, nothing of what mmsc thinks; an unknown price is None."""
+        item = self._items.slice(row, 1).to_pylist()[0]
+        shown = {name: item[name] for name in ("item_id", "title", "brand", "category", "price")}
+        if shown["price"] is not None and math.isnan(shown["price"]):
+            shown["price"] = None
+        return shown | {"description": item["description"][:DESCRIPTION], "image_path": item.get("image_path")}
 
     def keep(self, pair: PairToJudge, label: str, when: datetime) -> None:
         """Write a judgement down."""
         ends = {"a": self._ids[pair.a], "b": self._ids[pair.b]}
         append_judgement(self.path, {**ends, "label": label, "who": self._who, "time": when, "source": pair.source})
+
+
+def in_lines(letter: str, item: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """An item as a terminal shows it, a name and a text a line."""
+    known = {
+        "brand": item["brand"],
+        "category": " > ".join(item["category"]),
+        "price": "" if item["price"] is None else f"{item['price']:g}",
+        "description": item["description"],
+    }
+    return [(letter, item["title"]), *((name, text) for name, text in known.items() if text)]

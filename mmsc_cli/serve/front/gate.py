@@ -7,6 +7,7 @@ import hmac
 import logging
 import re
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -23,12 +24,16 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+REPORT = "/report"
+# The report has its styles in it, and no script; whoever wrote it cannot act as the page.
+_POLICY_OF_REPORT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
 _SENT_ALONG = [
-    (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
+# What changes something for others.
+_WRITING = ("/v1/judgements", "/v1/stock")
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 
 
@@ -76,7 +81,8 @@ class Gate:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *_SENT_ALONG]
+                policy = _POLICY_OF_REPORT if scope["path"] == REPORT else _POLICY
+                message["headers"] += [(b"content-security-policy", policy.encode()), *_SENT_ALONG]
             else:
                 size += len(message.get("body", b""))
             await send(message)
@@ -104,6 +110,8 @@ class Gate:
         """The response that a request gets in place of an answer; None where it may pass."""
         headers = dict(scope["headers"])
         path = scope["path"]
+        if path in _WRITING and self._from_elsewhere(headers):
+            return respond(problem(403, "a page of another origin may not write here"))
         if self._key:
             if path == "/" or path.startswith(_OPEN):
                 return None
@@ -115,6 +123,15 @@ class Gate:
         if self._is_local and not _is_loopback(headers.get(b"host", b"")):
             return respond(problem(421, "this server answers to localhost only"))
         return None
+
+    def _from_elsewhere(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a browser asks for a page that neither this server sent nor `--cors` names."""
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if origin in self._settings.origins:
+            return False
+        if (site := headers.get(b"sec-fetch-site")) is not None:
+            return site not in (b"same-origin", b"none")
+        return bool(origin) and origin.partition("://")[2] != headers.get(b"host", b"").decode("latin-1")
 
 
 @lru_cache(64)

@@ -1,68 +1,12 @@
-// The page asks the server it came from, and no other. All text is set as text, never as markup.
-const $ = (id) => document.getElementById(id);
+import { $, call, category, element, hasKey, itemPath, json, picture, post, price, say, shown, useKey } from "./ask.js";
+import { showJudging } from "./judge.js";
+
 const FLAGS = ["novel", "same_category", "other_category", "variants", "diversify", "in_stock", "fallback"];
 const RELATIONS = ["substitute", "complement"];
-let token = sessionStorage.getItem("mmsc-key") || "";
 let asked = 0;
 let trainedDistinct = 0;
 
-// Marks without width and of direction, as in mmsc_cli/runtime/visible.py: two texts that look alike may differ in them.
-const HIDDEN =
-  /[\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}-\u{180f}\u{200b}\u{200e}\u{200f}\u{202a}-\u{202e}\u{2060}-\u{206f}\u{3164}\u{fe00}-\u{fe0d}\u{feff}\u{ffa0}\u{fff0}-\u{fffb}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]|(?<![\u{600}-\u{109f}\u{1780}-\u{18af}\u{1a20}-\u{1aaf}\u{1b00}-\u{1cff}\u{2190}-\u{2bff}\u{a800}-\u{abff}\u{fb50}-\u{fdff}\u{fe0f}\u{fe70}-\u{fefe}\u{10a00}-\u{11fff}\u{1f000}-\u{1faff}])[\u{200c}\u{200d}]|[\u{200c}\u{200d}](?![\u{600}-\u{109f}\u{1780}-\u{18af}\u{1a20}-\u{1aaf}\u{1b00}-\u{1cff}\u{2190}-\u{2bff}\u{a800}-\u{abff}\u{fb50}-\u{fdff}\u{fe0f}\u{fe70}-\u{fefe}\u{10a00}-\u{11fff}\u{1f000}-\u{1faff}])|(?<![#*0-9\u{a9}\u{ae}\u{203c}\u{2049}\u{2122}\u{2139}\u{2190}-\u{2bff}\u{3030}\u{303d}\u{3297}\u{3299}\u{1f000}-\u{1faff}])[\u{fe0e}\u{fe0f}]|(?<=[#*0-9])[\u{fe0e}\u{fe0f}](?!\u{20e3})/gu;
-const escaped = (mark) => {
-  const number = mark.codePointAt(0).toString(16);
-  return number.length > 4 ? `\\U${number.padStart(8, "0")}` : `\\u${number.padStart(4, "0")}`;
-};
-const shown = (text) => String(text).replace(HIDDEN, escaped);
-
-function element(name, text, attributes = {}) {
-  const made = document.createElement(name);
-  if (text !== undefined && text !== null) made.textContent = shown(text);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
-
-function say(text, problem = false) {
-  $("status").textContent = shown(text);
-  $("status").classList.toggle("problem", problem);
-}
-
-async function call(path, options = {}) {
-  const headers = { ...options.headers, ...(token ? { authorization: `Bearer ${token}` } : {}) };
-  const response = await fetch(path, { ...options, headers });
-  if (response.status === 401) {
-    $("key").hidden = false;
-    $("token").focus();
-    throw new Error("This server needs a key.");
-  }
-  if (!response.ok) {
-    const problem = await response.json().catch(() => ({}));
-    const nearest = problem.nearest ? ` Nearest ids: ${problem.nearest.join(", ")}.` : "";
-    throw new Error(`${problem.detail || response.statusText}.${nearest}`);
-  }
-  return response;
-}
-
-const json = async (path, options) => (await call(path, options)).json();
-const itemPath = (id) => `/v1/items/${encodeURIComponent(id)}`;
-const post = (body) => ({ method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } });
-
-function picture(id, exists) {
-  if (!exists) return element("div", "no picture", { class: "picture none" });
-  const image = element("img", null, { class: "picture", alt: "", loading: "lazy" });
-  if (!token) image.src = `${itemPath(id)}/picture`;
-  else
-    call(`${itemPath(id)}/picture`)
-      .then((response) => response.blob())
-      .then((blob) => (image.src = URL.createObjectURL(blob)))
-      .catch(() => image.replaceWith(element("div", "no picture", { class: "picture none" })));
-  return image;
-}
-
 const link = (id, title) => element("a", title || id, { href: `#${new URLSearchParams({ ...state(), item: id })}` });
-const price = (value) => (typeof value === "number" ? value.toFixed(2) : null);
-const category = (value) => (Array.isArray(value) && value.length ? value.join(" › ") : null);
-
 function state() {
   const all = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   delete all.q;
@@ -226,6 +170,7 @@ async function showWorkspace() {
     `${about.items.toLocaleString("en")} items${trained}; mmsc ${about.mmsc}; index ${about.index.slice(0, 12)}` +
       (about.rules ? `; rules of the shop: ${about.rules}.` : "."),
   );
+  $("report").hidden = !about.report;
   showFigures(about.figures);
   const warnings = about.data.warnings.map((text) => element("li", text, { class: "warning" }));
   const list = element("ul");
@@ -242,8 +187,7 @@ async function showWorkspace() {
 
 async function route() {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-  $("found").hidden = true;
-  $("item").hidden = true;
+  for (const part of ["found", "item", "judge"]) $(part).hidden = true;
   say("");
   document.title = "mmsc";
   try {
@@ -251,6 +195,7 @@ async function route() {
       $("q").value = given.q;
       await showFound(given.q);
     } else if (given.item) await showItem(given.item, given);
+    else if ("judge" in given) await showJudging();
   } catch (error) {
     say(error.message, true);
   }
@@ -269,10 +214,20 @@ $("filters").addEventListener("change", () => {
   history.replaceState(null, "", `#${new URLSearchParams({ item, ...filtersOf() })}`);
   showItem(item, Object.fromEntries(new URLSearchParams(location.hash.slice(1)))).catch((error) => say(error.message, true));
 });
+$("report").addEventListener("click", async (event) => {
+  if (!hasKey()) return; // A link sends no key: the report is fetched with it, and saved.
+  event.preventDefault();
+  try {
+    const saved = element("a", null, { download: "report.html" });
+    saved.href = URL.createObjectURL(await (await call("/report")).blob());
+    saved.click();
+  } catch (error) {
+    say(error.message, true);
+  }
+});
 $("key").addEventListener("submit", (event) => {
   event.preventDefault();
-  token = $("token").value;
-  sessionStorage.setItem("mmsc-key", token);
+  useKey($("token").value);
   $("key").hidden = true;
   start();
 });

@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         Type s, c or n, Enter alone to skip, q to stop. Every answer is kept at once in judgements.parquet. Training
         uses them as labels, `label --gold` measures annotators by them, and `evaluate` the precision of the answers.
         """
-        from mmsc_cli.label.people.judging import Judging  # noqa: PLC0415  brings pyarrow
+        from mmsc_cli.label.people.judging import Judging, in_lines  # noqa: PLC0415  brings pyarrow
 
         judging = Judging(session.workspace, who or os.environ.get("USER") or getpass.getuser())
         pairs = judging.pairs(count, session.seed or 1)
@@ -50,8 +50,9 @@ def register(app: typer.Typer) -> None:
             session.out.note(f"{counted(len(pairs), 'pair')} left to judge, fewer than {count}")
         done = 0
         for number, pair in enumerate(pairs, start=1):
-            for name, text in judging.shown(pair):
-                session.out.note(f"{name:>12}  {text}")
+            for letter, row in (("A", pair.a), ("B", pair.b)):
+                for name, text in in_lines(letter, judging.item(row)):
+                    session.out.note(f"{name:>12}  {text}")
             answer = _asked(f"[{number}/{len(pairs)}] s, c, n, Enter or q: ")
             if answer == "q":
                 break
