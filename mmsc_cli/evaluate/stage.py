@@ -31,7 +31,7 @@ from mmsc_cli.tables.edges import Edges
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.image_hashes import check_images, hash_image
 from mmsc_cli.tables.items import item_splits, read_items
-from mmsc_cli.tables.judgements import FILE, read_judgements, votes_of
+from mmsc_cli.tables.judgements import FILE, read_judgements, votes_by_annotator, votes_of
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
@@ -143,7 +143,9 @@ def run_evaluate(
         judgements = read_judgements(workspace.root / FILE)
         if len(judgements):
             votes = votes_of(judgements, shown_items.item_ids)
-            result["people"] = precision_by_people(index, votes, recipe.seed)
+            result["people"] = precision_by_people(
+                index, votes, votes_by_annotator(judgements, shown_items.item_ids), recipe.seed
+            )
         result["night"] = others.describe_night(workspace, result, stage.path("answers.parquet"), progress)
         write_json(stage.path("metrics.json"), result)
         gallery = build_gallery(context, index, shown_items, others.explain(index))

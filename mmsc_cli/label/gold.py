@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Gold:
 def read_gold(path: Path, item_ids: list[str]) -> Gold:
     """Read a table with the columns `a`, `b` (item ids, in either order) and `label` (one of CLASSES).
 
+    Where a column `who` says who labelled, of several labels by one person the last counts, as in judgements.parquet.
+
     Raises:
         InputError: no such file, or not such a table; the row is named where it is known.
     """
@@ -55,27 +57,29 @@ def read_gold(path: Path, item_ids: list[str]) -> Gold:
     if missing := [name for name in COLUMNS if name not in names]:
         raise InputError(f"--gold {path}: no column {', '.join(missing)}", hint=f"give {form}")
     row_of = {item_id: row for row, item_id in enumerate(item_ids)}
-    labels: dict[tuple[int, int], set[int]] = {}
+    # By pair, then by person; without names, each row is another person's.
+    labels: dict[tuple[int, int], dict[str, int]] = {}
     unknown = 0
     ids_a, ids_b = (chain.from_iterable(IdColumn(table.column_blocks(names[end]))) for end in ("a", "b"))
     answers = (plain_text(cell) or "" for cell in table.cells(names["label"]))
-    for number, (a, b, label) in enumerate(zip(ids_a, ids_b, answers, strict=True), start=1):
+    people = table.find("who")
+    names_given = repeat("") if people is None else (plain_text(cell) or "" for cell in table.cells(people))
+    for number, (a, b, label, who) in enumerate(zip(ids_a, ids_b, answers, names_given, strict=False), start=1):
         if label.lower() not in CLASSES:
             raise InputError(f"--gold {path}: row {number}: {label!r} is no label", hint=f"give {form}")
         if a == b:
             raise InputError(f"--gold {path}: row {number}: {a} beside itself", hint="a pair is of two items")
         rows = sorted(row_of[item_id] for item_id in (a, b) if item_id in row_of)
         if len(rows) == 2:
-            labels.setdefault((rows[0], rows[1]), set()).add(CLASSES.index(label.lower()))
+            labels.setdefault((rows[0], rows[1]), {})[who or str(number)] = CLASSES.index(label.lower())
         else:
             unknown += 1
     if not labels:
         raise InputError(
             f"--gold {path}: no pair of items of this catalogue", hint="columns a and b hold item ids, as in the items"
         )
-    kept = np.array([(*pair, *classes) for pair, classes in labels.items() if len(classes) == 1], np.int64).reshape(
-        -1, 3
-    )
+    agreed = [(*pair, *given) for pair, of_people in labels.items() if len(given := set(of_people.values())) == 1]
+    kept = np.array(agreed, np.int64).reshape(-1, 3)
     contradicting = len(labels) - len(kept)
     return Gold(kept[:, 0].astype(np.int32), kept[:, 1].astype(np.int32), kept[:, 2], unknown, contradicting)
 

@@ -38,6 +38,8 @@ _AT_A_TIME = 64
 _FEW = 50
 # Answers of so many questions are kept as they were sent.
 _WRITTEN = 4_096
+# Items that the page begins with, at most.
+_EXAMPLES = 6
 # Partners of an item that are shown.
 _PARTNERS = 50
 
@@ -276,12 +278,19 @@ class Snapshot:
             "pairs": self.recommender.index.about.get("pairs", {}),
             "rules": len(self.recommender.book.rules),
             "figures": self._figures(),
+            "examples": self._examples(),
             "report": self.report() is not None,
             "data": {
                 "warnings": prepared.get("warnings", []),
                 "counts": {name: value for name, value in prepared.items() if isinstance(value, int)},
             },
         }
+
+    def _examples(self) -> list[dict[str, Any]]:
+        """Some items to begin with, evenly spread over the ids."""
+        index = self.recommender.index
+        rows = range(0, len(index), -(-len(index) // _EXAMPLES))
+        return [{"item": index.ids[row], "title": index.titles[row]} for row in rows]
 
     def report(self) -> bytes | None:
         """The report of `mmsc evaluate`; None where there is none, or it is of another index."""

@@ -65,6 +65,12 @@ def append_judgement(path: Path, judgement: dict[str, object]) -> None:
         _TABLE.write(path, pa.concat_tables([read_judgements(path), row]))
 
 
+def votes_by_annotator(judgements: pa.Table, item_ids: Sequence[str]) -> dict[str, Votes]:
+    """The votes of each person alone, by name."""
+    who = np.array(judgements["who"].to_pylist(), dtype=np.str_)
+    return {name: votes_of(judgements.filter(who == name), item_ids) for name in np.unique(who).tolist()}
+
+
 def votes_of(judgements: pa.Table, item_ids: Sequence[str]) -> Votes:
     """Count judgements by pair; the last word of each person counts, and items that are gone are left out."""
     row_of = {item_id: row for row, item_id in enumerate(item_ids)}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmsc_cli.label.people.judging import Judging
-from mmsc_cli.tables.judgements import FILE, read_judgements, votes_of
+from mmsc_cli.tables.judgements import FILE, append_judgement, read_judgements, votes_of
 from mmsc_cli.tables.relations import CLASSES
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -52,14 +52,21 @@ def test_every_pair_is_drawn_once_where_more_are_asked_for(trained: Workspace, i
 def test_the_answers_are_judged_by_people_and_annotators_too(
     mmsc: Mmsc, trained_copy: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("s\n" * 60))
-    mmsc("judge", "-n", 60, "-w", trained_copy.root)
+    for who, typed in (("anna", "s\n"), ("<b>ben", "n\n")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed * 60))
+        mmsc("judge", "-n", 60, "--who", who, "-w", trained_copy.root)
     mmsc("evaluate", "--baselines", "none", "-w", trained_copy.root, "-q")
     people = json.loads(trained_copy.path("metrics.json").read_bytes())["people"]
-    assert people["substitute"]["judged"] > 0
-    assert people["substitute"]["precision@10"] == 1
-    assert people["complement"]["precision@10"] == 0
-    assert "By people" in trained_copy.path("report.html").read_text()
+    substitutes, complements = people["substitute"], people["complement"]
+    assert substitutes["judged"] > 0
+    assert (substitutes["precision@10"], complements["precision@10"]) == (0.5, 0)
+    assert {who: one["precision@10"] for who, one in substitutes["by_annotator"].items()} == {"anna": 1, "<b>ben": 0}
+    report = trained_copy.path("report.html").read_text()
+    assert "By people" in report
+    assert "substitute, by &lt;b&gt;ben" in report
+    for judgement in read_judgements(trained_copy.root / FILE).to_pylist():  # ben thinks again
+        if judgement["who"] != "anna":
+            append_judgement(trained_copy.root / FILE, {**judgement, "label": "substitute"})
     gold = mmsc("label", "--model", "rules", "--gold", trained_copy.root / FILE, "-w", trained_copy.root, "--json")
     judged = json.loads(gold.out)["counts"]["gold"]
     assert judged["pairs"] == 60

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from mmsc_cli.tables.judgements import FILE, read_judgements, votes_of
+from mmsc_cli.workspace.workspace import Workspace
 from tests.fixtures.server import Served
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -126,5 +128,45 @@ def test_markup_in_titles_is_text(browser: Any, serve_for: Any, tmp_path: Any) -
     assert seen.page.locator("h1").inner_text() == title
     assert seen.page.locator("#substitute li a").first.inner_text() == title
     assert seen.page.title().startswith("<img")
+    assert seen.complaints == []
+    assert seen.hosts == {"127.0.0.1"}
+
+
+def test_people_judge_pairs_by_keys_without_our_opinion(
+    browser: Any, serve_for: Any, trained_copy: Workspace, item_ids: list[str]
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    seen = _open(browser)
+    page = seen.page
+    address = serve_for(trained_copy.root).client.base_url
+    page.goto(f"{address}#judge")
+    page.wait_for_selector("#pair .side")
+    page.locator("#who").fill("anna")
+    page.keyboard.press("Tab")
+    page.wait_for_function("document.getElementById('judged').textContent.startsWith('0 pairs')")
+    text = page.locator("#judge").inner_text()
+    page.locator("#choices button").first.focus()
+    for key, place in (("s", 2), ("x", 3), ("c", 4), ("n", 5)):
+        page.keyboard.press(key)
+        page.get_by_text(f"Pair {place} of 20.").wait_for()
+    page.locator("#back").click()
+    page.get_by_text("Pair 4 of 20.").wait_for()
+    page.get_by_role("button", name="One can replace the other").click()
+    page.get_by_text("Pair 5 of 20.").wait_for()
+    page.locator("#who").focus()
+    page.keyboard.type("scn")  # a name, no judgements
+
+    judgements = read_judgements(trained_copy.root / FILE)
+    assert judgements["label"].to_pylist() == ["substitute", "complement", "neither", "substitute"]
+    assert set(judgements["who"].to_pylist()) == {"anna"}
+    assert len(votes_of(judgements, item_ids)) == 3
+    assert not any(word in text for word in ("score", "doubts:", "answers:", "random"))
+    found = axe.Axe().run(page).response["violations"]
+    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+    page.reload()
+    page.wait_for_selector("#pair .side")
+    page.locator("#who").fill("anna")
+    page.keyboard.press("Tab")
+    page.get_by_text("3 pairs judged by this name.").wait_for()
     assert seen.complaints == []
     assert seen.hosts == {"127.0.0.1"}

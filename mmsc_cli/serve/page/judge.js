@@ -30,7 +30,7 @@ function show(before = "") {
   $("judged").textContent = `${done.toLocaleString("en")} pairs judged by this name.`;
   if (!pair) return say(`${before}There is no pair left to judge.`);
   $("pair").replaceChildren(card("A", pair.a), card("B", pair.b));
-  say(`${before}Pair ${place + 1} of ${pairs.length}: ${pair.a.title}, and ${pair.b.title}.`);
+  say(`${before}Pair ${place + 1} of ${pairs.length}.`);
 }
 
 async function draw(before = "") {

@@ -119,18 +119,19 @@ async function showItem(id, given) {
   say(`${outcomes[0].answers.length} answers.${ruled(outcomes[0].rules)}`);
 }
 
+function listed(found) {
+  const row = element("li");
+  row.append(link(found.item, found.title), element("span", ` ${found.item}`, { class: "soft" }));
+  return row;
+}
+
 async function showFound(words) {
   const turn = ++asked;
   const { items } = await json(`/v1/search?${new URLSearchParams({ q: words, k: 30 })}`);
   if (turn !== asked) return;
-  const rows = items.map((found) => {
-    const row = element("li");
-    row.append(link(found.item, found.title), element("span", ` ${found.item}`, { class: "soft" }));
-    return row;
-  });
-  $("found-items").replaceChildren(...rows);
-  $("found").hidden = !rows.length;
-  say(rows.length ? `${rows.length} items found.` : "No item has these words in its title or id.");
+  $("found-items").replaceChildren(...items.map(listed));
+  $("found").hidden = !items.length;
+  say(items.length ? `${items.length} items found.` : "No item has these words in its title or id.");
 }
 
 function showFigures(figures) {
@@ -145,17 +146,17 @@ function showFigures(figures) {
         const gain = (figures.gains[relation] || {})[slice];
         const relative = gain && typeof gain.relative === "number" ? `${(100 * gain.relative).toFixed(1)} %` : "–";
         return [
-          slice,
+          slice.replaceAll("_", ", "),
           figure.queries.toLocaleString("en"),
-          figure["hit@10"].toFixed(3),
           figure["ndcg@10"].toFixed(3),
-          gain ? gain.baseline : "–",
           relative,
+          gain ? gain.baseline : "–",
+          figure["hit@10"].toFixed(3),
         ];
       });
     return table(
       `Held-out ${relation}s`,
-      ["slice", "queries", "Hit@10", "NDCG@10", "best baseline", "ahead by"],
+      ["slice", "queries", "NDCG@10", "ahead by", "best baseline", "Hit@10"],
       rows,
     );
   });
@@ -165,12 +166,13 @@ function showFigures(figures) {
 async function showWorkspace() {
   const about = await json("/version");
   trainedDistinct = about.distinct ?? 0;
-  const trained = about.trained ? `, trained ${about.trained}` : "";
+  const trained = about.trained ? `, trained ${about.trained.slice(0, 16).replace("T", " ")} UTC` : "";
   $("served").textContent = shown(
     `${about.items.toLocaleString("en")} items${trained}; mmsc ${about.mmsc}; index ${about.index.slice(0, 12)}` +
       (about.rules ? `; rules of the shop: ${about.rules}.` : "."),
   );
   $("report").hidden = !about.report;
+  $("examples").replaceChildren(...about.examples.map(listed));
   showFigures(about.figures);
   const warnings = about.data.warnings.map((text) => element("li", text, { class: "warning" }));
   const list = element("ul");
@@ -187,7 +189,7 @@ async function showWorkspace() {
 
 async function route() {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-  for (const part of ["found", "item", "judge"]) $(part).hidden = true;
+  for (const part of ["home", "found", "item", "judge"]) $(part).hidden = true;
   say("");
   document.title = "mmsc";
   try {
@@ -196,6 +198,7 @@ async function route() {
       await showFound(given.q);
     } else if (given.item) await showItem(given.item, given);
     else if ("judge" in given) await showJudging();
+    else $("home").hidden = false;
   } catch (error) {
     say(error.message, true);
   }
