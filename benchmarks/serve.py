@@ -204,7 +204,7 @@ def _written(descriptor: int) -> str:
     return os.pread(descriptor, 10_000, 0).decode()
 
 
-CONSTANT = """
+APPLICATION = """
 import sys, uvicorn
 from fastapi import FastAPI, Response
 app, content = FastAPI(), b"x" * int(sys.argv[2])
@@ -223,7 +223,7 @@ def _constant(size: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with subprocess.Popen([sys.executable, "-c", CONSTANT, str(port), str(size)]) as process:
+    with subprocess.Popen([sys.executable, "-c", APPLICATION, str(port), str(size)]) as process:
         for _ in range(300):
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
