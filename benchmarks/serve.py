@@ -93,7 +93,7 @@ def make_workspace(root: Path, items: int, shift: float = 0.0) -> Path:
         tensors[f"{relation}.linear.indices"] = composed.rows.indices.astype(np.int32)
         tensors[f"{relation}.linear.values"] = composed.rows.data
         tensors[f"{relation}.linear.by_distinct"] = composed.by_distinct.data
-    write_index(root / "index", tensors, {"items": items, "dim": composed.key.shape[1]})
+    write_index(root / "index", tensors, {"items": items, "dim": composed.key.shape[1], "ranked": True})
     return root
 
 

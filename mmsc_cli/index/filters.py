@@ -110,6 +110,8 @@ class Sieve:
         self._book = book or None
         self._index = index
         self._group: NDArray[np.int32] | None = index.optional("group")
+        # Whether nothing but the query itself is left out.
+        self.is_plain = filters == Filters() and self._book is None and self._group is None
         self._category: NDArray[np.int32] | None = None
         if filters.category is not None or filters.diversify:
             self._category = self._needed("category")

@@ -180,7 +180,7 @@ class Index:
             WorkspaceError: the index was made by an older mmsc, which had no such ranking.
         """
         changed = copy(self)
-        changed.about = {**self.about, "distinct": share}
+        changed.about = {**self.about, "distinct": share, "ranked": False}
         try:
             changed._vectors = {  # noqa: SLF001  its own
                 relation: replace(
@@ -204,7 +204,7 @@ class Index:
             WorkspaceError: the index has no student.
         """
         changed, followed = copy(self), self.about.get("follow_labels", {})
-        changed.about = {**self.about, "follow_labels": {**followed, **weights}}
+        changed.about = {**self.about, "follow_labels": {**followed, **weights}, "ranked": False}
         changed._vectors = dict(self._vectors)  # noqa: SLF001  its own
         for relation, weight in weights.items():
             vectors = self._vectors[relation]

@@ -169,6 +169,10 @@ class IndexRanker:
         sieve = self.sieves[relation]
         if len(columns) < self.k or sieve.takes_turns(relation):
             return None
+        if self._index.about.get("ranked") and sieve.is_plain:
+            first = self._first(relation, query, vector, columns, values)
+            if first is not None:
+                return first
         order = np.argsort(columns, kind="stable")
         rows = columns[order].astype(np.int64)
         network = _network(self._index.vectors(relation).key, vector, rows)
@@ -190,6 +194,27 @@ class IndexRanker:
         if len(best) < self.k or not scores[best[-1]] > most:
             return None
         return Ranked(relation, rows[best], scores[best], network[best], ruled)
+
+    def _first(
+        self,
+        relation: Relation,
+        query: Query,
+        vector: NDArray[np.float32],
+        columns: NDArray[np.int32],
+        values: NDArray[np.float32],
+    ) -> Ranked | None:
+        """The first of a row's items, which training ranked; None if their scores are not in that order, or too low."""
+        width = self.k + 2  # one may be the query, and one shows where the order is not strict
+        rows = columns[:width].astype(np.int64)
+        network = _network(self._index.vectors(relation).key, vector, rows)
+        scores = network + values[:width]
+        check_scores(scores)
+        if not (scores[1:] < scores[:-1]).all():
+            return None
+        kept = np.flatnonzero(rows != query.row)[: self.k]
+        if len(kept) < self.k or not scores[kept[-1]] > self._index.most_without_addition(relation, vector):
+            return None
+        return Ranked(relation, rows[kept], scores[kept], network[kept])
 
     def _ranked(
         self,

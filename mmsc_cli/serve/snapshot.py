@@ -135,7 +135,7 @@ class Snapshot:
         if ranked is None:
             return None
         index, rows = self.recommender.index, ranked.rows.tolist()
-        items, titles = index.ids.take(rows), index.titles.take(rows)
+        items, titles = [index.ids[row] for row in rows], [index.titles[row] for row in rows]
         answers = [
             {"query": item_id, "relation": relation, "rank": rank, "item": item, "score": score, "title": title}
             for rank, (item, score, title) in enumerate(
@@ -200,6 +200,8 @@ class Snapshot:
         if isinstance(outcome, MmscError):
             return outcome
         book = self.recommender.book
+        if not (book or choosing.fallback or choosing.explain or choosing.more or more):
+            return {"answers": [dict(zip(COLUMNS, answer, strict=False)) for answer in outcome]}
         sources = ["source"] if book or choosing.fallback else []
         columns = [*COLUMNS, *sources, *more, *(["why"] if choosing.explain else [])]
         records = [record(answer._asdict(), columns) for answer in outcome]

@@ -5,6 +5,7 @@ Unlike other tables it names items by their ids, so that it outlives another `pr
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

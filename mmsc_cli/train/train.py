@@ -323,6 +323,7 @@ class _Making:
             "without": list(plan.without),
             "distinct": settings.distinct,
             "orders": inputs.orders,
+            "ranked": True,  # rows of candidates come best first
             **learned.about,
             "model": model_identity(network.model),
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,28 @@ def test_candidates_alone_give_what_the_whole_catalogue_gives(filters: Filters) 
     for number, relation in enumerate(RELATIONS):
         searched = ranker._exact(relation, queries, block.vectors[relation], block.additions[relation])
         for ranking, whole in zip(answered, searched, strict=True):
+            assert ranking[number].rows.tolist() == whole.rows.tolist()
+            np.testing.assert_allclose(ranking[number].scores, whole.scores, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_rows_that_come_best_first_give_what_the_whole_catalogue_gives(shuffled: bool) -> None:
+    """Also where an index says so of itself and it is not true."""
+    composed = composed_index(np.random.default_rng(8))
+    tensors = {name: tensor for name, tensor in composed.tensors.items() if name != "group"}
+    if shuffled:
+        for relation in RELATIONS:
+            for name in ("indices", "values"):
+                kept = tensors[f"{relation}.linear.{name}"] = tensors[f"{relation}.linear.{name}"].copy()
+                for start, stop in pairwise(tensors[f"{relation}.linear.indptr"].tolist()):
+                    kept[start:stop] = np.roll(kept[start:stop], 3)
+    index = Index(tensors, {"ranked": True})
+    queries = [Query.of_item(index, index.ids[row]) for row in range(ITEMS)]
+    ranker = IndexRanker(index, sieves(index, Filters()), K)
+    block = QueryBlock.of_items(index, queries, RELATIONS)
+    for number, relation in enumerate(RELATIONS):
+        searched = ranker._exact(relation, queries, block.vectors[relation], block.additions[relation])
+        for ranking, whole in zip(ranker.rank(block), searched, strict=True):
             assert ranking[number].rows.tolist() == whole.rows.tolist()
             np.testing.assert_allclose(ranking[number].scores, whole.scores, rtol=1e-5, atol=1e-5)
 

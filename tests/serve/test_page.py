@@ -70,7 +70,7 @@ def test_people_find_an_item_and_look_at_its_answers(browser: Any, served: Serve
     page.get_by_role("link", name=item["title"]).first.click()
     page.wait_for_selector("#substitute li")
 
-    assert page.locator("h1").inner_text() == item["title"]
+    assert page.locator("#card h1").inner_text() == item["title"]
     titles = page.locator("#substitute li a").all_inner_texts()
     assert len(set(titles) & {answer["title"] for answer in expected}) >= len(titles) // 2
     assert all(page.locator("#complement .why").all_inner_texts())
@@ -125,7 +125,7 @@ def test_markup_in_titles_is_text(browser: Any, serve_for: Any, tmp_path: Any) -
     seen.page.wait_for_selector("#substitute li")
 
     title += "\\u200b\\u202e\\U000e0041"  # what nobody would see
-    assert seen.page.locator("h1").inner_text() == title
+    assert seen.page.locator("#card h1").inner_text() == title
     assert seen.page.locator("#substitute li a").first.inner_text() == title
     assert seen.page.title().startswith("<img")
     assert seen.complaints == []
@@ -141,9 +141,10 @@ def test_people_judge_pairs_by_keys_without_our_opinion(
     address = serve_for(trained_copy.root).client.base_url
     page.goto(f"{address}#judge")
     page.wait_for_selector("#pair .side")
-    page.locator("#who").fill("anna")
-    page.keyboard.press("Tab")
-    page.wait_for_function("document.getElementById('judged').textContent.startsWith('0 pairs')")
+    with page.expect_response(lambda response: "who=anna" in response.url):
+        page.locator("#who").fill("anna")
+        page.keyboard.press("Tab")
+    page.wait_for_load_state("networkidle")
     text = page.locator("#judge").inner_text()
     page.locator("#choices button").first.focus()
     for key, place in (("s", 2), ("x", 3), ("c", 4), ("n", 5)):

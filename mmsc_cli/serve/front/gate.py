@@ -27,11 +27,15 @@ _POLICY = (
 REPORT = "/report"
 # The report has its styles in it, and no script; whoever wrote it cannot act as the page.
 _POLICY_OF_REPORT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
-_SENT_ALONG = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-]
+_SENT_ALONG, _WITH_REPORT = (
+    [
+        (b"content-security-policy", policy.encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+    ]
+    for policy in (_POLICY, _POLICY_OF_REPORT)
+)
 # What changes something for others.
 _WRITING = ("/v1/judgements", "/v1/stock")
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
@@ -81,8 +85,7 @@ class Gate:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
-                policy = _POLICY_OF_REPORT if scope["path"] == REPORT else _POLICY
-                message["headers"] += [(b"content-security-policy", policy.encode()), *_SENT_ALONG]
+                message["headers"] += _WITH_REPORT if scope["path"] == REPORT else _SENT_ALONG
             else:
                 size += len(message.get("body", b""))
             await send(message)

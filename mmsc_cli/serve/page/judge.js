@@ -33,7 +33,7 @@ function show(before = "") {
   say(`${before}Pair ${place + 1} of ${pairs.length}.`);
 }
 
-async function draw(before = "") {
+async function draw(before) {
   const given = await json(`/v1/judge?${new URLSearchParams({ who: who(), n: AT_A_TIME, seed })}`);
   $("refused").hidden = !given.refused;
   $("refused").textContent = given.refused ? `Nobody can judge here: ${given.refused}.` : "";
@@ -43,27 +43,15 @@ async function draw(before = "") {
     pairs = [];
     return say("");
   }
-  show(before);
+  show(before || "");
 }
 
-async function answer(label) {
-  if (isBusy || !isShown()) return;
+// One thing at a time: what is pressed meanwhile could be meant for another pair, or another name.
+async function alone(task) {
+  if (isBusy) return;
   isBusy = true;
   try {
-    const pair = pairs[place];
-    if (label) {
-      const kept = { a: pair.a.item_id, b: pair.b.item_id, label, who: who(), source: pair.source };
-      await json("/v1/judgements", post(kept));
-      if (!pair.label) done += 1;
-      pair.label = label;
-    }
-    const before = label ? `Kept: ${label}. ` : "Skipped. ";
-    place += 1;
-    if (place < pairs.length) show(before);
-    else {
-      seed += 1;
-      await draw(before);
-    }
+    await task();
   } catch (error) {
     say(error.message, true);
   } finally {
@@ -71,23 +59,40 @@ async function answer(label) {
   }
 }
 
+async function answer(label) {
+  const pair = pairs[place];
+  if (label) {
+    const kept = { a: pair.a.item_id, b: pair.b.item_id, label, who: who(), source: pair.source };
+    await json("/v1/judgements", post(kept));
+    if (!pair.label) done += 1;
+    pair.label = label;
+  }
+  const before = label ? `Kept: ${label}. ` : "Skipped. ";
+  place += 1;
+  if (place < pairs.length) return show(before);
+  seed += 1;
+  await draw(before);
+}
+
 export async function showJudging() {
   $("who").value ||= localStorage.getItem(remembered) || "";
   $("judge").hidden = false;
   document.title = "Judge pairs – mmsc";
-  await draw();
+  await alone(draw);
 }
 
 for (const button of $("choices").querySelectorAll("button[data-label]"))
-  button.addEventListener("click", () => answer(button.dataset.label));
-$("back").addEventListener("click", () => {
-  place -= 1;
-  show("One back. ");
-});
+  button.addEventListener("click", () => alone(() => answer(button.dataset.label)));
+$("back").addEventListener("click", () =>
+  alone(() => {
+    place -= 1;
+    show("One back. ");
+  }),
+);
 $("judging-as").addEventListener("submit", (event) => event.preventDefault());
 $("who").addEventListener("change", () => {
   localStorage.setItem(remembered, $("who").value.trim());
-  draw().catch((error) => say(error.message, true));
+  alone(draw);
 });
 addEventListener("keydown", (event) => {
   const isTyping = event.target.matches?.("input:not([type=checkbox]), textarea, select");
@@ -95,5 +100,5 @@ addEventListener("keydown", (event) => {
   const label = KEYS[event.key.toLowerCase()];
   if (label === undefined) return;
   event.preventDefault();
-  answer(label);
+  alone(() => answer(label));
 });

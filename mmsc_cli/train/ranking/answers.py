@@ -159,7 +159,8 @@ def compose(
 
     score(i, j) = query[i] . key[j] + rows[i, j] stays what the index computes: the rows hold what is missing from the
     product to the ranker's score. What is no candidate follows in the order of the network, between 2 and 0 below the
-    last candidate. That takes one further column in the vectors.
+    last candidate. That takes one further column in the vectors. Each row has its candidates best first, by which an
+    index may answer from the first of them (`ranked` of its description).
 
     Args:
         query: (n_items, dim) of the network.
@@ -180,7 +181,7 @@ def compose(
         ]
     )
     pointers = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
-    columns = answers.candidates[filled]
+    products, columns = products[filled], answers.candidates[filled]
     first, second = (head[filled] for head in answers.scores)
     mixed = first + np.float32(distinct) * (second - first)
     by_student = None
@@ -193,7 +194,22 @@ def compose(
         scores[filled] = mixed
         mixed = hold(answers.candidates, scores)[filled]
 
-    def as_rows(values: NDArray[np.float32]) -> Sparse:
-        return sparse.csr_array((values, columns, pointers), shape=(len(query),) * 2)
+    order = _best_first(mixed, filled)
 
-    return Composed(query, key, as_rows(mixed - products[filled]), as_rows(second - first), by_student)
+    def as_rows(values: NDArray[np.float32]) -> Sparse:
+        return sparse.csr_array((values[order], columns[order], pointers), shape=(len(query),) * 2)
+
+    if by_student is not None:
+        by_student = ByStudent(by_student.truth[order], by_student.behaviour[order])
+    return Composed(query, key, as_rows(mixed - products), as_rows(second - first), by_student)
+
+
+def _best_first(scores: NDArray[np.float32], filled: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The order (n_filled,) in which each item's candidates come best first; `filled` (n_items, count) says whose."""
+    place = np.full(filled.shape, -1)
+    place[filled] = np.arange(len(scores))
+    lowest = np.full(filled.shape, np.inf, np.float32)
+    lowest[filled] = -scores
+    ordered = np.take_along_axis(place, np.argsort(lowest, axis=1, kind="stable"), axis=1)
+    best_first: NDArray[np.int64] = ordered[ordered >= 0]
+    return best_first

@@ -41,8 +41,8 @@ def test_a_share_of_the_second_head_can_be_chosen_when_answering(
 ) -> None:
     chosen, composed = compose(*vectors, answers, distinct=0.3), compose(*vectors, answers, distinct=0)
     np.testing.assert_array_equal(composed.rows.indices, composed.by_distinct.indices)
-    later = composed.rows.data + np.float32(0.3) * composed.by_distinct.data
-    np.testing.assert_allclose(chosen.rows.data, later, atol=1e-4)
+    later = composed.rows + np.float32(0.3) * composed.by_distinct
+    np.testing.assert_allclose(chosen.rows.toarray(), later.toarray(), atol=1e-4)
     filled = answers.candidates >= 0
     found = np.take_along_axis(scores_of(chosen), answers.candidates, axis=1)
     np.testing.assert_allclose(found[filled], (0.7 * answers.scores[0] + 0.3 * answers.scores[1])[filled], atol=1e-4)
@@ -54,11 +54,20 @@ def test_the_weight_of_the_student_can_be_chosen_when_answering(
     truth = np.random.default_rng(2).random(answers.candidates.shape, np.float32)
     taught = Answers(answers.candidates, answers.scores, truth)
     followed, plain = (compose(*vectors, taught, distinct=0, follow=weight) for weight in (0.4, 0))
-    assert not np.allclose(followed.rows.data, plain.rows.data, atol=0.1)
+    assert not np.allclose(followed.rows.toarray(), plain.rows.toarray(), atol=0.1)
     stored = plain.by_student
     assert stored is not None
-    later = plain.rows.data + followed_scores(stored.behaviour, stored.truth, plain.rows.indptr, 0.4) - stored.behaviour
-    np.testing.assert_allclose(followed.rows.data, later, atol=1e-4)
+    later = plain.rows.copy()
+    later.data += followed_scores(stored.behaviour, stored.truth, later.indptr, 0.4) - stored.behaviour
+    np.testing.assert_allclose(followed.rows.toarray(), later.toarray(), atol=1e-4)
+
+
+def test_candidates_come_best_first(answers: Answers, vectors: tuple[np.ndarray, np.ndarray]) -> None:
+    composed = compose(*vectors, answers, distinct=0.3)
+    scores = scores_of(composed)
+    for row in range(ITEMS):
+        ranked = scores[row, composed.rows.indices[composed.rows.indptr[row] : composed.rows.indptr[row + 1]]]
+        assert (np.diff(ranked) <= 1e-4).all()
 
 
 def test_all_others_follow_in_the_order_of_the_network(
