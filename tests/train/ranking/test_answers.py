@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmsc_cli.index.following import followed_scores
-from mmsc_cli.train.ranking.answers import Answers, Composed, compose
+from mmsc_cli.train.ranking.answers import STEP, Answers, Composed, compose
 
 ITEMS, DIM = 20, 4
 
@@ -33,7 +33,7 @@ def test_candidates_get_the_score_of_the_ranker(answers: Answers, vectors: tuple
     scores = scores_of(compose(*vectors, answers, distinct=0))
     filled = answers.candidates >= 0
     found = np.take_along_axis(scores, answers.candidates, axis=1)
-    np.testing.assert_allclose(found[filled], answers.scores[0][filled], atol=1e-4)
+    np.testing.assert_allclose(found[filled], answers.scores[0][filled], atol=STEP)
 
 
 def test_a_share_of_the_second_head_can_be_chosen_when_answering(
@@ -42,10 +42,10 @@ def test_a_share_of_the_second_head_can_be_chosen_when_answering(
     chosen, composed = compose(*vectors, answers, distinct=0.3), compose(*vectors, answers, distinct=0)
     np.testing.assert_array_equal(composed.rows.indices, composed.by_distinct.indices)
     later = composed.rows + np.float32(0.3) * composed.by_distinct
-    np.testing.assert_allclose(chosen.rows.toarray(), later.toarray(), atol=1e-4)
+    np.testing.assert_allclose(chosen.rows.toarray(), later.toarray(), atol=STEP)
     filled = answers.candidates >= 0
     found = np.take_along_axis(scores_of(chosen), answers.candidates, axis=1)
-    np.testing.assert_allclose(found[filled], (0.7 * answers.scores[0] + 0.3 * answers.scores[1])[filled], atol=1e-4)
+    np.testing.assert_allclose(found[filled], (0.7 * answers.scores[0] + 0.3 * answers.scores[1])[filled], atol=STEP)
 
 
 def test_the_weight_of_the_student_can_be_chosen_when_answering(
@@ -59,7 +59,7 @@ def test_the_weight_of_the_student_can_be_chosen_when_answering(
     assert stored is not None
     later = plain.rows.copy()
     later.data += followed_scores(stored.behaviour, stored.truth, later.indptr, 0.4) - stored.behaviour
-    np.testing.assert_allclose(followed.rows.toarray(), later.toarray(), atol=1e-4)
+    np.testing.assert_allclose(followed.rows.toarray(), later.toarray(), atol=STEP)
 
 
 def test_candidates_come_best_first(answers: Answers, vectors: tuple[np.ndarray, np.ndarray]) -> None:
@@ -84,4 +84,4 @@ def test_all_others_follow_in_the_order_of_the_network(
 def test_a_network_that_says_nothing_leaves_the_candidates_as_they_are(answers: Answers) -> None:
     nothing = np.zeros((ITEMS, DIM), np.float32)
     scores = scores_of(compose(nothing, nothing, answers, distinct=0))
-    np.testing.assert_allclose(np.sort(scores[3])[-5:], np.sort(answers.scores[0][3]), atol=1e-5)
+    np.testing.assert_allclose(np.sort(scores[3])[-5:], np.sort(answers.scores[0][3]), atol=STEP)
