@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--input", action="append", default=[], metavar="FILE")
     parser.add_argument("--seeds", type=whole_numbers, default=[1, 2, 3], metavar="1,2,3")
     parser.add_argument("--slices", default="cold,cold_clean,all", help="cold ones alone are much quicker")
+    parser.add_argument("--encoders", default=f"{REFERENCE},classic")
     parser.add_argument("--train", action="store_true", help="judge the whole model too")
     parser.add_argument("--without", default="", help="parts that it is trained without, such as network")
     parser.add_argument("--keep", type=Path, metavar="DIR")
@@ -71,7 +72,8 @@ def main() -> None:
     costs: Costs = {}
     with tempfile.TemporaryDirectory() as temporary:
         for seed in given.seeds:
-            for name, encoder in ((REFERENCE, f"sentence-transformers:{given.model}"), ("classic", "classic")):
+            for name in given.encoders.split(","):
+                encoder = f"sentence-transformers:{given.model}" if name == REFERENCE else name
                 workspace = (given.keep or Path(temporary)) / f"{given.recipe}-{seed}-{name}"
                 _encode(given, workspace, encoder, seed, costs.setdefault((name, "encode"), []))
                 _judge(given, workspace, name, seed, figures, costs)

@@ -136,7 +136,7 @@ def _cost(architecture: str, runs: int) -> list[str]:
 
     torch.set_num_threads(1)
     torch.backends.mha.set_fastpath_enabled(False)  # its operations are not counted
-    model = open_clip.create_model(architecture).eval()
+    model = open_clip.create_model(architecture).eval().requires_grad_(False)
     config = open_clip.get_model_config(architecture)
     side, length = config["vision_cfg"]["image_size"], config["text_cfg"]["context_length"]
     batch = 8

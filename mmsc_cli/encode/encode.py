@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Mapping
@@ -26,8 +27,10 @@ from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.shards import WHOLE, Shard
 from mmsc_cli.tables.image_hashes import read_image_hashes
+from mmsc_cli.workspace.changes import config_changes
 from mmsc_cli.workspace.lock import locked
 
+_LOG = logging.getLogger(__name__)
 FITTED = "encoder"  # the folder of what is fitted on the catalogue
 
 
@@ -89,6 +92,9 @@ def encode_shard(task: EncodeTask, shard: Shard = WHOLE) -> Encoding:
     made = _made(task, choice)
     # An adapter learns from pairs, which change every night.
     earlier = task.earlier if task.earlier and not task.settings.adapt and task.earlier.made == made else None
+    if task.earlier and not task.settings.adapt and earlier is None:
+        changes = config_changes(task.earlier.made, made)
+        _LOG.warning("encode: everything is encoded anew, as these vectors would be others: %s", changes)
     folder = _work_folder(task, choice, earlier)
     if shard == WHOLE:
         _remove_other_folders(folder)

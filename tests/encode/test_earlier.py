@@ -108,11 +108,18 @@ def test_images_that_come_later_are_fitted_on(typed_items: pa.Table, night: Call
 
 @pytest.mark.parametrize("settings", [{"text_dim": 6}, {"adapt": 0}])
 def test_other_settings_encode_everything(
-    typed_items: pa.Table, night: Callable[..., Path], encoded: dict[str, int], settings: dict[str, int]
+    typed_items: pa.Table,
+    night: Callable[..., Path],
+    encoded: dict[str, int],
+    settings: dict[str, int],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     first = night(typed_items)
     night(typed_items, first, **settings)
-    assert encoded["text"] == (60 if "text_dim" in settings else 0)
+    changed = "text_dim" in settings
+    assert encoded["text"] == (60 if changed else 0)
+    assert ("everything is encoded anew" in caplog.text) is changed
+    assert ("settings.text_dim 8 → 6" in caplog.text) is changed
 
 
 def test_embeddings_of_an_earlier_version_are_no_help(
