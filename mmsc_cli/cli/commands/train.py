@@ -66,7 +66,8 @@ def register(app: typer.Typer) -> None:
         asked: Resume = "auto" if resume is None else "must" if resume else "never"
         counts = run_train(session.workspace, recipe, parts, session.device, session.progress, asked, fresh=fresh)
         figures = ", ".join(f"{name} {value:.4f}" for name, value in counts["validation"].items() if value is not None)
-        parts_done = [counted(counts["epochs"], "epoch"), f"validation NDCG@10 {figures}", *_student(counts)]
+        learned = counted(counts["epochs"], "epoch") if counts["start"] == "anew" else "nothing learned anew"
+        parts_done = [learned, f"validation NDCG@10 {figures}", *_student(counts)]
         session.finish("train", counts, started, "; ".join(parts_done))
 
 
