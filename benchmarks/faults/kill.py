@@ -33,9 +33,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow.parquet as pq
 
 from benchmarks.faults.answering_server import AnsweringServer
 from benchmarks.faults.report import machine, markdown_table
+from mmsc_cli.diff.kept_answers import FILE as KEPT_ANSWERS
 from mmsc_cli.errors import MmscError
 from mmsc_cli.workspace.checksums import describe
 from mmsc_cli.workspace.digests import artefact_digest
@@ -240,6 +242,8 @@ def _timeless(path: Path) -> str:
             whole.update(repr(_without_times(json.loads(file.read_bytes()))).encode())
         elif file.suffix == ".jsonl":
             whole.update(repr([_without_times(json.loads(line)) for line in file.read_bytes().splitlines()]).encode())
+        elif file.name == KEPT_ANSWERS:  # says beside them when the index was trained
+            whole.update(repr(pq.read_table(file).to_pylist()).encode())
         elif file.is_file():
             whole.update(_TIME_TEXT.sub(rb"\1", file.read_bytes()))
     return whole.hexdigest()
