@@ -58,7 +58,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 ARTEFACTS = tuple(name for files in STAGES.values() for name in files.makes)
 # Keys of JSON values, and what of the report, that hold times or what follows from them.
-_TIME = re.compile(r"seconds|.*_per_second")
+_TIME = re.compile(r"seconds|.*_per_second|trained")
 _TIME_TEXT = re.compile(rb'(<td class="seconds">|mmsc [0-9.]+ \xc2\xb7 trained )[^<\xc2]*')
 _IN_A_ROW = 4
 _LONGEST = 1_800.0
