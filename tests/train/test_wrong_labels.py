@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from mmsc_cli.label.stage import run_label
@@ -18,6 +20,7 @@ from mmsc_cli.train.inputs import Plan, read_inputs
 from mmsc_cli.train.known import Catalogue, Known
 from mmsc_cli.train.ranking.evidence import Evidence
 from mmsc_cli.train.settings import TrainSettings
+from mmsc_cli.train.student import student
 from mmsc_cli.train.student.student import Student, teach
 from mmsc_cli.train.student.views import PairViews
 from mmsc_cli.train.train import train
@@ -103,6 +106,33 @@ def test_cleaned_labels_are_right_more_often_than_the_annotator(prepared: Worksp
     true = np.select([substitute, complement], [0, 1], 2)
     before, after = (float((labels.probabilities().argmax(axis=1) == true).mean()) for labels in (given, cleaned))
     assert after > before + 0.04
+
+
+def test_students_without_labels_hold_out_against_errors_that_are_always_the_same(
+    prepared: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every fourth cell of two categories and a class gets another class, always the same."""
+    path = labels_of(prepared, tmp_path, 1.0)
+    given = Labels.read(path)
+    inputs = read_inputs(prepared, Plan(1))
+    names = [" > ".join(category) for category in inputs.items["category"].to_pylist()]
+    leaf = np.unique(names, return_inverse=True)[1]
+    true = given.probabilities().argmax(axis=1)
+    ends = np.sort(np.stack([leaf[given.a], leaf[given.b]]), axis=0)
+    cells, cell = np.unique((ends[0] * len(names) + ends[1]) * 3 + true, return_inverse=True)
+    wrong = np.random.default_rng(0).random(len(cells)) < 0.25
+    said = np.where(wrong[cell], (true + 1) % 3, true)
+    said_p = np.full((len(said), 3), 0.1, np.float32)
+    said_p[np.arange(len(said)), said] = 0.8
+    columns = dict(zip(("p_substitute", "p_complement", "p_neither"), said_p.T, strict=True))
+    replace(given, **columns).write(path)
+    unseen_right = []
+    for share in (0.0, student.WITHOUT_LABELS):
+        monkeypatch.setattr(student, "WITHOUT_LABELS", share)
+        unseen = taught(prepared, path).unseen
+        assert unseen is not None
+        unseen_right.append(float((unseen.argmax(axis=1) == true)[wrong[cell]].mean()))
+    assert unseen_right[1] > unseen_right[0]
 
 
 def test_the_student_does_not_copy_the_rules(prepared: Workspace, tmp_path: Path) -> None:
