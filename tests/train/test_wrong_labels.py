@@ -77,6 +77,8 @@ def test_labels_are_followed_as_far_as_they_are_right(prepared: Workspace, tmp_p
     assert right.trust > mostly.trust > dice.trust == 0
     assert right.trust > 0.9
     assert dice.by_labels is None
+    assert mostly.about is not None
+    assert mostly.about["same_errors"] < 0.05  # its errors are random
 
 
 def test_what_the_student_of_labels_is_worth_has_intervals(prepared: Workspace, tmp_path: Path) -> None:
@@ -124,15 +126,17 @@ def test_students_without_labels_hold_out_against_errors_that_are_always_the_sam
     said = np.where(wrong[cell], (true + 1) % 3, true)
     said_p = np.full((len(said), 3), 0.1, np.float32)
     said_p[np.arange(len(said)), said] = 0.8
-    columns = dict(zip(("p_substitute", "p_complement", "p_neither"), said_p.T, strict=True))
-    replace(given, **columns).write(path)
-    unseen_right = []
-    for share in (0.0, student.WITHOUT_LABELS):
-        monkeypatch.setattr(student, "WITHOUT_LABELS", share)
-        unseen = taught(prepared, path).unseen
-        assert unseen is not None
-        unseen_right.append(float((unseen.argmax(axis=1) == true)[wrong[cell]].mean()))
-    assert unseen_right[1] > unseen_right[0]
+    substitute, complement, neither = said_p.T
+    replace(given, p_substitute=substitute, p_complement=complement, p_neither=neither).write(path)
+    wary = taught(prepared, path)
+    monkeypatch.setattr(student, "MOST_WITHOUT_LABELS", 0.0)
+    trusting = taught(prepared, path)
+    assert wary.about is not None
+    assert wary.about["same_errors"] > 0.1
+    assert wary.unseen is not None
+    assert trusting.unseen is not None
+    right = [(unseen.argmax(axis=1) == true)[wrong[cell]].mean() for unseen in (wary.unseen, trusting.unseen)]
+    assert right[0] > right[1]
 
 
 def test_the_student_does_not_copy_the_rules(prepared: Workspace, tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ LEAST = 0.005
 # How much the students without labels count beside that of labels. They make none of an annotator's errors, of which
 # those that are always the same are learned from labels like anything else (docs/experiments.md).
 WITHOUT_LABELS = 0.4
+# How much more they count for each fraction of the labels that is wrong and always the same, and the most they count.
+BY_SAME_ERRORS = 1.5
+MOST_WITHOUT_LABELS = 0.7
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Student:
         by_rules: reads behaviour.
         by_labels: reads both, and what the other two say; None without labels that teach.
         accuracy: how often the annotator of the labels is right, by all that is known of it.
+        without_labels: how much the students without labels count beside that of labels, 0 to 1.
         about: what was measured, for the report.
         cleaned: the labels as student and annotator see them together; None without labels that teach.
         unseen: (labels, 3) what the student says of the labelled pairs when it has not seen their labels.
@@ -58,6 +62,7 @@ class Student:
     by_rules: Classifier
     by_labels: Classifier | None = None
     accuracy: float = 1.0
+    without_labels: float = WITHOUT_LABELS
     about: dict[str, Any] | None = None
     cleaned: Labels | None = None
     unseen: NDArray[np.float32] | None = None
@@ -124,7 +129,7 @@ class Student:
         if self.by_labels is None:
             return plain.astype(np.float32)
         told = self.by_labels.probabilities(_everything(features, strengths, metadata, opinions))
-        return _mixed(_without_noise(told, self.accuracy), plain, WITHOUT_LABELS).astype(np.float32)
+        return _mixed(_without_noise(told, self.accuracy), plain, self.without_labels).astype(np.float32)
 
     def of_candidates(
         self,
@@ -231,11 +236,13 @@ def _with_labels(student: Student, views: PairViews, labels: Labels, seed: int) 
     accuracy = float(np.clip(max(given.max(axis=1).mean(), right.mean()), LEAST_ACCURACY, 0.995))
     own = np.full_like(unseen, (1 - accuracy) / 2)
     own[np.arange(len(own)), taught.classes] = accuracy
-    true = _mixed(_without_noise(unseen, accuracy), plain, WITHOUT_LABELS)
+    same_errors = _same_errors(float(given.max(axis=1).mean()), unseen, taught.classes)
+    without_labels = min(MOST_WITHOUT_LABELS, WITHOUT_LABELS + BY_SAME_ERRORS * same_errors)
+    true = _mixed(_without_noise(unseen, accuracy), plain, without_labels)
     joint = true * own
     joint /= joint.sum(axis=1, keepdims=True)
     trust, skill = _better_than_chance(joint), _better_than_chance(true)
-    about |= {"used": True, "annotator_accuracy": round(accuracy, 4)}
+    about |= {"used": True, "annotator_accuracy": round(accuracy, 4), "same_errors": round(same_errors, 4)}
     about |= {"trust": round(trust, 4), "skill": round(skill, 4)}
     substitute, complement, neither = joint.astype(np.float32).T
     cleaned = replace(labels, p_substitute=substitute, p_complement=complement, p_neither=neither)
@@ -243,12 +250,30 @@ def _with_labels(student: Student, views: PairViews, labels: Labels, seed: int) 
         student,
         by_labels=classifier,
         accuracy=accuracy,
+        without_labels=without_labels,
         about=about,
         cleaned=cleaned,
         unseen=true.astype(np.float32),
         trust=trust,
         skill=skill,
     )
+
+
+def _same_errors(stated: float, unseen: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
+    """The fraction of labels that are wrong in a way that can be learned.
+
+    Random errors cannot be predicted: where a student is surest, it agrees with labels as often as these are right.
+    Where it agrees more often, it has learned errors too.
+
+    Args:
+        stated: how often the annotator says that it is right.
+        unseen: what the student says of the pairs (labels, 3) when it has not seen their labels.
+        classes: the labels, (labels,).
+    """
+    sureness = unseen.max(axis=1)
+    surest = sureness >= np.quantile(sureness, 0.75)
+    agrees = float((unseen[surest].argmax(axis=1) == classes[surest]).mean())
+    return max(0.0, 1 - stated / max(agrees, LEAST_ACCURACY))
 
 
 def _better_than_chance(probabilities: NDArray[np.float64]) -> float:
