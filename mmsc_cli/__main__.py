@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mmsc_cli.cli.interrupt import INTERRUPTED, STDOUT, interruption, typed_command
+from mmsc_cli.cli.interrupt import INTERRUPTED, STDOUT, interruption, take_interrupts, typed_command
 from mmsc_cli.runtime.machine.cores import limit_threads
 
 
@@ -70,6 +70,7 @@ def _guard_stderr() -> None:
 
 def main() -> None:
     """Run `mmsc`."""
+    take_interrupts()
     _guard_stderr()
     with suppress(OSError):  # the folder is gone
         _pass_over_current_folder()
