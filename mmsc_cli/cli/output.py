@@ -178,7 +178,7 @@ class _ConsoleHandler(logging.Handler):
         form = self._output.log_format
         if form is not None:
             line = log_line(form, record.levelname.lower(), self._output.command, text, _fields(record))
-            sys.stderr.write(line + "\n")
+            sys.stderr.write(redact(line) + "\n")
             return
         if record.levelno >= logging.WARNING:
             text = f"warning: {text}"
@@ -194,5 +194,5 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     stage = rest.partition(".")[0]
     fields: dict[str, Any] = {"stage": stage} if stage in STAGES else {}
     if record.exc_info and record.exc_info[1] is not None:
-        fields["error"] = redact(repr(record.exc_info[1]))
+        fields["error"] = repr(record.exc_info[1])
     return {**fields, **getattr(record, "fields", {})}

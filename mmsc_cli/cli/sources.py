@@ -88,7 +88,7 @@ def choose_source(
 
     if any(map(is_pipe, texts)):
         workspace.enter("prepare")
-    decided = guess_source(texts, copies, workspace.path("downloads"))
+    decided = guess_source(texts, copies, workspace.work_folder("downloads"))
     for line in decided.decisions():
         session.out.note(copies.named(line))
     if decided.gaps:

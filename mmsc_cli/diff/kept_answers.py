@@ -47,11 +47,13 @@ def read_kept(path: Path | None) -> list[KeptNight]:
     try:
         rows = _TABLE.read(path)
         about: list[dict[str, Any]] = json.loads((pq.read_schema(path).metadata or {})[_ABOUT])
-        return [
-            KeptNight(night["index"], night["trained"], night["figures"], _night(rows, number, night["trained"]))
-            for number, night in enumerate(about)
-        ]
-    except (WorkspaceError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        nights = []
+        for number, night in enumerate(about):
+            index, trained = str(night["index"]), str(night["trained"])
+            figures = {path: float(value) for path, value in night["figures"].items()}
+            nights.append(KeptNight(index, trained, figures, _night(rows, number, trained)))
+        return nights
+    except (WorkspaceError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return []
 
 

@@ -46,7 +46,7 @@ def run_encode(
     """
     shard = shard or WHOLE
     config = stage_config("encode", recipe)
-    work_folder = workspace.path("encoding")
+    work_folder = workspace.work_folder("encoding")
     whole = None if fresh else workspace.find_whole("embeddings")
 
     def task(inputs: Mapping[str, str]) -> EncodeTask:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.index.kept_columns import KeptColumns, NumberColumn
+from mmsc_cli.tables.items import known_values
 from mmsc_cli.tables.table import check_texts
 from mmsc_cli.workspace.checksums import check_at_a_glance
 
@@ -78,8 +79,7 @@ class ItemAttributes:
         if taken is not None:
             check_texts(taken, "items.parquet")
         own: list[dict[str, Any]] = [{} for _ in rows] if taken is None else taken.to_pylist()
-        # NaN, which is not equal to itself, stands for an unknown number.
-        known = [{name: value if value == value else None for name, value in record.items()} for record in own]
+        known = [known_values(record) for record in own]
         return [
             {**record, **{name: column.of(row) for name, column in self._kept.items()}}
             for record, row in zip(known, rows, strict=True)

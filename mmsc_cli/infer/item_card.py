@@ -18,7 +18,7 @@ from mmsc_cli.index.kept_columns import KeptColumns
 from mmsc_cli.index.storage import Strings
 from mmsc_cli.infer.attributes import ItemAttributes
 from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.tables.items import read_item
+from mmsc_cli.tables.items import known_values, read_item
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.workspace.checksums import check_at_a_glance
@@ -66,9 +66,7 @@ class ItemCards:
         row = self._row(item_id)
         with pq.ParquetFile(self._path) as file:
             record = read_item(file, row)
-        # NaN, which is not equal to itself, stands for an unknown number.
-        known = {name: value if value == value else None for name, value in record.items()}
-        return {**{name: self._kept.column(name).of(row) for name in self._kept.names}, **known}
+        return {**{name: self._kept.column(name).of(row) for name in self._kept.names}, **known_values(record)}
 
     def pairs(self, item_id: str, count: int) -> list[dict[str, Any]]:
         """The pairs of an item, the strongest first: relation, partner, title, strength, sessions with both, split."""

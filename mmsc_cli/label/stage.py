@@ -52,7 +52,7 @@ def run_label(
             seed=recipe.seed,
             endpoints=endpoints,
             out=stage.path("labels.parquet"),
-            cache=workspace.path("answers"),
+            cache=workspace.work_folder("answers"),
             progress=progress,
         )
         stage.counts |= {"round": turn, "rounds": recipe.label.rounds}

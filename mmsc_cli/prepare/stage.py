@@ -87,7 +87,7 @@ def prepare(
         images = None if checking else _image_places(workspace, recipe, files.items, recipe_directory, stage, progress)
         delivery = Delivery(stage.directory("delivery"))
         digests = dict(zip(files, config.get("inputs", {}).values(), strict=False))
-        kept = KeptEvents(workspace.path(KEPT_EVENTS), digests, delivery.folder)
+        kept = KeptEvents(workspace.work_folder(KEPT_EVENTS), digests, delivery.folder)
         _read(workspace, recipe, files, stage, delivery, progress, kept)
         assembled = assemble(
             delivery,
@@ -195,7 +195,7 @@ def _image_places(
         item_files[0].parent if names_files else None,
         None if images.folder is None else recipe_directory / images.folder,
         stage.directory("images"),
-        workspace.path("downloads") / "images",
+        workspace.work_folder("downloads") / "images",
         images,
         progress,
     )
@@ -207,6 +207,6 @@ def _download(workspace: Workspace, source: AmazonSource, progress: Progress) ->
         raise InputError("the recipe names no source.url", hint="give the metadata file with --input FILE")
     # Files of different addresses often share a name.
     origin = blake2b(source.url.encode(), digest_size=4).hexdigest()
-    target = workspace.path("downloads") / origin / file_name(source.url)
+    target = workspace.work_folder("downloads") / origin / file_name(source.url)
     sha256 = download(source.url, target, source.sha256, progress, size=source.size)
     return target, {"url": recorded_address(source.url), "bytes": target.stat().st_size, "sha256": sha256}

@@ -60,14 +60,14 @@ def serve(settings: ServeSettings, ready: Callable[[str], None]) -> None:
     current = Current(settings.root, settings.rules)
     listener = _listen(settings)
     address = _address(listener)
-    with listener, tempfile.TemporaryDirectory(prefix="mmsc-serve-") as shared:
-        settings = replace(settings, shared=Path(shared))
+    with listener:
         if settings.workers == 1:
             _run(settings, current, listener, lambda: ready(address))
             return
         del current  # each process opens its own
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
-        _supervise(settings, listener, lambda: ready(address))
+        with tempfile.TemporaryDirectory(prefix="mmsc-serve-") as shared:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+            _supervise(replace(settings, shared=Path(shared)), listener, lambda: ready(address))
 
 
 def _run(settings: ServeSettings, current: Current, listener: socket.socket, ready: Callable[[], None]) -> None:

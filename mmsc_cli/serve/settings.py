@@ -45,7 +45,7 @@ class ServeSettings:
         workers: the number of processes.
         key: what a client must send as bearer token; empty where everybody may ask.
         origins: the web origins whose pages may ask (CORS).
-        shared: a folder in which the processes share what they are told.
+        shared: a folder in which several processes share what they are told; None for a single one.
         rules: a file of rules of the shop; None for those of the recipe.
         log: writes what was asked, in a line of printable ASCII and as fields; None: nothing does.
         limits: the limits of a request.
@@ -57,7 +57,7 @@ class ServeSettings:
     workers: int = 1
     key: str = ""
     origins: tuple[str, ...] = ()
-    shared: Path = field(default_factory=Path)
+    shared: Path | None = None
     rules: Path | None = None
     log: Callable[[str, Mapping[str, Any]], None] | None = None
     limits: Limits = field(default_factory=Limits)

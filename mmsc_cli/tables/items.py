@@ -6,7 +6,8 @@ The row order (by `item_id`) is the item index that pairs, embeddings and the in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -84,6 +85,13 @@ def read_item(file: pq.ParquetFile, row: int) -> dict[str, Any]:
             return record
         first += n_rows
     raise IndexError(row)
+
+
+def known_values(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of an item with None for a number that is none: NaN stands for an unknown one."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()
+    }
 
 
 def take_items(path: Path, columns: list[str], rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[pa.Table]:

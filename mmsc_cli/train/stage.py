@@ -56,7 +56,7 @@ def run_train(
             "device": where.type,
             "software": {name: software_versions().get(name) for name in ("mmsc-cli", "torch")},
         }
-        checkpoints = Checkpoints(workspace.path("training"), fingerprint, resume)
+        checkpoints = Checkpoints(workspace.work_folder("training"), fingerprint, resume)
         plan = Plan(recipe.seed, parts, current_labels(workspace, stage.inputs))
         anew = fresh or resume == "must"
         left = {} if anew else {name: workspace.find_whole(name) for name in STAGES["train"].makes}

@@ -70,6 +70,19 @@ def list_files(root: Path, artefact: str) -> list[str]:
     return sorted(_walk(root, artefact))
 
 
+def refuse_strange_inside(root: Path, folder: str) -> None:
+    """Refuse links, pipes and devices in a folder for unfinished work, through which a stage would write elsewhere.
+
+    Images that were downloaded are passed over: there may be a million, and each is put in place by a rename.
+
+    Raises:
+        WorkspaceError: there is one.
+    """
+    if refuse_link(root / folder).is_dir():
+        for _ in _walk(root, folder, but=f"downloads/{IMAGES}"):
+            pass
+
+
 def first_difference(wanted: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Return the name of the first file that is not as it was described; None where all are."""
     for name in sorted(wanted.keys() | found.keys()):
@@ -140,13 +153,14 @@ def _glance(status: os.stat_result) -> dict[str, int]:
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
-def _walk(root: Path, folder: str) -> Iterator[str]:
+def _walk(root: Path, folder: str, but: str | None = None) -> Iterator[str]:
     with os.scandir(root / folder) as entries:
         for entry in entries:
             if entry.is_symlink():
                 raise is_link(Path(entry.path))
             if entry.is_dir():
-                yield from _walk(root, f"{folder}/{entry.name}")
+                if f"{folder}/{entry.name}" != but:
+                    yield from _walk(root, f"{folder}/{entry.name}", but)
             elif not entry.is_file():
                 raise is_irregular(Path(entry.path))
             else:

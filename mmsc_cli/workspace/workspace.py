@@ -24,7 +24,13 @@ from mmsc_cli.errors import WorkspaceError, in_workspace
 from mmsc_cli.runtime.atomic import exchange, make_directory, settle, sync_directory
 from mmsc_cli.runtime.machine.versions import software_versions
 from mmsc_cli.workspace.changes import config_changes, input_changes
-from mmsc_cli.workspace.checksums import damaged_file, describe, first_difference, list_files
+from mmsc_cli.workspace.checksums import (
+    damaged_file,
+    describe,
+    first_difference,
+    list_files,
+    refuse_strange_inside,
+)
 from mmsc_cli.workspace.digests import artefact_digest
 from mmsc_cli.workspace.lock import locked
 from mmsc_cli.workspace.manifest import FileRecord, Files, Manifest, StageRecord
@@ -81,6 +87,15 @@ class Workspace:
         """
         path = refuse_link(self.root / artefact)
         return path if self._pins is None else self._pins.path(artefact)
+
+    def work_folder(self, name: str) -> Path:
+        """Return the path of a folder for unfinished work, which may be there from before.
+
+        Raises:
+            WorkspaceError: it is a link, or there is a link, a pipe or a device in it.
+        """
+        refuse_strange_inside(self.root, name)
+        return self.root / name
 
     def manifest(self) -> Manifest:
         """Read the manifest; an empty one where there is none.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +38,40 @@ def test_what_is_typed_is_kept_and_no_pair_is_asked_twice(
     judgements = read_judgements(path)
     assert len(votes_of(judgements, item_ids)) == len(judgements) == 43
     assert set(judgements["source"].to_pylist()) == {"answers", "doubts", "random"}
+
+
+def test_the_end_of_stdin_ends_it(mmsc: Mmsc, trained_copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("s\n"))
+    ran = mmsc("judge", "-n", 5, "-w", trained_copy.root)
+
+    assert ran.code == 0, ran
+    assert len(read_judgements(trained_copy.root / FILE)) == 1
+
+
+def test_ctrl_c_at_the_prompt_is_an_interrupt(
+    mmsc: Mmsc, trained_copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(io.StringIO):
+        def readline(self, *_: object) -> str:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin", Interrupted())
+    ran = mmsc("judge", "-n", 5, "-w", trained_copy.root)
+
+    assert ran.code == 130, ran
+    assert "the same command continues: mmsc judge" in ran.err
+
+
+def test_people_who_judge_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    def judge(number: int) -> None:
+        when = datetime(2026, 11, 30, tzinfo=UTC)
+        judgement = {"a": "A", "b": f"B{number}", "label": "neither", "who": "x", "time": when, "source": "random"}
+        append_judgement(tmp_path / FILE, judgement)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(judge, range(48)))
+
+    assert sorted(read_judgements(tmp_path / FILE)["b"].to_pylist()) == sorted(f"B{number}" for number in range(48))
 
 
 @pytest.mark.parametrize("count", [1, 2, 6, 90])

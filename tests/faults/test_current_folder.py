@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from mmsc_cli.label.vllm.command import server_command, server_environment
@@ -59,6 +60,10 @@ COMMANDS = [
     "train",
     "evaluate",
     "infer --item G000 --relation both",
+    "judge -n 1",
+    "clean",
+    "init items.csv",
+    "diff .",
 ]
 
 
@@ -95,6 +100,30 @@ def test_no_command_runs_them(golden: Workspace, hostile: Path, command: str) ->
     assert [path.name for path in hostile.glob("ran-*")] == [], ran.stderr
     assert ran.returncode in (0, 2), ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nor_do_the_processes_of_a_server(golden: Workspace, hostile: Path, workers: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "mmsc_cli", "serve", "--port", "0", "--workers", workers, "-w", str(golden.root)]
+    with subprocess.Popen(command, cwd=hostile, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        said = server.stderr.readline()
+        try:
+            address = said.split(" at ")[1].split()[0]
+            for path in (
+                "",
+                "v1/search?q=tripod",
+                "v1/items/G000",
+                "v1/items/G000/substitutes?explain=true",
+                "metrics",
+            ):
+                assert httpx.get(address + path, trust_env=False).status_code == 200, path
+        finally:
+            server.terminate()
+
+    assert [path.name for path in hostile.glob("ran-*")] == []
 
 
 def test_files_of_the_current_folder_are_not_run_by_helpers(tmp_path: Path) -> None:

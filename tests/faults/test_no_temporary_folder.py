@@ -13,6 +13,7 @@ import loky
 import pytest
 
 from mmsc_cli.runtime.parallel import map_in_processes
+from mmsc_cli.serve.stock import Stock
 from mmsc_cli.workspace.workspace import Workspace
 
 # As `mmsc`, where Python finds no folder for temporary files.
@@ -49,6 +50,29 @@ def test_tables_of_ones_own_need_none(tmp_path: Path, ending: str) -> None:
         f'name="x"\n[source]\nkind="table"\nitems="items{ending}"\npairs="pairs{ending}"\n'
     )
     _run("prepare", str(tmp_path / "shop.toml"), "-w", str(tmp_path / "space"))
+
+
+def test_a_server_of_one_process_keeps_the_stock_in_memory() -> None:
+    stock = Stock(None)
+    assert stock.get() is None
+    assert stock.put(["B", "A", "A"]) == 2
+    held = stock.get()
+    assert held is not None
+    assert held[0] == {"A", "B"}
+    stock.put(["A"])
+    assert stock.get() != held
+
+
+def test_serving_needs_none(golden: Workspace) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", SCRIPT, "serve", "--port", "0", "-w", str(golden.root)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        said = server.stderr.readline()
+        server.terminate()
+
+    assert "serving" in said, said + server.stderr.read()
+    assert server.returncode == 0
 
 
 def test_without_shared_memory_one_process_does_the_work(

@@ -315,6 +315,19 @@ def test_an_address_with_a_password_is_refused_and_not_repeated(mmsc: Mmsc, tmp_
     assert PASSWORD not in str(caught.value.message)
 
 
+def test_a_log_in_json_redacts_what_stands_beside_the_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MMSC_API_KEY", 'sk-"secret"-1234567890')
+    out = Output(log_format="json", command="serve")
+    out.note("GET", path='/v1/items/sk-"secret"-1234567890', url="https://images.example/a?token=7")
+    written = capsys.readouterr().err
+
+    assert json.loads(written)["path"] == "/v1/items/***"
+    assert "1234567890" not in written
+    assert "token=7" not in written
+
+
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("https://x.example")'])
 def test_a_formula_in_a_title_stays_as_it_is(cell: str) -> None:
     """TSV is read by programs, which must get what the catalogue says; docs/asking.md warns of spreadsheets."""

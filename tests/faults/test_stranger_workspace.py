@@ -101,6 +101,36 @@ def test_nor_is_any_other_file_of_a_workspace_a_link_or_a_pipe(
     assert f"{path} is {'a link' if kind == 'link' else 'not a regular file'}" in ran.err
 
 
+# Files within folders for unfinished work, and commands that write there.
+UNFINISHED = {
+    "answers/vllm.log": "label --model rules --set label.budget=20",
+    "encoding/0123456789abcdef/text.npy": "encode --seed 3",
+    "training/checkpoint.safetensors": "train --seed 3",
+    "kept_events/0123.json": "prepare demo --set source.items=200",
+    "downloads/pipe-0": "run PIPE --no-label",
+}
+
+
+@pytest.mark.parametrize("inner", [True, False])
+@pytest.mark.parametrize("name", UNFINISHED)
+def test_no_link_within_unfinished_work_leads_what_is_written_elsewhere(
+    mmsc: Mmsc, golden: Workspace, tmp_path: Path, name: str, inner: bool
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "letter").write_text("dear")
+    path = golden.root / name
+    if not inner and path.parent.parent != golden.root:
+        path = path.parent
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(elsewhere / "letter" if inner else elsewhere)
+    os.mkfifo(tmp_path / "PIPE")
+
+    assert f"{path} is a link" in _refused(mmsc, golden, UNFINISHED[name].replace("PIPE", str(tmp_path / "PIPE")))
+    assert [file.name for file in elsewhere.iterdir()] == ["letter"]
+    assert (elsewhere / "letter").read_text() == "dear"
+
+
 def test_a_pipe_among_the_images_does_not_hang(mmsc: Mmsc, golden: Workspace) -> None:
     image = next(golden.path("images").iterdir())
     image.unlink()
@@ -315,6 +345,16 @@ def test_sealed_kept_columns_with_impossible_values_are_one_line(mmsc: Mmsc, gol
         ran = mmsc(*words)
         assert ran.code == 2, ran
         assert "damaged" in ran.err
+
+
+def test_a_sealed_number_beyond_all_numbers_is_an_unknown_one(mmsc: Mmsc, golden: Workspace) -> None:
+    _column("items.parquet", "price", float("inf"))(golden)
+    seal_again(golden)
+
+    for words in ("infer G000 --columns price", "show G000"):
+        ran = mmsc(*words.split(), "--json", "-w", golden.root)
+        assert ran.code == 0, ran
+        assert '"price": null' in ran.out
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -66,8 +67,15 @@ def register(app: typer.Typer) -> None:
 
 
 def _asked(prompt: str) -> str:
+    """What is typed, one of the keys, q or nothing; the end of stdin means q."""
+    # Not Typer's prompt, which makes one error of the end of stdin and of Ctrl-C.
     while True:
-        typed: str = typer.prompt(prompt, default="", show_default=False, prompt_suffix="", err=True)
-        answer = typed.strip().lower()[:1]
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
+        try:
+            typed = sys.stdin.readline() if sys.stdin is not None else ""
+        except UnicodeDecodeError:
+            continue
+        answer = typed.strip().lower()[:1] if typed else "q"
         if answer in ("", "q", *KEYS):
             return answer
