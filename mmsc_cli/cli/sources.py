@@ -73,7 +73,7 @@ def choose_source(
     from mmsc_cli.places.copies import Copies  # noqa: PLC0415  for the commands that read sources alone
     from mmsc_cli.recipe.loading import load_recipe  # noqa: PLC0415  brings pydantic
 
-    copies = Copies(workspace.path("downloads"), session.progress)
+    copies = Copies(workspace.work_folder("downloads"), session.progress)
     if any(map(is_object, (*texts, *inputs))):
         workspace.enter("prepare")
     if _is_recipe(texts):

@@ -35,7 +35,7 @@ _MOST_WHOLE = 2**53
 # The share of cells that are no numbers, up to which a column was likely meant to be one of numbers.
 _MOST_ODD = 0.2
 _SHOWN = 3
-_CONDITION = re.compile(r"\s*(?P<column>[^=!<>]+?)\s*(?P<sign>!=|<=|>=|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
+_SIGN = re.compile("!=|[<>]=?|=")
 _ORDERS: dict[str, Callable[[NDArray[np.float64], float], NDArray[np.bool_]]] = {
     "<": np.less,
     "<=": np.less_equal,
@@ -61,12 +61,13 @@ class Condition:
         Raises:
             InputError: it is none.
         """
-        found = _CONDITION.fullmatch(text)
-        if found is None or not found["value"]:
+        found = _SIGN.search(text)
+        column, value = (text[: found.start()].strip(), text[found.end() :].strip()) if found else ("", "")
+        if found is None or not column or not value or "!" in column:
             raise InputError(
                 f"--where {text}: not a condition", hint="for example --where colour=red, or --where 'weight<=2.5'"
             )
-        return cls(found["column"], found["sign"], found["value"])
+        return cls(column, found[0], value)
 
     def __str__(self) -> str:
         return f"{self.column}{self.sign}{self.value}"

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
+import pyarrow as pa
 import pytest
 
+from mmsc_cli.errors import InputError
 from mmsc_cli.files.feed import read_feed
 from mmsc_cli.files.id_column import read_ids
 from mmsc_cli.files.item_fields import (
@@ -23,9 +25,11 @@ from mmsc_cli.files.item_fields import (
     read_text,
 )
 from mmsc_cli.files.prices import decimal_mark, read_price
+from mmsc_cli.index.kept_columns import Condition
 from mmsc_cli.prepare.image_placement import _kind_of
 from mmsc_cli.prepare.sources.log.times import is_day, is_time
 from mmsc_cli.prepare.sources.python_literal import read_dict_literal
+from mmsc_cli.rules.pair_rules import PairRules
 from mmsc_cli.runtime.redaction import redact
 from mmsc_cli.runtime.visible import shown, visible
 
@@ -90,6 +94,13 @@ def _feed(text: str) -> object:
     return None
 
 
+def _condition(text: str) -> object:
+    with suppress(InputError):
+        return Condition.parse(text)
+    return None
+
+
+NO_ITEMS: dict[str, list[object]] = {"category": [[]], "brand": [""], "price": [1.0]}
 READERS: dict[str, Callable[[str], object]] = {
     "clean_text": lambda text: clean_text(text, counts=Counter()),
     "read_text": lambda text: read_text(text, 10_000, name="texts", counts=Counter()),
@@ -107,6 +118,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "read_dict_literal": _literal,
     "guess_category_separator": lambda text: guess_category_separator([text, text + "x"]),
     "redact": redact,
+    "a condition on a kept column": _condition,
+    "rules over titles": lambda text: PairRules(pa.table({**NO_ITEMS, "title": [text]})),
     "shown": shown,
     "visible": visible,
 }
