@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.index.kept_columns import KeptColumns, NumberColumn
-from mmsc_cli.tables.items import known_values
+from mmsc_cli.tables.items import ITEM_SCHEMA, known_values
 from mmsc_cli.tables.table import check_texts
 from mmsc_cli.workspace.checksums import check_at_a_glance
 
@@ -77,7 +77,7 @@ class ItemAttributes:
         """The columns of some items; a missing price is None."""
         taken = self._table.take(rows) if self._table.num_columns else None
         if taken is not None:
-            check_texts(taken, "items.parquet")
+            check_texts(taken, "items.parquet", ITEM_SCHEMA)
         own: list[dict[str, Any]] = [{} for _ in rows] if taken is None else taken.to_pylist()
         known = [known_values(record) for record in own]
         return [

@@ -18,9 +18,10 @@ from mmsc_cli.index.kept_columns import KeptColumns
 from mmsc_cli.index.storage import Strings
 from mmsc_cli.infer.attributes import ItemAttributes
 from mmsc_cli.infer.recommender import Recommender
-from mmsc_cli.tables.items import known_values, read_item
+from mmsc_cli.tables.items import ITEM_SCHEMA, known_values, read_item
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
+from mmsc_cli.tables.table import check_texts
 from mmsc_cli.workspace.checksums import check_at_a_glance
 from mmsc_cli.workspace.strange_folder import refuse_strange_folder
 
@@ -42,11 +43,12 @@ class ItemCards:
             raise WorkspaceError(f"there are no items in {root}", hint="run `mmsc run SOURCE`")
         try:
             self._names = pq.read_table(self._path, columns=["item_id", "title"])
-            self._names.validate(full=True)  # texts are not checked when they are read
         except (OSError, pa.ArrowException) as error:
             raise WorkspaceError(
                 f"{self._path} cannot be read as an item table: {error}", hint="run `mmsc prepare SOURCE` again"
             ) from error
+
+        check_texts(self._names, "items.parquet", ITEM_SCHEMA)
 
     def find(self, words: Sequence[str], count: int) -> list[dict[str, Any]]:
         """Id and title of the items whose titles contain all words, in any case; the shortest titles first."""

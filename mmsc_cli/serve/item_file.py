@@ -83,13 +83,15 @@ class ItemFile:
 
     def _column(self, name: str) -> Any:
         from mmsc_cli.infer.attributes import check_column  # noqa: PLC0415  brings pyarrow
+        from mmsc_cli.tables.table import reading  # noqa: PLC0415  brings pyarrow
 
         with self._lock:
             if name not in self._columns:
                 if self._file is None:
                     raise WorkspaceError("items.parquet is missing, or is not what the index was made from")
                 check_column(name, [*self._file.schema_arrow.names, *self._kept.names])
-                self._columns[name] = self._file.read(columns=[name])[name].combine_chunks()
+                with reading("items.parquet"):
+                    self._columns[name] = self._file.read(columns=[name])[name].combine_chunks()
             return self._columns[name]
 
     def picture(self, row: int) -> tuple[bytes, str] | None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import WorkspaceError
-from mmsc_cli.tables.table import ArtefactTable, check_texts
+from mmsc_cli.tables.table import ArtefactTable, check_texts, reading
 
 ItemSplit = Literal["warm", "cold_valid", "cold_test"]
 
@@ -62,12 +62,17 @@ def item_batches(path: Path, columns: list[str], start: int, stop: int, rows: in
     """
     first = 0
     with _TABLE.open(path) as file:
-        for batch in file.iter_batches(rows, columns=columns):
+        batches = file.iter_batches(rows, columns=columns)
+        while True:
+            with reading(path.name):
+                batch = next(batches, None)
+            if batch is None:
+                return
             begin = max(start - first, 0)
             kept = batch.slice(begin, max(min(stop - first, len(batch)) - begin, 0))
             first += len(batch)
             if len(kept):
-                check_texts(kept, path.name)
+                check_texts(kept, path.name, ITEM_SCHEMA)
                 yield pa.Table.from_batches([kept])
             if first >= stop:
                 return
@@ -79,8 +84,9 @@ def read_item(file: pq.ParquetFile, row: int) -> dict[str, Any]:
     for group in range(file.num_row_groups):
         n_rows = file.metadata.row_group(group).num_rows
         if row < first + n_rows:
-            item = file.read_row_group(group).slice(row - first, 1).combine_chunks()
-            check_texts(item, "items.parquet")
+            with reading("items.parquet"):
+                item = file.read_row_group(group).slice(row - first, 1).combine_chunks()
+            check_texts(item, "items.parquet", ITEM_SCHEMA)
             record: dict[str, Any] = item.to_pylist()[0]
             return record
         first += n_rows

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
@@ -53,6 +54,9 @@ class ArtefactTable(NamedTuple):
             with _file(path) as file:
                 table = pq.read_table(file, schema=wanted)
             table.validate(full=True)  # texts are not checked when they are read
+            for field in wanted:
+                if not field.nullable and table[field.name].null_count:
+                    raise pa.ArrowInvalid(f"column {field.name!r} has empty cells")
             return table
         except (OSError, ValueError, pa.ArrowException) as error:
             raise self._unreadable(path, error) from error
@@ -164,16 +168,37 @@ class PairTable:
         return find_pairs(self.a, self.b, a, b, n_items)
 
 
-def check_texts(read: pa.Table | pa.RecordBatch, name: str) -> None:
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Tell errors of a table in a workspace whose pages are damaged, where it is read piece by piece."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise WorkspaceError(f"{name} is damaged: {error}", hint="run `mmsc prepare SOURCE` again") from error
+
+
+def check_texts(read: pa.Table | pa.RecordBatch, name: str, schema: pa.Schema | None = None) -> None:
     """Check what was read of a table in a workspace: texts are not checked by reading them.
 
     Raises:
-        WorkspaceError: a text is not UTF-8.
+        WorkspaceError: a text is not UTF-8; or a column that `schema` knows has another type, or empty cells.
     """
     try:
         read.validate(full=True)
+        for field in schema or ():
+            if field.name in read.schema.names:
+                if not _is_of(read.schema.field(field.name).type, field.type):
+                    raise pa.ArrowInvalid(f"column {field.name!r} is not of the type {field.type}")
+                if not field.nullable and read.column(field.name).null_count:
+                    raise pa.ArrowInvalid(f"column {field.name!r} has empty cells")
     except pa.ArrowInvalid as error:
         raise WorkspaceError(f"{name} is damaged: {error}", hint="run `mmsc prepare SOURCE` again") from error
+
+
+def _is_of(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether types are the same, whatever the elements of lists are called."""
+    lists = pa.types.is_list(found) and pa.types.is_list(wanted)
+    return bool(found.value_type == wanted.value_type if lists else found == wanted)
 
 
 def _file(path: Path) -> pa.OSFile:

@@ -448,6 +448,25 @@ def _no_items(workspace: Workspace) -> None:
     pq.write_table(pq.read_table(path).slice(0, 0), path)
 
 
+def _pages(workspace: Workspace) -> None:
+    path = workspace.path("items.parquet")
+    content = bytearray(path.read_bytes())
+    end = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    content[4:end] = bytes(byte ^ 0x5A for byte in content[4:end])
+    path.write_bytes(content)
+
+
+def _other_column(name: str, values: pa.Array) -> Callable[[Workspace], None]:
+    def change(workspace: Workspace) -> None:
+        path = workspace.path("items.parquet")
+        items = pq.read_table(path)
+        column = pa.field(name, values.type)
+        pq.write_table(items.set_column(items.schema.get_field_index(name), column, values), path)
+
+    return change
+
+
+_READERS = ("show G000", "infer G000 --columns title,category", "label --model rules", "judge -n 1")
 SEALED: dict[str, tuple[Callable[[Workspace], None], tuple[str, ...]]] = {
     "pairs of nobody": (_column("pairs.parquet", "b", 10**6), ("label", "train", "evaluate", "show G000")),
     "pairs below the first item": (_column("pairs.parquet", "a", -5), ("label", "train", "evaluate", "show G000")),
@@ -456,6 +475,11 @@ SEALED: dict[str, tuple[Callable[[Workspace], None], tuple[str, ...]]] = {
     "a split of items that is none": (_column("items.parquet", "split", "x"), ("train", "evaluate")),
     "labels of nobody": (_column("labels.parquet", "b", 10**6), ("train",)),
     "no items": (_no_items, ("label", "encode", "train", "judge -n 1")),
+    "ids that are none": (_other_column("item_id", pa.array([None] * 54, pa.string())), _READERS[:1]),
+    "ids that are numbers": (_other_column("item_id", pa.array(range(54))), _READERS[:1]),
+    "titles that are none": (_other_column("title", pa.array([None] * 54, pa.string())), _READERS),
+    "categories that are texts": (_other_column("category", pa.array(["x"] * 54)), _READERS),
+    "damaged pages": (_pages, (*_READERS, "encode --seed 3")),
     "embeddings of others": (_array("text", lambda old: old[:3]), ("train", "evaluate")),
     "embeddings of no width": (_array("image", lambda old: old[0, 0]), ("train", "evaluate", "show G000")),
     "embeddings of another width": (_array("text", lambda old: old[:, :1].copy()), ("infer --new NEW",)),
