@@ -45,7 +45,8 @@ def take_interrupts() -> None:
     without end. In what Python calls by itself (`__del__`, the end of a weak reference) it is dropped.
     """
     default = signal.default_int_handler
-    signal.default_int_handler = _interrupt  # type: ignore[assignment]  asyncio takes Ctrl-C over from this one alone
+    # asyncio takes Ctrl-C over from the handler of this name alone.
+    signal.default_int_handler = _interrupt  # type: ignore[assignment]
     if signal.getsignal(signal.SIGINT) is default:
         signal.signal(signal.SIGINT, _interrupt)
     sys.unraisablehook = _keep_interrupt

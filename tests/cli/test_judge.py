@@ -51,8 +51,8 @@ def test_the_end_of_stdin_ends_it(mmsc: Mmsc, trained_copy: Workspace, monkeypat
 def test_ctrl_c_at_the_prompt_is_an_interrupt(
     mmsc: Mmsc, trained_copy: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Interrupted(io.StringIO):
-        def readline(self, *_: object) -> str:
+    class Interrupted:
+        def readline(self) -> str:
             raise KeyboardInterrupt
 
     monkeypatch.setattr("sys.stdin", Interrupted())
