@@ -31,7 +31,8 @@ def following_curve(
         `weights`; `chosen`, the weight of the index in each relation; `ndcg@10` by relation and slice, one value a
         weight, None where a slice has no query.
     """
-    if index.optional(f"{RELATIONS[0]}.linear.truth") is None:
+    # An index of an earlier version may have a half of what it takes.
+    if any(index.optional(f"{RELATIONS[0]}.linear.{name}") is None for name in ("truth", "behaviour")):
         return None
     figures: dict[str, dict[str, list[float | None]]] = {}
     for relation in RELATIONS:
