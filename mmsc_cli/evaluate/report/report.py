@@ -19,7 +19,7 @@ from mmsc_cli.tables.relations import RELATIONS, Relation
 
 # Baselines shown beside the model, the best first; the tables have them all.
 BASELINES_SHOWN = 3
-COLOURS = 15  # of the style sheet: one for each system there is
+COLOURS = 17  # of the style sheet: one for each system there is
 _DEFAULT_TITLE = "mmsc evaluate"
 
 
