@@ -29,9 +29,12 @@ _PATIENCE = {
     "fallback_application_name": "mmsc",
 }
 _TRIES_LATER = ("08", "53", "55", "57P", "40")  # classes of SQLSTATE: connection, resources, locks, shutdown, conflicts
-_REFUSED = re.compile(r"FATAL: |invalid URI|invalid connection option|invalid integer value|failed to open")
+_REFUSED = re.compile(
+    r"FATAL: |no password supplied|certificate|invalid (?:URI|connection|integer|port|sslmode)|failed to open"
+)
 _SOON_THERE = re.compile(r"starting up|shutting down|too many clients|terminating connection|recovery")
 _PRIMARY = "PG_DIAG_MESSAGE_PRIMARY"
+LOCK_SECONDS = 60  # so long a query waits for who changes its tables
 _QUERY_IN_ERROR = re.compile(r"\s*\n?(?:Query was|query): .*", re.DOTALL)
 _TEXTS = ("text", "varchar", "name", "_text", "_varchar")
 
@@ -63,7 +66,8 @@ def connect(uri: str, where: str, folder: Path = Path()) -> Iterator[Any]:
     else:
         base, _, given = uri.partition("?")
         names = {parameter.partition("=")[0] for parameter in given.split("&")}
-        more = [f"{name}={value}" for name, value in _PATIENCE.items() if name not in names]
+        patience = _PATIENCE | {"options": f"-c%20lock_timeout%3D{LOCK_SECONDS}s"}
+        more = [f"{name}={value}" for name, value in patience.items() if name not in names]
         uri = f"{base}?{'&'.join(filter(None, [given, *more]))}"
     with understood(where), dbapi.connect(uri) as connection:
         yield connection

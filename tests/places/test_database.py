@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from mmsc_cli.errors import InputError
+from mmsc_cli.errors import InputError, UnreachableError
 from mmsc_cli.places import database
 from mmsc_cli.places.database import save_query
 from mmsc_cli.workspace.workspace import Workspace
@@ -191,6 +191,7 @@ def test_a_query_that_fails_is_one_line_and_changes_nothing(
         ({"uri": "postgresql://shop@127.0.0.1:1/postgres"}, 4, "Connection refused"),
         ({"uri": "postgresql://shop@/nodb?host={folder}"}, 2, 'database "nodb" does not exist'),
         ({"password": "wrong-password-0815"}, 2, "password authentication failed"),
+        ({"password": ""}, 2, "no password supplied"),
         ({"uri": "postgresql://shop:" + PASSWORD + "@/postgres?host={folder}"}, 2, "with a password or a key in it"),
         (
             {"uri": "postgresql://shop@/postgres?host={folder}&password=" + PASSWORD},
@@ -230,6 +231,19 @@ def test_a_database_that_refuses_is_one_line_and_yesterdays_workspace_stays(
     for secret in (PASSWORD, "wrong-password-0815"):
         assert secret not in ran.err
     assert (tmp_path / "ws" / "manifest.json").read_bytes() == before
+
+
+def test_a_table_that_somebody_changes_is_waited_for_shortly(
+    in_postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import adbc_driver_postgresql.dbapi as dbapi
+
+    monkeypatch.setattr(database, "LOCK_SECONDS", 1)
+    with dbapi.connect(in_postgres.uri) as holder, holder.cursor() as cursor:
+        cursor.execute("LOCK TABLE products")
+        with pytest.raises(UnreachableError, match="lock timeout"):
+            save_query(in_postgres.uri, "TABLE products", tmp_path / "t.parquet", "t", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_connection_that_is_lost_in_the_middle_is_one_line(in_postgres: Postgres, tmp_path: Path, mmsc: Mmsc) -> None:
