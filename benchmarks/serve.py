@@ -2,6 +2,7 @@
 
 python -m benchmarks.serve                        one item at a time, a batch, memory, time until it is ready
 python -m benchmarks.serve swap --minutes 30      load while a new index comes every 20 seconds
+python -m benchmarks.serve connections            10,000 connections that never finish a request
 
 The index is made on the spot, as `mmsc train` makes it: 100,000 items, two relations, 128 ranked candidates an item.
 The load generator runs beside the server, so on two cores each has one.
@@ -14,14 +15,16 @@ import asyncio
 import json
 import os
 import re
+import resource
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +33,7 @@ import psutil
 
 from benchmarks.measured import machine, markdown_table, run_mmsc
 from mmsc_cli.index.index_file import write_index
+from mmsc_cli.serve.settings import Limits
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.ranking.answers import Answers, compose
 from tests.fixtures.made_up_index import made_up_index
@@ -39,6 +43,8 @@ CONNECTIONS = 16
 SECONDS = 10
 BATCH = 1_000
 ROUNDS = 10
+IDLE = 10_000
+LIMITS = Limits()
 ONE, AGAIN, CONSTANT = "one item, k 10", "one of 1,000 items again", "a constant of the same size"
 
 
@@ -62,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m benchmarks.serve"
     )
-    parser.add_argument("what", nargs="?", choices=["rate", "swap"], default="rate")
+    parser.add_argument("what", nargs="?", choices=["rate", "swap", "connections"], default="rate")
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of load, for each rate")
     parser.add_argument("--minutes", type=float, default=30, help="of load with new indexes")
@@ -70,7 +76,10 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = make_workspace(given.workspace or Path(temporary) / "workspace", given.items)
-        table = rates(root, given.items, given.seconds) if given.what == "rate" else swaps(root, given.minutes)
+        if given.what == "rate":
+            table = rates(root, given.items, given.seconds)
+        else:
+            table = swaps(root, given.minutes) if given.what == "swap" else connections(root, given.items)
     sys.stdout.write(f"{machine()}; {given.items:,} items\n\n{table}")
 
 
@@ -156,6 +165,35 @@ def _median(loads: Sequence[Load]) -> Load:
     return Load(of("rate"), of("median"), of("p99"), failed, loads[0].size, of("cpu"))
 
 
+def connections(root: Path, items: int) -> str:
+    """How others are served beside clients that stay silent, or stop in a head or in a body."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2 * IDLE, hard) if hard > 0 else 2 * IDLE, hard))
+    path = f"/v1/items/B{items // 2:09}/substitutes"
+    begun = (
+        b"POST /v1/pairs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    )
+    with _server(root) as (process, port, _), ExitStack() as stack:
+        server = psutil.Process(process.pid)
+        before = server.memory_info().rss
+        for number in range(IDLE):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            client.sendall((b"", b"GET / HTTP/1.1\r\nX: ", begun)[number % 3])
+        asyncio.run(_load(process.pid, port, [path], 1, connections=1))  # all are accepted by then
+        load = asyncio.run(_load(process.pid, port, [path], 5, connections=1))
+        grown = server.memory_info().rss - before
+        time.sleep(LIMITS.sending + 5)
+        left = sum(connection.status == psutil.CONN_ESTABLISHED for connection in server.net_connections())
+    figures = [
+        ("median beside them", f"{load.median:.1f} ms"),
+        ("99 % beside them", f"{load.p99:.1f} ms"),
+        ("failed beside them", str(load.failed)),
+        ("memory for them", f"{grown / 2**20:.0f} MiB"),
+        (f"open {LIMITS.sending + 5:.0f} seconds later", str(left)),
+    ]
+    return markdown_table((f"{IDLE:,} idle connections", "figure"), figures)
+
+
 def swaps(root: Path, minutes: float, every: float = 20) -> str:
     """Load on one process while another index is put in place every few seconds."""
     from mmsc_cli.runtime.atomic import exchange
@@ -219,8 +257,6 @@ uvicorn.run(app, port=int(sys.argv[1]), log_level="warning", access_log=False)
 
 @contextmanager
 def _constant(size: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with subprocess.Popen([sys.executable, "-c", APPLICATION, str(port), str(size)]) as process:
@@ -234,7 +270,7 @@ def _constant(size: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         process.terminate()
 
 
-async def _load(pid: int, port: int, paths: Sequence[str], seconds: float) -> Load:
+async def _load(pid: int, port: int, paths: Sequence[str], seconds: float, connections: int = CONNECTIONS) -> Load:
     """Ask on some connections at once, each waiting for its answer, with as little work as possible."""
     times: list[float] = []
     sizes: list[int] = []
@@ -247,7 +283,7 @@ async def _load(pid: int, port: int, paths: Sequence[str], seconds: float) -> Lo
         place = first
         while (begun := time.perf_counter()) < end:
             path = paths[place % len(paths)]
-            place += CONNECTIONS
+            place += connections
             writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             head = await reader.readuntil(b"\r\n\r\n")
             size = int(re.search(rb"content-length: (\d+)", head)[1])  # type: ignore[index]
@@ -258,7 +294,7 @@ async def _load(pid: int, port: int, paths: Sequence[str], seconds: float) -> Lo
         writer.close()
 
     before = psutil.Process(pid).cpu_times()
-    await asyncio.gather(*map(ask, range(CONNECTIONS)))
+    await asyncio.gather(*map(ask, range(connections)))
     after = psutil.Process(pid).cpu_times()
     taken = after.user + after.system - before.user - before.system
     ordered = sorted(times)

@@ -5,7 +5,8 @@
 `index.json` goes from 0 to 1; `linear.truth`: the student's probability that the relation is true; `linear.behaviour`:
 the score without the student); the known training pairs (`known.indptr`, `known.indices`); item ids in sorted order and
 titles, as UTF-8 bytes with offsets. It is memory-mapped: only what is used is read. `index.json` holds its size, the
-model it belongs to, and the coefficients that turn scores into probabilities.
+model it belongs to, and the coefficients that turn scores into probabilities. Where it says `ranked`, each row has its
+candidates best first.
 
 Tensors for filters and explanations are optional (`Index.optional`): `price` (n_items,) float32, NaN unknown;
 `category` (n_items,) int32, a number in the sorted list `categories` of whole paths, -1 unknown;
