@@ -102,7 +102,8 @@ def _described(where: str, error: Any) -> InputError | UnreachableError:
         later = state.startswith(_TRIES_LATER)
     else:
         whole = str(error)
-        later = error.status_code.name == "IO" and (not _REFUSED.search(whole) or bool(_SOON_THERE.search(whole)))
+        away = error.status_code.name == "IO" and not _REFUSED.search(whole)
+        later = away or bool(_SOON_THERE.search(whole))
     if later:
         return _unreachable(where, text)
     return InputError(f"{where}: {text}", hint=_hint(state, text))
