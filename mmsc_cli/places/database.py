@@ -86,7 +86,8 @@ def understood(where: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         # While rows stream, an error of the query is the server's; otherwise the connection is gone.
-        if isinstance(error, OSError) and "ERROR: " not in str(error):
+        ended = isinstance(error, OSError) and "ERROR: " not in str(error)
+        if ended or _SOON_THERE.search(str(error)):
             raise _unreachable(where, _first_line(str(error))) from error
         raise InputError(f"{where}: {_first_line(str(error))}") from error
 
