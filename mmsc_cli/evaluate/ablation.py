@@ -20,7 +20,7 @@ from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.relations import Relation
 
-Verdict = Literal["helps", "hurts", "cannot tell"]
+Verdict = Literal["helps", "hurts", "no difference", "cannot tell"]
 FitModel = Callable[[tuple[Part, ...], int], Scorer]
 # Those of truth mode exist for generated catalogues alone.
 ABLATED_SLICES: tuple[SliceName | TrueSliceName, ...] = (
@@ -28,6 +28,8 @@ ABLATED_SLICES: tuple[SliceName | TrueSliceName, ...] = (
     "true_warm",
     "true_cold",
 )
+# A whole interval within this of 0 says that the part changes nothing; a wider one that holds 0 says nothing.
+NEXT_TO_NOTHING = 0.0005
 _Figures = dict[tuple[Relation, SliceName | TrueSliceName], NDArray[np.float64]]
 
 
@@ -108,6 +110,8 @@ def compare(
 
 
 def _verdict(low: float, high: float) -> Verdict:
+    if max(abs(low), abs(high)) < NEXT_TO_NOTHING:
+        return "no difference"
     if low > 0:
         return "helps"
     return "hurts" if high < 0 else "cannot tell"

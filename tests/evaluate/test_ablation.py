@@ -51,7 +51,7 @@ def test_verdicts_on_constructed_models(
     json.dumps(result, allow_nan=False)
     for relation in RELATIONS:
         verdicts = {part: by[relation]["all"]["verdict"] for part, by in result["parts"].items()}
-        assert verdicts == {"llm": "helps", "denoise": "hurts", "image": "cannot tell"}
+        assert verdicts == {"llm": "helps", "denoise": "hurts", "image": "no difference"}
         helped = result["parts"]["llm"][relation]["all"]
         assert helped["difference_ci"][0] < helped["difference"] < helped["difference_ci"][1]
         mean = result["full"][relation]["all"]["ndcg@10"]["mean"]
@@ -95,6 +95,12 @@ def test_the_interval_is_that_of_the_differences_query_by_query() -> None:
     assert high - low < 0.005
 
 
+def test_few_queries_that_disagree_cannot_tell() -> None:
+    generator = np.random.default_rng(4)
+    with_part, without = generator.random((2, 1, 20, 4))
+    assert compare(with_part, without, "part", 1, 1_000)["verdict"] == "cannot tell"
+
+
 def test_what_cannot_be_tested_is_named_with_its_reason(
     random_context: Callable[..., EvaluationContext], fixed_scorer: Callable[..., Any]
 ) -> None:
@@ -124,7 +130,7 @@ def test_where_the_truth_is_known_parts_are_judged_by_it_too(
     scorer = fixed_scorer(np.random.default_rng(1).random((120, 120)).astype(np.float32))
     plan = AblationPlan(lambda without, seed: scorer, ("id",), (1,))
     result = evaluate(context, scorer, SETTINGS, truth=random_truth(context), ablation=plan)
-    assert result["ablation"]["parts"]["id"]["substitute"]["true_cold"]["verdict"] == "cannot tell"
+    assert result["ablation"]["parts"]["id"]["substitute"]["true_cold"]["verdict"] == "no difference"
 
 
 def test_an_ablation_without_seeds_is_refused() -> None:
