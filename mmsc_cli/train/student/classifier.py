@@ -159,14 +159,18 @@ class Classifier:
         return sharpened(found, self.sharpness)
 
 
+def enough(classes: NDArray[np.int64]) -> bool:
+    """Whether examples of these classes, (examples,), can be told apart: there are enough of two."""
+    return int(np.count_nonzero(np.bincount(classes, minlength=len(CLASSES)) >= 2 * FOLDS)) >= 2
+
+
 def fit_best(lessons: Lessons, seed: int) -> tuple[Classifier, NDArray[np.float64]] | None:
     """Fit the kind that predicts unseen examples better; None where a class has too few to tell.
 
     Returns:
         The classifier, calibrated, and what it said of each example (examples, 3) when it had not seen the pair.
     """
-    counts = np.bincount(lessons.classes, minlength=len(CLASSES))
-    if np.count_nonzero(counts >= 2 * FOLDS) < 2:
+    if not enough(lessons.classes):
         return None
     fold = np.random.default_rng(seed).permutation(int(lessons.pair.max()) + 1)[lessons.pair] % FOLDS
     best: tuple[float, Kind, NDArray[np.float64], float] | None = None

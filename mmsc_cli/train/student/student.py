@@ -22,7 +22,7 @@ from mmsc_cli.runtime.seeds import derive_seed, numpy_generator
 from mmsc_cli.tables.judgements import Votes
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.relations import CLASSES
-from mmsc_cli.train.student.classifier import Classifier, Lessons, fit_best
+from mmsc_cli.train.student.classifier import Classifier, Lessons, enough, fit_best
 from mmsc_cli.train.student.judged import Judged
 from mmsc_cli.train.student.teachers import Taught, shown_pairs, taught_by_behaviour, taught_by_rules
 from mmsc_cli.train.student.views import PairViews
@@ -177,6 +177,15 @@ def teach(views: PairViews, labels: Labels | None, seed: int) -> Student | None:
         _LOG.info("labels: those of the rules teach nothing new, as the rules are always among the teachers")
         return student
     return _with_labels(student, views, labels.select(~of_rules), seed)
+
+
+def teaching_labels(labels: Labels | None) -> Labels | None:
+    """The labels to learn from: not the rules', and enough of two classes; None where there are none."""
+    if labels is None:
+        return None
+    others = labels.select(labels.model != RULES_MODEL)
+    # Both ends of a pair are an example.
+    return others if enough(np.repeat(others.probabilities().argmax(axis=1), 2)) else None
 
 
 def _with_labels(student: Student, views: PairViews, labels: Labels, seed: int) -> Student:

@@ -13,6 +13,7 @@ from mmsc_cli.arrays.id_hashes import hash_ids, mix
 from mmsc_cli.tables.judgements import Votes
 from mmsc_cli.tables.table import PairTable
 from mmsc_cli.train.inputs import Inputs
+from mmsc_cli.train.student.student import teaching_labels
 from mmsc_cli.train.yesterday.sketch import Sketch
 
 # Training starts anew where a larger share than this is new since it last did. People judge to be heard.
@@ -67,12 +68,13 @@ def too_far(drift: Mapping[str, float]) -> str | None:
 
 
 def _sets(inputs: Inputs, ids: NDArray[np.uint64]) -> dict[str, NDArray[np.uint64]]:
-    labels, learned_from = inputs.labels, inputs.pairs.select(inputs.pairs.split != "test")
+    labels, learned_from = teaching_labels(inputs.labels), inputs.pairs.select(inputs.pairs.split != "test")
+    none = np.zeros(0, np.uint64)
     return {
         "items": ids,
         "pairs": _pair_hashes(ids, learned_from),
-        "labels": _said(ids, labels, labels.probabilities()) if labels is not None else np.zeros(0, np.uint64),
-        "judgements": _said(ids, inputs.votes, inputs.votes.counts),
+        "labels": none if labels is None else _said(ids, labels, labels.probabilities()),
+        "judgements": none if labels is None else _said(ids, inputs.votes, inputs.votes.counts),
     }
 
 

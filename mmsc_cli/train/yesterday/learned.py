@@ -31,13 +31,15 @@ from mmsc_cli.train.network import Weights, shape_of
 from mmsc_cli.train.ranking.ranker import Ranker
 from mmsc_cli.train.reliability import PAIR_FEATURES, Reliability
 from mmsc_cli.train.settings import TrainSettings
-from mmsc_cli.train.student.student import Student
+from mmsc_cli.train.student.student import Student, teaching_labels
 from mmsc_cli.train.yesterday.drift import Since, too_far
 from mmsc_cli.version import __version__
 from mmsc_cli.workspace.changes import config_changes
 
 # To be raised when the meaning of what is kept changes, features of the rankers included.
 FORMAT = 1
+# What may be there or not, in words.
+_TEACHERS = {"labels": "labels or judgements to learn from", "proposals": "proposals"}
 _TENSORS, _ABOUT = "learned.safetensors", "learned.json"
 
 
@@ -71,7 +73,7 @@ def made_with(inputs: Inputs, settings: TrainSettings, plan: Plan) -> dict[str, 
         "mmsc": __version__,
         "settings": {"seed": plan.seed, "without": sorted(plan.without), "train": settings.model_dump()},
         "encoder": dict(inputs.encoder),
-        "labels": inputs.labels is not None,
+        "labels": teaching_labels(inputs.labels) is not None,
         "proposals": inputs.proposed is not None,
     }
 
@@ -141,9 +143,9 @@ class Earlier:
             return changed
         if before["encoder"] != made["encoder"]:
             return "the encoder is another one"
-        for name in ("labels", "proposals"):
+        for name, what in _TEACHERS.items():
             if before[name] != made[name]:
-                return f"{name}.parquet is {'new' if made[name] else 'gone'}"
+                return f"there are {'' if made[name] else 'no '}{what} {'now' if made[name] else 'any more'}"
         return too_far(self.since.drift(inputs))
 
     def learned(self, inputs: Inputs, device: torch.device) -> Learned:

@@ -17,6 +17,7 @@ from mmsc_cli.index.index_file import Index
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import read_items, write_items
+from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.inputs import Inputs, Plan, read_inputs
@@ -24,7 +25,7 @@ from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.stage import run_train
 from mmsc_cli.train.train import train
 from mmsc_cli.train.yesterday.drift import Since, too_far
-from mmsc_cli.train.yesterday.learned import FORMAT, item_places
+from mmsc_cli.train.yesterday.learned import FORMAT, item_places, made_with
 from mmsc_cli.train.yesterday.sketch import LARGEST, Sketch
 from mmsc_cli.train.yesterday.steady import TOLERANCE, Steady
 from mmsc_cli.workspace.workspace import Workspace
@@ -159,6 +160,20 @@ def test_a_catalogue_that_has_drifted_is_learned_anew(inputs: Inputs) -> None:
     assert "of the items are new" in str(too_far(since.drift(replace(inputs, items=other))))
     moved = replace(inputs.pairs, split=np.where(inputs.pairs.split == "train", "test", "train"))
     assert "not held out" in str(too_far({**since.drift(replace(inputs, pairs=moved)), "pairs": 0.0}))
+
+
+def test_labels_too_few_to_teach_leave_what_was_learned(inputs: Inputs) -> None:
+    def labelled(pairs: int) -> Inputs:
+        a, ones, words = np.arange(pairs, dtype=np.int32), np.ones(pairs, np.float32), np.full(pairs, "judge")
+        p = np.eye(3, dtype=np.float32)[a % 3]
+        labels = Labels(a, a + 1, p[:, 0], p[:, 1], p[:, 2], words, words, words, ones, ones)
+        return replace(inputs, labels=labels)
+
+    few, many = (made_with(labelled(pairs), SETTINGS, PLAN)["labels"] for pairs in (3, 60))
+    assert (few, many) == (False, True)
+    since = Since.of(inputs)
+    assert too_far(since.drift(labelled(3))) is None
+    assert "of the labels are new" in str(too_far(since.drift(labelled(60))))
 
 
 def test_a_sketch_knows_what_share_of_a_large_set_is_new() -> None:
