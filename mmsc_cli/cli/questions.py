@@ -157,5 +157,8 @@ def _is_header(line: Line) -> bool:
     """Whether a first line names columns of ids instead of items."""
     from mmsc_cli.prepare.sources.aliases import ALIASES  # noqa: PLC0415  brings pyarrow
 
-    names = {name for column in ("item_id", "item", "a", "b") for name in (column, *ALIASES[column])}
-    return all(word.strip(' "').casefold() in names for word in re.split("[\t,;]", line.text))
+    def plain(name: str) -> str:
+        return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")  # `Art.-Nr.` and `art_nr` are one name
+
+    names = {plain(name) for column in ("item_id", "item", "a", "b") for name in (column, *ALIASES[column])}
+    return all(plain(word) in names for word in re.split("[\t,;]", line.text))

@@ -43,9 +43,10 @@ def test_every_kind_of_bad_line_at_once(trained: Workspace, item_ids: list[str])
     assert len(told) < 3_000
 
 
-def test_lists_of_ids_as_spreadsheets_write_them(trained: Workspace, item_ids: list[str]) -> None:
+@pytest.mark.parametrize("header", ['"item_id"', "Art.-Nr.", "Product ID"])
+def test_lists_of_ids_as_spreadsheets_write_them(trained: Workspace, item_ids: list[str], header: str) -> None:
     first, second = item_ids[:2]
-    ran = _infer(trained, "--items-from", "-", stdin=f'"item_id"\n"{first}"\n="{second}"\n'.encode())
+    ran = _infer(trained, "--items-from", "-", stdin=f'{header}\n"{first}"\n="{second}"\n'.encode())
     assert (ran.returncode, _queries(ran)) == (0, [first, second])
     assert b"stdin:1: passed over as the names of columns" in ran.stderr
 
