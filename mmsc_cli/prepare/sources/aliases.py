@@ -169,6 +169,11 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "style",
         "parent",
         "model_id",
+        "model_group",
+        "variant_group",
+        "modellgruppe",
+        "variantengruppe",
+        "vaterartikel",
     ),
     "a": (
         "a",
