@@ -35,6 +35,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
+        # uvicorn has its own way with them from here on; before, they would have been taken and lost.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         await super().startup(sockets)
         self._ready()
 
@@ -74,6 +76,7 @@ def _run(settings: ServeSettings, current: Current, listener: socket.socket, rea
     from mmsc_cli.serve.app import build_app  # noqa: PLC0415  prometheus-client reads the environment when imported
 
     # uvicorn raises the signal that ended it once more: by then the work is done.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     for number in _ENDING:
         signal.signal(number, _ignore)
     config = uvicorn.Config(
