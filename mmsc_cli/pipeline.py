@@ -123,7 +123,7 @@ def prepare_if_needed(
     """
     digests = KeptDigests(workspace.root)
     workspace.enter("prepare")
-    copies = copies or Copies(workspace.path("downloads"), progress)
+    copies = copies or Copies.of(workspace, progress)
     files = local_files(recipe, inputs, recipe_directory, copies)
     config = prepare_config(recipe, files, digests.digest)
     why = workspace.why_outdated("prepare", config, recipe.outcome)
@@ -172,7 +172,7 @@ def run_all(
     """
     digests = KeptDigests(workspace.root)
     workspace.enter("prepare")
-    copies = copies or Copies(workspace.path("downloads"), progress)
+    copies = copies or Copies.of(workspace, progress)
     files = local_files(recipe, inputs, recipe_directory, copies)
     prepared = prepare_config(recipe, files, digests.digest)
 

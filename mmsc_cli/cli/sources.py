@@ -73,7 +73,7 @@ def choose_source(
     from mmsc_cli.places.copies import Copies  # noqa: PLC0415  for the commands that read sources alone
     from mmsc_cli.recipe.loading import load_recipe  # noqa: PLC0415  brings pydantic
 
-    copies = Copies(workspace.work_folder("downloads"), session.progress)
+    copies = Copies.of(workspace, session.progress)
     if any(map(is_object, (*texts, *inputs))):
         workspace.enter("prepare")
     if _is_recipe(texts):
@@ -88,7 +88,7 @@ def choose_source(
 
     if any(map(is_pipe, texts)):
         workspace.enter("prepare")
-    decided = guess_source(texts, copies, workspace.work_folder("downloads"))
+    decided = guess_source(texts, copies, workspace.path("downloads"))
     for line in decided.decisions():
         session.out.note(copies.named(line))
     if decided.gaps:

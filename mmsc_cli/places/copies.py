@@ -20,6 +20,7 @@ from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.workspace.kept_digests import glance
 from mmsc_cli.workspace.regular_file import refuse_link
+from mmsc_cli.workspace.workspace import Workspace
 
 _LOG = logging.getLogger(__name__)
 # Stores tell times to the second: within it, an object may change again without its time of change telling.
@@ -30,12 +31,21 @@ class Copies:
     """Copies of objects and of results of queries, each brought once in the life of this object."""
 
     def __init__(self, folder: Path, progress: Progress = SILENT) -> None:
-        """Take the folder `downloads/` of a workspace, which need not be there."""
+        """Take a folder, which need not be there."""
         self.folder = folder.absolute()
         self.progress = progress
         self._files: dict[str, list[Path]] = {}
         self._tables: dict[str, Path] = {}
         self._results: TemporaryDirectory[str] | None = None
+
+    @classmethod
+    def of(cls, workspace: Workspace, progress: Progress = SILENT) -> Copies:
+        """Those of a workspace.
+
+        Raises:
+            WorkspaceError: something in `downloads/` is not what we put there.
+        """
+        return cls(workspace.work_folder("downloads"), progress)
 
     def files(self, text: str, wanted: Callable[[str], bool] = bool) -> list[Path]:
         """Copies of the objects of an address, in the order of their keys; see `find_objects`.

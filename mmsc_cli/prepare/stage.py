@@ -74,7 +74,7 @@ def prepare(
     """
     if copies is None:
         workspace.enter("prepare")
-        copies = Copies(workspace.path("downloads"), progress)
+        copies = Copies.of(workspace, progress)
     files = local_files(recipe, inputs, recipe_directory, copies)
     if config is None:
         config = prepare_config(recipe, files)
