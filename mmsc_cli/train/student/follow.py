@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsc_cli.arrays.pair_keys import find_keys
+from mmsc_cli.arrays.sparse_rows import ranges
 from mmsc_cli.arrays.top import rank_in_group
 from mmsc_cli.index.following import followed_scores, shares_of
 from mmsc_cli.index.index_file import Index
@@ -78,7 +79,7 @@ class _Lists:
         linear = index.vectors(relation).linear
         lengths = linear.indptr[rows + 1] - linear.indptr[rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)])
-        entries = np.repeat(linear.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
+        entries = ranges(linear.indptr[rows], lengths)
         items = np.asarray(linear.indices[entries], np.int64)
         return cls(len(index), rows, indptr, items, index.behaviour(relation)[entries], index.truth(relation)[entries])
 

@@ -172,20 +172,25 @@ def teach(views: PairViews, labels: Labels | None, seed: int) -> Student | None:
     if labels is None or not len(labels):
         return student
     # The rules teach already. A student of their labels would see what they look at, and copy their errors.
-    of_rules = labels.model == RULES_MODEL
-    if of_rules.all():
+    others = _of_others(labels)
+    if not len(others):
         _LOG.info("labels: those of the rules teach nothing new, as the rules are always among the teachers")
         return student
-    return _with_labels(student, views, labels.select(~of_rules), seed)
+    return _with_labels(student, views, others, seed)
 
 
 def teaching_labels(labels: Labels | None) -> Labels | None:
     """The labels to learn from: not the rules', and enough of two classes; None where there are none."""
     if labels is None:
         return None
-    others = labels.select(labels.model != RULES_MODEL)
+    others = _of_others(labels)
     # Both ends of a pair are an example.
     return others if enough(np.repeat(others.probabilities().argmax(axis=1), 2)) else None
+
+
+def _of_others(labels: Labels) -> Labels:
+    """The labels of any annotator but the rules."""
+    return labels.select(labels.model != RULES_MODEL)
 
 
 def _with_labels(student: Student, views: PairViews, labels: Labels, seed: int) -> Student:
