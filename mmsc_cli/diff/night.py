@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
-import numpy as np
 import pyarrow as pa
 
+from mmsc_cli.arrays.id_hashes import hash_ids
 from mmsc_cli.diff.answer_table import AnswerTable, table_of
 from mmsc_cli.diff.diff import compare, figures_of
 from mmsc_cli.diff.kept_answers import DEPTH, FILE, KeptNight, read_kept, write_kept
@@ -77,9 +76,7 @@ def describe_night(
 
 def _drawn(ids: Sequence[str], named: Sequence[str]) -> list[str]:
     """The ids of QUERIES items, the same ones each night as long as they are there, and some that are named."""
-    order = np.array([crc32(item_id.encode(errors="surrogatepass")) for item_id in ids], np.int64).argsort(
-        kind="stable"
-    )
+    order = hash_ids(ids, "night").argsort(kind="stable")
     known = set(ids)
     drawn = [ids[row] for row in sorted(order[:QUERIES].tolist())]
     return list(dict.fromkeys([*drawn, *(name for name in named if name in known)]))
