@@ -7,10 +7,9 @@ import pytest
 
 from mmsc_cli.arrays.pair_keys import pair_keys
 from mmsc_cli.index.index_file import Index
-from mmsc_cli.index.storage import Strings
 from mmsc_cli.label.candidates import PairsToAsk
 from mmsc_cli.label.shown import choose_shown
-from mmsc_cli.tables.relations import RELATIONS
+from tests.fixtures.ring_index import ring_index
 
 ITEMS, ANSWERS = 60, 40
 
@@ -18,21 +17,8 @@ ITEMS, ANSWERS = 60, 40
 @pytest.fixture(scope="module")
 def index() -> Index:
     """Every item has the 40 items behind it as candidates, the nearest first, and a student who thinks the reverse."""
-    tensors = {"known.indptr": np.array([0, 1, 2, *[2] * (ITEMS - 2)]), "known.indices": np.array([1, 0], np.int32)}
-    for name in ("ids", "titles"):
-        tensors[f"{name}.bytes"], tensors[f"{name}.offsets"] = Strings.pack([f"I{row:02}" for row in range(ITEMS)])
-    behind = (np.arange(ITEMS)[:, None] + 1 + np.arange(ANSWERS)) % ITEMS
-    for relation in RELATIONS:
-        tensors |= {
-            f"{relation}.query": np.zeros((ITEMS, 1), np.float32),
-            f"{relation}.key": np.zeros((ITEMS, 1), np.float32),
-            f"{relation}.linear.indptr": np.arange(ITEMS + 1) * ANSWERS,
-            f"{relation}.linear.indices": behind.astype(np.int32).ravel(),
-            f"{relation}.linear.values": np.tile(np.linspace(1, 0, ANSWERS, dtype=np.float32), ITEMS),
-            f"{relation}.linear.behaviour": np.tile(np.linspace(1, 0, ANSWERS, dtype=np.float32), ITEMS),
-            f"{relation}.linear.truth": np.tile(np.linspace(0, 1, ANSWERS, dtype=np.float32), ITEMS),
-        }
-    return Index(tensors, {})
+    falling, rising = (np.tile(np.linspace(*ends, ANSWERS), (ITEMS, 1)) for ends in ((1, 0), (0, 1)))
+    return ring_index(falling, rising, known=[[1], [0]])
 
 
 def asked_by(chosen: PairsToAsk, strategy: str) -> set[tuple[int, int]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+from mmsc_cli.diff.answer_table import SCHEMA
 from mmsc_cli.errors import InputError, UnreachableError
 from mmsc_cli.infer.answers import COLUMNS
 from mmsc_cli.infer.recommender import Recommender
@@ -25,16 +26,6 @@ from tests.fixtures.postgres import PASSWORD, USER, Postgres
 if TYPE_CHECKING:
     from tests.conftest import Mmsc
 
-SCHEMA = pa.schema(
-    [
-        ("query", pa.string()),
-        ("relation", pa.string()),
-        ("rank", pa.int64()),
-        ("item", pa.string()),
-        ("score", pa.float64()),
-        ("title", pa.string()),
-    ]
-)
 INDEX = ("query", "relation", "rank")
 
 

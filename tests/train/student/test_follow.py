@@ -7,12 +7,11 @@ import pytest
 
 from mmsc_cli.index.following import RANGE
 from mmsc_cli.index.index_file import Index
-from mmsc_cli.index.storage import Strings
 from mmsc_cli.tables.pairs import Pairs
-from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.student.follow import Following, choose_following
 from mmsc_cli.train.student.judged import Judged
 from mmsc_cli.train.validation import Validations, validations_of
+from tests.fixtures.ring_index import ring_index
 
 ITEMS, ANSWERS = 300, 20
 COLD = 40
@@ -21,29 +20,12 @@ AGREES, CONTRADICTS = np.linspace(0.9, 0.1, ANSWERS), np.linspace(0.1, 0.9, ANSW
 
 def index_of(truth: np.ndarray, truth_of_cold: np.ndarray | None = None) -> Index:
     """Every item has the 20 items behind it as candidates, the nearest first; the last COLD items are cold."""
-    tensors: dict[str, np.ndarray] = {
-        "known.indptr": np.zeros(ITEMS + 1, np.int64),
-        "known.indices": np.zeros(0, np.int32),
-    }
-    for name in ("ids", "titles"):
-        tensors[f"{name}.bytes"], tensors[f"{name}.offsets"] = Strings.pack([f"I{row:03}" for row in range(ITEMS)])
-    behind = (np.arange(ITEMS)[:, None] + 1 + np.arange(ANSWERS)) % ITEMS
     share = 0.8 ** np.arange(ANSWERS)
-    behaviour = np.tile(np.log1p(np.exp(RANGE) * share / share.sum()).astype(np.float32), ITEMS)
-    probable = np.tile(truth.astype(np.float32), (ITEMS, 1))
+    behaviour = np.log1p(np.exp(RANGE) * share / share.sum())
+    probable = np.tile(truth, (ITEMS, 1))
     if truth_of_cold is not None:
         probable[-COLD:] = truth_of_cold
-    for relation in RELATIONS:
-        tensors |= {
-            f"{relation}.query": np.zeros((ITEMS, 1), np.float32),
-            f"{relation}.key": np.zeros((ITEMS, 1), np.float32),
-            f"{relation}.linear.indptr": np.arange(ITEMS + 1) * ANSWERS,
-            f"{relation}.linear.indices": behind.astype(np.int32).ravel(),
-            f"{relation}.linear.values": behaviour,
-            f"{relation}.linear.behaviour": behaviour,
-            f"{relation}.linear.truth": probable.ravel(),
-        }
-    return Index(tensors, {})
+    return ring_index(np.tile(behaviour, (ITEMS, 1)), probable)
 
 
 def questions(warm: bool = True, cold: bool = True) -> Validations:
