@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.arrays.top import best_rows
 from mmsc_cli.index.index_file import Index
-from mmsc_cli.index.search import block_size
+from mmsc_cli.index.ranking import block_size
 from mmsc_cli.metrics.bootstrap import bootstrap_interval
 from mmsc_cli.runtime.seeds import numpy_generator
 from mmsc_cli.tables.judgements import Votes

@@ -19,8 +19,7 @@ from mmsc_cli.index.graph_file import check_graph_file
 from mmsc_cli.index.hnsw import Hnsw, file_names, graph_in
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
-from mmsc_cli.index.ranking import IndexRanker, QueryBlock
-from mmsc_cli.index.search import block_size
+from mmsc_cli.index.ranking import IndexRanker, QueryBlock, block_size
 from mmsc_cli.runtime.atomic import write_json
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.seeds import numpy_generator

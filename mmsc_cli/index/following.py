@@ -26,6 +26,12 @@ def shares_of(scores: NDArray[np.float32]) -> NDArray[np.float64]:
     return shares
 
 
+def scores_of(shares: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The scores that stand for shares, any shape."""
+    scores: NDArray[np.float32] = np.log1p(np.exp(RANGE) * shares).astype(np.float32)
+    return scores
+
+
 def followed_scores(
     behaviour: NDArray[np.float32], truth: NDArray[np.float32], indptr: NDArray[Any], weight: float
 ) -> NDArray[np.float32]:
@@ -52,5 +58,5 @@ def followed_scores(
         # Known partners may have a share above one; they are not shown, and leave the others their part.
         total = np.bincount(query, probable * np.sqrt(np.minimum(share, 1)), minlength=len(starts) - 1)[query]
         liked = np.divide(probable * np.sqrt(share), total, out=np.zeros_like(share), where=total > 0)
-        scores[block] = np.log1p(np.exp(RANGE) * ((1 - weight) * share + weight * liked))
+        scores[block] = scores_of((1 - weight) * share + weight * liked)
     return scores

@@ -17,15 +17,27 @@ from mmsc_cli.index.index_file import Index
 from mmsc_cli.index.query import Query
 from mmsc_cli.index.shop_rules import Effects
 from mmsc_cli.index.soundness import check_scores
+from mmsc_cli.runtime.machine.cores import usable_cores
+from mmsc_cli.runtime.machine.memory import available_memory
 from mmsc_cli.tables.relations import Relation
 
 if TYPE_CHECKING:
     from mmsc_cli.index.hnsw import Hnsw
 
+# Maximum size of the scores of a block of queries; larger blocks are hardly faster.
+BLOCK_BYTES = 64 * 2**20
+# Fraction of the free memory that the scores of all cores together may take.
+_FRACTION_OF_MEMORY = 1 / 16
 _MEMORY = threading.local()
 _USUAL_ROWS = 256
 # Sparse additions to a row of scores: item rows and values.
 Additions = tuple[NDArray[np.int32], NDArray[np.float32]]
+
+
+def block_size(n_items: int) -> int:
+    """The number of queries that each core scores at a time against a catalogue of `n_items`."""
+    room = min(BLOCK_BYTES, int(available_memory() * _FRACTION_OF_MEMORY) // usable_cores())
+    return max(1, room // (4 * max(n_items, 1)))
 
 
 @dataclass(frozen=True)

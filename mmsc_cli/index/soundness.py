@@ -103,12 +103,12 @@ def check_description(about: Mapping[str, Any]) -> None:
             raise ValueError(f"calibration.{name} is not {shape} numbers")
     if min(map(float, calibration["scale"])) <= 0:
         raise ValueError("calibration.scale is not above 0")
-    for name in ("channels", "label_models"):
+    for name in ("channels", "label_models", "without"):
         if not all(isinstance(text, str) for text in about.get(name, [])):
             raise ValueError(f"{name} is not a list of names")
-    weights = [about.get("transfer_weight", {}).get(relation, 0.0) for relation in RELATIONS]
-    if not all(isinstance(weight, int | float) and math.isfinite(weight) for weight in weights):
-        raise ValueError("transfer_weight is not a number per relation")
+    neighbours = about.get("neighbours", 1)
+    if not isinstance(neighbours, int) or neighbours < 1:
+        raise ValueError("neighbours is not a number above 0")
     if not all(isinstance(about.get("pairs", {}).get(relation, 1), int) for relation in RELATIONS):
         raise ValueError("pairs is not a number per relation")
     for relation, graph in about.get("hnsw", {}).items():

@@ -19,8 +19,7 @@ from mmsc_cli.index.kept_columns import NAME as KEPT
 from mmsc_cli.index.kept_columns import KeptColumns
 from mmsc_cli.index.look_up import LookUp
 from mmsc_cli.index.query import Query
-from mmsc_cli.index.ranking import IndexRanker, QueryBlock, Ranked
-from mmsc_cli.index.search import block_size
+from mmsc_cli.index.ranking import IndexRanker, QueryBlock, Ranked, block_size
 from mmsc_cli.index.shop_rules import RuleBook, ShopRule
 from mmsc_cli.infer.answers import Answer, Answers, Asked, asked_relations
 from mmsc_cli.infer.basket import BasketRanker, BasketWhys, basket_of
@@ -61,12 +60,6 @@ def _cpu() -> torch.device:
     import torch  # noqa: PLC0415  slow to import
 
     return torch.device("cpu")
-
-
-def _unreadable() -> InputError:
-    return InputError(
-        "the model knows nothing of what the item says", hint="say more: a longer title, a category, a price"
-    )
 
 
 def _groups(index: Index, root: Path, kept: KeptColumns) -> dict[str, int]:
@@ -315,10 +308,7 @@ class Recommender:
                     yield errors[position]
                     continue
                 query, rankings, subject = next(answered)
-                if query.modalities:
-                    yield self._answers(ranker, query, rankings, self._why(subject) if explain else None)
-                else:
-                    yield _unreadable()
+                yield self._answers(ranker, query, rankings, self._why(subject) if explain else None)
 
     def judge(self, pairs: Sequence[tuple[str, str]], explain: bool = False) -> list[PairOutcome]:
         """The probabilities of each of many pairs, in their order; for an unknown end, its error.

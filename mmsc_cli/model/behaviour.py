@@ -36,18 +36,6 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
-class Lendable:
-    """What similar items lend to an item without behaviour.
-
-    `vectors` (items, 3 dim): own, co-view and co-purchase vectors; `channel_size` (channels,): the root mean square
-    of each channel over the catalogue, by which the task level divides.
-    """
-
-    vectors: torch.Tensor
-    channel_size: torch.Tensor
-
-
-@dataclass(frozen=True)
 class WantedRows:
     """Some items of a large catalogue: `rows` (rows,), and the places among them that are a fair `sample` of all."""
 
@@ -65,8 +53,10 @@ class BehaviourLevel(nn.Module):
 
     def forward(
         self, semantic: torch.Tensor, around: Surroundings, wanted: WantedRows | None = None
-    ) -> tuple[tuple[torch.Tensor, ...], Lendable]:
-        """Each channel of items, (rows, dim), from semantic vectors (items, dim); and what all items lend.
+    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """Each channel of items, (rows, dim), from semantic vectors (items, dim).
+
+        And (channels,) the root mean square of each channel over the catalogue, by which the task level divides.
 
         Args:
             semantic: of the whole catalogue.
@@ -99,20 +89,7 @@ class BehaviourLevel(nn.Module):
         # One size per channel, over all items: channels become equal, items keep their differences in length.
         measured = (channel.detach() if wanted is None else channel.detach()[wanted.sample] for channel in channels)
         size = torch.stack([_root_mean_square(channel) for channel in measured]).clamp_min(1e-6)
-        return channels, Lendable(lent, size)
-
-    @staticmethod
-    def borrow(semantic: torch.Tensor, similar: Graph, lendable: Lendable) -> tuple[torch.Tensor, ...]:
-        """Each channel of new items, (new, dim): their content, and what similar items lend them.
-
-        Args:
-            semantic: (new, dim) from the semantic level.
-            similar: graph from the new items to the catalogue.
-            lendable: from the catalogue's forward pass.
-        """
-        borrowed = similar.propagate(lendable.vectors).chunk(3, dim=1)
-        nothing = [torch.zeros_like(semantic)] * (len(CHANNELS) - 4)
-        return semantic, *nothing, *borrowed
+        return channels, size
 
 
 def _root_mean_square(channel: torch.Tensor) -> torch.Tensor:

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from mmsc_cli.model.behaviour import BehaviourLevel, Lendable, Surroundings, WantedRows
+from mmsc_cli.model.behaviour import BehaviourLevel, Surroundings, WantedRows
 from mmsc_cli.model.features import ItemFeatures
-from mmsc_cli.model.graph import Graph
 from mmsc_cli.model.parts import Part
 from mmsc_cli.model.semantic import SemanticLevel
 from mmsc_cli.model.task import SIDES, TaskLevel, gate_features
@@ -58,8 +57,8 @@ class Mmsc(nn.Module):
         semantic: torch.Tensor | None = None,
         wanted: WantedRows | None = None,
         queries: torch.Tensor | None = None,
-    ) -> tuple[Vectors, Lendable]:
-        """Per relation queries and keys, (rows, dim), whose dot product is the score; and what all items lend.
+    ) -> Vectors:
+        """Per relation queries and keys, (rows, dim), whose dot product is the score.
 
         Args:
             items: the whole catalogue.
@@ -71,39 +70,31 @@ class Mmsc(nn.Module):
         around = self._shown(around)
         if semantic is None:
             semantic = self.semantic(items)
-        channels, lendable = self.behaviour(semantic, around, wanted)
+        channels, size = self.behaviour(semantic, around, wanted)
         features = gate_features(around.degree, items.present)
         if wanted is not None:
             features = features[wanted.rows]
-        return self._scaled(self.task(channels, lendable.channel_size, features, queries)), lendable
+        return self._scaled(self.task(channels, size, features, queries))
 
-    def in_parts(self, parts: Sequence[ItemFeatures], around: Surroundings) -> tuple[Vectors, Lendable]:
+    def in_parts(self, parts: Sequence[ItemFeatures], around: Surroundings) -> Vectors:
         """The same for a whole catalogue that is given in parts: only one part of it is in the task level at a time."""
-        channels, lendable = self.behaviour(torch.cat([self.semantic(part) for part in parts]), self._shown(around))
+        channels, size = self.behaviour(torch.cat([self.semantic(part) for part in parts]), self._shown(around))
         by_part: list[Vectors] = []
         start = 0
         for part in parts:
             rows = slice(start, start + len(part))
             features = gate_features(around.degree[rows], part.present)
-            by_part.append(
-                self._scaled(self.task([channel[rows] for channel in channels], lendable.channel_size, features))
-            )
+            by_part.append(self._scaled(self.task([channel[rows] for channel in channels], size, features)))
             start += len(part)
         joined = {
             relation: tuple(torch.cat([vectors[relation][side] for vectors in by_part]) for side in range(SIDES))
             for relation in RELATIONS
         }
-        return {relation: (sides[0], sides[1]) for relation, sides in joined.items()}, lendable
+        return {relation: (sides[0], sides[1]) for relation, sides in joined.items()}
 
     def gates(self, items: ItemFeatures, degree: torch.Tensor) -> torch.Tensor:
         """How much each channel counts for items of degrees (items, 2): (items, HEADS, channels), see TaskLevel."""
         return self.task.weights(gate_features(degree, items.present))
-
-    def new_items(self, items: ItemFeatures, similar: Graph, lendable: Lendable) -> Vectors:
-        """The same for items the model has never seen, from `similar` (new, items) and what the catalogue lends."""
-        channels = self.behaviour.borrow(self.semantic(items), similar, lendable)
-        degree = torch.zeros(len(items), len(RELATIONS), device=items.text.device)
-        return self._scaled(self.task(channels, lendable.channel_size, gate_features(degree, items.present)))
 
     def _shown(self, around: Surroundings) -> Surroundings:
         if self.use_item_vector:

@@ -74,12 +74,10 @@ def _state(model: Mmsc) -> dict[str, torch.Tensor]:
 
 
 def write_model(folder: Path, network: Network, attributes: Attributes, about: Mapping[str, Any]) -> None:
-    """Write weights and what items lend as safetensors, and what it takes to build the model again as JSON."""
+    """Write weights as safetensors, and what it takes to build the model again as JSON."""
     identity = model_identity(network.model)
     with writing(folder / "model.safetensors") as path:
         save_file(_state(network.model), path, {"model": identity})
-    with writing(folder / "lendable.safetensors") as path:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in vars(network.lendable).items()}, path)
     about = {"shape": asdict(network.shape), "attributes": asdict(attributes), **about, "model": identity}
     write_json(folder / "model.json", about)
 

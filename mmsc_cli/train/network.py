@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmsc_cli.model.behaviour import Lendable
 from mmsc_cli.model.mmsc import Mmsc, Shape, Vectors
 from mmsc_cli.runtime.checkpoint import Checkpoints
 from mmsc_cli.runtime.progress import SILENT, Progress
@@ -46,7 +45,6 @@ class Network:
     model: Mmsc
     shape: Shape
     vectors: Vectors
-    lendable: Lendable
     history: list[dict[str, float]]
 
 
@@ -67,7 +65,7 @@ class Weights:
         """Ask about the problem of a look, on the device of the weights."""
         shown = torch.from_numpy(self.trained).to(problem.weight.device).float().unsqueeze(1)
         around = replace(problem.everything_seen(), has_item_vector=shown)
-        return Network(self.model, self.shape, *answer(self.model, problem, around), self.history)
+        return Network(self.model, self.shape, answer(self.model, problem, around), self.history)
 
 
 def sides(vectors: Vectors) -> dict[Relation, tuple[NDArray[np.float32], NDArray[np.float32]]]:
@@ -75,6 +73,19 @@ def sides(vectors: Vectors) -> dict[Relation, tuple[NDArray[np.float32], NDArray
     return {
         relation: (query.float().cpu().numpy(), key.float().cpu().numpy()) for relation, (query, key) in vectors.items()
     }
+
+
+class NetworkScorer:
+    """The network alone, as a scorer."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        """Take query and key vectors (n_items, dim) of each relation."""
+        self._sides = sides(vectors)
+
+    def scores(self, relation: Relation, queries: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(queries, n_items)."""
+        query, key = self._sides[relation]
+        return np.asarray(query[queries] @ key.T)
 
 
 def denoise(
@@ -135,10 +146,10 @@ def train_network(
     if "network" in plan.without:
         with torch.no_grad():
             model.log_scale.fill_(-torch.inf)  # its products are 0 then, and it orders nothing
-        return Network(model, shape, *answer(model, problem, problem.everything_seen()), [])
+        return Network(model, shape, answer(model, problem, problem.everything_seen()), [])
     use_agreement = "denoise" not in plan.without
     fitted = fit(model, problem, settings, validate, plan.seed, use_agreement, checkpoints, progress)
-    return Network(model, shape, fitted.vectors, fitted.lendable, fitted.history)
+    return Network(model, shape, fitted.vectors, fitted.history)
 
 
 def _supervision(

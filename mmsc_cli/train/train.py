@@ -42,13 +42,13 @@ from mmsc_cli.train.export import (
 from mmsc_cli.train.inputs import Inputs, Plan, read_inputs
 from mmsc_cli.train.known import Catalogue, Known, Visible
 from mmsc_cli.train.loop.trainer import write_history
-from mmsc_cli.train.network import Denoised, Network, Weights, denoise, sides, train_network
-from mmsc_cli.train.new_items import NetworkScorer, transfer_weights
+from mmsc_cli.train.network import Denoised, Network, NetworkScorer, Weights, denoise, sides, train_network
 from mmsc_cli.train.ranking.affinity import choose_affinity_weights, fixed_affinity_weights
 from mmsc_cli.train.ranking.answers import answer, compose
 from mmsc_cli.train.ranking.choose import choose_rankers, keep_back
 from mmsc_cli.train.ranking.evidence import Evidence
 from mmsc_cli.train.ranking.ranker import Ranker
+from mmsc_cli.train.ranking.similar_lists import hear_look_alikes
 from mmsc_cli.train.reliability import Reliability
 from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.student.follow import choose_following
@@ -174,7 +174,7 @@ def _learn(making: _Making, checkpoints: Checkpoints | None) -> Learned:
         training.denoised.problem.to(device),
         settings,
         plan,
-        lambda vectors: figures(NetworkScorer(sides(vectors)), questions),
+        lambda vectors: figures(NetworkScorer(vectors), questions),
         checkpoints,
         progress,
     )
@@ -182,14 +182,13 @@ def _learn(making: _Making, checkpoints: Checkpoints | None) -> Learned:
     rankers = choose_rankers(training.known, inputs, kept_back, settings, plan, progress)
     # What the rankers learned from is known to them, like training pairs, and no longer a question.
     still_asked = validations_of(_with_examples_as_known(inputs, kept_back), inputs.item_splits, plan.seed)
-    scorer = NetworkScorer(sides(network.vectors))
     learned = Learned(
         weights=Weights(network.model, network.shape, training.known.visible.has_behaviour, network.history),
         rankers=rankers,
         affinity_weights=making.affinity_weights(training, rankers, still_asked),
         student=student,
         denoiser=training.denoised.denoiser,
-        about={"transfer_weight": transfer_weights(scorer, training.known, questions, settings.linear_top)},
+        about={},
         counts={},
     )
     making.lap("rankers")
@@ -305,6 +304,8 @@ class _Making:
             None if student is None else partial(student.of_candidates, look.views),
             self.progress,
         )
+        if "aggregation" not in plan.without:
+            answers = hear_look_alikes(look.views.evidence, answers)
         vectors, follow = sides(network.vectors), learned.about.get("follow_labels", {})
         composed = {
             relation: compose(
@@ -323,6 +324,7 @@ class _Making:
             "without": list(plan.without),
             "distinct": settings.distinct,
             "orders": inputs.orders,
+            "neighbours": settings.neighbours,
             "ranked": True,  # rows of candidates come best first
             **learned.about,
             "model": model_identity(network.model),

@@ -51,7 +51,7 @@ STAGES: dict[Stage, StageFiles] = {
     ),
 }
 # What `infer --new` reads beside the index.
-NEW_ITEMS = StageFiles(makes=(), needs=("items.parquet", "pairs.parquet", "embeddings", "index", "model"))
+NEW_ITEMS = StageFiles(makes=(), needs=("items.parquet", "pairs.parquet", "embeddings", "index"))
 # How a hint names the command of each stage.
 STAGE_COMMANDS: dict[str, str] = {
     stage: "`mmsc prepare SOURCE`" if stage == "prepare" else f"`mmsc {stage}`" for stage in STAGES

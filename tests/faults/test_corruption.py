@@ -40,8 +40,8 @@ READERS: dict[str, tuple[Stage, list[str]]] = {
     "embeddings/classic.json": ("encode", ["infer --new NEW"]),
     "embeddings/classic.safetensors": ("encode", ["infer --new NEW"]),
     "model/model.safetensors": ("train", ["evaluate", "infer --item G000", "infer --new NEW"]),
-    "model/lendable.safetensors": ("train", ["evaluate", "infer --new NEW"]),
-    "model/model.json": ("train", ["evaluate", "infer --new NEW"]),
+    "model/lendable.safetensors": ("train", ["evaluate"]),  # of 0.1
+    "model/model.json": ("train", ["evaluate"]),
     "model/edges.parquet": ("train", ["evaluate"]),
     "model/metrics.jsonl": ("train", ["evaluate"]),
     "index/index.json": ("train", ["evaluate", "infer --item G000", "infer --pairs PAIRS"]),

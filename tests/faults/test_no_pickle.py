@@ -51,7 +51,6 @@ def _write_trap(path: Path, trap: _Trap) -> None:
         "items.parquet",
         "labels.parquet",
         "model/model.safetensors",
-        "model/lendable.safetensors",
         "index/index.safetensors",
         "index/index.json",
     ],

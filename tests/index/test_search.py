@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.arrays.top import best_rows
 from mmsc_cli.index import search
-from mmsc_cli.index.search import block_size
+from mmsc_cli.index.ranking import block_size
 
 
 def _sorted(scores: NDArray[np.float32], k: int) -> list[int]:

@@ -88,7 +88,7 @@ class Step:
         for view in views:
             kept = torch.rand(len(self.problem.items), 1, generator=generator) >= self.settings.item_dropout
             around = replace(view.around, has_item_vector=view.around.has_item_vector * kept.to(batch.device))
-            vectors, _ = self.model(self.problem.items, around, semantic, wanted, here)
+            vectors = self.model(self.problem.items, around, semantic, wanted, here)
             for relation in RELATIONS:
                 query, key = vectors[relation]
                 asking = np.diff(view.targets[relation].indptr)[numbers] > 0

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from mmsc_cli.errors import MmscError
-from mmsc_cli.model.behaviour import Lendable, Surroundings
+from mmsc_cli.model.behaviour import Surroundings
 from mmsc_cli.model.mmsc import Mmsc, Vectors
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.runtime.checkpoint import Checkpoints
@@ -39,10 +39,9 @@ SMALLEST_BATCH = 256
 
 @dataclass(frozen=True)
 class Fitted:
-    """The best epoch's vectors, what its items lend to new ones, and the figures of every epoch."""
+    """The best epoch's vectors, and the figures of every epoch."""
 
     vectors: Vectors
-    lendable: Lendable
     history: list[dict[str, float]]
 
 
@@ -81,12 +80,12 @@ def fit(
 
 
 @torch.no_grad()
-def answer(model: Mmsc, problem: Problem, around: Surroundings) -> tuple[Vectors, Lendable]:
-    """Query and key vectors with the given surroundings, nothing dropped; and what the items lend to new ones."""
+def answer(model: Mmsc, problem: Problem, around: Surroundings) -> Vectors:
+    """Query and key vectors with the given surroundings, nothing dropped."""
     model.eval()
     if len(problem.items) > PART:
         return model.in_parts(problem.parts, around)
-    answered: tuple[Vectors, Lendable] = model(problem.items, around)
+    answered: Vectors = model(problem.items, around)
     return answered
 
 
@@ -148,16 +147,14 @@ class _Loop:
             while position.epoch < self._settings.epochs and position.since_best < self._settings.patience:
                 started = time.monotonic()
                 loss = self._train_epoch(task)
-                valid = (
-                    validate(answer(self._model, self._problem, seen)[0]) if validate else {"ndcg@10": position.epoch}
-                )
+                valid = validate(answer(self._model, self._problem, seen)) if validate else {"ndcg@10": position.epoch}
                 figures = {"epoch": position.epoch + 1, "loss": loss, **valid}
                 self._close_epoch({**figures, "seconds": time.monotonic() - started}, task)
                 if checkpoints:
                     checkpoints.save(self._state())
                     write_history(checkpoints.folder / "metrics.jsonl", position.history)
         self._model.load_state_dict(self._best)
-        return Fitted(*answer(self._model, self._problem, seen), position.history)
+        return Fitted(answer(self._model, self._problem, seen), position.history)
 
     def _train_epoch(self, task: Task) -> float:
         """Take the steps of an epoch; return their mean loss."""
