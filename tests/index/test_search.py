@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mmsc_cli.arrays.top import best_rows
-from mmsc_cli.index import search
-from mmsc_cli.index.ranking import block_size
+from mmsc_cli.index.ranking import BLOCK_BYTES, block_size
 
 
 def _sorted(scores: NDArray[np.float32], k: int) -> list[int]:
@@ -30,4 +29,4 @@ def test_the_best_rows_are_those_of_a_full_sort(items: int, k: int, seed: int, l
 def test_blocks_fit_their_memory() -> None:
     assert block_size(1) > block_size(100_000) > block_size(1_000_000) >= 1
     assert block_size(10**9) == 1
-    assert block_size(100_000) * 100_000 * 4 <= search.BLOCK_BYTES
+    assert block_size(100_000) * 100_000 * 4 <= BLOCK_BYTES
