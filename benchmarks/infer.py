@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.measured import machine, markdown_table, run_mmsc, whole_numbers
 from mmsc_cli.errors import MmscError
-from mmsc_cli.index import build_hnsw, search
+from mmsc_cli.index import build_hnsw, ranking
 from mmsc_cli.index.build_hnsw import add_hnsw
 from mmsc_cli.index.index_file import write_index
 from mmsc_cli.infer.recommender import Recommender
@@ -100,7 +100,7 @@ def batch(workspace: Path, rounds: int) -> None:
 
     table: list[tuple[str, str, str]] = []
     for size in (8, 16, 32, 64):
-        search.BLOCK_BYTES = size * 2**20
+        ranking.BLOCK_BYTES = size * 2**20
         pairs = [(_seconds(plain), _seconds(ours)) for _ in range(rounds)]
         ratio = statistics.median(first / second for first, second in pairs)
         speed = len(rows) / statistics.median(second for _, second in pairs)

@@ -13,7 +13,7 @@ import pytest
 
 import mmsc_cli
 from mmsc_cli.errors import InputError, MmscError, UnknownItemError, WorkspaceError
-from mmsc_cli.index import ranking, search
+from mmsc_cli.index import ranking
 from mmsc_cli.index.filters import Filters, sieves
 from mmsc_cli.index.query import Query
 from mmsc_cli.infer import recommender
@@ -63,7 +63,7 @@ def test_the_best_answers_are_those_of_the_whole_catalogue(opened: Recommender, 
 def test_many_questions_are_answered_as_each_alone(opened: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [*list(opened.index.ids)[:40], "NOWHERE", opened.index.ids[3]]
     monkeypatch.setattr(recommender, "block_size", lambda items: 7)
-    monkeypatch.setattr(search, "usable_cores", lambda: 3)
+    monkeypatch.setattr(ranking, "usable_cores", lambda: 3)
     together = list(opened.answer(ids, "both", 4))
     monkeypatch.undo()
 
