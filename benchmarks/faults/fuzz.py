@@ -66,6 +66,11 @@ _RUNS = {
     "index.safetensors": 15_000,
     "graphs (faiss)": 15_000,
     "judgements": 15_000,
+    "rules": 15_000,
+    "kept.safetensors": 15_000,
+    "tables of answers": 5_000,
+    "answers.parquet": 3_000,
+    "requests": 5_000,
 }
 _LONGEST_INPUT = 4_096
 _REPORT_EVERY = 200

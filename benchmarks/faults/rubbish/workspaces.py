@@ -76,12 +76,19 @@ def _sound() -> dict[str, bytes]:
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        calibration = {"scale": [1, 1], "coefficients": [[0.1, 0.2]] * 3, "intercepts": [0, 0, 0]}
-        write_index(folder, _tensors(), {"calibration": calibration, "label_models": ["m"], "channels": ["item"]})
+        index = small_index()
+        write_index(folder, index.tensors, index.about)
         without = (folder / _ABOUT).read_bytes()
         add_hnsw(folder, seed=1, smallest=0)
         files = {path.name: path.read_bytes() for path in folder.iterdir()}
     return files | {"graphs.json": files[_ABOUT], _ABOUT: without}
+
+
+@cache
+def small_index() -> Index:
+    """An index of four items, sound."""
+    calibration = {"scale": [1, 1], "coefficients": [[0.1, 0.2]] * 3, "intercepts": [0, 0, 0]}
+    return Index(_tensors(), {"calibration": calibration, "label_models": ["m"], "channels": ["item"]})
 
 
 def described(**changes: Any) -> bytes:
