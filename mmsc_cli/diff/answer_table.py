@@ -17,6 +17,8 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError, MmscError
+from mmsc_cli.files.table_file import record_batches
+from mmsc_cli.files.unpacking import open_unpacked
 from mmsc_cli.index.index_file import Index
 from mmsc_cli.infer.recommender import Outcome, Recommender
 from mmsc_cli.places.address import is_database, is_object, parse_table
@@ -164,8 +166,10 @@ def table_of(outcomes: Iterable[Outcome], task: Task) -> pa.Table:
 def _read_table(path: Path, kind: str) -> pa.Table:
     if kind == "parquet":
         schema = _schema(pq.read_schema(path).names)
-        return pq.read_table(path, columns=schema.names).cast(schema)
-    with pa.input_stream(str(path), compression="detect") as content:
+        with path.open("rb") as file:
+            blocks = record_batches(path, file, lambda batch: pa.Table.from_batches([batch]).cast(schema), schema.names)
+            return pa.concat_tables([schema.empty_table(), *blocks])
+    with open_unpacked(path) as content:
         if kind == "jsonl":
             options = pyarrow.json.ParseOptions(explicit_schema=_READ, unexpected_field_behavior="ignore")
             return pyarrow.json.read_json(content, parse_options=options)
@@ -184,7 +188,7 @@ def _read_table(path: Path, kind: str) -> pa.Table:
 
 def _says_sources(path: Path) -> bool:
     """Whether the header of separated values has a column `source`."""
-    with pa.input_stream(str(path), compression="detect") as content:
+    with open_unpacked(path) as content:
         header = content.read(_LONGEST_HEADER).partition(b"\n")[0]
     return b"source" in re.split(rb'[\t,"\r]', header)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 SEPARATORS = ",;\t|"
 # A line, a field or a record beyond it is none: titles and descriptions fit a thousand times.
 LONGEST_RECORD = 8 << 20
+_CHUNK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,35 @@ class Dialect:
                     yield reader.line_num, row
         except csv.Error as error:
             raise ValueError(f"line {reader.line_num}: {error}") from error
+
+
+def text_lines(file: IO[bytes]) -> Iterator[str]:
+    """Yield the lines of a table, whichever of the three line ends it has; a lone carriage return is a blank.
+
+    Raises:
+        ValueError: a line is longer than LONGEST_RECORD.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    file.seek(0)
+    ends = "\n" if any(b"\n" in chunk for chunk in iter(lambda: file.read(_CHUNK_BYTES), b"")) else "\r"
+    file.seek(0)
+    lines = iter(lambda: file.readline(LONGEST_RECORD + 1), b"") if ends == "\n" else _lines_of_returns(file)
+    for number, line in enumerate(lines, start=1):
+        if len(line) > LONGEST_RECORD:
+            raise ValueError(f"line {number}: longer than {LONGEST_RECORD >> 20} MiB")
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        yield text.replace("\r\n", "\n").replace("\r", " ") if ends == "\n" else text
+
+
+def _lines_of_returns(file: IO[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
+        *lines, rest = (rest + chunk).split(b"\r")
+        yield from (line + b"\n" for line in lines)
+        if len(rest) > LONGEST_RECORD:
+            break
+    if rest:
+        yield rest
 
 
 def sniff_separator(header: str) -> str:

@@ -14,7 +14,7 @@ from typing import IO, Any
 import orjson
 import pyarrow as pa
 
-from mmsc_cli.files.separated import LONGEST_RECORD, Dialect, column_names, not_utf_8, sniff_separator
+from mmsc_cli.files.separated import LONGEST_RECORD, Dialect, column_names, not_utf_8, sniff_separator, text_lines
 
 ROWS_AT_A_TIME = 50_000
 _BLOCK_BYTES = 8 << 20
@@ -93,40 +93,17 @@ def spool_separated(file: IO[bytes], separator: str | None = None) -> tuple[list
         ValueError: no dialect fits; a line is named.
         UnicodeDecodeError: it is not UTF-8.
     """
-    file.seek(0)
-    ends = "\n" if any(b"\n" in chunk for chunk in iter(lambda: file.read(_CHUNK_BYTES), b"")) else "\r"
     if separator is None:
-        separator = sniff_separator(next((line for line in _text_lines(file, ends) if line.strip("\n")), ""))
+        separator = sniff_separator(next((line for line in text_lines(file) if line.strip("\n")), ""))
     first_error: ValueError | None = None
     for dialect in (Dialect(separator), Dialect(separator, backslash=True), Dialect(separator, line_by_line=True)):
         try:
-            return _spool_rows(dialect.read(_text_lines(file, ends)))
+            return _spool_rows(dialect.read(text_lines(file)))
         except UnicodeDecodeError:
             raise
         except ValueError as error:
             first_error = first_error or error
     raise first_error or ValueError("no header")
-
-
-def _text_lines(file: IO[bytes], ends: str) -> Iterator[str]:
-    file.seek(0)
-    lines = iter(lambda: file.readline(LONGEST_RECORD + 1), b"") if ends == "\n" else _lines_of_returns(file)
-    for number, line in enumerate(lines, start=1):
-        if len(line) > LONGEST_RECORD:
-            raise ValueError(f"line {number}: longer than {LONGEST_RECORD >> 20} MiB")
-        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        yield text.replace("\r\n", "\n").replace("\r", " ") if ends == "\n" else text
-
-
-def _lines_of_returns(file: IO[bytes]) -> Iterator[bytes]:
-    rest = b""
-    for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
-        *lines, rest = (rest + chunk).split(b"\r")
-        yield from (line + b"\n" for line in lines)
-        if len(rest) > LONGEST_RECORD:
-            break
-    if rest:
-        yield rest
 
 
 def _spool_rows(rows: Iterator[tuple[int, list[str]]]) -> tuple[list[str], Spool]:

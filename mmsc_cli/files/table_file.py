@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +29,7 @@ from mmsc_cli.files.table_blocks import (
 from mmsc_cli.files.unpacking import Unpacked, open_unpacked
 from mmsc_cli.runtime.machine.memory_limit import limited_growth
 
+Read = TypeVar("Read")
 Blocks = Callable[[Sequence[int]], Iterator[list[list[Any]]]]
 _BLOCK_BYTES = 8 << 20
 _MOST_MEMORY = 384 << 20  # of a block of Parquet
@@ -174,37 +175,58 @@ def _kind_by_content(start: bytes, kind: str) -> str:
 
 def _read_parquet(path: Path, content: IO[bytes]) -> TableFile:
     file = pq.ParquetFile(content)
-    metadata, names = file.metadata, file.schema_arrow.names
+    names = file.schema_arrow.names
+
+    def blocks(positions: Sequence[int]) -> Iterator[list[list[Any]]]:
+        def cells(batch: pa.RecordBatch) -> list[list[Any]]:
+            return [_cells(path, batch.column(position), names[position]) for position in positions]
+
+        return record_batches(path, content, cells)
+
+    for _ in blocks([]):  # all of it is readable
+        pass
+    return TableFile(path, [name.strip() for name in names], file.metadata.num_rows, blocks)
+
+
+def record_batches(
+    path: Path, content: IO[bytes], read: Callable[[pa.RecordBatch], Read], columns: list[str] | None = None
+) -> Iterator[Read]:
+    """Yield what is read of the rows of a Parquet file, batch by batch; memory follows a batch.
+
+    Args:
+        path: names the file in messages.
+        content: of the file.
+        read: takes from a batch what is wanted.
+        columns: those of a batch; None: all.
+
+    Raises:
+        InputError: it is not readable, or becomes larger than a file that was not made for it would.
+    """
+    metadata = pq.ParquetFile(content).metadata
     groups = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     # Run lengths make billions of equal rows from a few bytes.
     Unpacked(path, content.seek(0, os.SEEK_END)).add(max(groups, 8 * metadata.num_rows))
     rows_at_a_time = min(max(_BLOCK_BYTES * metadata.num_rows // max(groups, 1), 1), ROWS_AT_A_TIME)
-
-    def blocks(positions: Sequence[int]) -> Iterator[list[list[Any]]]:
-        # Opened again each time, as its batches are read once. Without threads: they would escape the limit.
-        batches = pq.ParquetFile(content, pre_buffer=False, buffer_size=_BLOCK_BYTES).iter_batches(
-            rows_at_a_time, use_threads=False
-        )
-        while True:
-            try:
-                # What a page becomes is known when it has been unpacked: the footer may say anything.
-                with limited_growth(_MOST_MEMORY):
-                    batch = next(batches, None)
-                    if batch is None:
-                        return
-                    columns = [_cells(path, batch.column(position), names[position]) for position in positions]
-            except MemoryError as error:
-                raise InputError(
-                    f"{path}: {rows_at_a_time:,} rows of it take more than {_MOST_MEMORY >> 20} MiB",
-                    hint="write it again with smaller pages, or as CSV, if you trust it",
-                ) from error
-            except (OSError, pa.ArrowException) as error:
-                raise InputError(f"{path}: not readable as parquet: {error}", hint=_MENDS["parquet"]) from error
-            yield columns
-
-    for _ in blocks([]):  # all of it is readable
-        pass
-    return TableFile(path, [name.strip() for name in names], metadata.num_rows, blocks)
+    # Opened again each time, as its batches are read once. Without threads: they would escape the limit.
+    batches = pq.ParquetFile(content, pre_buffer=False, buffer_size=_BLOCK_BYTES).iter_batches(
+        rows_at_a_time, columns=columns, use_threads=False
+    )
+    while True:
+        try:
+            # What a page becomes is known when it has been unpacked: the footer may say anything.
+            with limited_growth(_MOST_MEMORY):
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                taken = read(batch)
+        except MemoryError as error:
+            raise InputError(
+                f"{path}: {rows_at_a_time:,} rows of it take more than {_MOST_MEMORY >> 20} MiB",
+                hint="write it again with smaller pages, or as CSV, if you trust it",
+            ) from error
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{path}: not readable as parquet: {error}", hint=_MENDS["parquet"]) from error
+        yield taken
 
 
 def _cells(path: Path, values: pa.Array, name: str) -> list[Any]:

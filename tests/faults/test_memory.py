@@ -26,6 +26,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from mmsc_cli.errors import MmscError
+from mmsc_cli.diff.answer_table import read_answers
+from mmsc_cli.infer.shop.rule_sources import read_rules
 from mmsc_cli.label.gold import read_gold
 from mmsc_cli.prepare.records import Delivery
 from mmsc_cli.prepare.guess.head import read_head
@@ -40,6 +42,8 @@ with TemporaryDirectory() as folder:
         "amazon": lambda: read_amazon([path], delivery, cores=1),
         "gold": lambda: read_gold(path, ["A", "B"]),
         "head": lambda: read_head(path),
+        "rules": lambda: read_rules(path),
+        "answers": lambda: read_answers(str(path), 10),
     }
     base = getrusage(RUSAGE_SELF).ru_maxrss
     try:
@@ -155,6 +159,22 @@ def _gold(path: Path) -> None:
     path.write_bytes(b"a,b,label\n" + b"A,B,substitute\nA,C,neither\n" * 1_000_000)
 
 
+def _rules(path: Path) -> None:
+    path.write_bytes(b"rule,item,query\n" + b"".join(b"block,A%d,B%d\n" % (n, n) for n in range(3_000_000)))
+
+
+def _open_rule(path: Path) -> None:
+    path.write_bytes(b'rule,item\nblock,"' + b"x\n" * (128 * MIB))
+
+
+def _answers(path: Path) -> None:
+    rows = 20_000
+    titles = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array(["x" * MIB]))
+    columns = {"query": ["A"] * rows, "relation": ["substitute"] * rows, "rank": list(range(1, rows + 1))}
+    table = pa.table(columns | {"item": ["B"] * rows, "score": [1.0] * rows, "title": titles})
+    pq.write_table(table, path, compression="zstd")
+
+
 FILES: dict[str, tuple[str, str, Callable[[Path], None]]] = {
     "a dictionary of one text": ("items", "items.parquet", _dictionary_bomb),
     "a page of 900 MiB": ("items", "items.parquet", _huge_page),
@@ -174,6 +194,9 @@ FILES: dict[str, tuple[str, str, Callable[[Path], None]]] = {
     "metadata of blanks": ("amazon", "meta.json.gz", _json_bomb),
     "Python literals": ("amazon", "meta.json", _literals),
     "human labels": ("gold", "gold.csv", _gold),
+    "three million rules": ("rules", "rules.csv", _rules),
+    "a rule that never ends": ("rules", "rules.csv", _open_rule),
+    "a night of one title": ("answers", "night.parquet", _answers),
     "the head of a list": ("head", "items.json", _array),
     "the head of a page of 900 MiB": ("head", "items.parquet", _huge_page),
 }

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, BinaryIO, get_args
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.files.separated import Dialect, column_names, sniff_separator, undecodable_place
+from mmsc_cli.files.separated import (
+    LONGEST_RECORD,
+    Dialect,
+    column_names,
+    sniff_separator,
+    text_lines,
+    undecodable_place,
+)
 from mmsc_cli.index.shop_rules import RuleKind, ShopRule
 from mmsc_cli.tables.relations import RELATIONS
 
@@ -17,6 +23,8 @@ RULE_COLUMNS = ("rule", "item", "category", "query", "query_category", "relation
 _KINDS: tuple[RuleKind, ...] = get_args(RuleKind)
 # What others call a column.
 _MEANT = {**dict.fromkeys(("action", "kind", "type"), "rule"), **dict.fromkeys(("position", "rank"), "place")}
+# Each takes half a kilobyte of memory wherever answers are given.
+MOST_RULES = 500_000
 # Wrong lines of a file that one message names.
 _SHOWN = 5
 
@@ -30,37 +38,49 @@ def read_rules(path: Path) -> list[ShopRule]:
         InputError: there is no such file, or it is none of rules; all wrong lines are named.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            return _read(file, path)
     except OSError as error:
         hint = f"write one with the header {','.join(RULE_COLUMNS)}"
         raise InputError(f"no file of rules at {path}", hint=hint) from error
+
+
+def _read(file: BinaryIO, path: Path) -> list[ShopRule]:
+    rules: list[ShopRule] = []
+    wrong: list[str] = []
+    n_wrong = 0
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        place = undecodable_place(content.splitlines(keepends=True))
-        raise InputError(f"{path}: {place}", hint="save it as UTF-8") from error
-    if not text.strip():
-        return []
-    rules, wrong = [], []
-    try:
-        rows = Dialect(sniff_separator(text.splitlines()[0])).read(io.StringIO(text, newline=""))
+        first = next((line for line in text_lines(file) if line.strip()), None)
+        if first is None:
+            return []
+        rows = Dialect(sniff_separator(first)).read(text_lines(file))
         header = _header(path, next(rows)[1])
         for number, row in rows:
-            place = f"{path}:{number}"
             try:
-                if len(row) > len(header) and any(cell.strip() for cell in row[len(header) :]):
-                    raise InputError(f"{place}: {len(row)} fields, {len(header)} columns")
-                values = {name: cell.strip() for name, cell in zip(header, row, strict=False) if cell.strip()}
+                values = _values(header, row, f"{path}:{number}")
                 if values:
-                    rules.append(_rule(values, place))
+                    rules.append(_rule(values, f"{path}:{number}"))
             except InputError as error:
-                wrong.append(error.message)
+                n_wrong += 1
+                wrong += [error.message] * (len(wrong) < _SHOWN)
+            if len(rules) > MOST_RULES:
+                raise InputError(f"{path}: more than {MOST_RULES:,} rules", hint="give rules of categories")
+    except UnicodeDecodeError as error:
+        file.seek(0)
+        place = undecodable_place(iter(lambda: file.readline(LONGEST_RECORD), b""))
+        raise InputError(f"{path}: {place}", hint="save it as UTF-8") from error
     except ValueError as error:
         raise InputError(f"{path}: {error}", hint="write it as CSV") from error
     if wrong:
-        more = [f"and {len(wrong) - _SHOWN:,} more lines"] if len(wrong) > _SHOWN else []
-        raise InputError("\n".join([*wrong[:_SHOWN], *more]), hint=f"columns: {','.join(RULE_COLUMNS)}")
+        more = [f"and {n_wrong - _SHOWN:,} more lines"] if n_wrong > _SHOWN else []
+        raise InputError("\n".join([*wrong, *more]), hint=f"columns: {','.join(RULE_COLUMNS)}")
     return rules
+
+
+def _values(header: Sequence[str], row: Sequence[str], place: str) -> dict[str, str]:
+    if len(row) > len(header) and any(cell.strip() for cell in row[len(header) :]):
+        raise InputError(f"{place}: {len(row)} fields, {len(header)} columns")
+    return {name: cell.strip() for name, cell in zip(header, row, strict=False) if cell.strip()}
 
 
 def recorded_rules(manifest: Mapping[str, Any] | None) -> list[ShopRule]:
