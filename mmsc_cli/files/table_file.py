@@ -26,7 +26,7 @@ from mmsc_cli.files.table_blocks import (
     spool_records,
     spool_separated,
 )
-from mmsc_cli.files.unpacking import Unpacked, open_unpacked
+from mmsc_cli.files.unpacking import check_parquet, open_unpacked
 from mmsc_cli.runtime.machine.memory_limit import limited_growth
 
 Read = TypeVar("Read")
@@ -203,10 +203,8 @@ def record_batches(
         InputError: it is not readable, or becomes larger than a file that was not made for it would.
     """
     metadata = pq.ParquetFile(content).metadata
-    groups = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    # Run lengths make billions of equal rows from a few bytes.
-    Unpacked(path, content.seek(0, os.SEEK_END)).add(max(groups, 8 * metadata.num_rows))
-    rows_at_a_time = min(max(_BLOCK_BYTES * metadata.num_rows // max(groups, 1), 1), ROWS_AT_A_TIME)
+    becomes = check_parquet(path, metadata, content.seek(0, os.SEEK_END))
+    rows_at_a_time = min(max(_BLOCK_BYTES * metadata.num_rows // max(becomes, 1), 1), ROWS_AT_A_TIME)
     # Opened again each time, as its batches are read once. Without threads: they would escape the limit.
     batches = pq.ParquetFile(content, pre_buffer=False, buffer_size=_BLOCK_BYTES).iter_batches(
         rows_at_a_time, columns=columns, use_threads=False

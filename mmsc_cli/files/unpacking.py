@@ -10,6 +10,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, cast
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError
 
@@ -49,6 +50,22 @@ class Unpacked:
                 f"{self._path}: becomes more than {MOST_RATIO} times as large when unpacked, as archive bombs do",
                 hint="if you trust it, unpack it yourself and give the unpacked file",
             )
+
+
+def check_parquet(path: Path, metadata: pq.FileMetaData, size: int) -> int:
+    """Return how many bytes the columns of a Parquet file of `size` bytes become, as its footer says.
+
+    Raises:
+        InputError: it becomes more than a file that was not made for it would.
+        ValueError: its parts have other numbers of rows than the whole.
+    """
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    if sum(group.num_rows for group in groups) != metadata.num_rows:
+        raise ValueError("its parts have other numbers of rows than the whole")
+    becomes: int = sum(group.total_byte_size for group in groups)
+    # Run lengths make billions of equal rows from a few bytes.
+    Unpacked(path, size).add(max(becomes, 8 * metadata.num_rows))
+    return becomes
 
 
 def open_unpacked(path: Path) -> IO[bytes]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.files.unpacking import check_parquet
 from mmsc_cli.index.kept_columns import KeptColumns, NumberColumn
 from mmsc_cli.tables.items import ITEM_SCHEMA, known_values
 from mmsc_cli.tables.table import check_texts
@@ -42,12 +43,14 @@ class ItemAttributes:
         path = root / "items.parquet"
         check_at_a_glance(root, "prepare", [path.name])
         try:
-            known = pq.read_schema(path).names
+            file = pq.ParquetFile(path, memory_map=True)
+            check_parquet(path, file.metadata, path.stat().st_size)
+            known = file.schema_arrow.names
             for column in columns:
                 check_column(column, [*known, *kept.names])
             own = [column for column in columns if column in known]
-            self._table = pq.read_table(path, columns=own, memory_map=True)
-        except (OSError, pa.ArrowException) as error:
+            self._table = file.read(own)
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise WorkspaceError(
                 f"{path} cannot be read as an item table: {error}", hint="run `mmsc prepare SOURCE` again"
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.errors import InputError, WorkspaceError
 from mmsc_cli.index.kept_columns import KeptColumns
 from mmsc_cli.workspace.pins import Pins
 from mmsc_cli.workspace.regular_file import open_regular
@@ -40,9 +41,13 @@ class ItemFile:
         import pyarrow as pa  # noqa: PLC0415  slow to import, and answers do without it
         import pyarrow.parquet as pq  # noqa: PLC0415  slow to import
 
+        from mmsc_cli.files.unpacking import check_parquet  # noqa: PLC0415  brings pyarrow
+
         try:
             file = None if self._source is None else pq.ParquetFile(self._source)
-        except pa.ArrowException:
+            if file is not None:
+                check_parquet(Path("items.parquet"), file.metadata, os.fstat(self._source.fileno()).st_size)
+        except (OSError, ValueError, InputError, pa.ArrowException):
             return None
         return file if file is not None and file.metadata.num_rows == self._n_items else None
 

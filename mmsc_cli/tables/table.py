@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mmsc_cli.arrays.pair_keys import find_pairs
-from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.files.unpacking import check_parquet
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.workspace.regular_file import refuse_irregular
 
@@ -48,7 +49,9 @@ class ArtefactTable(NamedTuple):
         try:
             # Without the check, pyarrow would fill columns that are not there with nulls.
             with _file(path) as file:
-                missing = set(wanted.names) - set(pq.read_schema(file).names) - self.added_later
+                footer = pq.ParquetFile(file)
+                check_parquet(path, footer.metadata, file.size())
+                missing = set(wanted.names) - set(footer.schema_arrow.names) - self.added_later
             if missing:
                 raise pa.ArrowInvalid(f"no column {min(missing)!r}")
             with _file(path) as file:
@@ -58,7 +61,7 @@ class ArtefactTable(NamedTuple):
                 if not field.nullable and table[field.name].null_count:
                     raise pa.ArrowInvalid(f"column {field.name!r} has empty cells")
             return table
-        except (OSError, ValueError, pa.ArrowException) as error:
+        except (OSError, ValueError, InputError, pa.ArrowException) as error:
             raise self._unreadable(path, error) from error
 
     def open(self, path: Path) -> pq.ParquetFile:
@@ -68,8 +71,11 @@ class ArtefactTable(NamedTuple):
             WorkspaceError: the file is missing or is no table.
         """
         try:
-            return pq.ParquetFile(_file(path), buffer_size=2**20, pre_buffer=False)
-        except (OSError, pa.ArrowException) as error:
+            file = _file(path)
+            opened = pq.ParquetFile(file, buffer_size=2**20, pre_buffer=False)
+            check_parquet(path, opened.metadata, file.size())
+            return opened
+        except (OSError, ValueError, InputError, pa.ArrowException) as error:
             raise self._unreadable(path, error) from error
 
     def write(self, path: Path, table: pa.Table) -> None:

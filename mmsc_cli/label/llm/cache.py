@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmsc_cli.errors import WorkspaceError
+from mmsc_cli.errors import InputError, WorkspaceError
+from mmsc_cli.files.unpacking import check_parquet
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.workspace.regular_file import refuse_irregular
 
@@ -72,13 +73,15 @@ class AnswerCache:
 def _read(shard: Path) -> dict[str, Answered]:
     try:
         # Not with our schema, which would fill missing columns with nulls.
-        table = pq.read_table(refuse_irregular(shard))
+        with pq.ParquetFile(refuse_irregular(shard)) as file:
+            check_parquet(shard, file.metadata, shard.stat().st_size)
+            table = file.read()
         if (table.schema.metadata or {}).get(b"sha256") != _checksum(table).encode():
             raise ValueError("its content has another checksum")
         if "answer" not in table.column_names:
             return {}  # answers to a question that is asked no more
         return dict(zip(table["key"].to_pylist(), map(json.loads, table["answer"].to_pylist()), strict=True))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, InputError, pa.ArrowException) as error:
         raise WorkspaceError(f"{shard} is damaged: {error}", hint="delete it; its pairs are asked again") from error
 
 
