@@ -208,6 +208,10 @@ class Explainer:
         seen = [relation for relation in RELATIONS if self._tie(query.row, relation, row)[0] is not None]
         if seen:
             reasons = [self._seen(query.row, seen, row)]
+        elif shared and query.row is None:
+            reasons = [f"{counted(shared, 'item')} like the new one {'was' if shared == 1 else 'were'} seen with it"]
+        elif query.row is None:
+            reasons = ["answers the items most like the new one"]
         elif shared:
             reasons = [f"not seen together, but {shared} {'item was' if shared == 1 else 'items were'} seen with both"]
         else:

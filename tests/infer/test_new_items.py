@@ -223,6 +223,7 @@ def test_a_new_item_is_explained_by_its_look_alikes(opened: Recommender, items: 
     assert len(whys) == 5
     assert all(why.strength is None and why.label is None and why.query_gate is None for why in whys)
     assert any(why.shared_neighbours and why.shared for why in whys)
+    assert any("like the new one were seen with it" in why.summary for why in whys)
     assert max(why.text_similarity or 0 for why in whys) > 0.2
 
 
