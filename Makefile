@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Material for MkDocs would else advertise its successor in every build.
 export NO_MKDOCS_2_WARNING := 1
 # What the tests try beyond a plain installation.
-EXTRAS := adapt,baselines,faiss,llm,serve,sql,text
+EXTRAS := adapt,baselines,faiss,llm,ray,serve,sql,text
 # Each process runs on one core. A file's tests stay together, so that its fixtures are made once.
 WORKERS ?= 2
 PROSE := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs

@@ -187,6 +187,14 @@ SHARED = tuple(option.name for option in fields(_SharedOptions))
 class PanelledHelp(TyperCommand):
     """Help in groups: Rich panels on a terminal, plain text elsewhere (and without loading Rich)."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; `--ray` may stand without an address, which Typer has no option for."""
+        if "--ray" in args:
+            from mmsc_cli.runtime.shares.on_ray import with_address  # noqa: PLC0415  of few commands
+
+            args = with_address(args)
+        return super().parse_args(ctx, args)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         self.get_help_option(ctx).rich_help_panel = COMMON  # type: ignore[union-attr]

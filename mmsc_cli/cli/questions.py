@@ -13,16 +13,16 @@ from mmsc_cli.cli.formats import Answered
 from mmsc_cli.errors import InputError, MmscError, UnknownItemError
 from mmsc_cli.files.lines import Line, parse_pair, read_basket, read_lines
 from mmsc_cli.infer.answers import Answer
-from mmsc_cli.infer.recommender import Recommender
+from mmsc_cli.infer.recommender import Outcome, Recommender
 from mmsc_cli.runtime.progress import Progress
-from mmsc_cli.runtime.shards import WHOLE, Shard
+from mmsc_cli.runtime.shares.shards import WHOLE, Shard
 
 if TYPE_CHECKING:
     from mmsc_cli.infer.probabilities import PairOpinion
 
 Parsed = TypeVar("Parsed")
 Outcomes: TypeAlias = "Iterable[Sequence[Answer | PairOpinion] | MmscError]"
-AskItems = Callable[[Sequence[str]], Iterable[list[Answer] | MmscError]]
+AskItems = Callable[[Sequence[str]], Iterable[Outcome]]
 # Items of `--all` that are asked about together.
 _SLICE = 4_096
 _LOG = logging.getLogger(__name__)

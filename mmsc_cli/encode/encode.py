@@ -25,7 +25,7 @@ from mmsc_cli.encoders.encoder import Encoder
 from mmsc_cli.encoders.registry import Choice, choose_encoder
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.runtime.atomic import write_json
-from mmsc_cli.runtime.shards import WHOLE, Shard
+from mmsc_cli.runtime.shares.shards import WHOLE, Shard
 from mmsc_cli.tables.image_hashes import read_image_hashes
 from mmsc_cli.workspace.changes import config_changes
 from mmsc_cli.workspace.lock import locked

@@ -79,7 +79,7 @@ def map_in_processes(function: Callable[[Input], Result], inputs: Iterable[Input
     # For processes that are started from here: a json.py of the user's in the current folder must not be imported.
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
-        executor = ProcessPoolExecutor(helpers, timeout=10, initializer=_follow, initargs=(os.getpid(),))
+        executor = ProcessPoolExecutor(helpers, timeout=10, initializer=follow_parent, initargs=(os.getpid(),))
         ready = executor.submit(os.getpid)
     except OSError as error:  # no shared memory or no temporary folder that can be written to
         _LOG.warning("working in one process, as no other can be started: %s", error)
@@ -117,7 +117,7 @@ def _in_order(start: Callable[[Input], Future[Result]], inputs: Iterable[Input],
             future.cancel()
 
 
-def _follow(parent: int) -> None:
+def follow_parent(parent: int) -> None:
     """Leave Ctrl-C to the parent, and exit when it is gone: killed, it cannot stop its helpers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -63,6 +63,13 @@ PARTS = (
         rf"encoding/{_HASH.format(16)}/.+",
     ),
     Part(
+        "answering",
+        "answering/",
+        "finished work of an interrupted `infer --all` with --workers or --ray",
+        "it starts over",
+        rf"answering/{_HASH.format(16)}/.+",
+    ),
+    Part(
         "training",
         "training/",
         "the checkpoint of an interrupted train",

@@ -29,6 +29,7 @@ EXTRAS = {
     "baselines": "implicit",
     "text": "sentence_transformers",
     "adapt": "peft",
+    "ray": "ray",
     "sql": "adbc_driver_postgresql",
     "serve": "fastapi",
 }

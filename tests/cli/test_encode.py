@@ -46,6 +46,10 @@ def test_a_share_that_is_none(mmsc: Mmsc, prepared_copy: Workspace) -> None:
     ran = mmsc("encode", "--shard", "3/2", "-w", prepared_copy.root)
     assert ran.code == 2
     assert "--shard 1/4" in ran.err
+    for where in (("--workers", "2"), ("--ray",)):
+        ran = mmsc("encode", "--shard", "1/2", *where, "-w", prepared_copy.root)
+        assert ran.code == 2
+        assert "--shard is one share of several" in ran.err
 
 
 def test_texts_with_images_as_one_input_go_through_all_stages(

@@ -23,7 +23,7 @@ from mmsc_cli.encode.encode_task import EncodeTask
 from mmsc_cli.encode.merge import merge
 from mmsc_cli.encoders.classic.classic import ClassicEncoder
 from mmsc_cli.encoders.open_clip import OpenClipEncoder
-from mmsc_cli.runtime.shards import WHOLE, Shard
+from mmsc_cli.runtime.shares.shards import WHOLE, Shard
 
 MakeTask = Callable[..., EncodeTask]
 Table = Callable[..., pa.Table]

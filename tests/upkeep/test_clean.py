@@ -30,6 +30,7 @@ MADE = {
     "leftovers": [".staging/train-x1y2z3/index/index.json", f".manifest.json.{HASH}"],
     "encoding": [f"encoding/{HASH}/plan.json", f"encoding/{HASH}/text-000000.npy", f"encoding/{HASH}/adapted/x.json"],
     "training": ["training/checkpoint.safetensors"],
+    "answering": [f"answering/{HASH}/part-000001-of-000002.jsonl"],
     "kept_events": [f"kept_events/{HASH * 2}.{end}" for end in ("events.parquet", "tally.parquet", "json")],
     "downloads": ["downloads/01234567/meta.json.gz", "downloads/01234567/meta.json.gz.part.version"],
     "image_cache": [f"downloads/images/{HASH * 2}.jpg"],

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from mmsc_cli.cli.options import Session, command
+from mmsc_cli.cli.shares import SharesOptions
 from mmsc_cli.runtime.plain_words import counted
 from mmsc_cli.runtime.progress import SILENT
-from mmsc_cli.runtime.shards import parse_shard, torchrun_shard
+from mmsc_cli.runtime.shares.shards import parse_shard, torchrun_shard
 
 
 def register(app: typer.Typer) -> None:
@@ -22,11 +23,14 @@ def register(app: typer.Typer) -> None:
         "mmsc encode",
         "mmsc encode --encoder classic",
         "mmsc encode --encoder open_clip:ViT-B-32/weights.safetensors",
+        "mmsc encode --workers 4",
         "mmsc encode --shard 1/4",
+        "mmsc encode --ray head:6379",
         "torchrun --nproc-per-node 4 -m mmsc_cli encode",
     )
     def encode_command(
         session: Session,
+        shares: SharesOptions,
         encoder: Annotated[
             str | None,
             typer.Option(
@@ -57,8 +61,15 @@ def register(app: typer.Typer) -> None:
         recipe = session.recipe({"encode.encoder": encoder, "encode.adapt": adapt})
         own_shard = parse_shard(shard) if shard else torchrun_shard()
         # Of processes that torchrun started together, one draws.
-        progress = session.progress if shard or own_shard is None or own_shard.number == 1 else SILENT
-        counts = run_encode(session.workspace, recipe, session.device, progress, own_shard, fresh=fresh)
+        draws = shard or own_shard is None or own_shard.number == 1
+        counts = run_encode(
+            session.workspace,
+            recipe,
+            shares.device(session),
+            session.progress if draws and not shares.elsewhere else SILENT,
+            shares.runner(own_shard, gpus=True),
+            fresh=fresh,
+        )
         if "shard" in counts:
             missing = ", ".join(counts["missing"])
             session.finish("encode", counts, started, f"shard {counts['shard']} is finished; missing: {missing}")

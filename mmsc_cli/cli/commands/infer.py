@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,18 +15,20 @@ from mmsc_cli.cli.destination import choose_destination
 from mmsc_cli.cli.failures import OK
 from mmsc_cli.cli.formats import Answered, FormatName, typed_columns
 from mmsc_cli.cli.options import COMMON, Session, command
+from mmsc_cli.cli.shares import SharesOptions
 from mmsc_cli.errors import InputError
 from mmsc_cli.files.lines import read_basket, read_ids
 from mmsc_cli.infer.answers import COLUMNS, Answer, Asked, asked_relations
 from mmsc_cli.infer.choices import Choices
 from mmsc_cli.infer.shop.rule_counts import RuleCounts
 from mmsc_cli.places.address import is_database
-from mmsc_cli.runtime.shards import WHOLE, parse_shard
+from mmsc_cli.runtime.shares.shards import WHOLE, parse_shard
 from mmsc_cli.tables.relations import Relation
 
 if TYPE_CHECKING:
-    from mmsc_cli.cli.questions import Failures
+    from mmsc_cli.cli.questions import AskItems, Failures
     from mmsc_cli.infer.attributes import ItemAttributes
+    from mmsc_cli.infer.catalogue.wanted import Wanted
     from mmsc_cli.infer.recommender import Outcome, Recommender
 
 QUESTION, WHICH, FORM = "Question", "Which answers", "Form"
@@ -281,32 +285,42 @@ def register(app: typer.Typer) -> None:
         "mmsc infer --all -k 20 --to postgresql://mmsc@db.shop/shop/neighbours",
         shared=("workspace", "overrides", "as_json", "quiet", "verbose", "log_format", "device"),
     )
-    def infer_command(session: Session, question: QuestionOptions, which: FilterOptions, form: FormOptions) -> None:
+    def infer_command(
+        session: Session, question: QuestionOptions, which: FilterOptions, form: FormOptions, shares: SharesOptions
+    ) -> None:
         """Show the substitutes and the complements of items.
 
         Answers come from the index alone; only --new loads the model. Unknown items (exit code 3) and invalid lines
         (exit code 1) are reported, and all others are answered.
         """
         _check_together(session.typed, question)
+        if shares.elsewhere and (question.shard or not question.all):
+            raise InputError("--workers and --ray are for the whole catalogue", hint="give them with --all alone")
+        runner = shares.runner()
         relation: Asked = "complement" if question.basket else question.relation
         choices = which.choices()
         choices.check(relation)
 
         from mmsc_cli.cli.questions import Failures  # noqa: PLC0415  brings numpy
-        from mmsc_cli.infer.recommender import Recommender  # noqa: PLC0415  brings numpy
+        from mmsc_cli.infer.catalogue.wanted import Wanted  # noqa: PLC0415  brings numpy
 
         filters = choices.filters()
         ids = [*(question.ids or []), *(question.item or [])]
-        # Opening an approximate index takes longer than a few exact answers.
-        recommender = Recommender.open(
-            session.directory,
+        wanted = Wanted(
+            root=session.directory,
+            relation=relation,
+            k=which.k,
+            filters=filters,
+            explain=form.explain,
+            overlap=choices.overlap,
+            fallback=which.fallback,
+            # Opening an approximate index takes longer than a few exact answers.
             exact=form.exact or bool(ids or question.basket),
             judged=form.judged,
             follow_labels=which.follow_labels,
             rules=which.rules,
         )
-        if which.fallback:
-            recommender = recommender.with_fallback()
+        recommender = wanted.open()
         columns = _columns(question, form.explain, sources=which.fallback or bool(recommender.book))
         more = [name.strip() for name in (form.columns or "").split(",") if name.strip()]
         extra = recommender.attributes(more) if more else None
@@ -314,13 +328,18 @@ def register(app: typer.Typer) -> None:
             columns |= {field.name: field.type for field in extra.schema if field.name not in columns}
         write = choose_destination(session.out, columns, form.format, form.to)
         failures = Failures(form.strict, session.out.failure)
-        options = {"relation": relation, "k": which.k, "filters": filters, "overlap": choices.overlap}
         counts = RuleCounts()
-        answers = _answers(session, recommender, question, {**options, "explain": form.explain}, failures, counts)
         chosen = [name for name in session.typed.get(WHICH, {}) if name not in _NO_FILTERS]
-        if question.pairs is None:
-            answers = _counted(answers, asked_relations(relation), chosen, session)
-        write(answers if extra is None else _extended(answers, recommender, extra))
+        with contextlib.ExitStack() as until_written:
+            answer: AskItems = partial(wanted.answer, recommender)
+            if runner is not None:
+                from mmsc_cli.infer.catalogue.answer_parts import answered_by  # noqa: PLC0415  brings numpy
+
+                answer = until_written.enter_context(answered_by(runner, wanted, len(recommender)))
+            answers = _answers(session, recommender, question, wanted, answer, failures, counts)
+            if question.pairs is None:
+                answers = _counted(answers, asked_relations(relation), chosen, session)
+            write(answers if extra is None else _extended(answers, recommender, extra))
         if recommender.book and counts.questions:
             session.out.note(counts.in_words())
         if counts.bestsellers:
@@ -368,17 +387,18 @@ def _answers(
     session: Session,
     recommender: Recommender,
     question: QuestionOptions,
-    options: Mapping[str, Any],
+    wanted: Wanted,
+    answer: AskItems,
     failures: Failures,
     counts: RuleCounts,
 ) -> Iterator[Answered]:
     from mmsc_cli.cli import questions  # noqa: PLC0415  brings numpy
 
     if question.pairs is not None:
-        return questions.pairs(recommender, question.pairs, options["explain"], failures)
+        return questions.pairs(recommender, question.pairs, wanted.explain, failures)
 
     def ask(ids: Sequence[str]) -> Iterator[Outcome]:
-        return counts.watch(recommender.answer(ids, **options))
+        return counts.watch(answer(ids))
 
     if question.new is not None:
         from mmsc_cli.infer.new_item import parse_new_item  # noqa: PLC0415  brings pydantic
@@ -388,16 +408,15 @@ def _answers(
             question.new,
             lambda line: parse_new_item(line.text, line.place),
             lambda items, lines: counts.watch(
-                recommender.answer_new(items, **options, names=[f"line {line.number}" for line in lines])
+                wanted.answer_new(recommender, items, names=[f"line {line.number}" for line in lines])
             ),
             lambda item: item.title,
             failures,
         )
     if question.basket is not None:
-        k, filters, explain = options["k"], options["filters"], options["explain"]
         return questions.baskets(
             question.basket,
-            lambda ids: counts.watch([recommender.answer_basket(ids, k, filters, explain)]),
+            lambda ids: counts.watch([recommender.answer_basket(ids, wanted.k, wanted.filters, wanted.explain)]),
             recommender,
             failures,
         )

@@ -33,8 +33,13 @@ def limit_threads() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     cores = usable_cores()
     if cores < _affinity():
-        for name in _THREAD_VARIABLES:
-            os.environ.setdefault(name, str(cores))
+        for name, number in thread_limits(cores).items():
+            os.environ.setdefault(name, number)
+
+
+def thread_limits(number: int) -> dict[str, str]:
+    """Return the variables that hold libraries of a process to a number of threads; it has to start with them."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(number))
 
 
 def _affinity() -> int:

@@ -48,3 +48,8 @@ def choose_device(request: DeviceRequest = "auto") -> DeviceChoice:
         missing = {"cuda": "torch finds no CUDA GPU", "mps": "torch finds no Apple GPU"}[request]
         raise InputError(f"--device {request}: {missing}", hint="use --device auto, or see `mmsc doctor`")
     return DeviceChoice(torch.device("cpu"), f"no CUDA or Apple GPU found, {torch.get_num_threads()} threads")
+
+
+def named_device(request: DeviceRequest) -> torch.device:
+    """Return the device that `choose_device` chooses; a partial of this can be sent to other processes."""
+    return choose_device(request).device

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mmsc_cli.errors import InputError
-from mmsc_cli.runtime.shards import WHOLE, Shard, parse_shard, torchrun_shard
+from mmsc_cli.runtime.shares.shards import WHOLE, Shard, parse_shard, torchrun_shard
 
 
 @pytest.mark.parametrize("parts", [0, 1, 7, 100])
