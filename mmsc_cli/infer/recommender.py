@@ -311,12 +311,16 @@ class Recommender:
                 yield self._answers(ranker, query, rankings, self._why(subject) if explain else None)
 
     def judge(self, pairs: Sequence[tuple[str, str]], explain: bool = False) -> list[PairOutcome]:
-        """The probabilities of each of many pairs, in their order; for an unknown end, its error.
+        """The probabilities of each of many pairs, in their order; an error for an unknown end, and for one item twice.
 
         Raises:
             WorkspaceError: the model was trained on too few validation pairs to be calibrated.
         """
         queries, errors = self._look_up.queries([item_id for pair in pairs for item_id in pair])
+        for position in range(0, 2 * len(pairs), 2):
+            if not errors.keys() & {position, position + 1} and queries[position].row == queries[position + 1].row:
+                message = f"{queries[position].name} beside itself: a pair has two items"
+                errors[position] = InputError(message, hint="give two different ids")
         ends = {
             position: (queries[2 * position], queries[2 * position + 1])
             for position in range(len(pairs))

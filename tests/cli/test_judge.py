@@ -32,6 +32,7 @@ def test_what_is_typed_is_kept_and_no_pair_is_asked_twice(
     assert read_judgements(path)["label"].to_pylist() == list(CLASSES)
     assert "p_" not in ran.err
     assert "score" not in ran.err
+    assert ran.err.count("s for substitutes, c for complements") == 1  # after the x
 
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n" * 40))
     mmsc("judge", "-n", 40, "--who", "anna", "-w", trained_copy.root)

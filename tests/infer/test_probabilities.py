@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from mmsc_cli.errors import UnknownItemError, WorkspaceError
+from mmsc_cli.errors import InputError, UnknownItemError, WorkspaceError
+from mmsc_cli.infer.probabilities import PairOpinion
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.workspace.workspace import Workspace
@@ -57,3 +58,11 @@ def test_probabilities_are_numbers(opened: Recommender) -> None:
     found = opened.probabilities(opened.index.ids[0], opened.index.ids[1])
 
     assert all(math.isfinite(value) for value in (found.p_substitute, found.p_complement, found.p_neither))
+
+
+def test_an_item_beside_itself_is_no_pair(opened: Recommender) -> None:
+    first, second = opened.index.ids[0], opened.index.ids[1]
+    wrong, right = opened.judge([(first, first), (first, second)])
+    assert isinstance(wrong, InputError)
+    assert "a pair has two items" in wrong.message
+    assert isinstance(right, PairOpinion)

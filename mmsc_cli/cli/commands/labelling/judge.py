@@ -75,7 +75,8 @@ def _asked(prompt: str) -> str:
         try:
             typed = sys.stdin.readline() if sys.stdin is not None else ""
         except UnicodeDecodeError:
-            continue
+            typed = "?"
         answer = typed.strip().lower()[:1] if typed else "q"
         if answer in ("", "q", *KEYS):
             return answer
+        sys.stderr.write("s for substitutes, c for complements, n for neither; Enter alone skips, q stops\n")
