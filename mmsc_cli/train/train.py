@@ -106,7 +106,7 @@ def train(
     for name, visible in {"judged": inputs.judging(), **served}.items():
         look = making.look(making.views(visible), learned.student, learned.denoiser)
         answering = learned.weights.asked_about(look.denoised.problem.to(device))
-        steady = None if kept is None or name not in earlier else _steady(earlier[name], inputs, visible)
+        steady = None if kept is None else _steady(earlier, name, inputs, visible)
         making.write(folder / name, making.index(look, answering, learned, steady))
         if name == "judged":
             edges = _training_edges(look)
@@ -142,13 +142,13 @@ def _start(earlier: Path | None, inputs: Inputs, made: Mapping[str, Any]) -> tup
     return found, {"start": "the last time"}
 
 
-def _steady(folder: Path, inputs: Inputs, visible: Visible) -> Steady | None:
-    """What keeps the answers of an earlier index in their places; None where it cannot be read."""
+def _steady(earlier: Mapping[str, Path], name: str, inputs: Inputs, visible: Visible) -> Steady | None:
+    """What keeps the answers of an earlier index in their places; None where not both indexes can be read."""
     try:
-        last = Index.open(folder)
-    except WorkspaceError:
+        last, served = (Index.open(earlier[of]) for of in (name, "index"))
+    except (KeyError, WorkspaceError):
         return None
-    return Steady(last, item_places(last, inputs), visible)
+    return Steady(last, served, item_places(last, inputs), visible, inputs.pairs)
 
 
 def _learn(making: _Making, checkpoints: Checkpoints | None) -> Learned:
