@@ -134,6 +134,7 @@ def run_evaluate(
             fit_seconds=training.seconds,
             truth=truth,
             ablation=ablation,
+            earlier=earlier_result(workspace, recipe.seed, training),
             device=device,
             progress=progress,
         )
@@ -179,6 +180,13 @@ def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
         seed=seed,
         outside=Outside.read(outside) if outside.exists() else None,
     )
+
+
+def earlier_result(workspace: Workspace, seed: int, training: StageRecord) -> dict[str, Any] | None:
+    """The last result, where what it chose is kept: training started from the last time, and the seed is the same."""
+    whole = workspace.find_whole("metrics.json") if training.counts.get("start") == "the last time" else None
+    result = None if whole is None else dict(json.loads(whole.read_bytes()))
+    return result if result is not None and result["protocol"]["seed"] == seed else None
 
 
 def read_known_truth(workspace: Workspace, inputs: Mapping[str, str], training: StageRecord) -> KnownTruth | None:

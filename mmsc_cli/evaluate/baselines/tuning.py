@@ -3,12 +3,14 @@
 Every point of the grid is fitted on the training pairs and judged by NDCG@10 on the validation pairs, never by test
 pairs. The model learns from validation pairs after its settings are chosen, so the baseline is then fitted once more on
 training and validation pairs.
+
+Where training started from the last time, what was chosen then is kept, as the model's own choices are.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +56,24 @@ class Trial:
         return {"setting": setting, "ndcg@10": self.ndcg, "seconds": round(self.seconds, 3)}
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What was chosen for one relation: a setting, whether partners outside are evidence, and checks of a network."""
+
+    setting: Setting
+    with_outside: bool
+    checks: int | None
+
+    @classmethod
+    def of_report(cls, report: Mapping[str, Any], baseline: Baseline) -> Chosen | None:
+        """What a `tuning` report says; None where it names no point of the baseline's grid of today, or is too old."""
+        if "checks" not in report:
+            return None
+        setting = dict(report["setting"])
+        with_outside = bool(setting.pop("outside", False))
+        return cls(setting, with_outside, report["checks"]) if setting in map(dict, baseline.grid) else None
+
+
 class BaselineScorer:
     """Tunes and fits one relation at a time, when it is first asked for, and forgets the one before.
 
@@ -62,7 +82,8 @@ class BaselineScorer:
     Attributes:
         tuning: how the setting of each relation fitted so far was chosen. JSON values: `setting`; `grid` with
             `setting`, `ndcg@10` and `seconds` of each point; `chosen_on`, the kinds of validation queries; `fitted_on`,
-            the splits of its pairs; `seconds` in all.
+            the splits of its pairs; the best number of `checks` of a network; `seconds` in all. Of a choice that was
+            kept, `grid` and `chosen_on` are those of then.
     """
 
     def __init__(
@@ -72,7 +93,10 @@ class BaselineScorer:
         context: EvaluationContext,
         device: Callable[[], torch.device] = on_cpu,
         progress: Progress = SILENT,
+        kept: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
+        """Take a baseline and what it is tuned on; `kept`: the `tuning` whose choices are kept, by relation."""
+        self._kept = kept or {}
         self._name = name
         self._baseline = baseline
         self._context = context
@@ -96,23 +120,35 @@ class BaselineScorer:
             self._fitted = None
             started = time.perf_counter()
             context, label = self._context, f"{self._name}: {relation}"
-            validation = ValidationQueries(context, relation, cold=self._baseline.answers_cold)
-            fitting = context.for_fitting("train")
-            task = FittingTask(fitting, relation, label, device=self._device, progress=self._progress)
-            trials = try_grid(self._baseline, task, validation)
-            best = choose(trials)
+            task = FittingTask(
+                context.for_fitting("train"), relation, label, device=self._device, progress=self._progress
+            )
+            kept = self._kept.get(relation)
+            best = None if kept is None else Chosen.of_report(kept, self._baseline)
+            if kept is None or best is None:
+                best, chosen = self._choose(task)
+            else:
+                chosen = {name: kept[name] for name in ("setting", "grid", "chosen_on", "checks")}
             final = replace(task, context=context.for_fitting("train", "valid"), memory={})
             if best is not None:
                 final = replace(final, checks=best.checks, with_outside=best.with_outside)
             self._fitted = relation, self._baseline.fit(final, **(best.setting if best else {}))
-            self.tuning[relation] = {
-                "setting": best.report()["setting"] if best else {},
-                "grid": [trial.report() for trial in trials],
-                "chosen_on": validation.kinds if trials else [],
-                "fitted_on": ["train", "valid"],
-                "seconds": round(time.perf_counter() - started, 3),
-            }
+            seconds = round(time.perf_counter() - started, 3)
+            self.tuning[relation] = {**chosen, "fitted_on": ["train", "valid"], "seconds": seconds}
         return self._fitted[1]
+
+    def _choose(self, task: FittingTask) -> tuple[Chosen | None, dict[str, Any]]:
+        """The best point of the grid, None of none, and what to report of the choice."""
+        validation = ValidationQueries(self._context, task.relation, cold=self._baseline.answers_cold)
+        trials = try_grid(self._baseline, task, validation)
+        best = choose(trials)
+        report = {
+            "setting": best.report()["setting"] if best else {},
+            "grid": [trial.report() for trial in trials],
+            "chosen_on": validation.kinds if trials else [],
+            "checks": best and best.checks,
+        }
+        return best and Chosen(best.setting, best.with_outside, best.checks), report
 
 
 def try_grid(baseline: Baseline, task: FittingTask, validation: ValidationQueries) -> list[Trial]:

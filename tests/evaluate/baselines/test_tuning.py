@@ -121,6 +121,29 @@ def test_nothing_to_tune_is_said(planted: EvaluationContext) -> None:
     assert scorer.tuning["substitute"]["grid"] == []
 
 
+def test_an_earlier_choice_is_kept_while_the_grid_has_it(planted: EvaluationContext) -> None:
+    fits: list[float] = []
+
+    def fit_and_note(task: FittingTask, *, share: float) -> ScoreRows:
+        fits.append(share)
+        return _fit_share(task, share=share)
+
+    baseline = Baseline(fit_and_note, every(share=(0.0, 0.9)))
+    first = BaselineScorer("under test", baseline, planted)
+    first.fit("substitute")
+    fits.clear()
+    kept = BaselineScorer("under test", baseline, planted, kept=first.tuning)
+    kept.fit("substitute")
+    assert fits == [0.9]
+    report, was = kept.tuning["substitute"], first.tuning["substitute"]
+    assert {**report, "seconds": 0} == {**was, "seconds": 0}
+
+    other = Baseline(fit_and_note, every(share=(0.1, 0.8)))
+    anew = BaselineScorer("under test", other, planted, kept=first.tuning)
+    anew.fit("substitute")
+    assert anew.tuning["substitute"]["setting"] == {"share": 0.8}
+
+
 def test_without_validation_pairs_the_default_is_taken(planted: EvaluationContext) -> None:
     blind = replace(planted, pairs=planted.pairs.of("train", "test"))
     scorer = _scorer(blind, _fit_share, every(share=(0.3, 1.0)))

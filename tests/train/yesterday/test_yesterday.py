@@ -21,6 +21,7 @@ from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
 from mmsc_cli.tables.relations import RELATIONS
 from mmsc_cli.train.inputs import Inputs, Plan, read_inputs
+from mmsc_cli.train.known import Visible
 from mmsc_cli.train.settings import TrainSettings
 from mmsc_cli.train.stage import run_train
 from mmsc_cli.train.train import train
@@ -203,28 +204,60 @@ class TestSteady:
     def test_a_score_follows_todays_at_a_distance(
         self, last: Index, inputs: Inputs, candidates: np.ndarray, scores: np.ndarray
     ) -> None:
-        steady = Steady(last, item_places(last, inputs), inputs.everything())
+        steady = Steady(last, last, item_places(last, inputs), inputs.everything(), inputs.pairs)
         near, far = scores + np.float32(TOLERANCE / 2), scores + 5
         held = steady.hold("substitute", candidates, near)
         np.testing.assert_allclose(held, scores, atol=1e-3)
         np.testing.assert_allclose(steady.hold("substitute", candidates, far), far - TOLERANCE, atol=1e-3)
 
-    def test_what_is_known_of_a_pair_or_an_item_changes_at_once(
+    def test_what_was_known_of_a_pair_that_is_held_out_now_is_forgotten(
         self, last: Index, inputs: Inputs, candidates: np.ndarray, scores: np.ndarray
     ) -> None:
-        pair, item = 0, int(inputs.pairs.a[-1])
-        dropped = np.ones(len(inputs.pairs), np.bool_)
-        dropped[pair] = False
-        cold = np.zeros(len(inputs), np.bool_)
-        cold[item] = True
-        known = Inputs.everything(replace(inputs, pairs=inputs.pairs.select(dropped)))
+        linear = last.vectors("substitute").linear
+        pair = next(
+            row
+            for row, (a, b) in enumerate(zip(inputs.pairs.a, inputs.pairs.b, strict=True))
+            if b in linear.columns(int(a))
+        )
         a, b = int(inputs.pairs.a[pair]), int(inputs.pairs.b[pair])
-        asked, now = candidates.copy(), scores + np.float32(TOLERANCE / 2)
+        asked = candidates.copy()
         asked[a] = b
-        assert Steady(last, item_places(last, inputs), known).hold("substitute", asked, now)[a, 0] == now[a, 0]
+        before = np.take_along_axis(last.scores("substitute", np.arange(len(last))), asked, axis=1)
+        now = before + np.float32(TOLERANCE / 2)
+        without = inputs.pairs.select(np.arange(len(inputs.pairs)) != pair)
+        visible = Visible.of(without, inputs.outside, np.zeros(len(inputs), np.bool_))
+        places = item_places(last, inputs)
+        # It is among the pairs of today, but hidden; or it is no pair any more, which may be told.
+        hidden = Steady(last, last, places, visible, inputs.pairs).hold("substitute", asked, now)
+        gone = Steady(last, last, places, visible, without).hold("substitute", asked, now)
+        assert hidden[a, 0] == now[a, 0]
+        np.testing.assert_allclose(gone[a, 0], before[a, 0], atol=1e-3)
 
-        hidden = type(known).of(inputs.pairs, inputs.outside, cold)
-        held = Steady(last, item_places(last, inputs), hidden).hold("substitute", candidates, now)
+    def test_a_pair_that_was_held_out_before_stays_put(self, first: Path, inputs: Inputs) -> None:
+        judged, served = (Index.open(first / name) for name in ("judged", "index"))
+        linear = judged.vectors("substitute").linear
+        visible = inputs.judging()
+        a, b = next(
+            (int(a), int(b))
+            for a, b, split in zip(inputs.pairs.a, inputs.pairs.b, inputs.pairs.split, strict=True)
+            if split == "test" and not (visible.cold[a] or visible.cold[b]) and b in linear.columns(int(a))
+        )
+        asked = np.full((len(inputs), 1), -1)
+        asked[a] = b
+        before = judged.scores("substitute", np.array([a]))[0, b]
+        now = np.full((len(inputs), 1), before + np.float32(TOLERANCE / 2), np.float32)
+        steady = Steady(judged, served, item_places(judged, inputs), visible, inputs.pairs)
+        np.testing.assert_allclose(steady.hold("substitute", asked, now)[a, 0], before, atol=1e-3)
+
+    def test_an_item_that_has_ceased_to_be_related_has_todays_scores(
+        self, last: Index, inputs: Inputs, candidates: np.ndarray, scores: np.ndarray
+    ) -> None:
+        item, cold = int(inputs.pairs.a[-1]), np.zeros(len(inputs), np.bool_)
+        cold[item] = True
+        now = scores + np.float32(TOLERANCE / 2)
+        hidden = Visible.of(inputs.pairs, inputs.outside, cold)
+        steady = Steady(last, last, item_places(last, inputs), hidden, inputs.pairs)
+        held = steady.hold("substitute", candidates, now)
         np.testing.assert_array_equal(held[item], now[item])
         assert (held != now).any()
 
@@ -234,6 +267,6 @@ class TestSteady:
         places = item_places(last, inputs)
         places[7] = -1
         now = scores + np.float32(TOLERANCE / 2)
-        held = Steady(last, places, inputs.everything()).hold("substitute", candidates, now)
+        held = Steady(last, last, places, inputs.everything(), inputs.pairs).hold("substitute", candidates, now)
         np.testing.assert_array_equal(held[7], now[7])
         np.testing.assert_array_equal(held[candidates == 7], now[candidates == 7])
