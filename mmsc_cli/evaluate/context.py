@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mmsc_cli.errors import WorkspaceError
 from mmsc_cli.tables.outside import Outside
 from mmsc_cli.tables.pairs import Pairs
+from mmsc_cli.tables.relations import Relation
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,13 @@ class FittingContext(_Artefacts):
 class EvaluationContext(_Artefacts):
     """The artefacts an evaluation reads; `pairs` are those of every split.
 
+    `kept`: by name, the `tuning` of baselines whose settings are those of an earlier evaluation.
+
     Raises:
         WorkspaceError: the artefacts do not belong together.
     """
+
+    kept: Mapping[str, Mapping[Relation, Mapping[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.category) != self.n_items:

@@ -36,7 +36,6 @@ def evaluate(
     fit_seconds: float | None = None,
     truth: KnownTruth | None = None,
     ablation: AblationPlan | None = None,
-    earlier: Mapping[str, Any] | None = None,
     device: Callable[[], torch.device] = on_cpu,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
@@ -49,7 +48,6 @@ def evaluate(
         fit_seconds: training time of the model, reported beside the baselines'.
         truth: the true relations of a generated catalogue, None where they are not known.
         ablation: what to retrain, None for nothing.
-        earlier: an earlier result, the settings of whose baselines are kept; None: they are chosen anew.
         device: where graph baselines compute; called only when one is fitted.
         progress: told of long work.
 
@@ -69,8 +67,7 @@ def evaluate(
     board = Scoreboard(queries, context.seed, settings.bootstrap, progress)
     board.add(MODEL, model, fit_seconds)
     for name in names:
-        kept = None if earlier is None else earlier["models"].get(name, {}).get("tuning")
-        board.add(name, fit_baseline(name, context, device, progress, kept))
+        board.add(name, fit_baseline(name, context, device, progress))
     protocols = {relation: asked.protocol for relation, asked in queries.items()}
     result = {
         "protocol": _describe(context, settings.bootstrap, left_out),

@@ -105,9 +105,9 @@ def run_evaluate(
         raise InputError(f"--report {report}: not a file in a folder that exists", hint="choose another file")
     config = evaluate_config(recipe, without_each, seeds)
     with workspace.stage("evaluate", config) as stage:
-        context = read_context(workspace, recipe.seed)
-        index = Index.open(workspace.path("judged" if "judged" in stage.inputs else "index"))
         training = workspace.manifest().stages["train"]
+        context = read_context(workspace, recipe.seed, kept_tuning(workspace, recipe.seed, training))
+        index = Index.open(workspace.path("judged" if "judged" in stage.inputs else "index"))
         first_seed: int = training.config["seed"]
 
         def fit(without: Sequence[Part], seed: int) -> Index:
@@ -134,7 +134,6 @@ def run_evaluate(
             fit_seconds=training.seconds,
             truth=truth,
             ablation=ablation,
-            earlier=earlier_result(workspace, recipe.seed, training),
             device=device,
             progress=progress,
         )
@@ -161,8 +160,8 @@ def run_evaluate(
     return result
 
 
-def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
-    """Items, pairs and embeddings.
+def read_context(workspace: Workspace, seed: int, kept: Mapping[str, Any] | None = None) -> EvaluationContext:
+    """Items, pairs and embeddings; `kept`: as in EvaluationContext.
 
     Raises:
         WorkspaceError: they do not belong together.
@@ -179,14 +178,17 @@ def read_context(workspace: Workspace, seed: int) -> EvaluationContext:
         joint=Modality(joint, np.asarray(mask.all(axis=1))) if joint.shape[1] else None,
         seed=seed,
         outside=Outside.read(outside) if outside.exists() else None,
+        kept=kept or {},
     )
 
 
-def earlier_result(workspace: Workspace, seed: int, training: StageRecord) -> dict[str, Any] | None:
-    """The last result, where what it chose is kept: training started from the last time, and the seed is the same."""
+def kept_tuning(workspace: Workspace, seed: int, training: StageRecord) -> dict[str, Any]:
+    """How baselines were tuned the last time, by name, where training started from it and the seed is the same."""
     whole = workspace.find_whole("metrics.json") if training.counts.get("start") == "the last time" else None
-    result = None if whole is None else dict(json.loads(whole.read_bytes()))
-    return result if result is not None and result["protocol"]["seed"] == seed else None
+    result = {} if whole is None else json.loads(whole.read_bytes())
+    if not result or result["protocol"]["seed"] != seed:
+        return {}
+    return {name: figures["tuning"] for name, figures in result["models"].items() if "tuning" in figures}
 
 
 def read_known_truth(workspace: Workspace, inputs: Mapping[str, str], training: StageRecord) -> KnownTruth | None:

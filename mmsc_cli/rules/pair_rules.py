@@ -16,12 +16,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import softmax
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from mmsc_cli.arrays.sparse_rows import row_products
+from mmsc_cli.arrays.term_weights import inverse_frequencies, term_weights
 
 RULES_MODEL = "rules"  # their name where their labels appear
 _FOR = re.compile(r"\b(?:compatible with|designed for|made for|fits|for)\b", re.IGNORECASE)
+_WORD = re.compile(r"\b\w+\b")
 _ACCESSORY = re.compile(
     r"\b(?:compatible with|refills?|replacements?|spare|accessor(?:y|ies)|attachments?|adapters?"
     r"|cases?|covers?|sleeves?|pouch(?:es)?|chargers?|cables?|mounts?|holders?|stands?|straps?|protectors?"
@@ -116,13 +117,12 @@ def _category_codes(categories: list[list[str]]) -> tuple[NDArray[np.int64], NDA
 def _title_vectors(titles: list[str]) -> list[sparse.csr_matrix[Any]]:
     """TF-IDF rows (n_items, words) of the titles, of what stands before their "for", and of what stands behind it."""
     halves = [_FOR.split(title, maxsplit=1) for title in titles]
-    vectorizer = TfidfVectorizer(sublinear_tf=True, dtype=np.float32, token_pattern=r"(?u)\b\w+\b")
-    try:
-        whole = vectorizer.fit_transform(titles)
-    except ValueError:  # no words in the whole catalogue
-        return [sparse.csr_matrix(np.zeros((len(titles), 1), np.float32))] * 3
-    heads = vectorizer.transform([half[0] for half in halves])
-    return [whole, heads, vectorizer.transform([half[1] if len(half) > 1 else "" for half in halves])]
+    whole = [_WORD.findall(title.lower()) for title in titles]
+    columns = {word: column for column, word in enumerate(sorted({word for words in whole for word in words}))}
+    idf = inverse_frequencies(whole, columns)
+    parts = ([half[place] if len(half) > place else "" for half in halves] for place in (0, 1))
+    split = ([_WORD.findall(part.lower()) for part in of_titles] for of_titles in parts)
+    return [term_weights(words, columns, idf) for words in (whole, *split)]
 
 
 def _folded(column: pa.ChunkedArray) -> NDArray[np.str_]:

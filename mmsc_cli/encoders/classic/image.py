@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.decomposition import PCA
 
 from mmsc_cli.arrays.rows import unit_rows
 
@@ -56,6 +55,8 @@ def fit_images(statistics: NDArray[np.float32], dim: int, seed: int) -> ImageSta
     The width is `dim`, or the rank of the statistics if that is less. Without two different images the width is `dim`
     and every vector is zero.
     """
+    from sklearn.decomposition import PCA  # noqa: PLC0415  slow to import, and nights that fit nothing need it not
+
     blank = np.zeros((STATISTICS, dim), np.float32)
     if not len(statistics) or np.ptp(statistics, axis=0).max() < 1e-6:
         return ImageStatistics(np.zeros(STATISTICS, np.float32), np.ones(STATISTICS, np.float32), blank)

@@ -8,18 +8,20 @@ words more weight.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from mmsc_cli.arrays.rows import unit_rows
+from mmsc_cli.arrays.term_weights import term_weights
 
 MAX_TERMS = 100_000
 SMALL_CATALOGUE = 1_000
 _AXIS_POWER = 0.5
+_WORD = re.compile(r"\b\w+\b")
 
 
 class LatentSemanticText:
@@ -31,15 +33,13 @@ class LatentSemanticText:
         self.idf = idf
         self.projection = projection
         self.dim = int(projection.shape[1])
-        self._vectorizer = _vectorizer(vocabulary={term: column for column, term in enumerate(terms)} or None)
-        if terms:
-            self._vectorizer.idf_ = idf
+        self._columns = {term: column for column, term in enumerate(terms)}
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return unit vectors, (texts, dim); zero where no word of a text is known."""
         if not self.terms:
             return np.zeros((len(texts), self.dim), np.float32)
-        return unit_rows(self._vectorizer.transform(texts) @ self.projection)
+        return unit_rows(term_weights([_words(text) for text in texts], self._columns, self.idf) @ self.projection)
 
 
 def fit_text(texts: Sequence[str], dim: int, seed: int) -> LatentSemanticText:
@@ -53,8 +53,13 @@ def fit_text(texts: Sequence[str], dim: int, seed: int) -> LatentSemanticText:
         dim: the width of a vector.
         seed: of the randomised SVD, below 2**32.
     """
+    from sklearn.decomposition import TruncatedSVD  # noqa: PLC0415  slow to import, and nights that fit nothing need it not
+    from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415  as above
+
     for min_df in (2, 1) if len(texts) >= SMALL_CATALOGUE else (1,):
-        vectorizer = _vectorizer(min_df=min_df, max_features=MAX_TERMS)
+        vectorizer = TfidfVectorizer(
+            analyzer=_words, sublinear_tf=True, dtype=np.float32, min_df=min_df, max_features=MAX_TERMS
+        )
         try:
             weights = vectorizer.fit_transform(texts)
             break
@@ -76,17 +81,11 @@ def fit_text(texts: Sequence[str], dim: int, seed: int) -> LatentSemanticText:
     )
 
 
-def _vectorizer(
-    *, vocabulary: dict[str, int] | None = None, min_df: int = 1, max_features: int | None = None
-) -> TfidfVectorizer:
+def _words(text: str) -> list[str]:
+    """The words of a text, in lower case and without accents."""
     # Single words were better than single words and pairs at every width up to 512 (Amazon Beauty: substitute NDCG@10
     # .283 against .270 at 512). One-letter words stay: they are sizes and vitamins.
-    return TfidfVectorizer(
-        sublinear_tf=True,
-        strip_accents="unicode",
-        token_pattern=r"(?u)\b\w+\b",
-        dtype=np.float32,
-        vocabulary=vocabulary,
-        min_df=min_df,
-        max_features=max_features,
-    )
+    lower = text.lower()
+    if not lower.isascii():
+        lower = "".join(sign for sign in unicodedata.normalize("NFKD", lower) if not unicodedata.combining(sign))
+    return _WORD.findall(lower)

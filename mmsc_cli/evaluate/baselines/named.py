@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.baselines.baseline import Baseline, on_cpu
@@ -107,7 +107,6 @@ def fit_baseline(
     context: EvaluationContext,
     device: Callable[[], torch.device] = on_cpu,
     progress: Progress = SILENT,
-    kept: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> BaselineScorer:
     """Return a scorer of the named baseline; it tunes and fits each relation when first asked for it.
 
@@ -116,11 +115,10 @@ def fit_baseline(
         context: what it is tuned and fitted on.
         device: where networks compute; called only when one is fitted.
         progress: told of long work.
-        kept: an earlier `tuning` whose choices are kept, by relation; None: everything is chosen anew.
 
     Raises:
         InputError: the baseline cannot be fitted here.
     """
     baseline = BASELINES[name]
     baseline.check(context.for_fitting("train"))
-    return BaselineScorer(name, baseline, context, device, progress, kept)
+    return BaselineScorer(name, baseline, context, device, progress)

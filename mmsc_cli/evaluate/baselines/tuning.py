@@ -93,10 +93,7 @@ class BaselineScorer:
         context: EvaluationContext,
         device: Callable[[], torch.device] = on_cpu,
         progress: Progress = SILENT,
-        kept: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Take a baseline and what it is tuned on; `kept`: the `tuning` whose choices are kept, by relation."""
-        self._kept = kept or {}
         self._name = name
         self._baseline = baseline
         self._context = context
@@ -123,7 +120,7 @@ class BaselineScorer:
             task = FittingTask(
                 context.for_fitting("train"), relation, label, device=self._device, progress=self._progress
             )
-            kept = self._kept.get(relation)
+            kept = context.kept.get(self._name, {}).get(relation)
             best = None if kept is None else Chosen.of_report(kept, self._baseline)
             if kept is None or best is None:
                 best, chosen = self._choose(task)
@@ -148,7 +145,7 @@ class BaselineScorer:
             "chosen_on": validation.kinds if trials else [],
             "checks": best and best.checks,
         }
-        return best and Chosen(best.setting, best.with_outside, best.checks), report
+        return None if best is None else Chosen(best.setting, best.with_outside, best.checks), report
 
 
 def try_grid(baseline: Baseline, task: FittingTask, validation: ValidationQueries) -> list[Trial]:

@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
 
 from mmsc_cli.tables.relations import CLASSES
 
@@ -57,6 +55,8 @@ class _Linear:
     @classmethod
     def fit(cls, standard: NDArray[np.float32], classes: NDArray[np.int64]) -> _Linear:
         """Fit to examples (examples, features) of classes (examples,)."""
+        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  slow to import, and only fitting needs it
+
         model = LogisticRegression(C=0.05, max_iter=300).fit(standard, classes)
         weights, intercepts = np.asarray(model.coef_, np.float64), np.asarray(model.intercept_, np.float64)
         if len(weights) == 1:  # of two classes, scikit-learn keeps the second's alone
@@ -80,6 +80,8 @@ class _Trees:
 
     def __init__(self, examples: NDArray[np.float32], labels: NDArray[np.int64], seed: NDArray[np.int64]) -> None:
         """Fit to examples (examples, features), their labels (examples,) and a seed (1,)."""
+        from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415  slow to import
+
         self._made_of: dict[str, NDArray[Any]] = {"examples": examples, "labels": labels, "seed": seed}
         few = len(labels) < FEW
         self._model = HistGradientBoostingClassifier(

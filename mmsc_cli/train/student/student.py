@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from mmsc_cli.metrics.bootstrap import bootstrap_interval, calibration_error, calibration_interval
 from mmsc_cli.rules.pair_rules import RULES_MODEL
@@ -298,6 +297,8 @@ def _better_than_chance(probabilities: NDArray[np.float64]) -> float:
 
 def _contradicts(opinions: NDArray[np.float64], classes: NDArray[np.int64]) -> bool:
     """Whether labels tell the two relations apart the wrong way round, against (pairs, 3) opinions without labels."""
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415  slow to import, and only labels need it
+
     related = classes != NEITHER
     if len(np.unique(classes[related])) < 2:
         return False

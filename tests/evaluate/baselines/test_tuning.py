@@ -132,14 +132,15 @@ def test_an_earlier_choice_is_kept_while_the_grid_has_it(planted: EvaluationCont
     first = BaselineScorer("under test", baseline, planted)
     first.fit("substitute")
     fits.clear()
-    kept = BaselineScorer("under test", baseline, planted, kept=first.tuning)
+    later = replace(planted, kept={"under test": first.tuning})
+    kept = BaselineScorer("under test", baseline, later)
     kept.fit("substitute")
     assert fits == [0.9]
     report, was = kept.tuning["substitute"], first.tuning["substitute"]
     assert {**report, "seconds": 0} == {**was, "seconds": 0}
 
     other = Baseline(fit_and_note, every(share=(0.1, 0.8)))
-    anew = BaselineScorer("under test", other, planted, kept=first.tuning)
+    anew = BaselineScorer("under test", other, later)
     anew.fit("substitute")
     assert anew.tuning["substitute"]["setting"] == {"share": 0.8}
 
