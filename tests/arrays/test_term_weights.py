@@ -7,7 +7,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from mmsc_cli.arrays.term_weights import inverse_frequencies, term_weights
 
-TEXTS = ["red red lamp", "lamp for a desk", "", "blue desk desk desk", "étagère rouge, 1,2 m"]
+TEXTS = ["red red lamp", "lamp for a desk", "", "blue desk desk desk", "étagère bleue, 1,2 m"]
 
 
 def test_weights_are_those_of_scikit_learn() -> None:

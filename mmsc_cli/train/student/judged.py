@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 # Judged pairs, and pairs within and without a relation, below which people do not choose.
 FEWEST = 100
@@ -56,6 +55,8 @@ def best_for_people(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> in
 
 def _auroc(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(lists,) from (lists, pairs) and (pairs,), by ranks (Mann & Whitney, 1947)."""
+    from scipy.stats import rankdata  # noqa: PLC0415  slow to import, and only judgements need it
+
     n_right = int(right.sum())
     ranks = rankdata(scores, axis=1)[:, right].sum(axis=1)
     chance: NDArray[np.float64] = (ranks - n_right * (n_right + 1) / 2) / (n_right * (len(right) - n_right))
