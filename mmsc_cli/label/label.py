@@ -31,7 +31,6 @@ from mmsc_cli.tables.proposals import write_proposals
 from mmsc_cli.tables.relations import CLASSES
 from mmsc_cli.workspace.regular_file import refuse_model_inside
 
-LEAST_MASS = 0.5  # below it, more than half of the probability fell on no option
 DEGENERATE = 0.95  # fraction of the pairs that one class may get
 FEWEST_JUDGED = 20  # labels below which nothing is said of their shares
 _LOG = logging.getLogger(__name__)
@@ -103,7 +102,8 @@ def label(
         description, and the verdict on `gold`.
 
     Raises:
-        GateError: too many questions failed; `out` and `cache` hold what was answered.
+        GateError: too many questions failed, or the model answers beside the options; `out` and `cache` hold what
+            was answered.
         UnreachableError: there is no server, none answered, or it refuses us.
         InputError: an endpoint is not a URL, or is given although nobody is asked; the model's name is none, or its
             folder is in the workspace; the extra `llm` is not installed; an oracle is asked for where there is no
@@ -142,7 +142,7 @@ def label(
         what, *details = heard.stopped.message.splitlines()
         kept = f"{what}; {len(opinions)} of {len(a)} pairs are answered and kept"
         raise type(heard.stopped)("\n".join([kept, *details]), hint=heard.stopped.hint)
-    _warn_of_ignorance(opinions.mean()[rows], labels)
+    _warn_of_ignorance(opinions.mean()[rows])
     counts = {"annotator": heard.annotator, "candidates": len(candidates), "mix": candidates.mix()} | heard.counts
     counts |= _summary(labels)
     if heard.proposals is not None:
@@ -216,22 +216,14 @@ def _ask_model(
     return _Heard(annotator, held.opinions, held.counts, proposals, held.stopped)
 
 
-def _warn_of_ignorance(raw: NDArray[np.float64], labels: Labels) -> None:
+def _warn_of_ignorance(raw: NDArray[np.float64]) -> None:
     """Warn where the answers look like those of an annotator that knows nothing.
 
     Args:
         raw: answers before calibration, shape (labels, 3).
-        labels: the labels made of them.
     """
-    mass = float(labels.label_mass.mean()) if len(labels) else 1.0
-    if mass < LEAST_MASS:
-        _LOG.warning(
-            "only %.0f %% of the model's probability fell on the letters it may answer with: it does not understand "
-            "the question, or thinks aloud; take an instruct model",
-            100 * mass,
-        )
     shares = np.bincount(raw.argmax(axis=1), minlength=len(CLASSES)) / max(len(raw), 1)
-    if len(labels) >= FEWEST_JUDGED and shares.max() >= DEGENERATE:
+    if len(raw) >= FEWEST_JUDGED and shares.max() >= DEGENERATE:
         _LOG.warning(
             "before calibration %.0f %% of the pairs are called %s: the annotator may know nothing of these items; "
             "measure it with --gold",

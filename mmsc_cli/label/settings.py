@@ -46,6 +46,9 @@ class LabelSettings(Settings):
     max_failures: Annotated[Positive, EFFORT] = Field(
         default=20, description="failed questions after which the command stops"
     )
+    least_mass: Annotated[Annotated[float, Field(ge=0, le=1)], EFFORT] = Field(
+        default=0.5, description="mean fraction of the model's probability on the options below which the command stops"
+    )
     retries: Count = Field(default=4, description="further attempts after a failed question")
     backoff: Annotated[NotNegative, EFFORT] = Field(
         default=0.5, description="seconds before the first retry; doubles with each"

@@ -430,6 +430,31 @@ def test_a_dry_run_of_rules_has_nothing_to_ask(shop: pa.Table, behaviour: Pairs)
     assert (plan["annotator"], plan["pairs"], plan["prompts"]) == ("rules (no LLM)", 100, [])
 
 
+@pytest.mark.parametrize("pairs", [10, 400])
+def test_a_model_that_does_not_understand_the_question_is_not_asked_on(
+    shop: pa.Table,
+    behaviour: Pairs,
+    tmp_path: Path,
+    fake_llm: Callable[..., Any],
+    completion: Callable[..., Any],
+    letter_of: Callable[..., str],
+    pairs: int,
+) -> None:
+    def ignorant(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        answer: tuple[int, dict[str, str], bytes] = completion(
+            {letter_of(request, "complement"): 0.2, "The": 0.8}, "The"
+        )
+        return answer
+
+    url, requests = fake_llm(ignorant)
+    settings = LLM.model_copy(update={"budget": pairs, "concurrency": 4})
+    with pytest.raises(GateError, match="only 20% of the model's probability") as caught:
+        run(shop, behaviour, settings, tmp_path, url)
+    assert "label.least_mass=0.20" in str(caught.value.hint) or "label.least_mass=0.19" in str(caught.value.hint)
+    assert len([request for request in requests if is_about_relation(request)]) <= 2 * 100 + 2 * 4
+    assert len([request for request in requests if not is_about_relation(request)]) == 0
+
+
 def test_answers_of_a_model_that_knows_nothing_are_warned_of(
     shop: pa.Table,
     behaviour: Pairs,
@@ -445,9 +470,8 @@ def test_answers_of_a_model_that_knows_nothing_are_warned_of(
         return answer
 
     url, _ = fake_llm(ignorant)
-    counts = run(shop, behaviour, LLM, tmp_path, url)
+    counts = run(shop, behaviour, LLM.model_copy(update={"least_mass": 0.1}), tmp_path, url)
     assert counts["mean_label_mass"] == pytest.approx(0.2)
-    assert "only 20 % of the model's probability fell on the letters" in caplog.text
     assert "100 % of the pairs are called complement" in caplog.text
 
 

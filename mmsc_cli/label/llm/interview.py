@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mmsc_cli.errors import MmscError
+from mmsc_cli.errors import GateError, MmscError
 from mmsc_cli.label.llm.cache import AnswerCache
 from mmsc_cli.label.llm.client import LabelClient
 from mmsc_cli.label.llm.endpoint import Endpoint
@@ -25,6 +25,7 @@ from mmsc_cli.runtime.progress import Task
 from mmsc_cli.tables.relations import CLASSES
 
 SAVE_SECONDS = 60.0
+FIRST_PAIRS = 100  # a model that does not understand the question is not asked about more
 ONE_WAY = 2 / 3  # fraction of the probability of both ways that makes a complement go one way
 _Key = tuple[int, bool]  # number of the pair, and whether its second item comes first
 
@@ -89,7 +90,9 @@ def interview(
     orders = np.array([(answer.first, answer.second) for _, answer in answered]).reshape(-1, 2, len(CLASSES))
     direction = np.full(len(rows), "both", dtype="<U6")
     ways = None
-    if not (servers.asked and servers.asked.stopped):
+    label_mass = np.array([answer.label_mass for _, answer in answered], np.float32)
+    stopped = (servers.asked and servers.asked.stopped) or _not_understood(label_mass, servers.settings.least_mass)
+    if not stopped:
         mean = Calibration.of_candidates(orders.mean(axis=1)).apply(orders).mean(axis=1)
         complements = np.flatnonzero(mean.argmax(axis=1) == CLASSES.index("complement")).tolist()
         which = [pairs[rows[number]] for number in complements]
@@ -101,7 +104,7 @@ def interview(
         b=b[rows],
         orders=orders,
         direction=direction,
-        label_mass=np.array([answer.label_mass for _, answer in answered], np.float32),
+        label_mass=label_mass,
         annotator=servers.model,
         version=RELATION.version,
     )
@@ -119,7 +122,19 @@ def interview(
         "pairs_per_second": round(new / seconds, 2) if new else 0.0,
         "tokens_per_second": round(tokens / seconds, 1) if tokens else 0.0,
     }
-    return Interview(opinions, counts, client.stopped if client else None)
+    return Interview(opinions, counts, (client and client.stopped) or stopped)
+
+
+def _not_understood(label_mass: Sequence[float] | NDArray[np.float32], least: float) -> GateError | None:
+    """The error of answers of which too little fell on the letters; `label_mass`: of each, (answers,)."""
+    mass = float(np.mean(label_mass)) if len(label_mass) else 1.0
+    if mass >= least:
+        return None
+    return GateError(
+        f"only {mass:.0%} of the model's probability fell on the letters it may answer with: it does not understand "
+        "the question, or thinks aloud",
+        hint=f"take an instruct model, or let it pass: --set label.least_mass={max(0.0, mass - 0.005):.2f}",
+    )
 
 
 def _direction(answer: PairAnswer | None) -> str:
@@ -167,6 +182,7 @@ class _Asking:
         self._waiting: dict[int, dict[bool, tuple[Question, Reply]]] = {}
         self._asked: dict[_Key, Question] = {}
         self._finished: list[int] = []
+        self._first_masses: list[float] = []
         self._saved = time.monotonic()
 
     def ask(self) -> None:
@@ -195,6 +211,8 @@ class _Asking:
 
         def answered(key: _Key, answer: Reply | None) -> None:
             self._take(key, answer)
+            if len(self._first_masses) == FIRST_PAIRS:
+                client.stopped = client.stopped or _not_understood(self._first_masses, client.settings.least_mass)
             seconds = max(time.monotonic() - started, 1e-6)
             task.advance()
             task.show(
@@ -242,6 +260,8 @@ class _Asking:
             )
             label_mass = sum(answer.label_mass for _, answer in answers.values()) / 2
             self.answers[index] = PairAnswer(first, second, label_mass)
+            if len(self._first_masses) < FIRST_PAIRS:
+                self._first_masses.append(label_mass)
             self._finished.append(index)
             if len(self._finished) >= self._half_shard or time.monotonic() - self._saved > SAVE_SECONDS:
                 self._save()

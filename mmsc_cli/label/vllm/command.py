@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from mmsc_cli.errors import InputError, UnreachableError
 from mmsc_cli.label.vllm.settings import ServerSettings
 from mmsc_cli.runtime.installation import extra_command
+from mmsc_cli.runtime.machine.gpus import visible_gpus
 from mmsc_cli.runtime.redaction import API_KEY_VARIABLES
 
 PYTHON_VARIABLE = "MMSC_VLLM_PYTHON"
@@ -52,11 +53,18 @@ def server_options(settings: ServerSettings) -> list[str]:
     given = {
         "--dtype": settings.dtype,
         "--tensor-parallel-size": settings.tensor_parallel,
+        "--data-parallel-size": settings.data_parallel or _copies(settings.tensor_parallel or 1),
         "--gpu-memory-utilization": settings.memory_share,
         # All that the model has may need more memory than the GPU has left; with `auto` vLLM takes what fits.
         "--max-model-len": settings.context or "auto",
     }
     return [word for option, value in given.items() if value is not None for word in (option, str(value))]
+
+
+def _copies(gpus_a_copy: int) -> int | None:
+    """How many copies of the model all GPUs of this machine hold; None for one, which is vLLM's default."""
+    copies = visible_gpus() // gpus_a_copy
+    return copies if copies > 1 else None
 
 
 def server_environment(key: str, settings: ServerSettings) -> dict[str, str]:

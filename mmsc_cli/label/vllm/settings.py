@@ -18,6 +18,10 @@ class ServerSettings(Settings):
     tensor_parallel: Annotated[Positive | None, EFFORT] = Field(
         default=None, description="GPUs over which one copy of the model is split"
     )
+    data_parallel: Annotated[Positive | None, EFFORT] = Field(
+        default=None,
+        description="copies of the model, each on GPUs of its own; none: as many as this machine has room for",
+    )
     memory_share: Annotated[Annotated[float, Field(gt=0, le=1)] | None, EFFORT] = Field(
         default=None, description="fraction of each GPU's memory"
     )

@@ -31,7 +31,7 @@ from mmsc_cli.workspace.workspace import Workspace
 
 VLLM_PYTHON = os.environ.get("MMSC_VLLM_PYTHON")
 ROOT = Path(__file__).parents[3]
-SHARD = ("--set", "label.shard_pairs=10", "--set", "label.concurrency=4")
+SHARD = ("--set", "label.shard_pairs=10", "--set", "label.concurrency=4", "--set", "label.least_mass=0")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not VLLM_PYTHON, reason="MMSC_VLLM_PYTHON names no environment with vLLM"),

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from mmsc_cli.errors import InputError, UnreachableError
-from mmsc_cli.label.vllm import server
+from mmsc_cli.label.vllm import command, server
 from mmsc_cli.label.vllm.command import server_command, server_environment, server_options
 from mmsc_cli.label.vllm.server import serve
 from mmsc_cli.label.vllm.settings import ServerSettings
@@ -161,7 +161,21 @@ def test_python_files_of_the_current_folder_are_not_run(
     assert not {"", str(tmp_path), str(fake_vllm)} & set(path)
 
 
-def test_what_the_settings_leave_open_is_chosen_by_vllm() -> None:
+@pytest.mark.parametrize(("gpus", "split", "copies"), [(1, None, None), (8, None, "8"), (8, 2, "4"), (3, 2, None)])
+def test_a_copy_of_the_model_for_all_gpus(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, split: int | None, copies: str | None
+) -> None:
+    monkeypatch.setattr(command, "visible_gpus", lambda: gpus)
+    options = server_options(ServerSettings(tensor_parallel=split))
+    assert ("--data-parallel-size" in options) == (copies is not None)
+    assert copies is None or options[options.index("--data-parallel-size") + 1] == copies
+    assert "--data-parallel-size" not in server_options(ServerSettings(data_parallel=None, tensor_parallel=gpus))
+    chosen = server_options(ServerSettings(data_parallel=2))
+    assert chosen[chosen.index("--data-parallel-size") + 1] == "2"
+
+
+def test_what_the_settings_leave_open_is_chosen_by_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "visible_gpus", lambda: 1)
     assert server_options(ServerSettings()) == ["--max-model-len", "auto"]
     given = ServerSettings(dtype="float16", tensor_parallel=2, memory_share=0.5, context=1_000)
     assert server_options(given) == [
