@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsc_cli.arrays.pair_keys import find_keys
 from mmsc_cli.errors import UnknownItemError
 from mmsc_cli.files.item_fields import spellings
 from mmsc_cli.index.soundness import check_columns, damaged_index
@@ -98,15 +99,37 @@ class SparseRows:
         values = np.zeros(len(rows), np.float32)
         for start in range(0, len(rows), _PAIRS_AT_A_TIME):
             row, column = rows[start : start + _PAIRS_AT_A_TIME], columns[start : start + _PAIRS_AT_A_TIME]
-            begin, lengths = self.indptr[row], self.indptr[row + 1] - self.indptr[row]
-            if len(row) and (lengths.min() < 0 or begin.min() < 0 or (begin + lengths).max() > len(self.indices)):
-                raise damaged_index("rows do not follow one another")
+            begin, lengths = self._extents(row)
             # All entries of all these rows: which pair each belongs to, and its position.
             pair = np.repeat(np.arange(len(row)), lengths)
             position = np.repeat(begin - np.cumsum(lengths) + lengths, lengths) + np.arange(len(pair))
             matches = self.indices[position] == column[pair]
             values[start + pair[matches]] = self._at(position[matches])
         return values
+
+    def values_in(
+        self, rows: NDArray[np.int64], places: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """The values of many columns of each row, (n_wanted,); 0 where there is no entry.
+
+        `values_at` reads a row for each pair, this once: each of `rows` is another one, `places` (n_wanted,) are among
+        them.
+        """
+        begin, lengths = self._extents(rows)
+        own = np.repeat(np.arange(len(rows)), lengths)
+        position = np.repeat(begin - np.cumsum(lengths) + lengths, lengths) + np.arange(len(own))
+        n_items = len(self.indptr) - 1
+        found = find_keys(own * n_items + check_columns(self.indices[position], n_items), places * n_items + columns)
+        values = np.zeros(len(columns), np.float32)
+        values[found >= 0] = self._at(position[found[found >= 0]])
+        return values
+
+    def _extents(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the entries of rows begin, and how many there are, (n_rows,) each."""
+        begin, lengths = self.indptr[rows], self.indptr[rows + 1] - self.indptr[rows]
+        if len(rows) and (lengths.min() < 0 or begin.min() < 0 or (begin + lengths).max() > len(self.indices)):
+            raise damaged_index("rows do not follow one another")
+        return begin, lengths
 
     def _at(self, entries: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         assert self.values is not None

@@ -69,8 +69,9 @@ class SeparateRanker:
             scores = [ranked.scores[place] for ranked, place in zip(shown, places, strict=True)]
             probabilities = [class_probabilities(self._index, np.stack(scores, axis=1))] * 2
         else:
-            ends = [ranked.rows[place] for ranked, place in zip(shown, places, strict=True)]
-            probabilities = [pair_probabilities(self._index, np.full(len(rows), query.row), rows) for rows in ends]
+            ends = np.concatenate([ranked.rows[place] for ranked, place in zip(shown, places, strict=True)])
+            both = pair_probabilities(self._index, np.full(len(ends), query.row), ends)
+            probabilities = np.split(both, 2)
         is_likelier: NDArray[np.bool_] = probabilities[0][:, 0] >= probabilities[1][:, 1]
         return is_likelier
 

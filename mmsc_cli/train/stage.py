@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,8 @@ from mmsc_cli.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from mmsc_cli.runtime.checkpoint import Resume
     from mmsc_cli.runtime.machine.device import DeviceChooser
+
+_LOG = logging.getLogger(__name__)
 
 
 class TrainRecipe(StageRecipe, Protocol):
@@ -59,6 +62,8 @@ def run_train(
         checkpoints = Checkpoints(workspace.work_folder("training"), fingerprint, resume)
         plan = Plan(recipe.seed, parts, current_labels(workspace, stage.inputs))
         anew = fresh or resume == "must"
+        if fresh:
+            _LOG.info("train: starts anew, as asked", extra={"fields": {"stage": "train", "start": "anew"}})
         left = {} if anew else {name: workspace.find_whole(name) for name in STAGES["train"].makes}
         earlier = {name: path for name, path in left.items() if path is not None}
         stage.counts |= train(workspace, recipe.train, plan, stage.staging, where, checkpoints, progress, earlier)

@@ -55,5 +55,6 @@ def _named(changes: list[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = "none" if value is None else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    text = text if value not in (None, [], ()) else "none"
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"

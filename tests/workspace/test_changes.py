@@ -26,3 +26,8 @@ def test_a_setting_of_a_whole_recipe_is_named_without_the_recipe() -> None:
 def test_of_many_files_the_first_are_named() -> None:
     new = {f"{day}.csv": "x" for day in range(1, 6)}
     assert input_changes({}, new) == "1.csv is new, 2.csv is new, 3.csv is new, 2 more"
+
+
+def test_values_of_a_list_are_shown_as_they_are_written() -> None:
+    changed = config_changes({"events": ["a.csv"], "keep": []}, {"events": ["a.csv", "b.csv"], "keep": ["colour"]})
+    assert changed == "events a.csv \N{RIGHTWARDS ARROW} a.csv, b.csv, keep none \N{RIGHTWARDS ARROW} colour"

@@ -67,8 +67,10 @@ class Steady:
         before = np.full(candidates.shape, np.nan, np.float32)
         query, place = np.nonzero((candidates >= 0) & self._same[queries][:, None] & self._same[candidates])
         partner = candidates[query, place]
-        row, column = self._places[queries[query]], self._places[partner]
-        values = vectors.linear.values_at(row, column)
+        rows = self._places[queries]
+        row, column = rows[query], self._places[partner]
+        some = np.flatnonzero(rows >= 0)
+        values = vectors.linear.values_in(rows[some], np.searchsorted(some, query), column)
         held = find_keys(self._let_go, pair_keys(queries[query], partner, n_items)) < 0
         kept = np.flatnonzero((values != 0) & held)  # 0 where it was no candidate
         products = np.einsum("ij,ij->i", vectors.query[row[kept]], vectors.key[column[kept]])

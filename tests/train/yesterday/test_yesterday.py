@@ -129,6 +129,7 @@ def test_the_stage_starts_from_the_model_in_the_workspace_unless_it_is_told_not_
     assert starts == ["anew", "the last time", "anew"]
     assert made[0] == made[1] == made[2]
     assert "train: starts from the last time" in caplog.messages
+    assert "train: starts anew, as asked" in caplog.messages
 
 
 def test_other_features_are_another_format(first: Path) -> None:
