@@ -17,6 +17,7 @@ from mmsc_cli.workspace.workspace import Workspace
 
 pytest_plugins = [
     "tests.fixtures.encoding",
+    "tests.fixtures.gcs_store",
     "tests.fixtures.hand_made_index",
     "tests.fixtures.https_server",
     "tests.fixtures.object_store",
