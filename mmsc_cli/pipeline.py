@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from mmsc_cli.model.parts import Part
     from mmsc_cli.recipe.recipe import Recipe
     from mmsc_cli.runtime.machine.device import DeviceChooser
+    from mmsc_cli.runtime.shares.runner import Runner
     from mmsc_cli.workspace.manifest import StageRecord
 
 _LOG = logging.getLogger(__name__)
@@ -152,6 +154,21 @@ def prepare_if_needed(
     return counts, why is None
 
 
+@dataclass(frozen=True)
+class Computing:
+    """How a run computes.
+
+    Attributes:
+        device: chooses the device; with a runner, it is sent to other processes.
+        progress: shows how far the work is.
+        runner: works on the shares of stages that have some; None: this process does all.
+    """
+
+    device: DeviceChooser
+    progress: Progress = SILENT
+    runner: Runner | None = None
+
+
 def run_all(
     workspace: Workspace,
     recipe: Recipe,
@@ -159,9 +176,8 @@ def run_all(
     inputs: Sequence[Path],
     recipe_directory: Path,
     label: bool,
-    device: DeviceChooser,
+    computing: Computing,
     copies: Copies | None = None,
-    progress: Progress = SILENT,
 ) -> dict[Stage, str]:
     """Run every stage that is not up to date.
 
@@ -170,6 +186,7 @@ def run_all(
     Returns:
         Per stage `done` or `up to date`.
     """
+    device, progress, runner = computing.device, computing.progress, computing.runner
     digests = KeptDigests(workspace.root)
     workspace.enter("prepare")
     copies = copies or Copies.of(workspace, progress)
@@ -192,7 +209,8 @@ def run_all(
     def run_encode() -> None:
         from mmsc_cli.encode.stage import run_encode  # noqa: PLC0415  brings scikit-learn
 
-        run_encode(workspace, recipe, device, progress)
+        # What draws progress cannot be sent to other processes.
+        run_encode(workspace, recipe, device, progress if runner is None else SILENT, runner)
 
     def run_label() -> None:
         label_in_rounds(workspace, recipe, [], device, progress)

@@ -14,7 +14,7 @@ import torch
 from mmsc_cli.errors import InputError
 from mmsc_cli.evaluate.settings import evaluate_config
 from mmsc_cli.evaluate.stage import run_evaluate
-from mmsc_cli.pipeline import other_stages, prepare_if_needed, run_all
+from mmsc_cli.pipeline import Computing, other_stages, prepare_if_needed, run_all
 from mmsc_cli.recipe.loading import load_recipe
 from mmsc_cli.recipe.recipe import Recipe
 from mmsc_cli.tables.labels import Labels
@@ -29,7 +29,7 @@ def _cpu() -> torch.device:
 
 
 def _run_all(workspace: Workspace, recipe: Recipe) -> dict[Stage, str]:
-    return run_all(workspace, recipe, inputs=[], recipe_directory=Path(), label=True, device=_cpu)
+    return run_all(workspace, recipe, inputs=[], recipe_directory=Path(), label=True, computing=Computing(_cpu))
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_local_inputs_are_read_for_their_hash_once(tmp_path: Path, monkeypatch: 
         inputs=[tmp_path / "items.csv", tmp_path / "pairs.csv"],
         recipe_directory=tmp_path,
         label=False,
-        device=_cpu,
+        computing=Computing(_cpu),
     )
 
     assert sorted(read) == ["items.csv", "pairs.csv"]

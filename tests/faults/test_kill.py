@@ -35,7 +35,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make_shop` makes, in this process."""
     import torch
 
-    from mmsc_cli.pipeline import run_all
+    from mmsc_cli.pipeline import Computing, run_all
     from mmsc_cli.recipe.loading import load_recipe
 
     folder = tmp_path_factory.mktemp("kill") / "shop"
@@ -45,7 +45,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         inputs=[],
         recipe_directory=Path(),
         label=True,
-        device=lambda: torch.device("cpu"),
+        computing=Computing(lambda: torch.device("cpu")),
     )
     return folder
 

@@ -12,6 +12,7 @@ import typer
 
 from mmsc_cli.cli.commands.prepare import describe_counts
 from mmsc_cli.cli.options import InputsOption, Session, command
+from mmsc_cli.cli.shares import SharesOptions
 from mmsc_cli.cli.sources import SourcesArgument, choose_source
 from mmsc_cli.errors import in_workspace
 from mmsc_cli.runtime.plain_words import counted
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
     def run_command(
         session: Session,
         sources: SourcesArgument,
+        shares: SharesOptions,
         inputs: InputsOption = None,
         images: Annotated[
             bool | None,
@@ -55,7 +57,7 @@ def register(app: typer.Typer) -> None:
         From files, mmsc guesses the recipe: which of them hold items, events or pairs, their columns, and what their
         events are called. It prints what it decided, and stores the recipe in the workspace.
         """
-        from mmsc_cli.pipeline import run_all  # noqa: PLC0415  brings torch
+        from mmsc_cli.pipeline import Computing, run_all  # noqa: PLC0415  brings torch
 
         started = time.monotonic()
         flags = {"images.download": images, "label.model": model}
@@ -75,8 +77,7 @@ def register(app: typer.Typer) -> None:
             recipe_directory=source.directory,
             copies=source.copies,
             label=label,
-            device=session.device,
-            progress=session.progress,
+            computing=Computing(shares.device(session), session.progress, shares.runner(gpus=True)),
         )
         report = session.workspace.path("report.html")
         example, answers = _example(session)
