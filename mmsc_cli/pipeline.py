@@ -206,6 +206,11 @@ def run_all(
             copies=copies,
         )
 
+    def run_captions() -> None:
+        from mmsc_cli.label.stage import run_captions  # noqa: PLC0415  brings scikit-learn
+
+        run_captions(workspace, recipe, [], progress)
+
     def run_encode() -> None:
         from mmsc_cli.encode.stage import run_encode  # noqa: PLC0415  brings scikit-learn
 
@@ -229,6 +234,7 @@ def run_all(
 
     stages: dict[Stage, tuple[dict[str, Any], Callable[[], None]]] = {
         "prepare": (prepared, run_prepare),
+        "caption": (stage_config("caption", recipe), run_captions),
         "encode": (stage_config("encode", recipe), run_encode),
         "label": (stage_config("label", recipe), run_label),
         "train": (stage_config("train", recipe) | {"without": []}, run_train),
@@ -236,6 +242,8 @@ def run_all(
     }
     if not label:
         del stages["label"]
+    if recipe.caption.model is None:
+        del stages["caption"]
     done: dict[Stage, str] = {}
     for name, (config, run) in stages.items():
         why = workspace.why_outdated(name, config, recipe.outcome, glance=True)

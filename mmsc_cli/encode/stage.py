@@ -17,6 +17,7 @@ from mmsc_cli.encode.settings import EncodeSettings
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.runtime.shares.runner import Runner, all_ran
 from mmsc_cli.runtime.shares.shards import Shard
+from mmsc_cli.tables.captions import write_captioned_items
 from mmsc_cli.workspace.config import StageRecipe, stage_config
 from mmsc_cli.workspace.workspace import Workspace
 
@@ -59,7 +60,7 @@ class EncodeWork:
         workspace = Workspace(self.root)
         whole = None if self.fresh else workspace.find_whole("embeddings")
         return EncodeTask(
-            items_path=workspace.path("items.parquet"),
+            items_path=_items_with_captions(workspace, inputs),
             pairs_path=workspace.path("pairs.parquet"),
             settings=self.settings,
             inputs=inputs,
@@ -122,3 +123,16 @@ def run_encode(
             stage.counts |= merge(encoding, stage.directory("embeddings"), stage.path("failures.jsonl"))
     shutil.rmtree(workspace.work_folder(UNFINISHED), ignore_errors=True)
     return workspace.manifest().stages["encode"].counts
+
+
+def _items_with_captions(workspace: Workspace, inputs: Mapping[str, str]) -> Path:
+    """Where the item table lies whose texts are encoded: where there are captions, a copy with them."""
+    items = workspace.path("items.parquet")
+    if "captions.parquet" not in inputs:
+        return items
+    unfinished = workspace.work_folder(UNFINISHED)
+    unfinished.mkdir(exist_ok=True)
+    copy = unfinished / f"items-{inputs['items.parquet'][:16]}-{inputs['captions.parquet'][:16]}.parquet"
+    if not copy.exists():
+        write_captioned_items(items, workspace.path("captions.parquet"), copy)
+    return copy

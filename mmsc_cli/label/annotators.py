@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from mmsc_cli.label.oracle import consult, oracle_accuracy, oracle_name
 from mmsc_cli.label.rules import annotate
 from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.rules.pair_rules import RULES_MODEL
+from mmsc_cli.runtime.installation import extra_command
 from mmsc_cli.tables.truth import Truth
 
 RULES_DESCRIBED = "rules (no LLM)"
@@ -47,6 +49,40 @@ def resolve_model(model: str) -> tuple[str, str]:
 
 
 SEEING = ("qwen-vl",)  # of these, the models that see
+
+
+def seeing_model(model: str | None) -> tuple[str, str]:
+    """Do the same as `resolve_model` for a model that is shown pictures.
+
+    Raises:
+        InputError: none is named, or one that is known not to see.
+    """
+    blind = model in ALIASES and model not in SEEING
+    if model is None or blind or model == RULES_MODEL or oracle_accuracy(model) is not None:
+        said = "which model is not said" if model is None else f"{model} does not see"
+        raise InputError(
+            f"pictures are shown to a model that sees, and {said}",
+            hint="add --model qwen-vl, or the name or path of another model that sees",
+        )
+    return resolve_model(model)
+
+
+@contextmanager
+def needs_openai() -> Iterator[None]:
+    """Say how to install the package openai, an extra, where what is imported inside needs it and it is not there.
+
+    Raises:
+        InputError: it is not there.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "openai":
+            raise
+        raise InputError(
+            "the package openai, which asks language models, is not installed",
+            hint=f"{extra_command('llm')}, or use --model rules",
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,19 @@ from numpy.typing import NDArray
 from mmsc_cli.arrays.pair_keys import find_pairs, pair_keys
 from mmsc_cli.errors import InputError, MmscError
 from mmsc_cli.index.index_file import Index
-from mmsc_cli.label.annotators import LocalAnnotator, annotator_without_llm, resolve_model, shows_pictures
+from mmsc_cli.label.annotators import (
+    LocalAnnotator,
+    annotator_without_llm,
+    needs_openai,
+    resolve_model,
+    shows_pictures,
+)
 from mmsc_cli.label.candidates import PairsToAsk, choose_candidates
 from mmsc_cli.label.gold import Gold, calibrate, judge
 from mmsc_cli.label.opinions import Calibration, Opinions
 from mmsc_cli.label.product_types import ProductTypes, as_table, proposed_by_pairs
 from mmsc_cli.label.settings import LabelSettings
 from mmsc_cli.label.shown import choose_shown
-from mmsc_cli.runtime.installation import extra_command
 from mmsc_cli.runtime.progress import SILENT, Progress
 from mmsc_cli.tables.labels import Labels
 from mmsc_cli.tables.pairs import Pairs
@@ -190,19 +195,11 @@ def _ask_model(
     progress: Progress,
 ) -> _Heard:
     model, annotator = resolve_model(settings.model)
-    try:
-        # openai takes a second to import, and is an extra
+    with needs_openai():
         from mmsc_cli.label.llm.interview import interview  # noqa: PLC0415  brings openai
         from mmsc_cli.label.llm.pictures import Pictures  # noqa: PLC0415  brings PIL
         from mmsc_cli.label.llm.propose import propose  # noqa: PLC0415  brings openai
         from mmsc_cli.label.llm.servers import Servers  # noqa: PLC0415  brings openai
-    except ModuleNotFoundError as error:
-        if error.name != "openai":
-            raise
-        raise InputError(
-            "the package openai, which asks language models, is not installed",
-            hint=f"{extra_command('llm')}, or use --model rules",
-        ) from error
     _LOG.info("annotator: %s", annotator)
     with Servers(model, settings, endpoints=endpoints, cache=cache, progress=progress) as servers:
         pictures = None

@@ -28,6 +28,14 @@ class CandidateMix(Settings):
         return self
 
 
+class CaptionSettings(Settings):
+    """Words for pictures, which are read as text of the items; `label` says how the model is served and asked."""
+
+    model: PathText | None = Field(
+        default=None, description="a model that sees, such as qwen-vl: asked what each picture shows; none: nobody is"
+    )
+
+
 class LabelSettings(Settings):
     """How candidate pairs are chosen and labelled."""
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from mmsc_cli.encode.settings import EncodeSettings
 from mmsc_cli.evaluate.settings import EvaluateSettings
 from mmsc_cli.infer.shop.settings import RulesSettings
-from mmsc_cli.label.settings import LabelSettings
+from mmsc_cli.label.settings import CaptionSettings, LabelSettings
 from mmsc_cli.prepare.settings import ImageSettings, Source, SplitSettings
 from mmsc_cli.runtime.redaction import recorded_address
 from mmsc_cli.runtime.settings import Count, Settings, outcome
@@ -31,6 +31,7 @@ class Recipe(Settings):
     source: Source
     images: ImageSettings = ImageSettings()
     split: SplitSettings = SplitSettings()
+    caption: CaptionSettings = CaptionSettings()
     encode: EncodeSettings = EncodeSettings()
     label: LabelSettings = LabelSettings()
     train: TrainSettings = TrainSettings()

@@ -108,4 +108,4 @@ def _stages(table: str) -> tuple[str, ...]:
         made = {artefact for earlier in again for artefact in STAGES[earlier].makes}  # type: ignore[index]
         if made & {*files.needs, *files.uses}:
             again.add(stage)
-    return tuple(stage for stage in ("prepare", "encode", "label", "train", "evaluate") if stage in again)
+    return tuple(stage for stage in ("prepare", "caption", "encode", "label", "train", "evaluate") if stage in again)

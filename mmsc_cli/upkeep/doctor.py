@@ -107,7 +107,7 @@ def _workspace(workspace: Workspace) -> dict[str, dict[str, Any]]:
 def _outdated(content: Mapping[str, Any], records: Mapping[Stage, StageRecord]) -> dict[Stage, str]:
     """Why stages are outdated: their inputs were made again, or are outdated themselves, or there are new ones."""
     reasons: dict[Stage, str] = {}
-    order: list[Stage] = ["prepare", "label", "encode", "train", "evaluate"]
+    order: list[Stage] = ["prepare", "caption", "label", "encode", "train", "evaluate"]
     made = {artefact for record in records.values() for artefact in record.outputs}
     for stage in (stage for stage in order if stage in records):
         inputs = records[stage].inputs

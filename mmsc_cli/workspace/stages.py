@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["prepare", "label", "encode", "train", "evaluate"]
+Stage = Literal["prepare", "caption", "label", "encode", "train", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,17 @@ STAGES: dict[Stage, StageFiles] = {
             "kept.safetensors",
         )
     ),
+    "caption": StageFiles(makes=("captions.parquet",), needs=("items.parquet",), uses=("image_hashes.npy", "images")),
     # The truth is there in synthetic workspaces alone, and read by the oracle annotator alone.
     "label": StageFiles(
-        makes=("labels.parquet", "proposals.parquet"), needs=("items.parquet", "pairs.parquet"), uses=("truth.parquet",)
+        makes=("labels.parquet", "proposals.parquet"),
+        needs=("items.parquet", "pairs.parquet"),
+        uses=("captions.parquet", "truth.parquet"),
     ),
     "encode": StageFiles(
         makes=("embeddings", "failures.jsonl"),
         needs=("items.parquet", "pairs.parquet"),
-        uses=("image_hashes.npy", "images"),
+        uses=("captions.parquet", "image_hashes.npy", "images"),
     ),
     "train": StageFiles(
         makes=("model", "judged", "index"),
@@ -54,6 +57,8 @@ STAGES: dict[Stage, StageFiles] = {
 NEW_ITEMS = StageFiles(makes=(), needs=("items.parquet", "pairs.parquet", "embeddings", "index"))
 # How a hint names the command of each stage.
 STAGE_COMMANDS: dict[str, str] = {
-    stage: "`mmsc prepare SOURCE`" if stage == "prepare" else f"`mmsc {stage}`" for stage in STAGES
+    **{stage: f"`mmsc {stage}`" for stage in STAGES},
+    "prepare": "`mmsc prepare SOURCE`",
+    "caption": "`mmsc label --captions`",
 }
 MAKER: dict[str, Stage] = {artefact: stage for stage, files in STAGES.items() for artefact in files.makes}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 
+from mmsc_cli.label.llm.ask_texts import TextQuestion, ask_texts
 from mmsc_cli.label.llm.cache import AnswerCache
-from mmsc_cli.label.llm.endpoint import Endpoint
 from mmsc_cli.label.llm.prompt import Message, clean
 from mmsc_cli.label.llm.servers import Servers
 from mmsc_cli.label.product_types import MOST_PROPOSED, ProductTypes, Proposal, matched_types
@@ -55,31 +55,11 @@ def propose(types: ProductTypes, servers: Servers) -> list[Proposal]:
         number: cache.key(VERSION, ("/".join(types.paths[number]), ""), (json.dumps(messages), ""))
         for number, messages in questions.items()
     }
-    todo = [number for number, key in keys.items() if cache.get(key) is None]
-    replies: dict[int, str] = {}
-    if todo:
-        client = servers.client()
-        with servers.progress.task(f"asking {servers.model} about product types", total=len(todo)) as task:
-
-            def answered(number: int, reply: str | None) -> None:
-                task.advance()
-                if reply is not None:
-                    replies[number] = reply
-
-            async def ask(endpoint: Endpoint, messages: Sequence[Message]) -> str:
-                return await endpoint.ask_for_text(messages, MOST_TOKENS)
-
-            async def ask_all() -> None:
-                async with client:
-                    await client.ask_all(((number, questions[number]) for number in todo), answered, ask)
-
-            try:
-                asyncio.run(ask_all())
-            finally:
-                named = {number: ("/".join(types.paths[number]), "") for number in replies}
-                cache.add(VERSION, [(keys[number], named[number], reply) for number, reply in replies.items()])
-        if client.stopped:
-            raise client.stopped
+    asked = [
+        TextQuestion(key, "/".join(types.paths[number]), partial(questions.__getitem__, number))
+        for number, key in keys.items()
+    ]
+    ask_texts(asked, servers, cache, VERSION, MOST_TOKENS, "product types")
     return list(_proposals(types, {number: str(cache.get(key) or "") for number, key in keys.items()}))
 
 

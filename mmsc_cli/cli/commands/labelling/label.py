@@ -12,6 +12,7 @@ import typer
 
 from mmsc_cli.cli.options import Session, command
 from mmsc_cli.cli.output import Output
+from mmsc_cli.errors import InputError
 from mmsc_cli.runtime.plain_words import counted
 
 
@@ -30,6 +31,27 @@ class BudgetOptions:
     ] = None
 
 
+@dataclass(frozen=True)
+class SubjectOptions:
+    """What is asked about beside pairs, or in their place."""
+
+    propose: Annotated[
+        bool | None,
+        typer.Option(
+            "--propose/--no-propose",
+            help="Also ask which product types go with each product type, and which replace it.",
+        ),
+    ] = None
+    captions: Annotated[
+        bool,
+        typer.Option(
+            "--captions",
+            help="Ask a model that sees what each picture shows, and label nothing; `encode` and `label` then read "
+            "that as text.",
+        ),
+    ] = False
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
@@ -40,11 +62,13 @@ def register(app: typer.Typer) -> None:
         "mmsc label --model llama --budget 5000",
         "mmsc label --model qwen --endpoint http://gpu1:8000/v1 --endpoint http://gpu2:8000/v1",
         "mmsc label --model ./my-model --dry-run",
+        "mmsc label --captions --model qwen-vl",
         "mmsc label --model rules --gold judged-by-people.csv --json | jq .counts.gold.accuracy",
     )
     def label_command(
         session: Session,
         spent: BudgetOptions,
+        subject: SubjectOptions,
         model: Annotated[
             str | None,
             typer.Option(
@@ -68,13 +92,6 @@ def register(app: typer.Typer) -> None:
                 help="File of human labels (columns a, b, label); also labels these pairs and reports accuracy.",
             ),
         ] = None,
-        propose: Annotated[
-            bool | None,
-            typer.Option(
-                "--propose/--no-propose",
-                help="Also ask which product types go with each product type, and which replace it.",
-            ),
-        ] = None,
         max_failures: Annotated[
             int | None, typer.Option(min=1, metavar="N", help="Stop after N failed questions.")
         ] = None,
@@ -86,18 +103,24 @@ def register(app: typer.Typer) -> None:
 
         A second opinion for training, by a language model or, with --model rules, by metadata alone.
         """
-        from mmsc_cli.label.stage import plan_label  # noqa: PLC0415  brings pyarrow and scipy
+        from mmsc_cli.label.stage import plan_label, run_captions  # noqa: PLC0415  brings pyarrow and scipy
         from mmsc_cli.pipeline import label_in_rounds  # noqa: PLC0415  brings pyarrow and scipy
 
         started = time.monotonic()
         flags = {
-            "label.model": model,
+            "caption.model" if subject.captions else "label.model": model,
             "label.budget": spent.budget,
             "label.rounds": spent.rounds,
-            "label.propose": propose,
+            "label.propose": subject.propose,
             "label.max_failures": max_failures,
         }
         recipe = session.recipe(flags)
+        if subject.captions:
+            if dry_run or gold or subject.propose or spent.budget or spent.rounds:
+                raise InputError("--captions labels nothing", hint="leave the options of labels out")
+            counts = run_captions(session.workspace, recipe, endpoint or [], session.progress)
+            session.finish("caption", counts, started, _caption_summary(counts))
+            return
         if dry_run:
             _show_plan(session.out, plan_label(session.workspace, recipe, endpoint or []))
             return
@@ -115,6 +138,12 @@ def _show_plan(out: Output, plan: dict[str, Any]) -> None:
         out.text(f"--- prompt {number}\n{prompt}\n")
     plan["mix"] = ", ".join(f"{name} {count:,}" for name, count in plan["mix"].items())
     out.write("".join(f"{name.replace('_', ' ')}: {value}\n" for name, value in plan.items()))
+
+
+def _caption_summary(counts: Mapping[str, Any]) -> str:
+    figures = ", ".join(f"{counts[name]:,} {name}" for name in ("asked", "reused", "failed", "retried"))
+    told = f"{counted(counts['captions'], 'item')} with a caption by {counts['annotator']}"
+    return f"{told}; {counted(counts['pictures'], 'different picture')}: {figures}"
 
 
 def _summary(counts: Mapping[str, Any]) -> str:
