@@ -37,11 +37,23 @@ def test_every_setting_of_a_recipe_is_there(recipe: str) -> None:
     ("name", "kind", "default", "values", "stages"),
     [
         ("train.epochs", "", "2", "integer > 0", ("train", "evaluate")),
-        ("split.valid", "", "0.1", "number >= 0 and < 1", ("prepare", "encode", "label", "train", "evaluate")),
+        (
+            "split.valid",
+            "",
+            "0.1",
+            "number >= 0 and < 1",
+            ("prepare", "caption", "encode", "label", "train", "evaluate"),
+        ),
         ("encode.batch_size", "", "none", "integer > 0 or none", ()),
         ("label.mix.random", "", "0.1", "number >= 0", ("label", "train", "evaluate")),
-        ("source.score", "events", '"npmi"', "npmi, llr", ("prepare", "encode", "label", "train", "evaluate")),
-        ("source.sql.uri", "events", "", "text", ("prepare", "encode", "label", "train", "evaluate")),
+        (
+            "source.score",
+            "events",
+            '"npmi"',
+            "npmi, llr",
+            ("prepare", "caption", "encode", "label", "train", "evaluate"),
+        ),
+        ("source.sql.uri", "events", "", "text", ("prepare", "caption", "encode", "label", "train", "evaluate")),
         ("licence", "", '""', "text", ()),
     ],
 )
