@@ -60,6 +60,16 @@ def test_the_same_on_a_pipe(mmsc: Mmsc, nights: tuple[Path, Path]) -> None:
     assert {len(row) for row in rows} == {len(header)}
 
 
+def test_an_item_without_a_title_is_called_by_its_id(mmsc: Mmsc, tmp_path: Path) -> None:
+    for name, answer in (("old", "a"), ("new", "b")):
+        row = ("q", "substitute", 1, answer, 3.0, answer.upper())
+        (tmp_path / f"{name}.tsv").write_text("\n".join("\t".join(map(str, line)) for line in (HEADER, row)) + "\n")
+    moves = [
+        line for line in mmsc("diff", tmp_path / "old.tsv", tmp_path / "new.tsv").out.splitlines() if "move" in line
+    ]
+    assert [line.split("\t")[-1].split(";")[0] for line in moves] == ["q: A -> B"]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_any_form_equals_the_workspace_it_came_from(form: str, mmsc: Mmsc, trained: Workspace, tmp_path: Path) -> None:
     asked = ["infer", "-w", trained.root, "--all", "--relation", "both", "-k", "4"]

@@ -106,6 +106,7 @@ def _rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _note(move: Mapping[str, Any]) -> str:
-    """The titles of a move, as far as they are known, and its reason."""
-    titles = [move[name] or "?" for name in ("title", "old_title", "new_title")]
+    """The titles of a move, ids where none is known (a table has those of answers), and its reason."""
+    named = (("title", "query"), ("old_title", "old"), ("new_title", "new"))
+    titles = [move[title] or move[item] or "none" for title, item in named]
     return f"{titles[0]}: {titles[1]} -> {titles[2]}; {move['reason']}"
