@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from mmsc_cli.runtime.installation import extra_command
 from mmsc_cli.runtime.shares.runner import ATTEMPTS, Result
 from mmsc_cli.runtime.shares.shards import Shard
 
+_GREETING_SECONDS = 10.0
 _LOG = logging.getLogger(__name__)
 LOCAL = "local"  # a cluster of this machine alone, started for this run
 _ADDRESS = re.compile(r"(?:ray://)?(?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
@@ -92,6 +94,8 @@ def share_of(share: Callable[[Shard], Result], shard: Shard) -> Result:
 @contextmanager
 def _joined(address: str) -> Iterator[Any]:
     """The module `ray`, connected to one cluster until the end; one that was connected before stays so."""
+    if address != LOCAL:
+        _greet(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # For the processes of a cluster that is started here: a json.py in the current folder must not be imported.
     os.environ["PYTHONSAFEPATH"] = "1"
@@ -115,6 +119,15 @@ def _joined(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _greet(address: str) -> None:
+    """Refuse a cluster where nobody listens at once; Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _GREETING_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address) from error
 
 
 def _unreachable(address: str) -> UnreachableError:

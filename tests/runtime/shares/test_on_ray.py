@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmsc_cli.errors import InputError
+from mmsc_cli.errors import InputError, UnreachableError
 from mmsc_cli.runtime.shares import on_ray
 from mmsc_cli.runtime.shares.on_ray import RayTasks, is_address, with_address
 
@@ -34,3 +34,10 @@ def test_a_cluster_that_was_not_named_is_not_joined(monkeypatch: pytest.MonkeyPa
     with pytest.raises(InputError, match="no address") as caught:
         RayTasks("auto")
     assert "HOST:PORT" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere.invalid:6379", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+def test_a_cluster_that_does_not_answer_is_said_at_once(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr(on_ray, "find_spec", lambda name: object())
+    with pytest.raises(UnreachableError, match="does not answer"):
+        RayTasks(address).run(lambda shard: None)
