@@ -73,6 +73,7 @@ class Encoder(ABC):
         image_dim: width of an image vector.
         joint_dim: width of a vector of text and image together; 0: it makes none.
         shared_space: whether a text vector and an image vector can be compared.
+        has_towers: whether low-rank matrices can be trained in it.
         reads_images: whether it encodes images.
         batch_size: how many inputs it encodes at a time.
     """
@@ -82,6 +83,7 @@ class Encoder(ABC):
     image_dim: int
     joint_dim: int = 0
     shared_space: bool = False
+    has_towers: bool = False
     reads_images: bool = True
     batch_size: int = DEFAULT_BATCH
 

@@ -36,7 +36,7 @@ _TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")
 class OpenClipEncoder(Encoder):
     """Both towers of an open_clip model, frozen; text and image vectors share a space."""
 
-    shared_space = True
+    shared_space = has_towers = True
 
     def __init__(self, weights: OpenClipWeights, *, device: torch.device, batch_size: int | None) -> None:
         """Load the model onto `device`. `batch_size` None: as many inputs as fit.

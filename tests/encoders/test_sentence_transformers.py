@@ -24,6 +24,7 @@ from mmsc_cli.encoders.sentence_transformers import find_sentence_model
 from mmsc_cli.errors import InputError, UnreachableError, WorkspaceError
 from mmsc_cli.tables.embeddings import Embeddings
 from mmsc_cli.tables.items import full_text
+from mmsc_cli.tables.pairs import Pairs
 from tests.fixtures.tiny_models import tokenizer, vision_language_model
 
 WORKSPACE = Path("workspace")
@@ -78,6 +79,17 @@ def test_texts_have_vectors_and_images_none(typed_items: pa.Table, run_encode: R
 @pytest.fixture(scope="module")
 def vision_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return vision_language_model(tmp_path_factory.mktemp("vision"))
+
+
+def test_a_model_that_sees_is_adapted_by_a_projection(
+    typed_items: pa.Table, run_encode: Run, pair_table: Callable[..., Pairs], vision_model: Path
+) -> None:
+    ends = [(row, row + 3) for row in range(57)] + [(row, row + 6) for row in range(54)]
+    pairs = pair_table(ends, ["train"] * len(ends))
+    made = run_encode(typed_items, pairs, encoder=f"sentence-transformers:{vision_model}", adapt=True)
+    assert made.counts["adapt"]["trained"] == "projection"
+    with pytest.raises(InputError, match="no towers"):
+        run_encode(typed_items, pairs, encoder=f"sentence-transformers:{vision_model}", adapt=True, adapt_with="lora")
 
 
 def test_images_and_both_as_one_input(

@@ -37,9 +37,9 @@ def trains_towers(settings: EncodeSettings, encoder: Encoder, device: Callable[[
     Raises:
         InputError: the settings ask for the towers and the encoder has none.
     """
-    if settings.adapt_with == "projection" or (settings.adapt_with == "auto" and not encoder.shared_space):
+    if settings.adapt_with == "projection" or (settings.adapt_with == "auto" and not encoder.has_towers):
         return False
-    if not encoder.shared_space:
+    if not encoder.has_towers:
         raise InputError(
             f"encode.adapt_with=lora: {encoder.name} has no towers to adapt",
             hint="use an open_clip encoder, or --set encode.adapt_with=projection",
@@ -138,7 +138,7 @@ def _judge(
 
 def _log_cost(encoder: Encoder, device: torch.device) -> dict[str, float]:
     """Measure and log what training the towers would take on this machine, if the encoder has towers."""
-    if not encoder.shared_space:
+    if not encoder.has_towers:
         return {}
     from mmsc_cli.encode.adapt.train_towers import SCHEDULE, hours_per_epoch  # noqa: PLC0415  imports torch
     from mmsc_cli.encoders.open_clip import OpenClipEncoder  # noqa: PLC0415  brings torch
