@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.index.index_file import Index
@@ -94,6 +93,8 @@ def _interval(probabilities: NDArray[np.float64], labels: NDArray[Any], rng: np.
 
 def _fit(inputs: NDArray[np.float64], labels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The likeliest weights (3, 3) under the prior, and their covariance (9, 9) by Laplace's approximation."""
+    from scipy import optimize  # noqa: PLC0415  slow to import, and only fitting needs it
+
     wanted = np.eye(len(CLASSES))[labels]
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

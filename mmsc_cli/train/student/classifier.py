@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from mmsc_cli.tables.relations import CLASSES
@@ -199,6 +198,8 @@ def sharpened(probabilities: NDArray[np.float64], sharpness: float) -> NDArray[n
 
 
 def _fit_sharpness(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415  slow to import, and only fitting needs it
+
     found = minimize_scalar(
         lambda log: _loss(sharpened(probabilities, float(np.exp(log))), classes), bounds=(-2, 1), method="bounded"
     )
