@@ -76,7 +76,8 @@ def votes_of(judgements: pa.Table, item_ids: Sequence[str]) -> Votes:
     """Count judgements by pair; the last word of each person counts, and items that are gone are left out."""
     row_of = {item_id: row for row, item_id in enumerate(item_ids)}
     last: dict[tuple[int, int, str], int] = {}
-    for judgement in judgements.to_pylist():
+    # Without the times: one outside the years 1 to 9999, which a stranger may write, is none to Python.
+    for judgement in judgements.select(["a", "b", "label", "who"]).to_pylist():
         rows = sorted(row_of[judgement[end]] for end in ("a", "b") if judgement[end] in row_of)
         if len(rows) == 2 and rows[0] < rows[1] and judgement["label"] in CLASSES:
             last[rows[0], rows[1], judgement["who"]] = CLASSES.index(judgement["label"])

@@ -203,14 +203,14 @@ def check_judgements(content: bytes) -> Tally:
     return Tally(1, 1).checked("tables")
 
 
-def judged_by(who: bytes) -> bytes:
+def judged_by(who: bytes, time: int = 1_790_000_000) -> bytes:
     """A table of judgements, two of one pair, by somebody of this name, which may be no text."""
     columns: dict[str, Any] = {
         "a": ["A", "B", "A"],
         "b": ["B", "A", "gone"],
         "label": ["substitute", "neither", "?"],
         "who": pa.array([who] * 3).view(pa.string()),
-        "time": [1_790_000_000] * 3,
+        "time": [time] * 3,
         "source": ["judge"] * 3,
     }
     sink = io.BytesIO()
