@@ -120,7 +120,7 @@ def test_help_of_infer_is_grouped(mmsc: Mmsc) -> None:
     lines = mmsc("infer", "--help").out.splitlines()
     groups = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
 
-    assert groups == ["Question:", "Which answers:", "Form:", "Common:"]
+    assert groups == ["Question:", "Which answers:", "Form:", "Where it runs:", "Common:"]
     novel = next(number for number, line in enumerate(lines) if line.startswith("  --novel"))
     assert lines.index("Which answers:") < novel < lines.index("Form:")
 
