@@ -132,6 +132,6 @@ def _greet(address: str) -> None:
 
 def _unreachable(address: str) -> UnreachableError:
     return UnreachableError(
-        f"--ray {address}: the cluster does not answer, or went away",
-        hint="look at it with `ray status`; what is finished is kept, and the same command continues",
+        f"--ray {address}: the cluster does not answer, refuses us, or went away",
+        hint="`ray status` says more, with the same token; what is finished is kept, and the same command continues",
     )
