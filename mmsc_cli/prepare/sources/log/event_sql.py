@@ -17,9 +17,11 @@ VIEW, PURCHASE = 0, 1
 
 _BLANKS = "".join(map(chr, (*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029)))
 _BLANKS += "\u202f\u205f\u3000"
+# No time is beyond the year 5138, whatever number or date a file holds: those of more have no day.
+LAST_SECOND = 1e11
 # What becomes of an event, whenever it was: null where it is of use in its time.
 _OF_FILE = """
-SELECT *, CASE
+SELECT * REPLACE (CASE WHEN abs(seconds) < {last} THEN seconds END AS seconds), CASE
     WHEN kind IS NULL THEN 'events_of_other_type'
     WHEN coalesce(session, '') = '' OR coalesce(item, '') = '' THEN 'events_without_id'
     WHEN cancelled THEN 'events_cancelled'
@@ -47,7 +49,7 @@ FATES = (
 
 def events_of(shard: LogShard, part: LogPart) -> str:
     """SQL for the events of a file; see `OpenLog.selects`."""
-    return _OF_FILE.format(shard=_select(shard, part))
+    return _OF_FILE.format(shard=_select(shard, part), last=LAST_SECOND)
 
 
 def time_fate(settings: EventsSource, newest: float | None) -> str:

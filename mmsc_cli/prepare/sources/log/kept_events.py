@@ -21,6 +21,7 @@ import duckdb
 
 from mmsc_cli.errors import MmscError
 from mmsc_cli.prepare.duckdb import Engine, literal
+from mmsc_cli.prepare.sources.log.event_sql import FATES, LAST_SECOND
 from mmsc_cli.prepare.sources.log.log_shard import LogShard
 from mmsc_cli.runtime.atomic import settle, sync_directory, write_json
 from mmsc_cli.runtime.plain_words import counted
@@ -49,6 +50,28 @@ SELECT fate, word, count(*) AS events, count(*) FILTER (timed) AS timed, count(u
 FROM parsed GROUP BY fate, word ORDER BY fate, word
 """
 _TABLES = {"events": _EVENTS, "tally": _TALLY}
+_COLUMNS = {
+    "events": {"session": "UBIGINT", "item": "VARCHAR", "kind": "UTINYINT", "seconds": "DOUBLE", "times": "BIGINT"},
+    "tally": {"fate": "VARCHAR", "word": "VARCHAR"}
+    | dict.fromkeys(("events", "timed", "unreadable"), "BIGINT")
+    | dict.fromkeys(("unread", "also_unread"), "VARCHAR"),
+}
+# Of tables that a stranger kept: whether some row is none that we write, or all are more than any file holds. The
+# lengths are there for their texts to be read, as only that finds one that is not UTF-8.
+_IMPOSSIBLE = {
+    "events": """
+        SELECT coalesce(bool_or(session IS NULL OR coalesce(item, '') = '' OR coalesce(kind > 1, true)
+            OR coalesce(times < 1, true) OR NOT coalesce(abs(seconds), 0) < {last}), false)
+            OR coalesce(sum(times), 0) > {most}, max(length(item)) FROM {table}
+    """,
+    "tally": """
+        SELECT coalesce(bool_or(word IS NULL OR coalesce(NOT events >= greatest(timed, unreadable, 1), true)
+            OR coalesce(least(timed, unreadable) < 0, true) OR fate NOT IN ({fates})), false)
+            OR coalesce(sum(events), 0) > {most},
+            max(length(word)), max(length(unread)), max(length(also_unread)) FROM {table}
+    """,
+}
+_MOST = 2**48
 
 
 class KeptEvents:
@@ -81,7 +104,7 @@ class KeptEvents:
         before = glance(shard.path)
         digest = self._digests.get(shard.path)
         key = None if digest is None else _key(digest, shard, select)
-        if key is not None and self._is_kept(key):
+        if key is not None and self._is_kept(engine, key):
             self._taken.append((shard.path, self._folder / key))
             return
         folder = self._work if key is None else self._folder
@@ -166,20 +189,36 @@ class KeptEvents:
                 known[path.stem] = about["file"]
         return known
 
-    def _is_kept(self, key: str) -> bool:
-        """Whether the tables are there, and are what was written."""
+    def _is_kept(self, engine: Engine, key: str) -> bool:
+        """Whether the tables are there, are what was written, and could be of a log: a stranger may have made them."""
         about = _read_about(self._folder / f"{key}.json")
         if about is None:
             return False
         try:
             for kind in _TABLES:
-                with open_regular(self._folder / f"{key}.{kind}.parquet") as file:
-                    if file_digest(file, "sha256").hexdigest() != about.get(kind):
-                        _LOG.warning("%s is damaged: its file is read again", file.name)
-                        return False
+                path = self._folder / f"{key}.{kind}.parquet"
+                with open_regular(path) as file:
+                    wrong = None if file_digest(file, "sha256").hexdigest() == about.get(kind) else "damaged"
+                if wrong is None and not _is_possible(engine, kind, path):
+                    wrong = "not of a log"
+                if wrong is not None:
+                    _LOG.warning("%s is %s: its file is read again", path, wrong)
+                    return False
         except (OSError, MmscError):
             return False
         return True
+
+
+def _is_possible(engine: Engine, kind: str, path: Path) -> bool:
+    """Whether a table of a kind has its columns, and rows that can be."""
+    table = table_function([path])
+    fates = ", ".join(map(literal, FATES))
+    try:
+        if {name: type_ for name, type_, *_ in engine.run(f"DESCRIBE SELECT * FROM {table}")} != _COLUMNS[kind]:
+            return False
+        return not engine.run(_IMPOSSIBLE[kind].format(table=table, most=_MOST, fates=fates, last=LAST_SECOND))[0][0]
+    except duckdb.Error:
+        return False
 
 
 def table_function(paths: Sequence[Path], *, filename: bool = False) -> str:

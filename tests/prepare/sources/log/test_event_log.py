@@ -89,6 +89,8 @@ def test_parquet_keeps_what_its_types_say(tmp_path: Path, rows: Callable[..., Ro
         ("soon", None),
         ("", None),
         ("nan", None),
+        ("1e300", None),
+        ("-" + "9" * 23, None),
     ],
 )
 def test_times_are_read_in_the_forms_that_logs_have(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -199,7 +202,45 @@ def test_what_is_kept_and_damaged_is_read_again(
         kept.write_bytes(content[: len(content) // 2])
         assert _result(_night(tmp_path)) == whole
     assert reads == ["1.csv"] * 4
-    assert "is damaged: its file is read again" in caplog.text
+    assert ".events.parquet is damaged: its file is read again" in caplog.text
+
+
+STRANGE = {
+    "events": [
+        "SELECT * EXCLUDE (times)",
+        "SELECT * REPLACE ('x' || session AS session)",
+        "SELECT * REPLACE ('\\xFF'::BLOB AS item)",
+        "SELECT * REPLACE (NULL::VARCHAR AS item)",
+        "SELECT * REPLACE (7::UTINYINT AS kind)",
+        "SELECT * REPLACE (-times AS times)",
+        "SELECT * REPLACE ((2**62)::BIGINT AS times)",
+        "SELECT * REPLACE ('nan'::DOUBLE AS seconds)",
+        "SELECT * REPLACE (1e300::DOUBLE AS seconds)",
+    ],
+    "tally": [
+        "SELECT 1 AS x",
+        "SELECT * REPLACE (3 AS fate)",
+        "SELECT * REPLACE ('gone' AS fate)",
+        "SELECT * REPLACE (-events AS events)",
+    ],
+}
+
+
+@pytest.mark.parametrize(("kind", "select"), [(kind, select) for kind in STRANGE for select in STRANGE[kind]])
+def test_what_a_stranger_kept_and_no_log_can_be_is_read_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, select: str
+) -> None:
+    _write(tmp_path, "1.csv", ALWAYS)
+    whole = _result(_night(tmp_path))
+    folder = tmp_path / "space" / KEPT_EVENTS
+    (table,), (about,) = folder.glob(f"*.{kind}.parquet"), folder.glob("*.json")
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TABLE kept AS {select} FROM '{table}'")
+        connection.execute(f"COPY kept TO '{table}' (FORMAT parquet)")
+    about.write_text(json.dumps(json.loads(about.read_text()) | {kind: sha256(table.read_bytes()).hexdigest()}))
+
+    assert _result(_night(tmp_path)) == whole
+    assert f"{table} is not of a log: its file is read again" in caplog.text
 
 
 def test_a_period_in_days_moves_with_the_newest_event(tmp_path: Path) -> None:
