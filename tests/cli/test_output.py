@@ -95,7 +95,7 @@ def test_doctor_describes_even_a_broken_workspace(mmsc: Mmsc, tmp_path: Path) ->
 
     assert found["device"]["chosen"] == "cpu"
     assert "damaged" in found["workspace"]["manifest"]
-    assert set(found["extras"]) == {"llm", "vllm", "faiss", "baselines", "text", "adapt", "sql", "serve"}
+    assert set(found["extras"]) == {"llm", "vllm", "faiss", "baselines", "text", "adapt", "sql", "serve", "ray"}
 
 
 def test_what_would_steer_a_terminal_is_taken_out_or_escaped() -> None:
