@@ -112,6 +112,9 @@ def fit_on_catalogue(
         seed: the seed of the run.
         progress: shows the images read.
     """
+    # Before the limit below, which holds for the libraries that are loaded: scipy brings a BLAS of its own.
+    import sklearn.decomposition  # noqa: F401, PLC0415  slow to import, and nights that fit nothing need it not
+
     rng = numpy_generator(seed, "encode/sample")
     texts = _sample_texts(items_path, rng)
     statistics = _sample_images(items_path, workspace_root, rng, progress)
