@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -44,6 +45,8 @@ _SOURCE = "source"
 _READ = pa.schema([*SCHEMA, (_SOURCE, pa.string())])
 _AT_ONCE = 1_000  # queries
 _LONGEST_HEADER = 65_536
+# What a stranger's file makes its readers raise; EOFError and zlib.error are of packed ones that are cut or damaged.
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, EOFError, zlib.error)
 _FORMS = f"give a workspace, an index, or a table of `mmsc infer --all` ({', '.join(ENDINGS)}; also .gz or .zst)"
 
 
@@ -117,7 +120,7 @@ def _checked(read: Callable[[], pa.Table], where: str, k: int) -> AnswerTable:
     try:
         answers = read()
         answers.validate(full=True)  # texts are not checked when they are read
-    except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+    except (*_UNREADABLE, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{where} cannot be read as a table of answers: {reason}", hint=_FORMS) from error
     answers = answers.filter(pc.less_equal(answers["rank"], k))

@@ -107,7 +107,7 @@ def check_description(about: Mapping[str, Any]) -> None:
         if not all(isinstance(text, str) for text in about.get(name, [])):
             raise ValueError(f"{name} is not a list of names")
     neighbours = about.get("neighbours", 1)
-    if not isinstance(neighbours, int) or neighbours < 1:
+    if type(neighbours) is not int or neighbours < 1:
         raise ValueError("neighbours is not a number above 0")
     if not all(isinstance(about.get("pairs", {}).get(relation, 1), int) for relation in RELATIONS):
         raise ValueError("pairs is not a number per relation")

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 # Maximum number of items that are encoded together.
 BATCH = 64
+# Cosine of vectors of two items that say the same.
+SAME = 0.99
 # Look-alikes of a new item, where the index does not say how many its own items have.
 USUAL_NEIGHBOURS = 20
 
@@ -87,6 +89,7 @@ class NewItemEncoder:
         self._index = index
         self._encoder = encoder
         self._content = content
+        self._widths = [encoder.text_dim, encoder.image_dim, encoder.joint_dim]
         self._images = images
         self._has_behaviour = torch.from_numpy(index.known.lengths() > 0)
 
@@ -111,7 +114,10 @@ class NewItemEncoder:
         widths = encoder.text_dim, encoder.image_dim, encoder.joint_dim
         if tuple(side.shape[1] for side in embeddings.sides) != widths:
             raise WorkspaceError("embeddings/ is not what its encoder makes", hint="run `mmsc encode` again")
-        return cls(index, encoder, _content(index, np.array(embeddings.mask), *embeddings.sides), images)
+        content = _content(index, np.array(embeddings.mask), *embeddings.sides)
+        if not torch.isfinite(content).all():
+            raise WorkspaceError("embeddings/ holds what is no number", hint="run `mmsc encode` again")
+        return cls(index, encoder, content, images)
 
     @torch.no_grad()
     def encode(
@@ -139,10 +145,14 @@ class NewItemEncoder:
         for position, item in enumerate(items):
             if position in errors:
                 continue
-            alike = _look_alikes(found[position].numpy(), likeness[position].numpy())
-            if not len(alike.rows):
+            rows, alikeness = found[position].numpy(), likeness[position].numpy()
+            kept = (rows >= 0) & (alikeness > 0)
+            rows, alikeness = rows[kept], alikeness[kept]
+            if not len(rows):
                 errors[position] = _unreadable()
                 continue
+            same = _says_the_same(content[position], self._content[rows], self._widths)
+            alike = LookAlikes(rows, divide(alikeness, alikeness.sum()), same)
             query = self._query(item, names[position], present[position])
             queries.append(query)
             text, image = (
@@ -232,11 +242,19 @@ def _content(index: Index, present: NDArray[np.bool_], *sides: NDArray[np.floati
     return semantic_vectors(kept, masks)
 
 
-def _look_alikes(rows: NDArray[np.int64], likeness: NDArray[np.float32]) -> LookAlikes:
-    """Look-alikes as `nearest_items` finds them: rows are -1 where there are fewer, likeness is cosine ** 4."""
-    kept = (rows >= 0) & (likeness > 0)
-    rows, likeness = rows[kept], likeness[kept]
-    return LookAlikes(rows, divide(likeness, likeness.sum()), likeness**0.25)
+def _says_the_same(item: torch.Tensor, others: torch.Tensor, widths: list[int]) -> NDArray[np.bool_]:
+    """Which items (others,) say the same as an item, in all that both have of text, image and joint vector.
+
+    Semantic vectors, (dim,) and (others, dim), hold these side by side, each of a width.
+    """
+    same = torch.ones(len(others), dtype=torch.bool)
+    shared = torch.zeros(len(others), dtype=torch.bool)
+    for own, theirs in zip(torch.split(item, widths), torch.split(others, widths, dim=1), strict=True):
+        sizes = own.norm() * theirs.norm(dim=1)
+        both = sizes > 0
+        same &= ~both | (theirs @ own >= SAME * sizes)
+        shared |= both
+    return (same & shared).numpy()
 
 
 def _unreadable() -> InputError:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mmsc_cli.diff.answer_table import read_answers
 from mmsc_cli.diff.kept_answers import FILE, read_kept
 from mmsc_cli.diff.night import describe_night
+from mmsc_cli.errors import InputError
 from mmsc_cli.infer.recommender import Recommender
 from mmsc_cli.workspace.manifest_file import read_manifest_file, write_manifest_file
 from mmsc_cli.workspace.workspace import Workspace
@@ -117,3 +120,12 @@ def test_queries_of_rules_are_looked_at_in_a_large_catalogue(
     rules.write_text(f"rule,item,query,relation,place\npin,{answer},{other},complement,1\n")
     described = _night(trained_copy, rules=rules)
     assert (described["queries"], described["rules"]["pinned"]) == (21, 1)
+
+
+def test_a_packed_table_that_was_cut_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "night.tsv.gz"
+    whole = gzip.compress(b"query\trelation\trank\titem\tscore\ttitle\nA\tsubstitute\t1\tB\t1.0\tx\n" * 50)
+    for content in (whole[:-9], whole[:40] + b"\0" * 20 + whole[60:]):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="cannot be read as a table of answers"):
+            read_answers(str(path), 10)
