@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -182,17 +183,17 @@ def _read_table(path: Path, kind: str) -> pa.Table:
         separated = pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False) if kind == "tsv" else None
         typed = pyarrow.csv.ConvertOptions(
             column_types=_READ,
-            include_columns=_READ.names if _says_sources(path) else SCHEMA.names,
+            include_columns=_READ.names if _says_sources(content) else SCHEMA.names,
             strings_can_be_null=False,
             null_values=[""],
         )
         return pyarrow.csv.read_csv(content, parse_options=separated, convert_options=typed)
 
 
-def _says_sources(path: Path) -> bool:
-    """Whether the header of separated values has a column `source`."""
-    with open_unpacked(path) as content:
-        header = content.read(_LONGEST_HEADER).partition(b"\n")[0]
+def _says_sources(content: IO[bytes]) -> bool:
+    """Whether the header of separated values has a column `source`; they are at their beginning, then as before."""
+    header = content.read(_LONGEST_HEADER).partition(b"\n")[0]
+    content.seek(0)
     return b"source" in re.split(rb'[\t,"\r]', header)
 
 

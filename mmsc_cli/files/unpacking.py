@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,6 +66,18 @@ def check_parquet(path: Path, metadata: pq.FileMetaData, size: int) -> int:
     # Run lengths make billions of equal rows from a few bytes.
     Unpacked(path, size).add(max(becomes, 8 * metadata.num_rows))
     return becomes
+
+
+def open_parquet(path: Path, content: Any = None, **options: Any) -> pq.ParquetFile:
+    """Open a Parquet file by its path, or by its open `content`; `options` are those of pyarrow.
+
+    Raises:
+        InputError, ValueError: as `check_parquet`.
+        OSError, pa.ArrowException: it cannot be read, or is no Parquet file.
+    """
+    file = pq.ParquetFile(path if content is None else content, **options)
+    check_parquet(path, file.metadata, path.stat().st_size if content is None else content.seek(0, os.SEEK_END))
+    return file
 
 
 def open_unpacked(path: Path) -> IO[bytes]:

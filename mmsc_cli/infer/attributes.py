@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.files.unpacking import check_parquet
+from mmsc_cli.files.unpacking import open_parquet
 from mmsc_cli.index.kept_columns import KeptColumns, NumberColumn
 from mmsc_cli.tables.items import ITEM_SCHEMA, known_values
 from mmsc_cli.tables.table import check_texts
@@ -43,8 +42,7 @@ class ItemAttributes:
         path = root / "items.parquet"
         check_at_a_glance(root, "prepare", [path.name])
         try:
-            file = pq.ParquetFile(path, memory_map=True)
-            check_parquet(path, file.metadata, path.stat().st_size)
+            file = open_parquet(path, memory_map=True)
             known = file.schema_arrow.names
             for column in columns:
                 check_column(column, [*known, *kept.names])

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import UnknownItemError, WorkspaceError
-from mmsc_cli.files.unpacking import check_parquet
+from mmsc_cli.files.unpacking import open_parquet
 from mmsc_cli.index.kept_columns import NAME as KEPT
 from mmsc_cli.index.kept_columns import KeptColumns
 from mmsc_cli.index.storage import Strings
@@ -43,9 +43,7 @@ class ItemCards:
             refuse_strange_folder(root)
             raise WorkspaceError(f"there are no items in {root}", hint="run `mmsc run SOURCE`")
         try:
-            file = pq.ParquetFile(self._path)
-            check_parquet(self._path, file.metadata, self._path.stat().st_size)
-            self._names = file.read(["item_id", "title"])
+            self._names = open_parquet(self._path).read(["item_id", "title"])
         except (OSError, ValueError, pa.ArrowException) as error:
             raise WorkspaceError(
                 f"{self._path} cannot be read as an item table: {error}", hint="run `mmsc prepare SOURCE` again"

@@ -82,7 +82,7 @@ class Newcomers:
 
 
 class NewItemEncoder:
-    """The encoder and the model of a workspace, which turn new items into queries."""
+    """The encoder of a workspace, and what its look-alikes lend: they turn new items into queries."""
 
     def __init__(self, index: Index, encoder: Encoder, content: torch.Tensor, images: DownloadSettings) -> None:
         """See `open`; `content` are the semantic vectors (n_items, dim) of the catalogue."""

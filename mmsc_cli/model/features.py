@@ -96,7 +96,7 @@ def side_masks(present: torch.Tensor, joint_dim: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Attributes:
-    """How attribute values become numbers; kept with the model so that new items are read the same way."""
+    """How attribute values become numbers; kept with the model, so that the next night reads them the same way."""
 
     categories: list[str]
     brands: list[str]

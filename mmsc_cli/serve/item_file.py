@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -39,14 +38,11 @@ class ItemFile:
     @cached_property
     def _file(self) -> Any:
         import pyarrow as pa  # noqa: PLC0415  slow to import, and answers do without it
-        import pyarrow.parquet as pq  # noqa: PLC0415  slow to import
 
-        from mmsc_cli.files.unpacking import check_parquet  # noqa: PLC0415  brings pyarrow
+        from mmsc_cli.files.unpacking import open_parquet  # noqa: PLC0415  brings pyarrow
 
         try:
-            file = None if self._source is None else pq.ParquetFile(self._source)
-            if file is not None:
-                check_parquet(Path("items.parquet"), file.metadata, os.fstat(self._source.fileno()).st_size)
+            file = None if self._source is None else open_parquet(Path("items.parquet"), self._source)
         except (OSError, ValueError, InputError, pa.ArrowException):
             return None
         return file if file is not None and file.metadata.num_rows == self._n_items else None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mmsc_cli.arrays.pair_keys import find_pairs
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.files.unpacking import check_parquet
+from mmsc_cli.files.unpacking import open_parquet
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.workspace.regular_file import refuse_irregular
 
@@ -49,9 +49,7 @@ class ArtefactTable(NamedTuple):
         try:
             # Without the check, pyarrow would fill columns that are not there with nulls.
             with _file(path) as file:
-                footer = pq.ParquetFile(file)
-                check_parquet(path, footer.metadata, file.size())
-                missing = set(wanted.names) - set(footer.schema_arrow.names) - self.added_later
+                missing = set(wanted.names) - set(open_parquet(path, file).schema_arrow.names) - self.added_later
             if missing:
                 raise pa.ArrowInvalid(f"no column {min(missing)!r}")
             with _file(path) as file:
@@ -71,10 +69,7 @@ class ArtefactTable(NamedTuple):
             WorkspaceError: the file is missing or is no table.
         """
         try:
-            file = _file(path)
-            opened = pq.ParquetFile(file, buffer_size=2**20, pre_buffer=False)
-            check_parquet(path, opened.metadata, file.size())
-            return opened
+            return open_parquet(path, _file(path), buffer_size=2**20, pre_buffer=False)
         except (OSError, ValueError, InputError, pa.ArrowException) as error:
             raise self._unreadable(path, error) from error
 

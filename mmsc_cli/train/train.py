@@ -193,7 +193,7 @@ def _learn(making: _Making, checkpoints: Checkpoints | None) -> Learned:
     )
     making.lap("rankers")
     chosen = making.index(training, network, learned)
-    about = dict(learned.about)
+    about: dict[str, Any] = {}
     if student is not None:
         judged = inputs.votes.clear()
         following = choose_following(

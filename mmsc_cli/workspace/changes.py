@@ -55,6 +55,7 @@ def _named(changes: list[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    text = text if value not in (None, [], ()) else "none"
+    if isinstance(value, list | tuple):
+        value = ", ".join(map(str, value)) or None
+    text = "none" if value is None else str(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"

@@ -430,6 +430,12 @@ def test_a_dry_run_of_rules_has_nothing_to_ask(shop: pa.Table, behaviour: Pairs)
     assert (plan["annotator"], plan["pairs"], plan["prompts"]) == ("rules (no LLM)", 100, [])
 
 
+def beside_the_letters(completion: Callable[..., Any], letter: str) -> tuple[int, dict[str, str], bytes]:
+    """The reply of a model that gives a fifth of its probability to a letter, and goes on in words."""
+    reply: tuple[int, dict[str, str], bytes] = completion({letter: 0.2, "The": 0.8}, "The")
+    return reply
+
+
 @pytest.mark.parametrize("pairs", [10, 400])
 def test_a_model_that_does_not_understand_the_question_is_not_asked_on(
     shop: pa.Table,
@@ -441,10 +447,7 @@ def test_a_model_that_does_not_understand_the_question_is_not_asked_on(
     pairs: int,
 ) -> None:
     def ignorant(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
-        answer: tuple[int, dict[str, str], bytes] = completion(
-            {letter_of(request, "complement"): 0.2, "The": 0.8}, "The"
-        )
-        return answer
+        return beside_the_letters(completion, letter_of(request, "complement"))
 
     url, requests = fake_llm(ignorant)
     settings = LLM.model_copy(update={"budget": pairs, "concurrency": 4})
@@ -465,9 +468,8 @@ def test_answers_of_a_model_that_knows_nothing_are_warned_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def ignorant(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
-        letter = letter_of(request, "complement" if is_about_relation(request) else "either way")
-        answer: tuple[int, dict[str, str], bytes] = completion({letter: 0.2, "The": 0.8}, "The")
-        return answer
+        meaning = "complement" if is_about_relation(request) else "either way"
+        return beside_the_letters(completion, letter_of(request, meaning))
 
     url, _ = fake_llm(ignorant)
     counts = run(shop, behaviour, LLM.model_copy(update={"least_mass": 0.1}), tmp_path, url)

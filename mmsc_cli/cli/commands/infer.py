@@ -290,8 +290,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Show the substitutes and the complements of items.
 
-        Answers come from the index alone; only --new loads the model. Unknown items (exit code 3) and invalid lines
-        (exit code 1) are reported, and all others are answered.
+        Answers come from the index alone; only --new loads the encoder. Unknown items (exit code 3) and invalid
+        lines (exit code 1) are reported, and all others are answered.
         """
         _check_together(session.typed, question)
         if shares.elsewhere and (question.shard or not question.all):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmsc_cli.errors import InputError, WorkspaceError
-from mmsc_cli.files.unpacking import check_parquet
+from mmsc_cli.files.unpacking import open_parquet
 from mmsc_cli.runtime.atomic import atomic_write
 from mmsc_cli.workspace.regular_file import refuse_irregular
 
@@ -73,8 +73,7 @@ class AnswerCache:
 def _read(shard: Path) -> dict[str, Answered]:
     try:
         # Not with our schema, which would fill missing columns with nulls.
-        with pq.ParquetFile(refuse_irregular(shard)) as file:
-            check_parquet(shard, file.metadata, shard.stat().st_size)
+        with open_parquet(refuse_irregular(shard)) as file:
             table = file.read()
         if (table.schema.metadata or {}).get(b"sha256") != _checksum(table).encode():
             raise ValueError("its content has another checksum")
